@@ -1,0 +1,171 @@
+# libmoco: one non-recursive Makefile. `make list` explains the targets.
+# Knobs: CC CXX CFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)  ONEDNN (1 | 0)  WERROR (1 | 0)
+
+VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
+SOVERSION := 0
+BUILD ?= build
+PREFIX ?= /usr/local
+ONEDNN ?= 1
+WERROR ?= 1
+SAN ?=
+AR ?= ar
+PKG_CONFIG ?= pkg-config
+CFLAGS ?= -O2 -g
+CXXFLAGS ?= -O2 -g
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+# ---- what this machine has -------------------------------------------------------------------------------------------
+PACKAGES := libjpeg libpng libxxhash
+missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
+has_dnnl := $(shell echo '\#include <oneapi/dnnl/dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
+ifneq ($(needs_build),)
+ifneq ($(strip $(missing)),)
+$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev libxxhash-dev pkg-config, or run ./bootstrap build)
+endif
+ifeq ($(ONEDNN)$(has_dnnl),1)
+$(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build. `make ONEDNN=0` builds without the cpu device: only the slow reference remains)
+endif
+endif
+
+# ---- flags -----------------------------------------------------------------------------------------------------------
+WARN := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wwrite-strings -Wvla -Wundef
+WARNXX := -Wall -Wextra -Wshadow
+ifeq ($(WERROR),1)
+WARN += -Werror
+WARNXX += -Werror
+endif
+CPPFLAGS_ALL := -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
+CFLAGS_ALL := -std=c11 -fPIC -fvisibility=hidden -fno-math-errno $(WARN) $(CFLAGS)
+CXXFLAGS_ALL := -std=c++17 -fPIC -fvisibility=hidden $(WARNXX) $(CXXFLAGS)
+LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
+ifeq ($(ONEDNN),1)
+CPPFLAGS_ALL += -DMOCO_HAVE_ONEDNN=1
+LIBS += -ldnnl -fopenmp -lstdc++
+endif
+ifneq ($(SAN),)
+CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CXXFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+LDFLAGS += -fsanitize=$(SAN)
+endif
+
+# ---- sources ---------------------------------------------------------------------------------------------------------
+src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
+           src/data/*.c src/algo/*.c src/eval/*.c src/api/*.c)
+src_cc :=
+ifeq ($(ONEDNN),1)
+src_c += $(wildcard src/backend/cpu/*.c)
+src_cc += $(wildcard src/backend/cpu/*.cc)
+endif
+# *_simd.c is compiled once per instruction set, with SIMD_NAME(x) = x_<level>: no kernel is out of a test's reach.
+src_simd := $(filter %_simd.c,$(src_c))
+src_c := $(filter-out %_simd.c,$(src_c))
+arch := $(shell $(CC) -dumpmachine | cut -d- -f1)
+ifeq ($(arch),x86_64)
+simd_levels := base avx2 avx512 avx512bf16
+else
+simd_levels := base
+endif
+simd_base :=
+simd_avx2 := -mavx2 -mfma -mf16c -mbmi2
+simd_avx512 := $(simd_avx2) -mavx512f -mavx512bw -mavx512dq -mavx512vl -mprefer-vector-width=512
+simd_avx512bf16 := $(simd_avx512) -mavx512bf16
+
+obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
+       $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
+
+examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+example_common := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard examples/common/*.c))
+benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+test_groups := unit ops golden train robust abi
+tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c)))
+test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
+test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+
+# ---- targets ---------------------------------------------------------------------------------------------------------
+.PHONY: all lib examples bench tests check check-san check-peers install uninstall list clean format demo
+
+all: lib examples ## library, examples (default)
+lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
+examples: $(examples) ## example programs and the training driver
+bench: $(benches) ## benchmark programs: each prints JSON
+tests: $(tests) ## test programs, without running them
+
+check: all bench $(tests) ## run all tests that guard correctness (about 8 minutes at most)
+	@BUILD=$(BUILD) tests/run.sh $(tests) $(test_scripts)
+
+check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
+	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
+
+demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
+	$(BUILD)/examples/demo
+
+list: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
+
+clean: ## remove build products
+	rm -rf $(BUILD)
+
+format: ## clang-format everything
+	git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
+
+# ---- rules -----------------------------------------------------------------------------------------------------------
+$(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -ffp-contract=off
+$(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
+# Kernels: sums may be reordered by the vectors written out in the source, never by the compiler.
+$(BUILD)/obj/src/backend/cpu/%.o: CFLAGS_ALL += -O3
+
+$(BUILD)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
+
+$(BUILD)/obj/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
+
+define simd_rule
+$(BUILD)/obj/%.$(1).o: %.c Makefile
+	@mkdir -p $$(@D)
+	$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(simd_$(1)) -DSIMD_LEVEL=$(1) -MMD -MP -c $$< -o $$@
+endef
+$(foreach l,$(simd_levels),$(eval $(call simd_rule,$(l))))
+
+# Tests of the inside link the plain objects; users get one relocatable object with everything but moco_* local.
+$(BUILD)/libmoco_internal.a: $(obj)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/libmoco.a: $(obj)
+	@rm -f $@
+	$(LD) -r -o $(BUILD)/libmoco.o $^
+	objcopy --wildcard --keep-global-symbol='moco_*' $(BUILD)/libmoco.o
+	$(AR) rcs $@ $(BUILD)/libmoco.o
+
+$(BUILD)/libmoco.so.$(VERSION): $(obj) src/api/moco.map
+	$(CC) -shared -Wl,-soname,libmoco.so.$(SOVERSION) -Wl,--version-script=src/api/moco.map -Wl,--no-undefined \
+	    $(LDFLAGS) -o $@ $(obj) $(LIBS)
+
+$(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
+	ln -sf $(<F) $(BUILD)/libmoco.so.$(SOVERSION)
+	ln -sf libmoco.so.$(SOVERSION) $@
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(example_common) $(BUILD)/libmoco_internal.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libmoco_internal.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
+$(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+.SECONDARY:
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

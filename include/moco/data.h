@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/data.h: where images come from and how they become batches of views. */
+#ifndef MOCO_DATA_H
+#define MOCO_DATA_H
+
+#include "moco/base.h"
+#include "moco/trainer.h" /* moco_batch */
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- data sets ---- */
+
+typedef struct moco_dataset moco_dataset;
+
+/* A folder of class folders (label = rank of the folder's name in byte order) or, where `path` has no sub-folders with
+ * images, a flat folder of images (no labels). Links are followed, names that start with a dot skipped, order is byte
+ * order of names. Images: .jpg .jpeg .png, by name in any case; their content decides. Owned.
+ * Errors: MOCO_EIO, MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path);
+
+/* CIFAR-10 binary files (1 label byte, 3072 bytes RGB planes, any number of records each), in the order given.
+ * Errors: MOCO_EIO, MOCO_EFORMAT (size not a multiple of 3073, label > 9). Since 0.1. */
+MOCO_API moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths,
+                                               int count);
+
+/* Decoded images in memory: u8 [n,h,w,3]; `labels` [n] or NULL. Both are borrowed until the data set is freed and its
+ * loaders too. Since 0.1. */
+MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *context, const moco_tensor *images,
+                                              const int32_t *labels);
+
+MOCO_API void moco_dataset_free(moco_dataset *dataset);
+
+MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                /* images; 0 for NULL */
+MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);    /* -1: none */
+MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);              /* 0: no labels */
+MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
+
+/* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small. Since 0.1. */
+MOCO_API moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size);
+
+/* ---- recipes ---- */
+
+/* How an image becomes a view. Every random number is Philox(seed; epoch, sample, view, purpose): see
+ * docs/randomness.md. Order: crop, [grey if grey_first], jitter (its four ops in random order), [grey], blur, flip. */
+typedef struct moco_augment_options {
+    uint32_t struct_size;
+    int32_t size;         /* of the view, square, pixels */
+    int32_t crop;         /* 0: none (image must have `size`), 1: RandomResizedCrop, 2: resize `resize` + centre crop */
+    int32_t resize;       /* crop 2: length of the shorter side */
+    double scale[2];      /* crop 1: part of the area */
+    double ratio[2];      /* crop 1: aspect ratio, log-uniform */
+    double jitter_p;      /* probability of the whole colour jitter */
+    double brightness, contrast, saturation, hue;
+    double grey_p;
+    int32_t grey_first;   /* 1: MoCo v1, grey before jitter */
+    int32_t reserved0;
+    double blur_p;
+    double blur_sigma[2]; /* uniform */
+    double flip_p;
+} moco_augment_options;
+
+/* Recipes by name: "moco-v1", "moco-v2", "cifar10", "demo" for training, "eval" (resize to size * 256 / 224, centre
+ * crop) and "none". Fills `options`, whose struct_size is set by the macro. MOCO_ENOTFOUND lists the names. Since 0.1. */
+MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
+                                                       int image_size);
+#define moco_augment_options_preset(o, name, image_size) \
+    moco_augment_options_preset_sized((o), sizeof *(o), (name), (image_size))
+
+/* ---- loader ---- */
+
+typedef struct moco_loader moco_loader;
+
+typedef struct moco_loader_options {
+    uint32_t struct_size;
+    int32_t batch_size;
+    int32_t workers;    /* threads; 0: decode on the calling thread */
+    int32_t prefetch;   /* batches kept ready at most; default 2 */
+    int32_t permuted;   /* 1: a new order each epoch; 0: sequential */
+    int32_t drop_last;  /* 1: leave out the last partial batch */
+    uint64_t seed;
+    int64_t max_bad;    /* unreadable images tolerated: -1: the larger of 10 and 0.1 % of the data set */
+    int64_t max_pixels; /* largest image decoded; default 64 M */
+    const moco_augment_options *recipe[2]; /* copied; recipe[1] NULL: one view */
+} moco_loader_options;
+MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);
+#define moco_loader_options_init(o) moco_loader_options_init_sized((o), sizeof *(o))
+
+typedef struct moco_loader_stats {
+    uint32_t struct_size;
+    int32_t reserved0;
+    int64_t bad_images;   /* distinct images that could not be read, replaced by a neighbour */
+    int64_t images;       /* delivered since creation */
+    double wait_seconds;  /* that `next` waited for data since creation */
+} moco_loader_stats;
+MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size);
+#define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))
+
+/* Owned; holds a reference on the data set. Errors: MOCO_EINVAL (names the option; drop_last with a data set smaller
+ * than the batch), MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset,
+                                        const moco_loader_options *options);
+MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
+
+/* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order. Batches in flight are
+ * dropped. Since 0.1. */
+MOCO_API moco_status moco_loader_start(moco_loader *loader, int64_t epoch);
+MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position);
+
+/* Fills `batch`; its arrays are borrowed until the next call on this loader. MOCO_EEND after the last (not a failure).
+ * An unreadable image is replaced by the next readable sample number (wrapping), counted and logged with its path and
+ * reason; MOCO_EBADDATA past max_bad. An I/O error other than a bad image is MOCO_EIO. What a batch holds does not
+ * depend on `workers`. Threads: one call per loader at a time. Since 0.1. */
+MOCO_API moco_status moco_loader_next(moco_loader *loader, moco_batch *batch);
+
+/* Batches in an epoch. Since 0.1. */
+MOCO_API int64_t moco_loader_batches(const moco_loader *loader);
+MOCO_API moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

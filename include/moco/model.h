@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/model.h: one encoder, that is a backbone (ResNet) and a projection head, with named parameters. */
+#ifndef MOCO_MODEL_H
+#define MOCO_MODEL_H
+
+#include "moco/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct moco_model moco_model;
+
+/* Strings are copied. Defaults: resnet50, width 1, stem "imagenet", head "mlp", dim 128, image 224. */
+typedef struct moco_model_options {
+    uint32_t struct_size;
+    int32_t dim;        /* C, the length of an embedding */
+    const char *arch;   /* "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" */
+    const char *stem;   /* "imagenet" (7x7 stride 2, max-pool), "cifar" (3x3 stride 1), "small" (3x3 stride 2) */
+    const char *head;   /* "linear" (MoCo v1), "mlp" (MoCo v2: linear, ReLU, linear) */
+    double width;       /* multiplies the channels of every layer: 1 is the standard network (64 channels in the stem) */
+    double mean[3];     /* input normalisation, per channel, of values scaled to 0..1; default ImageNet's */
+    double std[3];
+    uint64_t seed;      /* of the initial weights */
+    int32_t image_size; /* height and width that images are expected to have (224); others work too */
+    int32_t reserved0;
+} moco_model_options;
+MOCO_API void moco_model_options_init_sized(moco_model_options *options, size_t size);
+#define moco_model_options_init(o) moco_model_options_init_sized((o), sizeof *(o))
+
+typedef struct moco_model_info {
+    uint32_t struct_size;
+    int32_t dim;          /* length of an embedding */
+    int32_t feature_dim;  /* length of a feature vector of the backbone: 512 or 2048 times width */
+    int32_t tensor_count; /* of moco_model_tensor_name */
+    int64_t parameters;   /* trainable numbers */
+    char arch[16], stem[16], head[16];
+    double width;
+    int32_t image_size, reserved0;
+    double mean[3], std[3];
+} moco_model_info;
+MOCO_API void moco_model_info_init_sized(moco_model_info *info, size_t size);
+#define moco_model_info_init(i) moco_model_info_init_sized((i), sizeof *(i))
+
+/* A freshly initialised encoder (SPEC: kaiming normal fan-out convolutions, BN 1 and 0, linear U(+-1/sqrt(fan_in))), a
+ * pure function of the options. Owned. Errors: MOCO_EINVAL names the option, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_model_create(moco_model **model, moco_device *device, const moco_model_options *options);
+
+/* An encoder from a file that moco_model_save or moco_trainer_save wrote (of the latter, the query encoder). Owned.
+ * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_model_open(moco_model **model, moco_device *device, const char *path);
+
+/* NULL is fine. Threads: any, once. Since 0.1. */
+MOCO_API void moco_model_free(moco_model *model);
+
+/* Writes a safetensors file with torchvision's names (conv1.weight ... fc.2.bias), f32 (f64 from "ref"), and the
+ * network's description in __metadata__. Written to a temporary file and renamed: whatever was at `path` stays whole
+ * until then. Errors: MOCO_EIO. Threads: one call per model. Since 0.1. */
+MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
+
+/* Replaces all tensors by those of the file, which must describe the same network; on failure nothing changes.
+ * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ESHAPE; MOCO_ESTATE while a trainer uses the model. Since 0.1. */
+MOCO_API moco_status moco_model_load(moco_model *model, const char *path);
+
+MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_info *info);
+
+/* Name of tensor `index` (parameters and BN buffers, in the reference's order); NULL past the end. Borrowed from the
+ * model. Threads: any. Since 0.1. */
+MOCO_API const char *moco_model_tensor_name(const moco_model *model, int index);
+
+/* Copies a tensor out of or into the model, converting between f32, f64 and (num_batches_tracked) i64. With
+ * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE. Threads: one call per
+ * model. Since 0.1. */
+MOCO_API moco_status moco_model_get(moco_model *model, const char *name, moco_tensor *tensor);
+MOCO_API moco_status moco_model_set(moco_model *model, const char *name, const moco_tensor *tensor);
+
+typedef enum moco_embedding {
+    MOCO_FEATURES = 1,   /* backbone output after average pooling, not normalised: [n, feature_dim] */
+    MOCO_PROJECTION = 2, /* head output, not normalised: [n, dim] */
+    MOCO_EMBEDDING_MAX_ = 0x7fffffff
+} moco_embedding;
+
+/* Encodes images with the running statistics of BN (evaluation mode). `images`: u8 [n,h,w,3] RGB, or f32 [n,3,h,w]
+ * already normalised. `out`: f32 or f64 [n, feature_dim or dim], filled. Any n; computed in chunks of the model's own.
+ * Errors: MOCO_ESHAPE, MOCO_EINVAL, MOCO_ENOMEM. Threads: one call per model. Since 0.1. */
+MOCO_API moco_status moco_model_embed(moco_model *model, const moco_tensor *images, moco_embedding what,
+                                      moco_tensor *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/preset.h: published configurations by name, and learning-rate schedules as pure functions. */
+#ifndef MOCO_PRESET_H
+#define MOCO_PRESET_H
+
+#include "moco/base.h"
+#include "moco/data.h"
+#include "moco/model.h"
+#include "moco/trainer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum moco_schedule {
+    MOCO_SCHEDULE_STEPS = 0,       /* lr x 0.1 at each milestone epoch */
+    MOCO_SCHEDULE_COSINE = 1,      /* per epoch, e counted from 0 */
+    MOCO_SCHEDULE_COSINE_FROM1 = 2, /* per epoch, e counted from 1 (the CIFAR notebook): the last epoch has lr 0 */
+    MOCO_SCHEDULE_COSINE_STEP = 3, /* per step over the whole run */
+    MOCO_SCHEDULE_MAX_ = 0x7fffffff
+} moco_schedule;
+
+/* What a run needs beside the options of model, trainer and views, which the calls below fill. */
+typedef struct moco_preset {
+    uint32_t struct_size;
+    int32_t epochs;
+    char name[32];
+    char source[160];     /* where the numbers were published */
+    int64_t queue_length; /* K */
+    double lr;
+    int32_t schedule;      /* moco_schedule */
+    int32_t milestones[3]; /* epochs; 0: unused */
+    int32_t knn_k;
+    int32_t knn_projection; /* 1: kNN on the head's output, 0: on the backbone's features */
+    double knn_temperature;
+    char recipe[16];       /* of both training views, for moco_augment_options_preset */
+    char eval_recipe[16];
+    int32_t image_size;
+    int32_t reserved0;
+} moco_preset;
+MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
+/* "moco-v1", "moco-v2", "cifar10", "demo". MOCO_ENOTFOUND lists the names. Threads: any. Since 0.1. */
+#define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
+
+/* The preset's network and training options; strings inside are static. Since 0.1. */
+MOCO_API moco_status moco_model_options_preset_sized(moco_model_options *options, size_t size, const char *name);
+MOCO_API moco_status moco_trainer_options_preset_sized(moco_trainer_options *options, size_t size, const char *name);
+#define moco_model_options_preset(o, name) moco_model_options_preset_sized((o), sizeof *(o), (name))
+#define moco_trainer_options_preset(o, name) moco_trainer_options_preset_sized((o), sizeof *(o), (name))
+
+/* Name of preset `index`, NULL past the end. Since 0.1. */
+MOCO_API const char *moco_preset_name(int index);
+
+/* lr * 0.5 * (1 + cos(pi * t / total)); t and total in epochs or steps. Threads: any. Since 0.1. */
+MOCO_API double moco_lr_cosine(double lr, double t, double total);
+
+/* lr * factor^(number of milestones <= epoch). Since 0.1. */
+MOCO_API double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/random.h: the orders that libmoco draws, as public pure functions, so that anyone can check a run from outside.
+ * docs/randomness.md fixes them to the bit. */
+#ifndef MOCO_RANDOM_H
+#define MOCO_RANDOM_H
+
+#include "moco/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The ShuffleBN permutation of committed step number `step` (0-based) for a batch of n: the key encoder sees view
+ * permutation[p] at place p; the key groups are contiguous slices of places. `direction` is 0, or 1 for the second half
+ * of a symmetric loss. Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_shuffle_permutation(uint64_t seed, int64_t step, int direction, int n, int32_t *permutation);
+
+/* The sample at `position` of the order of `epoch` over n samples: O(1) memory, any position at once.
+ * Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_epoch_permutation(uint64_t seed, int64_t epoch, int64_t n, int64_t position,
+                                            int64_t *sample);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/trainer.h: one training step at a time; the loop, the epochs and the schedule are the caller's. */
+#ifndef MOCO_TRAINER_H
+#define MOCO_TRAINER_H
+
+#include "moco/base.h"
+#include "moco/model.h"
+#include "moco/queue.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct moco_trainer moco_trainer;
+
+/* Images for one step: `views` contiguous uint8 RGB arrays [n,h,w,3]. Filled by a loader (all pointers are borrowed
+ * until its next `next`) or by the caller. view[0] is the query view, view[1] the key view. */
+typedef struct moco_batch {
+    uint32_t struct_size;
+    int32_t n, h, w;
+    int32_t views; /* 1 or 2 */
+    int32_t reserved0;
+    const uint8_t *view[2];
+    const int64_t *ids; /* [n] sample numbers in the data set; may be NULL */
+    int64_t epoch;      /* where the batch came from: the trainer remembers it, a checkpoint saves it */
+    int64_t position;   /* samples of the epoch consumed up to and including this batch */
+} moco_batch;
+MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);
+#define moco_batch_init(b) moco_batch_init_sized((b), sizeof *(b))
+
+/* Called after each launch of a step, on the thread that called step. Must not call the trainer, except
+ * moco_trainer_cancel. */
+typedef void (*moco_progress)(void *user, int launches_done, int launches);
+
+/* Defaults: MoCo v2 of the paper. */
+typedef struct moco_trainer_options {
+    uint32_t struct_size;
+    int32_t batch_size;        /* images per step: a multiple of bn_group_size */
+    int32_t bn_group_size;     /* images over which BN takes its statistics (reference: 32) */
+    int32_t groups_per_launch; /* BN groups run at once; 0: chosen from the configuration alone; must divide the number
+                                  of groups */
+    int32_t image_h, image_w;
+    double temperature;     /* T: 0.2 (v2), 0.07 (v1) */
+    double key_momentum;    /* m of the key encoder: 0.999 */
+    double sgd_momentum;    /* 0.9 */
+    double weight_decay;    /* 1e-4, on every trainable tensor */
+    int32_t precision;      /* moco_precision */
+    int32_t symmetric;      /* 1: loss L(1,2) + L(2,1), both views' keys are enqueued */
+    int32_t shuffle;        /* 1: key views are permuted among the BN groups (ShuffleBN); 0 only for experiments */
+    int32_t interleave;     /* 1: sample n belongs to group n mod groups (the CIFAR notebook); 0: contiguous slices */
+    uint64_t seed;          /* of the shuffles */
+    moco_progress progress; /* may be NULL */
+    void *progress_user;
+} moco_trainer_options;
+MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
+#define moco_trainer_options_init(o) moco_trainer_options_init_sized((o), sizeof *(o))
+
+/* What the last committed step measured. Means are over the batch. */
+typedef struct moco_step_report {
+    uint32_t struct_size;
+    int32_t reserved0;
+    int64_t step;        /* committed steps so far */
+    double loss;         /* mean InfoNCE (sum of both directions if symmetric) */
+    double chance_loss;  /* ln(K + 1), twice that if symmetric */
+    double acc1, acc5;   /* percent: the positive is the best, among the best five, of K + 1; ties count half */
+    double pos_cosine;   /* mean cosine of query and its key */
+    double neg_cosine;   /* mean cosine of queries and queue */
+    double feature_std;  /* mean over dimensions of the std of normalised queries over the batch; 1/sqrt(C) at best */
+    double grad_norm;    /* L2 norm of all weight gradients, before weight decay */
+    double queue_fill;   /* part of the queue that holds real keys, 0..1 */
+    double lr;           /* as passed */
+} moco_step_report;
+MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);
+#define moco_step_report_init(r) moco_step_report_init_sized((r), sizeof *(r))
+
+/* Trains `model` as the query encoder against `queue`; makes its own key encoder, a copy of `model`. Options are
+ * copied. Model and queue are used until the trainer is freed (references are counted, any order of freeing is right);
+ * one model or queue in two trainers is MOCO_ESTATE. Every plan is made and all memory is taken here.
+ * Errors: MOCO_EINVAL names the option (batch_size not a multiple of bn_group_size: both), MOCO_ENOTSUP (precision),
+ * MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
+                                         const moco_trainer_options *options);
+
+/* NULL is fine. The model keeps the trained weights. Threads: once, when no step runs. Since 0.1. */
+MOCO_API void moco_trainer_free(moco_trainer *trainer);
+
+/* One training step (MoCo algorithm 1; the reference's order): key <- m key + (1 - m) query on parameters, never on BN
+ * buffers; embed the shuffled key views; per launch embed the query views, InfoNCE against the queue as it was,
+ * back-propagate; SGD with rate `lr` (PyTorch's semantics); enqueue the keys. The batch has batch_size images of
+ * image_h x image_w in 2 views, which have been read when the call returns. A step is a transaction: on any failure
+ * nothing has changed, and a retry gives the same bits as if the failed call had not been made.
+ * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite: the sentence names the
+ * first such tensor), MOCO_ESTATE (OpenMP delivered fewer threads than planned, or a forked child).
+ * Threads: one call per trainer at a time. Since 0.1. */
+MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
+
+/* Fills `report` for the last committed step. MOCO_ESTATE before the first. Threads: as step. Since 0.1. */
+MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report *report);
+
+/* Drops the running step at the next op, or the next step if none runs, once: it returns MOCO_ECANCELED.
+ * Threads: any, and async-signal-safe. Since 0.1. */
+MOCO_API void moco_trainer_cancel(moco_trainer *trainer);
+
+/* Copies any part of the training state by name: encoder_q.*, encoder_k.*, momentum.encoder_q.*, grad.encoder_q.* (of
+ * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. With `tensor->data` NULL
+ * get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set of grad.* is MOCO_EINVAL.
+ * Threads: as step. Since 0.1. */
+MOCO_API moco_status moco_trainer_get(moco_trainer *trainer, const char *name, moco_tensor *tensor);
+MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, const moco_tensor *tensor);
+
+/* Name of state tensor `index`; NULL past the end. Borrowed from the trainer. Since 0.1. */
+MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
+
+/* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first). Any output
+ * may be NULL. Since 0.1. */
+MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
+
+/* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
+ * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
+ * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
+ * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM. Threads: as step. Since 0.1. */
+MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
+MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
+
+/* Reads the configuration and the note from a checkpoint without its tensors, so that a program can create the matching
+ * model, queue and trainer. Any output may be NULL. Strings inside `model` are static. `note` is filled with up to
+ * `note_size` bytes and ends in 0. Errors: MOCO_EIO, MOCO_EFORMAT; MOCO_ESHAPE: the note is longer than note_size.
+ * Threads: any. Since 0.1. */
+MOCO_API moco_status moco_checkpoint_describe(moco_context *context, const char *path, moco_model_options *model,
+                                              moco_trainer_options *trainer, int64_t *queue_length, char *note,
+                                              size_t note_size);
+
+/* Bytes by kind that training with these options takes, without taking them. */
+typedef struct moco_memory_estimate {
+    uint32_t struct_size;
+    int32_t launches;       /* per forward of a batch */
+    int64_t parameters;     /* count of trainable numbers */
+    int64_t weights_bytes;  /* query and key masters, BN buffers */
+    int64_t reader_bytes;   /* copies in the compute type */
+    int64_t gradient_bytes;
+    int64_t momentum_bytes;
+    int64_t queue_bytes;
+    int64_t slab_bytes;     /* one launch: activations, their gradients, scratch */
+    int64_t total_bytes;
+} moco_memory_estimate;
+MOCO_API void moco_memory_estimate_init_sized(moco_memory_estimate *estimate, size_t size);
+#define moco_memory_estimate_init(e) moco_memory_estimate_init_sized((e), sizeof *(e))
+MOCO_API moco_status moco_trainer_estimate(moco_device *device, const moco_model_options *model, int64_t queue_length,
+                                           const moco_trainer_options *options, moco_memory_estimate *estimate);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

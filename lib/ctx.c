@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ctx: see ctx.h. */
+#define _GNU_SOURCE /* sched_getaffinity */
+#include "ctx.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define ALIGN 64
+
+struct block { /* sits in the ALIGN bytes before every block */
+    size_t bytes;
+    uint64_t magic;
+};
+#define BLOCK_MAGIC UINT64_C(0x6d6f636f626c6f63)
+
+static void *default_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    void *memory = NULL;
+    return posix_memalign(&memory, align, size) == 0 ? memory : NULL;
+}
+
+static void default_release(void *user, void *memory, size_t size)
+{
+    (void)user;
+    (void)size;
+    free(memory);
+}
+
+/* cgroup v2 only: "MAX PERIOD" or "max PERIOD" in microseconds. 0: no quota. */
+static int quota_threads(void)
+{
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
+    if (file == NULL)
+        return 0;
+    char text[64] = {0};
+    size_t got = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    if (got == 0 || text[0] < '0' || text[0] > '9')
+        return 0;
+    char *end = NULL;
+    long long quota = strtoll(text, &end, 10), period = strtoll(end, NULL, 10);
+    if (quota <= 0 || period <= 0)
+        return 0;
+    long long threads = (quota + period - 1) / period;
+    return threads > 4096 ? 4096 : (int)threads;
+}
+
+int ctx_default_threads(void)
+{
+    int threads = 1;
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) {
+        threads = CPU_COUNT(&set);
+    } else {
+        long online = sysconf(_SC_NPROCESSORS_ONLN);
+        threads = online > 0 && online < 4096 ? (int)online : 1;
+    }
+    int quota = quota_threads();
+    if (quota > 0 && quota < threads)
+        threads = quota;
+    return threads < 1 ? 1 : threads;
+}
+
+moco_status ctx_create(struct ctx **out, const struct ctx_options *options, struct err *err)
+{
+    *out = NULL;
+    struct ctx_options o = *options;
+    if ((o.alloc == NULL) != (o.release == NULL))
+        return err_set(err, MOCO_EINVAL, "context: alloc and release go together; one of them is NULL");
+    if (o.threads < 0 || o.threads > 4096)
+        return err_set(err, MOCO_EINVAL, "context: threads is %d; it must be 0 (automatic) to 4096", o.threads);
+    if (o.alloc == NULL) {
+        o.alloc = default_alloc;
+        o.release = default_release;
+    }
+    struct ctx *ctx = o.alloc(o.user, sizeof *ctx, ALIGN);
+    if (ctx == NULL)
+        return err_set(err, MOCO_ENOMEM, "context: no memory for %zu bytes", sizeof *ctx);
+    memset(ctx, 0, sizeof *ctx);
+    ctx->alloc = o.alloc;
+    ctx->release = o.release;
+    ctx->log = o.log;
+    ctx->user = o.user;
+    ctx->threads = o.threads > 0 ? o.threads : ctx_default_threads();
+    ctx->process = (int64_t)getpid();
+    atomic_init(&ctx->refs, 1);
+    *out = ctx;
+    return MOCO_OK;
+}
+
+struct ctx *ctx_ref(struct ctx *ctx)
+{
+    atomic_fetch_add_explicit(&ctx->refs, 1, memory_order_relaxed);
+    return ctx;
+}
+
+void ctx_unref(struct ctx *ctx)
+{
+    if (ctx == NULL || atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    ctx->release(ctx->user, ctx, sizeof *ctx);
+}
+
+moco_status ctx_check(const struct ctx *ctx, struct err *err)
+{
+    if (ctx->process != (int64_t)getpid())
+        return err_set(err, MOCO_ESTATE,
+                       "the context was made in process %lld and this is its forked child %lld; make a new one",
+                       (long long)ctx->process, (long long)getpid());
+    return MOCO_OK;
+}
+
+void ctx_log(struct ctx *ctx, enum log_level level, const char *format, ...)
+{
+    if (ctx->log == NULL)
+        return;
+    char line[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(line, sizeof line, format, args);
+    va_end(args);
+    ctx->log(ctx->user, (int)level, line);
+}
+
+static void *allocate(struct ctx *ctx, size_t bytes, int zero, struct err *err)
+{
+    if (bytes > SIZE_MAX - ALIGN) {
+        err_set(err, MOCO_ENOMEM, "no memory for %zu bytes", bytes);
+        return NULL;
+    }
+    char *raw = ctx->alloc(ctx->user, bytes + ALIGN, ALIGN);
+    if (raw == NULL) {
+        err_set(err, MOCO_ENOMEM, "no memory for %zu bytes", bytes);
+        return NULL;
+    }
+    struct block *block = (struct block *)raw;
+    block->bytes = bytes;
+    block->magic = BLOCK_MAGIC;
+    atomic_fetch_add_explicit(&ctx->alloc_calls, 1, memory_order_relaxed);
+    int64_t live = atomic_fetch_add_explicit(&ctx->live_bytes, (int64_t)bytes, memory_order_relaxed) + (int64_t)bytes;
+    int64_t peak = atomic_load_explicit(&ctx->peak_bytes, memory_order_relaxed);
+    while (live > peak && !atomic_compare_exchange_weak_explicit(&ctx->peak_bytes, &peak, live, memory_order_relaxed,
+                                                                 memory_order_relaxed)) {
+    }
+    if (zero)
+        memset(raw + ALIGN, 0, bytes);
+    return raw + ALIGN;
+}
+
+void *mem_alloc(struct ctx *ctx, size_t bytes, struct err *err)
+{
+    return allocate(ctx, bytes, 0, err);
+}
+
+void *mem_zalloc(struct ctx *ctx, size_t bytes, struct err *err)
+{
+    return allocate(ctx, bytes, 1, err);
+}
+
+void *mem_array(struct ctx *ctx, size_t count, size_t size, struct err *err)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        err_set(err, MOCO_ENOMEM, "no memory for %zu elements of %zu bytes", count, size);
+        return NULL;
+    }
+    return allocate(ctx, bytes, 1, err);
+}
+
+size_t mem_size(const void *block)
+{
+    return ((const struct block *)((const char *)block - ALIGN))->bytes;
+}
+
+void *mem_grow(struct ctx *ctx, void *block, size_t bytes, struct err *err)
+{
+    void *fresh = allocate(ctx, bytes, 0, err);
+    if (fresh == NULL || block == NULL)
+        return fresh;
+    size_t old = mem_size(block);
+    memcpy(fresh, block, old < bytes ? old : bytes);
+    mem_free(ctx, block);
+    return fresh;
+}
+
+char *mem_strdup(struct ctx *ctx, const char *text, struct err *err)
+{
+    size_t bytes = strlen(text) + 1;
+    char *copy = allocate(ctx, bytes, 0, err);
+    if (copy != NULL)
+        memcpy(copy, text, bytes);
+    return copy;
+}
+
+void mem_free(struct ctx *ctx, void *block)
+{
+    if (block == NULL)
+        return;
+    struct block *head = (struct block *)((char *)block - ALIGN);
+    size_t bytes = head->bytes;
+    head->magic = 0;
+    atomic_fetch_sub_explicit(&ctx->live_bytes, (int64_t)bytes, memory_order_relaxed);
+    ctx->release(ctx->user, head, bytes + ALIGN);
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * permute: orders as pure functions. An explicit one for a batch (Fisher-Yates), and one for an epoch that needs no
+ * memory in proportion to n: the swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012), which permutes any n directly. */
+#ifndef MOCO_LIB_PERMUTE_H
+#define MOCO_LIB_PERMUTE_H
+
+#include <stdint.h>
+
+#define PERMUTE_ROUNDS_MAX 416
+
+struct permute {
+    uint64_t n, seed, epoch;
+    int rounds;                       /* 32 + 8 * bits(n - 1) */
+    uint64_t key[PERMUTE_ROUNDS_MAX]; /* one in [0, n) per round */
+};
+
+/* 1 <= n <= 2^48. */
+void permute_init(struct permute *p, uint64_t seed, uint64_t epoch, uint64_t n);
+uint64_t permute_at(const struct permute *p, uint64_t position); /* the sample at a position */
+
+/* place[p] = which of n stands at p: Fisher-Yates from the top, from the stream (seed; step, 0, direction, SHUFFLE). */
+void permute_batch(uint64_t seed, uint64_t step, int direction, int n, int32_t *place);
+
+#endif

@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * backend: the contract between the algorithms and a device. A backend fills one `struct backend`; nothing above it knows
+ * how it computes, and nothing below it knows what MoCo is.
+ *
+ * Words used by every function here:
+ *   real       the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract (statistics,
+ *              embeddings, keys, queue) are arrays of it.
+ *   slab       one block for all parameters of a network, in the backend's own layout: masters of q, masters of k,
+ *              gradients and SGD momentum are four slabs of one layout, so that sgd and ema are elementwise.
+ *   reader     copies of the weights as a plan reads them (bf16, other block order). A precision may need none: then the
+ *              plan reads the master slab itself and reader bytes are 0.
+ *   launch     n samples = `groups` BN groups of n / groups contiguous samples, run through a plan at once.
+ *   memory     struct be_memory: an address of the device and a size. Host code reads and writes it only through
+ *              read and write.
+ *
+ * The one thing a reader would get wrong: a plan owns no memory. `plan_create` lays out, `plan_bytes` tells, and the
+ * caller binds the plan to a place in a slab that other plans may use at other times; everything a plan needs kept
+ * between forward and backward is there. */
+#ifndef MOCO_BACKEND_H
+#define MOCO_BACKEND_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "ctx.h"
+#include "err.h"
+#include "graph/graph.h"
+
+#define BACKEND_ABI 1
+
+struct be_device; /* defined by each backend */
+struct be_layout;
+struct be_plan;
+
+struct be_memory {
+    void *at;
+    size_t bytes;
+};
+
+enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3 }; /* values of moco_precision */
+
+enum be_pass {
+    BE_TRAIN, /* forward with batch statistics, keeps what backward needs */
+    BE_KEY,   /* forward with batch statistics, keeps nothing */
+    BE_INFER  /* forward with running statistics, BN folded into the convolutions */
+};
+
+struct be_info {
+    int threads, bf16_native;
+    size_t real_bytes;
+    char isa[64], library[64];
+};
+
+struct be_plan_spec {
+    const struct graph *graph; /* frozen; outlives the plan */
+    const struct be_layout *layout;
+    enum be_precision precision;
+    enum be_pass pass;
+    int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
+    int output;    /* value number that forward writes: features, projection or embedding; TRAIN: embedding */
+    int f32_input; /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+};
+
+struct be_plan_bytes {
+    size_t slab;        /* all of it, multiple of 4096: what bind needs */
+    size_t activations; /* of which values kept for backward */
+    size_t gradients;   /* of which gradients of activations */
+    size_t scratch;     /* of which primitives' scratch, weight reorders, folded weights */
+};
+
+/* Polled between the ops of a plan; NULL: never. A plan that sees it non-zero returns MOCO_ECANCELED. */
+typedef const _Atomic int be_cancel;
+
+struct be_forward {
+    const uint8_t *images; /* host u8 [*, h, w, 3] (or f32 [n,3,h,w] if f32_input) */
+    const int32_t *index;  /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Not with f32_input */
+    const void *weights;   /* master slab (precisions without readers) or reader block; INFER: NULL, see plan_fold */
+    const void *masters;   /* master slab: BN weight and bias, linear bias */
+    void *stage;           /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER */
+    void *out;             /* reals [n][dim of output] */
+    be_cancel *cancel;
+};
+
+struct be_backward {
+    const void *weights, *masters; /* as in forward */
+    const void *d_out;             /* reals [n][dim]: d loss / d embedding */
+    void *gradients;               /* slab */
+    int accumulate;                /* 0: overwrite gradients; 1: add */
+    void (*on_grad)(void *user, int first_param, int count); /* NULL; called as gradients become final */
+    void *user;
+    be_cancel *cancel;
+};
+
+/* One launch of InfoNCE. Inputs are reals. Sums are over the n queries; the caller divides. */
+struct be_infonce {
+    const void *q;     /* [n][dim], unit rows */
+    const void *k;     /* [n][dim], unit rows: the positives */
+    const void *queue; /* [length][dim] */
+    int n, dim;
+    int64_t length;
+    double temperature;
+    double scale;      /* d_q is the gradient of scale * sum of losses */
+    void *d_q;         /* [n][dim] */
+    /* outputs: */
+    double loss, top1, top5; /* sums; top1/top5 count queries whose positive ranks 1st / within 5, ties half: rank =
+                                #(larger) + #(equal) / 2 + 1, top-m counts rank <= m (and a tie that straddles m in part) */
+    double pos, neg;         /* sums of cosine with the positive; of mean cosine with the queue */
+};
+
+struct be_sgd {
+    void *p, *g, *v; /* slabs: masters, gradients, momentum */
+    double lr, momentum, weight_decay;
+    int first; /* 1: v = g' (PyTorch's first step), else v = momentum * v + g' ; g' = g + weight_decay * p ; p -= lr * v */
+};
+
+struct backend {
+    uint32_t abi; /* BACKEND_ABI */
+    const char *name;
+
+    moco_status (*open)(struct be_device **out, struct ctx *ctx, const char *name, struct err *err);
+    void (*close)(struct be_device *dev);
+    void (*info)(const struct be_device *dev, struct be_info *info);
+    /* What AUTO (0) means, or whether a precision runs here: MOCO_ENOTSUP and why. */
+    moco_status (*precision)(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
+    /* Once before the first op of a step and when a plan is made: are all planned threads there? MOCO_ESTATE if not. */
+    moco_status (*ready)(struct be_device *dev, struct err *err);
+
+    /* Memory: aligned to 4096, zeroed, touched by the compute threads. */
+    moco_status (*alloc)(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);
+    void (*release)(struct be_device *dev, struct be_memory *memory);
+    void (*zero)(struct be_device *dev, void *at, size_t bytes);
+    moco_status (*read)(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);
+    moco_status (*write)(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err);
+
+    /* Parameters. Where a number stands in a slab is a pure function of (device, graph's parameters): `precision` only
+     * tells ref where to round, so slabs pass between layouts of one network. The layout keeps what it needs of the
+     * graph. Values cross as doubles in the reference's shape. */
+    moco_status (*layout_create)(struct be_layout **out, struct be_device *dev, const struct graph *graph,
+                                 enum be_precision precision, struct err *err);
+    void (*layout_free)(struct be_layout *layout);
+    size_t (*layout_bytes)(const struct be_layout *layout);
+    moco_status (*param_get)(const struct be_layout *layout, const void *slab, int index, double *values,
+                             struct err *err);
+    moco_status (*param_set)(const struct be_layout *layout, void *slab, int index, const double *values,
+                             struct err *err);
+
+    /* Readers. `backward` 0: what forward needs (key encoder), 1: what forward and backward need (query encoder).
+     * ema_readers writes, for m * k + (1 - m) * q computed in the master type, what a KEY plan of this precision reads:
+     * its bytes are key_bytes, never 0. It must compute the same bits as `ema` followed by readers. */
+    size_t (*reader_bytes)(const struct be_layout *layout, enum be_precision precision, int backward);
+    moco_status (*readers)(const struct be_layout *layout, enum be_precision precision, int backward,
+                           const void *masters, void *out, struct err *err);
+    size_t (*key_bytes)(const struct be_layout *layout, enum be_precision precision);
+    moco_status (*ema_readers)(const struct be_layout *layout, enum be_precision precision, const void *k,
+                               const void *q, double m, void *out, struct err *err);
+    /* In a KEY launch `weights` is that block and `masters` is NULL: the block holds BN and biases too. */
+
+    /* Plans. */
+    moco_status (*plan_create)(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
+                               struct err *err);
+    void (*plan_free)(struct be_plan *plan);
+    void (*plan_bytes)(const struct be_plan *plan, struct be_plan_bytes *bytes);
+    moco_status (*plan_bind)(struct be_plan *plan, void *slab, struct err *err);
+    moco_status (*plan_fold)(struct be_plan *plan, const void *masters, const void *stats, struct err *err);
+    moco_status (*forward)(struct be_plan *plan, const struct be_forward *io, struct err *err);
+    moco_status (*backward)(struct be_plan *plan, const struct be_backward *io, struct err *err);
+
+    /* Steps of the algorithms. */
+    size_t (*infonce_scratch)(struct be_device *dev, int n, int dim, int64_t length); /* bytes */
+    moco_status (*infonce)(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+    moco_status (*ema)(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
+    moco_status (*sgd)(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
+                       void *readers /* of the query encoder, refreshed; NULL if none */, struct err *err);
+    /* Sum of squares of a slab of `count` parameters' gradients in double; *bad = number of the first parameter with a
+     * value that is not finite, or -1. Padding of a layout is zero and stays zero. */
+    moco_status (*grad_check)(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
+                              struct err *err);
+    /* running = (1 - momentum) * running + momentum * stage / groups, per BN (momentum from the graph). */
+    moco_status (*stats_commit)(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+                                int groups, struct err *err);
+
+    /* C[m][n] = A[m][k] * B[n][k]^T on host f32, row-major: for kNN and probes. */
+    moco_status (*gemm_nt)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                           float *c, struct err *err);
+};
+
+/* Finds a backend by device name ("cpu", "ref", later "cuda:0"); MOCO_ENODEV lists what there is. */
+moco_status backend_find(const struct backend **out, const char *device_name, struct err *err);
+
+#endif

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * graph: a network as a list of typed, named ops in execution order, with shapes per sample. No arithmetic here.
+ * The batch dimension is not part of a graph: a backend compiles it for a launch of n samples. What a reader would get
+ * wrong: parameter and statistic indices do not depend on the image size, so two graphs of one network at two sizes share
+ * parameters. Builder calls return a value number >= 0, or -1 after the first failure, which graph_freeze reports. */
+#ifndef MOCO_GRAPH_H
+#define MOCO_GRAPH_H
+
+#include <stdint.h>
+
+#include "ctx.h"
+#include "err.h"
+
+enum op_kind {
+    OP_INPUT,   /* uint8 RGB [h][w][3] -> (x / 255 - mean) / std, 3 channels */
+    OP_CONV,    /* square kernel, no bias */
+    OP_BN,      /* batch norm over (group, h, w) */
+    OP_RELU,
+    OP_ADD,
+    OP_MAXPOOL, /* padding never wins */
+    OP_GAP,     /* global average pool: c x h x w -> c x 1 x 1 */
+    OP_LINEAR,  /* with bias, on c x 1 x 1 */
+    OP_L2NORM,  /* x / max(|x|, 1e-12), on c x 1 x 1 */
+    OP_KINDS
+};
+
+enum param_kind { PARAM_CONV, PARAM_LINEAR, PARAM_BIAS, PARAM_BN_WEIGHT, PARAM_BN_BIAS };
+
+struct graph_value {
+    int c, h, w;
+    int producer; /* op number */
+    int readers;  /* ops that read it, counted by freeze */
+};
+
+struct graph_op {
+    enum op_kind kind;
+    int in[2]; /* values; -1: unused */
+    int out;
+    int param[2]; /* CONV: weight; LINEAR: weight, bias; BN: weight, bias; -1: unused */
+    int stat;     /* BN: statistic number; -1 */
+    int kernel, stride, pad;
+    double eps, momentum; /* BN: 1e-5, 0.1 */
+    char name[48];        /* "layer1.0.conv2" */
+};
+
+struct graph_param {
+    enum param_kind kind;
+    int ndim;
+    int64_t shape[4]; /* the reference's: [co,ci,kh,kw], [out,in], [c] */
+    int64_t count;
+    char name[64]; /* "layer1.0.conv2.weight" */
+};
+
+struct graph_stat {
+    int channels;
+    int64_t offset; /* into a statistics array: mean[channels] at offset, var[channels] at offset + channels */
+    double momentum;
+    char name[48]; /* "layer1.0.bn2": buffers are name + ".running_mean", ".running_var", ".num_batches_tracked" */
+};
+
+/* The reference's state-dict order: parameters and BN buffers interleaved as modules are defined. */
+enum state_kind { STATE_PARAM, STATE_MEAN, STATE_VAR, STATE_TRACKED };
+struct graph_state {
+    enum state_kind kind;
+    int index; /* of param or stat */
+};
+
+struct graph {
+    struct ctx *ctx;
+    struct graph_op *ops;
+    struct graph_value *values;
+    struct graph_param *params;
+    struct graph_stat *stats;
+    struct graph_state *states;
+    int op_count, value_count, param_count, stat_count, state_count;
+    int64_t param_total; /* numbers */
+    int64_t stat_total;  /* numbers: 2 x channels over all BN */
+    double mean[3], std[3];
+    int input, features, projection, embedding; /* values; embedding = L2NORM(projection) */
+    int frozen;
+    struct err failed;
+};
+
+moco_status graph_create(struct graph **out, struct ctx *ctx, struct err *err);
+void graph_free(struct graph *graph);
+
+int graph_input(struct graph *g, int h, int w, const double mean[3], const double std[3]);
+int graph_conv(struct graph *g, int in, const char *name, int channels, int kernel, int stride, int pad);
+int graph_bn(struct graph *g, int in, const char *name);
+int graph_relu(struct graph *g, int in);
+int graph_add(struct graph *g, int a, int b);
+int graph_maxpool(struct graph *g, int in, int kernel, int stride, int pad);
+int graph_gap(struct graph *g, int in);
+int graph_linear(struct graph *g, int in, const char *name, int out);
+int graph_l2norm(struct graph *g, int in);
+
+/* Checks everything (each value produced before it is read, outputs set, shapes positive) and counts readers. */
+moco_status graph_freeze(struct graph *g, int features, int projection, int embedding, struct err *err);
+
+/* Full name of state `i` ("bn1.running_mean") into text. */
+void graph_state_name(const struct graph *g, int i, char *text, size_t size);
+
+/* One line per op into `text` (ends in 0, cut to size); returns the bytes the whole dump needs, 0 included. */
+size_t graph_dump(const struct graph *g, char *text, size_t size);
+
+/* 2 x multiply-adds of one forward of one sample over convolutions and linear layers. */
+double graph_flops(const struct graph *g);
+
+#endif
