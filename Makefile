@@ -8,6 +8,10 @@ PREFIX ?= /usr/local
 ONEDNN ?= 1
 WERROR ?= 1
 SAN ?=
+# What the tests run on and how much of them: full; san and ref leave out the scripts that need the ordinary build.
+MOCO_TEST_DEVICE ?= cpu
+MOCO_TEST_TIER ?= full
+export MOCO_TEST_DEVICE MOCO_TEST_TIER
 AR ?= ar
 PKG_CONFIG ?= pkg-config
 CFLAGS ?= -O2 -g
@@ -84,6 +88,7 @@ benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.
 test_groups := unit ops golden train robust abi
 tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c)))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
+peer_scripts := $(wildcard tests/peers/peer_*.sh)
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -96,13 +101,49 @@ bench: $(benches) ## benchmark programs: each prints JSON
 tests: $(tests) ## test programs, without running them
 
 check: all bench $(tests) ## run all tests that guard correctness (about 8 minutes at most)
-	@BUILD=$(BUILD) tests/run.sh $(tests) $(test_scripts)
+	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),,$(test_scripts))
+
+check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all bench tests
+	$(MAKE) BUILD=$(BUILD)/clang-ref CC=clang CXX=clang++ ONEDNN=0 check MOCO_TEST_DEVICE=ref MOCO_TEST_TIER=ref
+
+check-peers: all bench $(tests) ## against PyTorch, Pillow and a bare Debian 13 (needs their packages; minutes)
+	@BUILD=$(BUILD) MOCO_TEST_DEADLINE=2400 tests/run.sh $(peer_scripts)
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
 
 demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
 	$(BUILD)/examples/demo
+
+# ---- installation ----------------------------------------------------------------------------------------------------
+install_lib := $(DESTDIR)$(PREFIX)/lib
+install_include := $(DESTDIR)$(PREFIX)/include/moco
+install_bin := $(DESTDIR)$(PREFIX)/bin
+tools := $(filter $(BUILD)/examples/train_imagenet,$(examples))
+libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
+fill := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
+        -e 's|@VERSION_MINOR@|$(basename $(VERSION))|g' -e 's|@LIBS_PRIVATE@|$(libs_private)|g' \
+        -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
+space := $(subst ,, )
+
+install: all ## into PREFIX (/usr/local), below DESTDIR if set
+	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)
+	install -m 644 include/moco/*.h $(install_include)
+	install -m 644 $(BUILD)/libmoco.a $(install_lib)
+	install -m 755 $(BUILD)/libmoco.so.$(VERSION) $(install_lib)
+	ln -sf libmoco.so.$(VERSION) $(install_lib)/libmoco.so.$(SOVERSION)
+	ln -sf libmoco.so.$(SOVERSION) $(install_lib)/libmoco.so
+	$(fill) pkgconfig/moco.pc.in >$(install_lib)/pkgconfig/moco.pc
+	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
+	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
+	$(if $(tools),install -m 755 $(tools) $(install_bin))
+
+uninstall: ## remove what install put there
+	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
+	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/pkgconfig/moco.pc
+	rm -rf $(install_include) $(install_lib)/cmake/moco
+	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
 
 list: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16

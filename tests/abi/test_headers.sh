@@ -1,0 +1,30 @@
+#!/bin/sh
+# Every public header compiles alone, as C99 to C23 and C++11 to C++23, pedantic, without a warning, and holds none of
+# what an ABI cannot promise: static functions, varargs, bool, long, FILE, bit-fields.
+set -u
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0 count=0
+for cc in "${CC:-cc}" gcc clang; do
+    command -v "$cc" >/dev/null 2>&1 || continue
+    for std in c99 c11 c17 c2x c++11 c++14 c++17 c++20 c++2b; do
+        case $std in c++*) language=c++ ;; *) language=c ;; esac
+        for header in include/moco/*.h; do
+            name=${header#include/}
+            printf '#include <%s>\n#include <%s>\nint moco_test_unit;\n' "$name" "$name" >"$work/unit"
+            count=$((count + 1))
+            "$cc" -x $language -std=$std -Wall -Wextra -pedantic -Werror -Iinclude -fsyntax-only "$work/unit" || {
+                echo "$name does not compile with $cc -std=$std"
+                failed=1
+            }
+        done
+    done
+done
+for header in include/moco/*.h; do
+    # Comments out, then look for words that have no place in the interface.
+    sed 's://.*::' "$header" | tr '\n' ' ' | sed 's:/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/: :g' |
+        grep -nwE 'static|inline|bool|_Bool|long|FILE|\.\.\.' && { echo "$header: forbidden word above"; failed=1; }
+done
+[ $count -gt 50 ] || { echo "only $count compilations ran"; failed=1; }
+echo "$count compilations"
+exit $failed
