@@ -156,7 +156,7 @@ format: ## clang-format everything
 	git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
-$(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -ffp-contract=off
+$(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 $(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
 # Kernels: sums may be reordered by the vectors written out in the source, never by the compiler.
 $(BUILD)/obj/src/backend/cpu/%.o: CFLAGS_ALL += -O3

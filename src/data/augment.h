@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * augment: how an image becomes a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are two
+ * pure functions, so that a test can feed the second with any parameters and compare with Pillow.
+ * What a reader would get wrong: the order of the random draws is part of the format (docs/randomness.md); the order in
+ * which they are applied is another one, that of the reference. */
+#ifndef MOCO_DATA_AUGMENT_H
+#define MOCO_DATA_AUGMENT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctx.h"
+#include "image.h"
+#include "moco/data.h"
+#include "philox.h"
+
+enum { AUGMENT_CROP_NONE = 0, AUGMENT_CROP_RANDOM = 1, AUGMENT_CROP_CENTRE = 2 };
+enum { AUGMENT_BRIGHTNESS = 0, AUGMENT_CONTRAST = 1, AUGMENT_SATURATION = 2, AUGMENT_HUE = 3 };
+
+#define AUGMENT_SIZE_MAX 4096
+
+/* Everything about one view that was drawn. */
+struct augment_params {
+    int x, y, w, h;   /* crop box in the image */
+    int rw, rh;       /* the box is resized to this ... */
+    int ox, oy;       /* ... and the view starts here in it (0, 0 but for resize + centre crop) */
+    int jitter;       /* 1: the ops below are applied */
+    int op[4];        /* AUGMENT_BRIGHTNESS..HUE in the order of application */
+    double factor[4]; /* of each op, by its number; brightness, contrast, saturation: 1 is "as it is"; hue: -0.5..0.5 */
+    int skip[4];      /* 1: the op is not part of the recipe (its strength is 0) */
+    int grey, grey_first;
+    double sigma; /* of the blur; 0: none */
+    int flip;
+};
+
+/* MOCO_EINVAL names the option. */
+moco_status augment_check(const moco_augment_options *options, struct err *err);
+
+/* Draws for an image of w x h. The stream is rng_init(seed, epoch, sample, view, RNG_AUGMENT).
+ * MOCO_ESHAPE: crop none and the image is not size x size. */
+moco_status augment_draw(const moco_augment_options *options, int w, int h, struct rng *rng,
+                         struct augment_params *params, struct err *err);
+
+/* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */
+struct augment_scratch {
+    struct ctx *ctx;
+    const struct view_kernels *kernels; /* the fastest this CPU has; a test may choose another */
+    uint8_t *rows;                      /* the horizontally resized rows; also the blur's second picture */
+    uint8_t *line;                      /* one padded row */
+    uint32_t *sums;                     /* the blur's column sums */
+    double *weights;                    /* of one output */
+    int *bounds[2];                     /* first tap and number of taps of each output, horizontal and vertical */
+    int32_t *taps[2];                   /* their weights, 22 fraction bits */
+};
+void augment_scratch_init(struct augment_scratch *scratch, struct ctx *ctx);
+void augment_scratch_free(struct augment_scratch *scratch);
+
+/* view: [size,size,3]. The image is read only inside the crop box. */
+moco_status augment_apply(const struct augment_params *params, const struct image *image, int size,
+                          struct augment_scratch *scratch, uint8_t *view, struct err *err);
+
+/* Recipe `name` for views of `size`; MOCO_ENOTFOUND lists the names. */
+moco_status augment_recipe(moco_augment_options *options, const char *name, int size, struct err *err);
+
+#endif

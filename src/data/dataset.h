@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dataset: where images come from, behind four calls. A data set is immutable once opened: any number of threads read
+ * it at once, each with a decoder of its own. `read` answers MOCO_EFORMAT for an image that is itself bad (the loader
+ * then takes the next one) and MOCO_EIO, MOCO_ENOMEM or MOCO_ECANCELED for a failure that says nothing about the image.
+ */
+#ifndef MOCO_DATA_DATASET_H
+#define MOCO_DATA_DATASET_H
+
+#include "ctx.h"
+#include "decode.h"
+#include "image.h"
+
+struct dataset;
+
+struct dataset_ops {
+    moco_status (*read)(const struct dataset *ds, int64_t id, struct decoder *decoder, struct image *image,
+                        struct err *err);
+    int32_t (*label)(const struct dataset *ds, int64_t id);                             /* -1: none */
+    moco_status (*path)(const struct dataset *ds, int64_t id, char *text, size_t size); /* MOCO_ESHAPE: too small */
+    const char *(*class_name)(const struct dataset *ds, int32_t label);                 /* "" if none */
+    void (*destroy)(struct dataset *ds);                                                /* frees ds itself too */
+};
+
+struct dataset {
+    const struct dataset_ops *ops;
+    struct ctx *ctx; /* a counted reference */
+    int64_t count;
+    int32_t classes; /* 0: no labels */
+};
+
+moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
+moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
+                                 struct err *err);
+/* `pixels` u8 [n,h,w,3] and `labels` [n] or NULL are borrowed. */
+moco_status dataset_from_memory(struct dataset **out, struct ctx *ctx, const uint8_t *pixels, int64_t n, int h, int w,
+                                const int32_t *labels, struct err *err);
+void dataset_free(struct dataset *ds); /* NULL is fine */
+
+#endif

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * decode: which codec a picture belongs to, and its file. A name ending in .JPEG may hold a PNG (ImageNet has one), and
+ * a name that can be opened may be a pipe, which must not be waited for. */
+#define _DEFAULT_SOURCE /* O_CLOEXEC with O_NONBLOCK under strict POSIX headers */
+#include "decode.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "decode_codec.h"
+
+#define WINDOW ((size_t)256 << 10)     /* most photographs of training sets are read in one call */
+#define KEEP_PIXELS ((size_t)48 << 20) /* bytes of picture kept from image to image; more is given back */
+
+void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel)
+{
+    *decoder = (struct decoder){.ctx = ctx, .max_pixels = max_pixels, .cancel = cancel};
+}
+
+void decoder_free(struct decoder *decoder)
+{
+    mem_free(decoder->ctx, decoder->window);
+    mem_free(decoder->ctx, decoder->pixels);
+    decoder->window = decoder->pixels = NULL;
+}
+
+moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct image *image, struct err *err)
+{
+    if (w < 1 || h < 1)
+        return err_set(err, MOCO_EFORMAT, "its header says %lld x %lld pixels", (long long)w, (long long)h);
+    if (h > decoder->max_pixels / w || w > INT32_MAX / 4 || h > INT32_MAX / 4)
+        return err_set(err, MOCO_EFORMAT, "its header says %lld x %lld pixels, more than the limit of %lld in all",
+                       (long long)w, (long long)h, (long long)decoder->max_pixels);
+    size_t bytes = (size_t)w * (size_t)h * 3;
+    size_t have = decoder->pixels != NULL ? mem_size(decoder->pixels) : 0;
+    if (have < bytes || (have > KEEP_PIXELS && bytes < have / 2)) {
+        mem_free(decoder->ctx, decoder->pixels);
+        decoder->pixels = mem_alloc(decoder->ctx, bytes, err);
+        if (decoder->pixels == NULL)
+            return MOCO_ENOMEM;
+    }
+    *image = (struct image){decoder->pixels, (int)w, (int)h, (size_t)w * 3};
+    return MOCO_OK;
+}
+
+size_t source_next(struct source *source, const uint8_t **bytes)
+{
+    *bytes = source->window;
+    if (source->fd < 0 || source->status != MOCO_OK || source->at >= source->end)
+        return 0;
+    int64_t left = source->end - source->at;
+    size_t want = left < (int64_t)source->window_size ? (size_t)left : source->window_size;
+    ssize_t got;
+    do {
+        got = pread(source->fd, source->window, want, (off_t)source->at);
+    } while (got < 0 && errno == EINTR);
+    if (got < 0) {
+        source->status = err_set(&source->error, MOCO_EIO, "reading at offset %lld failed: %s", (long long)source->at,
+                                 strerror(errno));
+        return 0;
+    }
+    source->at = got == 0 ? source->end : source->at + got; /* 0: the file shrank, which is a truncated image */
+    return (size_t)got;
+}
+
+static moco_status decode(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
+                          struct image *image, struct err *err)
+{
+    static const uint8_t jpeg[3] = {0xff, 0xd8, 0xff}, png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    moco_status status;
+    struct err reason = {0};
+    if (source->status != MOCO_OK)
+        status = source->status;
+    else if (size >= sizeof jpeg && memcmp(first, jpeg, sizeof jpeg) == 0)
+        status = decode_jpeg(decoder, source, first, size, image, &reason);
+    else if (size >= sizeof png && memcmp(first, png, sizeof png) == 0)
+        status = decode_png(decoder, source, first, size, image, &reason);
+    else if (size == 0)
+        return err_set(err, MOCO_EFORMAT, "the file is empty");
+    else
+        return err_set(err, MOCO_EFORMAT, "it is neither JPEG nor PNG: it starts with bytes %02x %02x %02x", first[0],
+                       size > 1 ? first[1] : 0, size > 2 ? first[2] : 0);
+    if (source->status != MOCO_OK) /* the codec saw only the end of the data */
+        return err_set(err, source->status, "%s", source->error.text);
+    if (status != MOCO_OK)
+        return err_set(err, status, "%s", reason.text);
+    return MOCO_OK;
+}
+
+moco_status decode_memory(struct decoder *decoder, const void *bytes, size_t size, struct image *image, struct err *err)
+{
+    struct source source = {.fd = -1};
+    return decode(decoder, &source, bytes, size, image, err);
+}
+
+/* Is a failed open about this file alone, or about the machine? */
+static moco_status open_failure(int error, struct err *err)
+{
+    switch (error) {
+    case ENOENT:
+    case EACCES:
+    case EPERM:
+    case EISDIR:
+    case ELOOP:
+    case ENOTDIR:
+    case ENXIO:
+    case ENAMETOOLONG:
+        return err_set(err, MOCO_EFORMAT, "it cannot be opened: %s", strerror(error));
+    case ENOMEM:
+        return err_set(err, MOCO_ENOMEM, "it cannot be opened: %s", strerror(error));
+    default:
+        return err_set(err, MOCO_EIO, "it cannot be opened: %s", strerror(error));
+    }
+}
+
+moco_status decode_file(struct decoder *decoder, const char *path, struct image *image, struct err *err)
+{
+    if (decoder->window == NULL && (decoder->window = mem_alloc(decoder->ctx, WINDOW, err)) == NULL)
+        return MOCO_ENOMEM;
+    int fd;
+    do {
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    } while (fd < 0 && errno == EINTR);
+    if (fd < 0)
+        return open_failure(errno, err);
+    struct stat stat;
+    moco_status status;
+    if (fstat(fd, &stat) != 0) {
+        status = err_set(err, MOCO_EIO, "its size cannot be read: %s", strerror(errno));
+    } else if (!S_ISREG(stat.st_mode)) {
+        status = err_set(err, MOCO_EFORMAT, "it is not a regular file");
+    } else {
+        struct source source = {
+            .fd = fd, .end = (int64_t)stat.st_size, .window = decoder->window, .window_size = WINDOW};
+        const uint8_t *first;
+        size_t size = source_next(&source, &first);
+        status = decode(decoder, &source, first, size, image, err);
+    }
+    close(fd);
+    return status;
+}

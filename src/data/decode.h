@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * decode: JPEG and PNG files to RGB, as PIL's Image.open(...).convert("RGB") gives them. The content decides, never the
+ * name. Files are hostile: sizes are refused before memory is taken for them, scans are counted, and a warning of a
+ * codec is an error here, because a picture that is grey from the middle on is worse than none.
+ * Statuses: MOCO_EFORMAT is about this image; MOCO_EIO, MOCO_ENOMEM and MOCO_ECANCELED are not. */
+#ifndef MOCO_DATA_DECODE_H
+#define MOCO_DATA_DECODE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctx.h"
+#include "image.h"
+
+#define DECODE_MAX_PIXELS (INT64_C(64) << 20)
+
+/* One per thread: limits, and memory that is reused from image to image. */
+struct decoder {
+    struct ctx *ctx;
+    int64_t max_pixels;        /* of one image; scans x pixels is held to ten times as much */
+    const _Atomic int *cancel; /* polled; non-zero: MOCO_ECANCELED. NULL: never */
+    uint8_t *window;           /* on the file */
+    uint8_t *pixels;           /* of the last image */
+};
+void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel);
+void decoder_free(struct decoder *decoder);
+
+/* `image` is borrowed from the decoder until its next call. */
+moco_status decode_memory(struct decoder *decoder, const void *bytes, size_t size, struct image *image,
+                          struct err *err);
+
+/* A file that cannot be opened for a reason of its own (gone, not readable, not a regular file) is MOCO_EFORMAT. The
+ * error sentence does not name the path: the caller does. */
+moco_status decode_file(struct decoder *decoder, const char *path, struct image *image, struct err *err);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * decode_codec: what decode.c and the two codecs share. */
+#ifndef MOCO_DATA_DECODE_CODEC_H
+#define MOCO_DATA_DECODE_CODEC_H
+
+#include "decode.h"
+#include "source.h"
+
+/* `first` is the window's first content, which the sniffing has read. */
+moco_status decode_jpeg(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
+                        struct image *image, struct err *err);
+moco_status decode_png(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
+                       struct image *image, struct err *err);
+
+/* Refuses w x h above the decoder's max_pixels, then takes memory for it: RGB rows without gaps. */
+moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct image *image, struct err *err);
+
+#endif

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * decode_jpeg: libjpeg-turbo's classic interface with its defaults (islow DCT, smooth chroma upsampling), as Pillow
+ * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings and
+ * goes on with grey; here the first warning ends the decoding. Errors leave by longjmp, so everything that must survive
+ * it lives in struct jpeg, not in locals. EXIF orientation is ignored, as torchvision does. */
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <jpeglib.h>
+
+#include <jerror.h>
+
+#include "decode_codec.h"
+
+struct jpeg {
+    struct jpeg_decompress_struct codec; /* must be first: callbacks get its address */
+    struct jpeg_error_mgr errors;
+    struct jpeg_source_mgr reader;
+    struct jpeg_progress_mgr progress;
+    jmp_buf escape;
+    struct decoder *decoder;
+    struct source *source;
+    struct image *image;
+    uint8_t *row; /* CMYK: one row before conversion; libjpeg's pool */
+    int max_scans;
+    moco_status status;
+    struct err *err;
+};
+
+static void on_error(j_common_ptr codec)
+{
+    struct jpeg *j = (struct jpeg *)codec;
+    char text[JMSG_LENGTH_MAX];
+    codec->err->format_message(codec, text);
+    int memory = codec->err->msg_code == JERR_OUT_OF_MEMORY;
+    j->status = err_set(j->err, memory ? MOCO_ENOMEM : MOCO_EFORMAT, "JPEG decoder: %s", text);
+    longjmp(j->escape, 1);
+}
+
+/* Level -1 is a warning: the data is corrupt. 0 and above are trace messages, off. */
+static void on_message(j_common_ptr codec, int level)
+{
+    if (level < 0)
+        on_error(codec);
+}
+
+static void no_output(j_common_ptr codec)
+{
+    (void)codec;
+}
+
+static void reader_nothing(j_decompress_ptr codec)
+{
+    (void)codec;
+}
+
+static boolean reader_fill(j_decompress_ptr codec)
+{
+    struct jpeg *j = (struct jpeg *)codec;
+    const uint8_t *bytes;
+    size_t size = source_next(j->source, &bytes);
+    if (size == 0)
+        ERREXIT(codec, JERR_INPUT_EOF);
+    j->reader.next_input_byte = bytes;
+    j->reader.bytes_in_buffer = size;
+    return TRUE;
+}
+
+static void reader_skip(j_decompress_ptr codec, long count)
+{
+    struct jpeg *j = (struct jpeg *)codec;
+    while (count > 0 && (size_t)count > j->reader.bytes_in_buffer) {
+        count -= (long)j->reader.bytes_in_buffer;
+        reader_fill(codec);
+    }
+    if (count > 0) {
+        j->reader.next_input_byte += count;
+        j->reader.bytes_in_buffer -= (size_t)count;
+    }
+}
+
+/* Called for every row of blocks of every scan: the place to stop a bomb of a thousand scans, or a shutdown. */
+static void on_progress(j_common_ptr codec)
+{
+    struct jpeg *j = (struct jpeg *)codec;
+    if (j->decoder->cancel != NULL && atomic_load_explicit(j->decoder->cancel, memory_order_relaxed)) {
+        j->status = err_set(j->err, MOCO_ECANCELED, "decoding was cancelled");
+        longjmp(j->escape, 1);
+    }
+    if (j->codec.input_scan_number > j->max_scans) {
+        j->status = err_set(j->err, MOCO_EFORMAT, "a JPEG of %u x %u pixels in more than %d scans",
+                            j->codec.image_width, j->codec.image_height, j->max_scans);
+        longjmp(j->escape, 1);
+    }
+}
+
+static inline uint8_t scale255(unsigned a, unsigned b)
+{
+    unsigned product = a * b + 128;
+    return (uint8_t)((product + (product >> 8)) >> 8);
+}
+
+/* Adobe writes CMYK inverted and Pillow takes every CMYK JPEG for one of Adobe's: ink = 255 - stored. */
+static void cmyk_to_rgb(const uint8_t *cmyk, int pixels, uint8_t *rgb)
+{
+    for (int i = 0; i < pixels; i++) {
+        unsigned k = cmyk[4 * i + 3];
+        for (int c = 0; c < 3; c++)
+            rgb[3 * i + c] = (uint8_t)(k - scale255(255u - cmyk[4 * i + c], k));
+    }
+}
+
+static void check_header(struct jpeg *j)
+{
+    struct jpeg_decompress_struct *c = &j->codec;
+    if (c->num_components != 1 && c->num_components != 3 && c->num_components != 4)
+        j->status =
+            err_set(j->err, MOCO_EFORMAT, "a JPEG of %d components; there must be 1, 3 or 4", c->num_components);
+    else if (c->data_precision != 8)
+        j->status = err_set(j->err, MOCO_EFORMAT, "a JPEG of %d bits; there must be 8", c->data_precision);
+    else
+        j->status = decode_room(j->decoder, c->image_width, c->image_height, j->image, j->err);
+    if (j->status != MOCO_OK)
+        longjmp(j->escape, 1);
+    int64_t pixels = (int64_t)c->image_width * c->image_height, scans = j->decoder->max_pixels / pixels * 10;
+    j->max_scans = scans > 1000 ? 1000 : (int)scans;
+}
+
+static void read_rows(struct jpeg *j)
+{
+    struct jpeg_decompress_struct *c = &j->codec;
+    c->out_color_space = c->num_components == 4 ? JCS_CMYK : JCS_RGB;
+    jpeg_start_decompress(c);
+    if (c->num_components == 4)
+        j->row = c->mem->alloc_large((j_common_ptr)c, JPOOL_IMAGE, (size_t)c->image_width * 4);
+    while (c->output_scanline < c->output_height) {
+        uint8_t *to = j->decoder->pixels + (size_t)c->output_scanline * j->image->stride;
+        JSAMPROW row = j->row != NULL ? j->row : to;
+        jpeg_read_scanlines(c, &row, 1);
+        if (j->row != NULL)
+            cmyk_to_rgb(j->row, (int)c->image_width, to);
+    }
+    jpeg_finish_decompress(c); /* the end marker must be there */
+}
+
+moco_status decode_jpeg(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
+                        struct image *image, struct err *err)
+{
+    struct jpeg j;
+    memset(&j, 0, sizeof j);
+    j.decoder = decoder;
+    j.source = source;
+    j.image = image;
+    j.err = err;
+    j.codec.err = jpeg_std_error(&j.errors);
+    j.errors.error_exit = on_error;
+    j.errors.emit_message = on_message;
+    j.errors.output_message = no_output;
+    if (setjmp(j.escape) == 0) {
+        jpeg_create_decompress(&j.codec);
+        j.reader = (struct jpeg_source_mgr){
+            first, size, reader_nothing, reader_fill, reader_skip, jpeg_resync_to_restart, reader_nothing};
+        j.codec.src = &j.reader;
+        j.progress.progress_monitor = on_progress;
+        j.codec.progress = &j.progress;
+        jpeg_read_header(&j.codec, TRUE);
+        check_header(&j);
+        read_rows(&j);
+    }
+    jpeg_destroy_decompress(&j.codec);
+    return j.status;
+}

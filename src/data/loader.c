@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loader: the caller's side of the ring: options, threads, starting an epoch, fetching a batch. Samples are claimed in
+ * the order of the epoch, so when one fails every earlier one is finished or will be; that is why the first error by
+ * position is the one reported, whichever thread was first in time. */
+#include "loader.h"
+
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "loader_state.h"
+
+#define WORKERS_MAX 1024
+#define PREFETCH_MAX 64
+#define BATCH_MAX (1 << 20)
+
+static moco_status check_options(struct loader_options *o, int64_t count, struct err *err)
+{
+    if (o->batch_size < 1 || o->batch_size > BATCH_MAX)
+        return err_set(err, MOCO_EINVAL, "loader: batch_size is %d; it must be 1 to %d", o->batch_size, BATCH_MAX);
+    if (o->workers < 0 || o->workers > WORKERS_MAX)
+        return err_set(err, MOCO_EINVAL, "loader: workers is %d; it must be 0 to %d", o->workers, WORKERS_MAX);
+    if (o->prefetch < 1 || o->prefetch > PREFETCH_MAX)
+        return err_set(err, MOCO_EINVAL, "loader: prefetch is %d; it must be 1 to %d batches", o->prefetch,
+                       PREFETCH_MAX);
+    if (o->drop_last && count < o->batch_size)
+        return err_set(err, MOCO_EINVAL,
+                       "loader: the data set has %lld images, fewer than the batch of %d, and drop_last leaves nothing",
+                       (long long)count, o->batch_size);
+    if (o->max_bad < -1)
+        return err_set(err, MOCO_EINVAL, "loader: max_bad is %lld; it must be -1 (default) or more",
+                       (long long)o->max_bad);
+    if (o->max_pixels < 0)
+        return err_set(err, MOCO_EINVAL, "loader: max_pixels is %lld; it must be 0 (default) or more",
+                       (long long)o->max_pixels);
+    if (o->views < 1 || o->views > 2)
+        return err_set(err, MOCO_EINVAL, "loader: there must be one recipe or two");
+    for (int v = 0; v < o->views; v++)
+        TRY(augment_check(&o->recipe[v], err));
+    if (o->views == 2 && o->recipe[0].size != o->recipe[1].size)
+        return err_set(err, MOCO_EINVAL, "loader: the recipes make views of %d and %d pixels; both must be of one size",
+                       o->recipe[0].size, o->recipe[1].size);
+    if (o->max_bad == -1)
+        o->max_bad = count / 1000 > 10 ? count / 1000 : 10;
+    if (o->max_pixels == 0)
+        o->max_pixels = DECODE_MAX_PIXELS;
+    return MOCO_OK;
+}
+
+static moco_status take_memory(struct loader *l, struct err *err)
+{
+    size_t batch = (size_t)l->o.batch_size, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
+    l->slot = mem_array(l->ctx, (size_t)l->slots, sizeof *l->slot, err);
+    l->worker = mem_array(l->ctx, workers, sizeof *l->worker, err);
+    if (l->slot == NULL || l->worker == NULL)
+        return MOCO_ENOMEM;
+    for (size_t i = 0; i < workers; i++) {
+        l->worker[i].loader = l;
+        decoder_init(&l->worker[i].decoder, l->ctx, l->o.max_pixels, &l->cancel);
+        augment_scratch_init(&l->worker[i].scratch, l->ctx);
+    }
+    for (int s = 0; s < l->slots; s++) {
+        struct slot *slot = &l->slot[s];
+        slot->ids = mem_array(l->ctx, batch, sizeof(int64_t), err);
+        slot->wanted = mem_array(l->ctx, batch, sizeof(int64_t), err);
+        if (slot->ids == NULL || slot->wanted == NULL)
+            return MOCO_ENOMEM;
+        for (int v = 0; v < l->o.views; v++)
+            if ((slot->view[v] = mem_alloc(l->ctx, batch * l->view_bytes, err)) == NULL)
+                return MOCO_ENOMEM;
+    }
+    return MOCO_OK;
+}
+
+static void *work(void *argument)
+{
+    struct worker *w = argument;
+    struct loader *l = w->loader;
+    pthread_mutex_lock(&l->lock);
+    while (!l->quit) {
+        struct slot *slot;
+        int index;
+        if (!loader_claim(l, &slot, &index)) {
+            pthread_cond_wait(&l->work, &l->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&l->lock);
+        struct err error = {0};
+        moco_status status = loader_make(w, slot, index, &error);
+        pthread_mutex_lock(&l->lock);
+        loader_finish(l, slot, index, status, &error);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return NULL;
+}
+
+/* Signals belong to the program's own threads: ours block them all. */
+static moco_status start_threads(struct loader *l, struct err *err)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = 0;
+    while (l->threads < l->o.workers && failed == 0) {
+        failed = pthread_create(&l->worker[l->threads].thread, NULL, work, &l->worker[l->threads]);
+        if (failed == 0) {
+            pthread_mutex_lock(&l->lock);
+            l->threads++;
+            pthread_mutex_unlock(&l->lock);
+        }
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed != 0)
+        return err_set(err, MOCO_ENOMEM, "loader: thread %d of %d cannot be started: error %d", l->threads + 1,
+                       l->o.workers, failed);
+    return MOCO_OK;
+}
+
+moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dataset *ds,
+                          const struct loader_options *options, struct err *err)
+{
+    *out = NULL;
+    struct loader_options o = *options;
+    TRY(check_options(&o, ds->count, err));
+    struct loader *l = mem_zalloc(ctx, sizeof *l, err);
+    if (l == NULL)
+        return MOCO_ENOMEM;
+    l->ctx = ctx;
+    l->ds = ds;
+    l->o = o;
+    l->slots = o.workers > 0 ? o.prefetch + 1 : 1;
+    l->view_bytes = (size_t)o.recipe[0].size * (size_t)o.recipe[0].size * 3;
+    pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->work, NULL);
+    pthread_cond_init(&l->ready, NULL);
+    moco_status status = take_memory(l, err);
+    if (status == MOCO_OK)
+        status = start_threads(l, err);
+    if (status != MOCO_OK) {
+        loader_free(l);
+        return status;
+    }
+    *out = l;
+    return MOCO_OK;
+}
+
+void loader_free(struct loader *l)
+{
+    if (l == NULL)
+        return;
+    atomic_store(&l->cancel, 1);
+    pthread_mutex_lock(&l->lock);
+    l->quit = 1;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    for (int i = 0; i < l->threads; i++)
+        pthread_join(l->worker[i].thread, NULL);
+    for (int i = 0; l->worker != NULL && i < (l->o.workers > 0 ? l->o.workers : 1); i++) {
+        if (l->worker[i].loader == NULL)
+            continue;
+        decoder_free(&l->worker[i].decoder);
+        augment_scratch_free(&l->worker[i].scratch);
+    }
+    for (int s = 0; l->slot != NULL && s < l->slots; s++) {
+        mem_free(l->ctx, l->slot[s].view[0]);
+        mem_free(l->ctx, l->slot[s].view[1]);
+        mem_free(l->ctx, l->slot[s].ids);
+        mem_free(l->ctx, l->slot[s].wanted);
+    }
+    for (int64_t i = 0; i < l->bad_count; i++)
+        mem_free(l->ctx, l->bad[i].reason);
+    mem_free(l->ctx, l->bad);
+    mem_free(l->ctx, l->slot);
+    mem_free(l->ctx, l->worker);
+    pthread_cond_destroy(&l->ready);
+    pthread_cond_destroy(&l->work);
+    pthread_mutex_destroy(&l->lock);
+    mem_free(l->ctx, l);
+}
+
+moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, struct err *err)
+{
+    int64_t count = l->ds->count, batch = l->o.batch_size;
+    if (epoch < 0 || epoch > (int64_t)UINT32_MAX)
+        return err_set(err, MOCO_EINVAL, "loader: epoch is %lld; it must be 0 to 4294967295", (long long)epoch);
+    if (position < 0 || position > count)
+        return err_set(err, MOCO_EINVAL, "loader: position is %lld in a data set of %lld images", (long long)position,
+                       (long long)count);
+    pthread_mutex_lock(&l->lock);
+    l->running = 0;
+    atomic_store(&l->cancel, 1);
+    while (l->busy > 0)
+        pthread_cond_wait(&l->ready, &l->lock);
+    atomic_store(&l->cancel, 0);
+    for (int s = 0; s < l->slots; s++)
+        l->slot[s].claimed = 0;
+    l->epoch = epoch;
+    l->start = position;
+    l->batches = (count - position + (l->o.drop_last ? 0 : batch - 1)) / batch;
+    sampler_init(&l->sampler, l->o.permuted, l->o.seed, epoch, count);
+    l->making = l->delivered = 0;
+    l->held = l->doomed = 0;
+    l->failure = (struct err){0};
+    l->running = 1;
+    pthread_cond_broadcast(&l->work);
+    pthread_mutex_unlock(&l->lock);
+    return MOCO_OK;
+}
+
+/* Counts and logs the bad images that sample `index` met; MOCO_EBADDATA when that makes too many. */
+static moco_status count_bad(struct loader *l, const struct slot *slot, int index)
+{
+    struct bad *bad;
+    int64_t id = slot->wanted[index];
+    for (int64_t tries = 0; tries <= l->o.max_bad && (bad = loader_find_bad(l, id)) != NULL; tries++) {
+        if (!bad->counted) {
+            char name[512];
+            loader_name(l, id, name, sizeof name);
+            bad->counted = 1;
+            l->bad_counted++;
+            ctx_log(l->ctx, LOG_WARN, "%s cannot be read and is replaced by the next readable image: %s", name,
+                    bad->reason);
+            if (l->bad_counted > l->o.max_bad)
+                return err_set(
+                    &l->failure, MOCO_EBADDATA,
+                    "%lld of the data set's %lld images cannot be read and max_bad is %lld; the last is %s: %s",
+                    (long long)l->bad_counted, (long long)l->ds->count, (long long)l->o.max_bad, name, bad->reason);
+        }
+        id = (id + 1) % l->ds->count;
+    }
+    return MOCO_OK;
+}
+
+static void fill(const struct loader *l, const struct slot *slot, moco_batch *batch)
+{
+    batch->n = slot->n;
+    batch->h = batch->w = l->o.recipe[0].size;
+    batch->views = l->o.views;
+    batch->view[0] = slot->view[0];
+    batch->view[1] = slot->view[1];
+    batch->ids = slot->ids;
+    batch->epoch = l->epoch;
+    batch->position = slot->position + slot->n;
+}
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* Until the batch to deliver is whole, or has failed with nothing of it still under way. With the lock held. */
+static void await(struct loader *l, struct slot *slot)
+{
+    double begun = seconds();
+    if (l->threads == 0) {
+        struct slot *claimed;
+        int index;
+        while (loader_claim(l, &claimed, &index)) {
+            struct err error = {0};
+            pthread_mutex_unlock(&l->lock);
+            moco_status status = loader_make(&l->worker[0], claimed, index, &error);
+            pthread_mutex_lock(&l->lock);
+            loader_finish(l, claimed, index, status, &error);
+        }
+    }
+    while (slot->claimed == 0 || slot->done < slot->claimed || (slot->failed == slot->n && slot->done < slot->n))
+        pthread_cond_wait(&l->ready, &l->lock);
+    l->wait_seconds += seconds() - begun;
+}
+
+static moco_status deliver(struct loader *l, moco_batch *batch)
+{
+    if (!l->running)
+        return err_set(&l->failure, MOCO_ESTATE, "loader: next before start");
+    if (l->held) {
+        l->slot[(l->delivered - 1) % l->slots].claimed = 0;
+        l->held = 0;
+    }
+    if (l->delivered == l->batches)
+        return MOCO_EEND;
+    struct slot *slot = &l->slot[l->delivered % l->slots];
+    await(l, slot);
+    for (int i = 0; i <= slot->failed && i < slot->n; i++)
+        TRY(count_bad(l, slot, i));
+    if (slot->failed < slot->n) {
+        l->failure = slot->error;
+        return slot->error.status;
+    }
+    fill(l, slot, batch);
+    l->images += slot->n;
+    l->delivered++;
+    l->held = 1;
+    pthread_cond_broadcast(&l->work);
+    return MOCO_OK;
+}
+
+moco_status loader_next(struct loader *l, moco_batch *batch, struct err *err)
+{
+    pthread_mutex_lock(&l->lock);
+    moco_status status = l->failure.status;
+    if (status == MOCO_OK)
+        status = deliver(l, batch);
+    if (status != MOCO_OK && status != MOCO_EEND)
+        err_set(err, status, "%s", l->failure.text);
+    pthread_mutex_unlock(&l->lock);
+    return status;
+}
+
+int64_t loader_batches(const struct loader *l)
+{
+    return (l->ds->count + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
+}
+
+void loader_stats(const struct loader *l, int64_t *bad_images, int64_t *images, double *wait_seconds)
+{
+    *bad_images = l->bad_counted; /* only loader_next, which the caller is not in, changes these three */
+    *images = l->images;
+    *wait_seconds = l->wait_seconds;
+}

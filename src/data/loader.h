@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loader: samples of an epoch -> batches of views, by threads or on the calling one. What a batch holds, which images
+ * count as bad and which error comes when are functions of data set, options, epoch and position alone: workers decide
+ * nothing but the time. */
+#ifndef MOCO_DATA_LOADER_H
+#define MOCO_DATA_LOADER_H
+
+#include "augment.h"
+#include "ctx.h"
+#include "dataset.h"
+#include "moco/data.h"
+
+struct loader_options {
+    int batch_size, workers, prefetch, permuted, drop_last;
+    uint64_t seed;
+    int64_t max_bad;    /* -1: the larger of 10 and 0.1 % of the data set */
+    int64_t max_pixels; /* 0: DECODE_MAX_PIXELS */
+    int views;          /* 1 or 2 */
+    moco_augment_options recipe[2];
+};
+
+struct loader;
+
+/* `ds` and `ctx` are borrowed until loader_free. Takes all memory of the batches and starts the threads. */
+moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dataset *ds,
+                          const struct loader_options *options, struct err *err);
+void loader_free(struct loader *loader); /* NULL is fine */
+
+moco_status loader_start(struct loader *loader, int64_t epoch, int64_t position, struct err *err);
+
+/* Fills `batch` (all fields but struct_size). MOCO_EEND records no sentence. After any failure but this one, the same
+ * failure is returned until loader_start. */
+moco_status loader_next(struct loader *loader, moco_batch *batch, struct err *err);
+
+int64_t loader_batches(const struct loader *loader); /* of a whole epoch */
+void loader_stats(const struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
+
+#endif

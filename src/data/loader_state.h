@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loader_state: what loader.c (the caller's side) and loader_work.c (making samples) share. Everything after `lock` in
+ * struct loader changes under it; pixels and ids of a sample are written by the one thread that claimed it. */
+#ifndef MOCO_DATA_LOADER_STATE_H
+#define MOCO_DATA_LOADER_STATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "loader.h"
+#include "sampler.h"
+
+/* A batch being made or waiting to be fetched. */
+struct slot {
+    int n;             /* images of this batch */
+    int claimed, done; /* samples given to a thread, samples finished */
+    int failed;        /* lowest sample that failed; n: none */
+    int64_t position;  /* of its first sample in the epoch */
+    uint8_t *view[2];
+    int64_t *ids,
+        *wanted;      /* the sample shown, and the one that stands here in the order: differ where that one is bad */
+    struct err error; /* of sample `failed` */
+};
+
+/* An image that cannot be read. The list is sorted by id; an id enters when a worker meets it, and is counted when a
+ * batch that met it is delivered. */
+struct bad {
+    int64_t id;
+    char *reason;
+    int counted;
+};
+
+/* What one thread needs to make samples. */
+struct worker {
+    struct loader *loader;
+    pthread_t thread;
+    struct decoder decoder;
+    struct augment_scratch scratch;
+};
+
+struct loader {
+    struct ctx *ctx;
+    const struct dataset *ds;
+    struct loader_options o;
+    size_t view_bytes; /* of one image */
+    int slots;
+    struct slot *slot;
+    struct worker *worker; /* max(1, workers) of them; with no workers the first is the caller's */
+    int threads;           /* running */
+    _Atomic int cancel;    /* decoders give up */
+
+    int64_t epoch, start, batches; /* of the run since loader_start */
+    struct sampler sampler;
+
+    pthread_mutex_t lock;
+    pthread_cond_t work, ready;
+    int running, quit;
+    int64_t making;    /* the batch whose samples are being claimed */
+    int64_t delivered; /* batches handed to the caller */
+    int held;          /* the caller holds batch delivered - 1 */
+    int doomed;        /* a sample failed: nothing after it is begun */
+    int busy;          /* threads inside a sample */
+    struct bad *bad;
+    int64_t bad_count, bad_counted;
+    struct err failure; /* sticky until the next start */
+    int64_t images;
+    double wait_seconds;
+};
+
+/* Claims the next sample if there is one to make; with the lock held. */
+int loader_claim(struct loader *l, struct slot **slot, int *index);
+
+/* Makes a claimed sample; without the lock. Then loader_finish, with the lock. */
+moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err);
+void loader_finish(struct loader *l, struct slot *slot, int index, moco_status status, const struct err *err);
+
+/* The entry of `id`, or NULL; with the lock held. */
+struct bad *loader_find_bad(struct loader *l, int64_t id);
+
+/* "PATH" or "image 17" for a sentence. */
+void loader_name(const struct loader *l, int64_t id, char *text, size_t size);
+
+#endif

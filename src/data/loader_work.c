@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loader_work: making one sample. A bad image is replaced by the next readable one by number; the views are then drawn
+ * with the number of the image that should have stood there, so that the neighbour is not shown twice alike. */
+#include <stdio.h>
+#include <string.h>
+
+#include "loader_state.h"
+
+void loader_name(const struct loader *l, int64_t id, char *text, size_t size)
+{
+    if (l->ds->ops->path(l->ds, id, text, size) != MOCO_OK || text[0] == 0)
+        snprintf(text, size, "image %lld", (long long)id);
+}
+
+/* Index of the first entry with an id >= `id`. */
+static int64_t bad_place(const struct loader *l, int64_t id)
+{
+    int64_t low = 0, high = l->bad_count;
+    while (low < high) {
+        int64_t middle = low + (high - low) / 2;
+        if (l->bad[middle].id < id)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+struct bad *loader_find_bad(struct loader *l, int64_t id)
+{
+    int64_t place = bad_place(l, id);
+    return place < l->bad_count && l->bad[place].id == id ? &l->bad[place] : NULL;
+}
+
+static moco_status add_bad(struct loader *l, int64_t id, const char *reason, struct err *err)
+{
+    if (loader_find_bad(l, id) != NULL)
+        return MOCO_OK; /* another thread met it at the same time */
+    size_t bytes = (size_t)(l->bad_count + 1) * sizeof *l->bad;
+    if (l->bad == NULL || mem_size(l->bad) < bytes) {
+        struct bad *grown = mem_grow(l->ctx, l->bad, bytes + bytes / 2 + 16 * sizeof *l->bad, err);
+        if (grown == NULL)
+            return MOCO_ENOMEM;
+        l->bad = grown;
+    }
+    char *copy = mem_strdup(l->ctx, reason, err);
+    if (copy == NULL)
+        return MOCO_ENOMEM;
+    int64_t place = bad_place(l, id);
+    memmove(l->bad + place + 1, l->bad + place, (size_t)(l->bad_count - place) * sizeof *l->bad);
+    l->bad[place] = (struct bad){id, copy, 0};
+    l->bad_count++;
+    return MOCO_OK;
+}
+
+static int known_bad(struct loader *l, int64_t id)
+{
+    pthread_mutex_lock(&l->lock);
+    int known = loader_find_bad(l, id) != NULL;
+    pthread_mutex_unlock(&l->lock);
+    return known;
+}
+
+/* Reads `id` or the first readable image after it, wrapping. */
+static moco_status read_readable(struct worker *w, int64_t *id, struct image *image, struct err *err)
+{
+    struct loader *l = w->loader;
+    int64_t count = l->ds->count;
+    for (int64_t tries = 0; tries <= l->o.max_bad && tries < count; tries++, *id = (*id + 1) % count) {
+        if (known_bad(l, *id))
+            continue;
+        struct err reason = {0};
+        moco_status status = l->ds->ops->read(l->ds, *id, &w->decoder, image, &reason);
+        if (status == MOCO_OK)
+            return MOCO_OK;
+        if (status != MOCO_EFORMAT) {
+            char name[400];
+            loader_name(l, *id, name, sizeof name);
+            err_prefix(&reason, name);
+            *err = reason;
+            return status;
+        }
+        pthread_mutex_lock(&l->lock);
+        status = add_bad(l, *id, reason.text, err);
+        pthread_mutex_unlock(&l->lock);
+        TRY(status);
+    }
+    return err_set(err, MOCO_EBADDATA, "no readable image among %lld in a row",
+                   (long long)(l->o.max_bad < count ? l->o.max_bad + 1 : count));
+}
+
+moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
+{
+    struct loader *l = w->loader;
+    int64_t wanted = sampler_at(&l->sampler, slot->position + index), id = wanted;
+    struct image image;
+    slot->wanted[index] = wanted;
+    moco_status status = read_readable(w, &id, &image, err);
+    slot->ids[index] = id;
+    for (int v = 0; v < l->o.views && status == MOCO_OK; v++) {
+        struct rng rng;
+        struct augment_params params;
+        rng_init(&rng, l->o.seed, (uint64_t)l->epoch, (uint64_t)wanted, (unsigned)v, RNG_AUGMENT);
+        status = augment_draw(&l->o.recipe[v], image.w, image.h, &rng, &params, err);
+        if (status == MOCO_OK)
+            status = augment_apply(&params, &image, l->o.recipe[v].size, &w->scratch,
+                                   slot->view[v] + (size_t)index * l->view_bytes, err);
+        if (status != MOCO_OK) {
+            char name[400];
+            loader_name(l, id, name, sizeof name);
+            err_prefix(err, name);
+        }
+    }
+    return status;
+}
+
+int loader_claim(struct loader *l, struct slot **slot, int *index)
+{
+    if (!l->running || l->doomed || l->making >= l->batches ||
+        l->making >= l->delivered + (l->threads > 0 ? l->o.prefetch : 1))
+        return 0;
+    struct slot *s = &l->slot[l->making % l->slots];
+    if (s->claimed == 0) {
+        int64_t left = l->ds->count - l->start - l->making * l->o.batch_size;
+        s->n = left < l->o.batch_size ? (int)left : l->o.batch_size;
+        s->done = 0;
+        s->failed = s->n;
+        s->position = l->start + l->making * l->o.batch_size;
+        s->error = (struct err){0};
+    }
+    *slot = s;
+    *index = s->claimed++;
+    l->busy++;
+    if (s->claimed == s->n)
+        l->making++;
+    return 1;
+}
+
+void loader_finish(struct loader *l, struct slot *slot, int index, moco_status status, const struct err *err)
+{
+    l->busy--;
+    slot->done++;
+    if (status != MOCO_OK) {
+        l->doomed = 1;
+        if (index < slot->failed) {
+            slot->failed = index;
+            slot->error = *err;
+            slot->error.status = status;
+        }
+    }
+    if (slot->done == slot->claimed || l->busy == 0)
+        pthread_cond_signal(&l->ready);
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * view_kernels: the inner loops of a view, compiled once per instruction set from view_simd.c. All of them give the
+ * same bytes; a test runs each against the first. */
+#ifndef MOCO_DATA_VIEW_KERNELS_H
+#define MOCO_DATA_VIEW_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { RESAMPLE_BITS = 22 }; /* fraction bits of a resampling weight: 32 - 8 - 2, as in Pillow */
+
+enum colour_kind {
+    COLOUR_BLEND, /* towards a constant: brightness (black), contrast (the mean) */
+    COLOUR_LUMA,  /* towards the pixel's own luma: saturation */
+    COLOUR_HUE,   /* turn the hue by `constant` of 256 steps */
+    COLOUR_GREY   /* the luma, three times */
+};
+
+struct colour_step {
+    enum colour_kind kind;
+    int constant;
+    float factor;
+};
+
+struct view_kernels {
+    const char *name;
+    /* Horizontal pass over `rows` rows: out[row][o] = sum over t of taps[o][t] * in[row][bounds[2 o] + t], RGB.
+     * `width` outputs; tap rows are `tap_stride` long. flip: outputs from right to left. */
+    void (*resample_rows)(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
+                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride);
+    /* Vertical: one row of `bytes` from `count` rows. */
+    void (*resample_column)(const uint8_t *in, size_t in_stride, int count, const int32_t *taps, size_t bytes,
+                            uint8_t *out);
+    /* Applies `count` steps in turn to `pixels` pixels of [pixels,3] in place; returns the sum of the lumas then. */
+    uint64_t (*colour)(uint8_t *rgb, size_t pixels, const struct colour_step *steps, int count);
+    /* One box pass along a row of `pixels` pixels. `in` has radius + 1 pixels of margin on both sides. */
+    void (*blur_row)(const uint8_t *in, int pixels, int radius, uint32_t ww, uint32_t fw, uint8_t *out);
+    /* One box pass down: a row of `bytes` from the column sums of 2 radius + 1 rows and the two rows beyond. `sums`
+     * first gains `enter` and loses `leave`. */
+    void (*blur_column)(uint32_t *sums, const uint8_t *enter, const uint8_t *leave, const uint8_t *before,
+                        const uint8_t *after, size_t bytes, uint32_t ww, uint32_t fw, uint8_t *out);
+};
+
+/* The levels that this build has and this CPU can run, slowest first; NULL past the end. */
+const struct view_kernels *view_kernels_level(int index);
+const struct view_kernels *view_kernels_best(void);
+
+#endif

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * view_simd: the inner loops of a view, compiled once per instruction set. The arithmetic is Pillow's to the bit: which
+ * product is rounded to float and which stays double is part of it (-ffp-contract=off), and so is every truncation. */
+#include <math.h>
+#include <string.h>
+
+#include "view_kernels.h"
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define STRING_(a) #a
+#define STRING(a) STRING_(a)
+
+static inline uint8_t clip8(int32_t sum)
+{
+    int32_t value = sum >> RESAMPLE_BITS;
+    return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+}
+
+static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
+                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride)
+{
+    for (int row = 0; row < rows; row++) {
+        const uint8_t *line = in + (size_t)row * in_stride;
+        uint8_t *to = out + (size_t)row * out_stride;
+        for (int o = 0; o < width; o++) {
+            const uint8_t *from = line + (size_t)bounds[2 * o] * 3;
+            const int32_t *tap = taps + (size_t)o * (size_t)tap_stride;
+            int32_t r = 1 << (RESAMPLE_BITS - 1), g = r, b = r;
+            for (int t = 0; t < bounds[2 * o + 1]; t++) {
+                r += from[3 * t] * tap[t];
+                g += from[3 * t + 1] * tap[t];
+                b += from[3 * t + 2] * tap[t];
+            }
+            uint8_t *pixel = to + (size_t)(flip ? width - 1 - o : o) * 3;
+            pixel[0] = clip8(r);
+            pixel[1] = clip8(g);
+            pixel[2] = clip8(b);
+        }
+    }
+}
+
+#define SPAN 64 /* bytes or pixels handled at once: the partial sums stay in registers or the first cache */
+
+static void resample_span(const uint8_t *in, size_t in_stride, int count, const int32_t *taps, size_t bytes,
+                          uint8_t *out)
+{
+    int32_t sum[SPAN];
+    for (size_t i = 0; i < bytes; i++)
+        sum[i] = 1 << (RESAMPLE_BITS - 1);
+    for (int t = 0; t < count; t++) {
+        const uint8_t *row = in + (size_t)t * in_stride;
+        for (size_t i = 0; i < bytes; i++)
+            sum[i] += row[i] * taps[t];
+    }
+    for (size_t i = 0; i < bytes; i++)
+        out[i] = clip8(sum[i]);
+}
+
+static void resample_column(const uint8_t *in, size_t in_stride, int count, const int32_t *taps, size_t bytes,
+                            uint8_t *out)
+{
+    size_t at = 0;
+    for (; at + SPAN <= bytes; at += SPAN)
+        resample_span(in + at, in_stride, count, taps, SPAN, out + at);
+    if (at < bytes)
+        resample_span(in + at, in_stride, count, taps, bytes - at, out + at);
+}
+
+/* ---- colour: SPAN pixels at a time as three planes of integers 0..255 ---- */
+
+struct planes {
+    int32_t r[SPAN], g[SPAN], b[SPAN];
+};
+
+static inline int32_t luma(int32_t r, int32_t g, int32_t b)
+{
+    return (r * 19595 + g * 38470 + b * 7471 + 0x8000) >> 16;
+}
+
+static inline int32_t blend(int32_t from, int32_t to, float factor)
+{
+    int32_t value = (int32_t)((float)from + factor * (float)(to - from));
+    return value < 0 ? 0 : value > 255 ? 255 : value;
+}
+
+static void blend_constant(struct planes *p, int32_t constant, float factor)
+{
+    for (int i = 0; i < SPAN; i++) {
+        p->r[i] = blend(constant, p->r[i], factor);
+        p->g[i] = blend(constant, p->g[i], factor);
+        p->b[i] = blend(constant, p->b[i], factor);
+    }
+}
+
+static void blend_luma(struct planes *p, float factor)
+{
+    for (int i = 0; i < SPAN; i++) {
+        int32_t grey = luma(p->r[i], p->g[i], p->b[i]);
+        p->r[i] = blend(grey, p->r[i], factor);
+        p->g[i] = blend(grey, p->g[i], factor);
+        p->b[i] = blend(grey, p->b[i], factor);
+    }
+}
+
+static void grey(struct planes *p)
+{
+    for (int i = 0; i < SPAN; i++)
+        p->r[i] = p->g[i] = p->b[i] = luma(p->r[i], p->g[i], p->b[i]);
+}
+
+/* RGB -> 8-bit HSV -> hue + turn (mod 256) -> RGB, rounding where Pillow's Convert.c does. */
+static void turn_hue(struct planes *p, int32_t turn)
+{
+    for (int i = 0; i < SPAN; i++) {
+        int32_t r = p->r[i], g = p->g[i], b = p->b[i];
+        int32_t most = r > g ? r : g, least = r < g ? r : g;
+        most = most > b ? most : b;
+        least = least < b ? least : b;
+        int32_t range = most - least;
+        float cr = (float)(range > 0 ? range : 1);
+        float rc = (float)(most - r) / cr, gc = (float)(most - g) / cr, bc = (float)(most - b) / cr;
+        float hr = bc - gc, hg = (float)(2.0 + (double)rc - (double)bc), hb = (float)(4.0 + (double)gc - (double)rc);
+        float h = r == most ? hr : g == most ? hg : hb;
+        double whole = (double)h / 6.0 + 1.0;
+        h = (float)(whole >= 1.0 ? whole - 1.0 : whole);
+        int32_t uh = (int32_t)((double)h * 255.0);
+        float s = cr / (float)(most > 0 ? most : 1);
+        int32_t us = range > 0 ? (int32_t)((double)s * 255.0) : 0;
+        uh = ((range > 0 ? uh : 0) + turn) & 255;
+
+        double sixth = (double)(uh * 6) / 255.0;
+        int32_t sector = (int32_t)sixth;
+        float f = (float)(sixth - (double)sector), fs = (float)((double)us / 255.0);
+        double v = (double)most;
+        int32_t lo = (int32_t)(v * (1.0 - (double)fs) + 0.5);
+        int32_t fall = (int32_t)(v * (1.0 - (double)(fs * f)) + 0.5);
+        int32_t rise = (int32_t)(v * (1.0 - (double)fs * (1.0 - (double)f)) + 0.5);
+        sector = sector == 6 ? 0 : sector;
+        p->r[i] = sector == 0 || sector == 5 ? most : sector == 1 ? fall : sector == 4 ? rise : lo;
+        p->g[i] = sector == 1 || sector == 2 ? most : sector == 0 ? rise : sector == 3 ? fall : lo;
+        p->b[i] = sector == 3 || sector == 4 ? most : sector == 2 ? rise : sector == 5 ? fall : lo;
+    }
+}
+
+static uint64_t colour_span(uint8_t *rgb, int pixels, const struct colour_step *steps, int count)
+{
+    struct planes p;
+    for (int i = 0; i < pixels; i++) {
+        p.r[i] = rgb[3 * i];
+        p.g[i] = rgb[3 * i + 1];
+        p.b[i] = rgb[3 * i + 2];
+    }
+    for (int s = 0; s < count; s++) {
+        if (steps[s].kind == COLOUR_BLEND)
+            blend_constant(&p, steps[s].constant, steps[s].factor);
+        else if (steps[s].kind == COLOUR_LUMA)
+            blend_luma(&p, steps[s].factor);
+        else if (steps[s].kind == COLOUR_HUE)
+            turn_hue(&p, steps[s].constant);
+        else
+            grey(&p);
+    }
+    for (int i = 0; i < pixels; i++) {
+        rgb[3 * i] = (uint8_t)p.r[i];
+        rgb[3 * i + 1] = (uint8_t)p.g[i];
+        rgb[3 * i + 2] = (uint8_t)p.b[i];
+    }
+    int32_t sum = 0;
+    for (int i = 0; i < pixels; i++)
+        sum += luma(p.r[i], p.g[i], p.b[i]);
+    return (uint64_t)sum;
+}
+
+static uint64_t colour(uint8_t *rgb, size_t pixels, const struct colour_step *steps, int count)
+{
+    uint64_t sum = 0;
+    for (; pixels >= SPAN; pixels -= SPAN, rgb += (size_t)SPAN * 3)
+        sum += colour_span(rgb, SPAN, steps, count);
+    if (pixels > 0) {
+        uint8_t rest[SPAN * 3] = {0};
+        memcpy(rest, rgb, pixels * 3);
+        sum += colour_span(rest, SPAN, steps, count);
+        for (size_t i = pixels; i < SPAN; i++)
+            sum -= (uint64_t)luma(rest[3 * i], rest[3 * i + 1], rest[3 * i + 2]);
+        memcpy(rgb, rest, pixels * 3);
+    }
+    return sum;
+}
+
+/* ---- blur ---- */
+
+static inline uint8_t box(uint32_t sum, uint32_t ends, uint32_t ww, uint32_t fw)
+{
+    return (uint8_t)((sum * ww + ends * fw + (UINT32_C(1) << 23)) >> 24);
+}
+
+static void blur_row(const uint8_t *in, int pixels, int radius, uint32_t ww, uint32_t fw, uint8_t *out)
+{
+    ptrdiff_t bytes = (ptrdiff_t)pixels * 3;
+    if (radius == 0) { /* sigma below 1.42 */
+        for (ptrdiff_t i = 0; i < bytes; i++)
+            out[i] = box(in[i], (uint32_t)in[i - 3] + in[i + 3], ww, fw);
+    } else if (radius == 1) { /* below 2.45 */
+        for (ptrdiff_t i = 0; i < bytes; i++)
+            out[i] = box((uint32_t)in[i - 3] + in[i] + in[i + 3], (uint32_t)in[i - 6] + in[i + 6], ww, fw);
+    } else {
+        ptrdiff_t reach = (ptrdiff_t)radius * 3;
+        for (ptrdiff_t channel = 0; channel < 3; channel++) {
+            uint32_t sum = 0; /* of the box around the pixel before the first */
+            for (ptrdiff_t i = channel - 3 - reach; i <= channel - 3 + reach; i += 3)
+                sum += in[i];
+            for (ptrdiff_t i = channel; i < bytes; i += 3) {
+                sum += (uint32_t)in[i + reach] - in[i - reach - 3];
+                out[i] = box(sum, (uint32_t)in[i - reach - 3] + in[i + reach + 3], ww, fw);
+            }
+        }
+    }
+}
+
+static void blur_column(uint32_t *sums, const uint8_t *enter, const uint8_t *leave, const uint8_t *before,
+                        const uint8_t *after, size_t bytes, uint32_t ww, uint32_t fw, uint8_t *restrict out)
+{
+    for (size_t i = 0; i < bytes; i++) {
+        sums[i] += (uint32_t)enter[i] - leave[i];
+        out[i] = box(sums[i], (uint32_t)before[i] + after[i], ww, fw);
+    }
+}
+
+extern const struct view_kernels PASTE(view_kernels_, SIMD_LEVEL);
+const struct view_kernels PASTE(view_kernels_, SIMD_LEVEL) = {
+    STRING(SIMD_LEVEL), resample_rows, resample_column, colour, blur_row, blur_column,
+};
