@@ -87,6 +87,8 @@ example_common := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard examples/common/*.c
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 test_groups := unit ops golden train robust abi
 tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c)))
+# tool_*.c: programs that a test script drives
+test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
@@ -98,16 +100,16 @@ all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
 examples: $(examples) ## example programs and the training driver
 bench: $(benches) ## benchmark programs: each prints JSON
-tests: $(tests) ## test programs, without running them
+tests: $(tests) $(test_tools) ## test programs, without running them
 
-check: all bench $(tests) ## run all tests that guard correctness (about 8 minutes at most)
+check: all bench $(tests) $(test_tools) ## run all tests that guard correctness (about 8 minutes at most)
 	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),,$(test_scripts))
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all bench tests
 	$(MAKE) BUILD=$(BUILD)/clang-ref CC=clang CXX=clang++ ONEDNN=0 check MOCO_TEST_DEVICE=ref MOCO_TEST_TIER=ref
 
-check-peers: all bench $(tests) ## against PyTorch, Pillow and a bare Debian 13 (needs their packages; minutes)
+check-peers: all bench $(tests) $(test_tools) ## against PyTorch, Pillow and a bare Debian 13 (needs their packages; minutes)
 	@BUILD=$(BUILD) MOCO_TEST_DEADLINE=2400 tests/run.sh $(peer_scripts)
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""libmoco's pixels against Pillow and torchvision, given the same parameters.
+
+usage: test_pillow.py TOOL [--images N] [--draws N]
+Decodes drawn pictures of every kind and a sample of real JPEGs, applies random parameters with both, and wants no value
+to differ, whatever the instruction set; the tool is tests/golden/tool_view.c.
+"""
+import argparse
+import io
+import os
+import random
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+import numpy as np
+from PIL import Image, ImageFilter
+import torchvision
+import torchvision.transforms.functional as F
+from torchvision.transforms import InterpolationMode
+
+
+class Tool:
+    def __init__(self, path):
+        self.process = subprocess.Popen([path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.levels = []
+        while (name := self.ask(f"level {len(self.levels)}")) != "-":
+            self.levels.append(name)
+
+    def send(self, line):
+        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.flush()
+
+    def ask(self, line):
+        self.send(line)
+        return self.process.stdout.readline().decode().strip()
+
+    def decode(self, path):
+        answer = self.ask(f"decode {path}")
+        if answer.startswith("ERROR"):
+            return answer
+        w, h = map(int, answer.split())
+        return np.frombuffer(self.process.stdout.read(w * h * 3), np.uint8).reshape(h, w, 3)
+
+    def view(self, level, size, p):
+        numbers = [*p["box"], *p["resized"], *p["offset"], p["jitter"], *p["order"], *map(repr, p["factor"]),
+                   *p["skip"], p["grey"], p["grey_first"], repr(p["sigma"]), p["flip"]]
+        self.send(f"view {level} {size} " + " ".join(map(str, numbers)))
+        return np.frombuffer(self.process.stdout.read(size * size * 3), np.uint8).reshape(size, size, 3)
+
+
+def reference_view(image, size, p):
+    x, y, w, h = p["box"]
+    out = F.resize(F.crop(image, y, x, h, w), (p["resized"][1], p["resized"][0]), InterpolationMode.BILINEAR)
+    out = F.crop(out, p["offset"][1], p["offset"][0], size, size)
+    if p["grey"] and p["grey_first"]:
+        out = F.rgb_to_grayscale(out, 3)
+    ops = [F.adjust_brightness, F.adjust_contrast, F.adjust_saturation, F.adjust_hue]
+    for op in p["order"]:
+        if p["jitter"] and not p["skip"][op]:
+            out = ops[op](out, p["factor"][op])
+    if p["grey"] and not p["grey_first"]:
+        out = F.rgb_to_grayscale(out, 3)
+    if p["sigma"] > 0:
+        out = out.filter(ImageFilter.GaussianBlur(radius=p["sigma"]))
+    return np.asarray(F.hflip(out) if p["flip"] else out)
+
+
+def draw(rng, w, h, size):
+    """Wider than any recipe: enlargements, strips, strong jitter and blur, skipped ops."""
+    cw, ch = rng.randint(1, w), rng.randint(1, h)
+    if rng.random() < 0.1:
+        cw, ch = min(w, size), min(h, size)
+    strength, order = rng.choice([0.4, 0.4, 0.8, 1.5]), rng.sample(range(4), 4)
+    hue = rng.choice([0.1, 0.4, 0.5])
+    factor = [rng.uniform(max(0, 1 - strength), 1 + strength) for _ in range(3)] + [rng.uniform(-hue, hue)]
+    if rng.random() < 0.05:
+        factor = [rng.choice([0.0, 1.0]) for _ in range(3)] + [0.5]
+    return dict(box=(rng.randint(0, w - cw), rng.randint(0, h - ch), cw, ch), resized=(size, size), offset=(0, 0),
+                jitter=int(rng.random() < 0.9), order=order, factor=factor,
+                skip=[int(rng.random() < 0.1) for _ in range(4)], grey=int(rng.random() < 0.2),
+                grey_first=rng.randint(0, 1), sigma=rng.choice([0, rng.uniform(0.1, 2.0), rng.uniform(0.1, 2.0),
+                                                               rng.uniform(2, 12)]), flip=rng.randint(0, 1))
+
+
+def eval_params(w, h, size, resize):
+    rw, rh = (resize, int(resize * h / w)) if w <= h else (int(resize * w / h), resize)
+    return dict(box=(0, 0, w, h), resized=(rw, rh), offset=(int(round((rw - size) / 2.0)), int(round((rh - size) / 2.0))),
+                jitter=0, order=[0, 1, 2, 3], factor=[1.0] * 4, skip=[1] * 4, grey=0, grey_first=0, sigma=0, flip=0)
+
+
+def picture(rng, w, h):
+    """Waves and noise in every channel: smooth and sharp parts, all hues."""
+    y, x = np.mgrid[0:h, 0:w].astype(np.float64)
+    planes = []
+    for _ in range(3):
+        a, b, c = rng.uniform(-0.2, 0.2), rng.uniform(-0.2, 0.2), rng.uniform(0, 6.3)
+        planes.append(127.5 + 120 * np.sin(a * x + b * y + c) * np.cos(b * x - a * y))
+    noise = np.random.RandomState(rng.randint(0, 2**31)).normal(0, rng.choice([0, 3, 30]), (h, w, 3))
+    return np.clip(np.stack(planes, -1) + noise, 0, 255).astype(np.uint8)
+
+
+def drawn_files(rng, folder):
+    """(path, comparable with Pillow) of one picture of each kind."""
+    def save(name, image, **options):
+        path = os.path.join(folder, name)
+        image.save(path, **options)
+        files.append(path)
+
+    files = []
+    base = Image.fromarray(picture(rng, 301, 203))
+    for quality in (30, 75, 95):
+        for subsampling in (0, 1, 2):
+            save(f"q{quality}s{subsampling}.jpg", base, quality=quality, subsampling=subsampling)
+    save("progressive.jpg", base, progressive=True, quality=80)
+    save("grey.jpg", base.convert("L"))
+    save("cmyk.jpg", base.convert("CMYK"))
+    save("one.jpg", base.resize((1, 1)))
+    save("strip.jpg", base.resize((700, 1)))
+    for mode in ("RGB", "RGBA", "L", "LA", "P", "1"):
+        save(f"{mode}.png", base.convert(mode))
+    save("alpha.png", Image.merge("RGBA", (*base.split(), base.convert("L"))))
+    for bits in (1, 2, 4):
+        save(f"palette{bits}.png", base.quantize(2**bits), bits=bits)
+    save("transparent.png", base.quantize(16), transparency=3)
+    save("colourkey.png", base, transparency=base.getpixel((0, 0)))
+    save("png-in.jpg", base, format="PNG")
+    return files
+
+
+def sample_jpegs(folder, count):
+    archive = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../../shared/data/imagenet-sample-200.tar")
+    if not os.path.exists(archive):
+        print("SKIPPED: ../shared/data/imagenet-sample-200.tar is not there: drawn pictures only")
+        return []
+    files = []
+    with tarfile.open(archive) as tar:
+        members = [m for m in tar.getmembers() if m.isfile() and m.name.lower().endswith((".jpg", ".jpeg"))]
+        step = max(1, len(members) // count) if count else 1
+        for member in members[::step][:count or None]:
+            path = os.path.join(folder, os.path.basename(member.name))
+            with open(path, "wb") as out:
+                out.write(tar.extractfile(member).read())
+            files.append(path)
+    return files
+
+
+def compare(what, ours, theirs):
+    if isinstance(ours, str):
+        print(f"{what}: {ours}")
+        return 1
+    if ours.shape != theirs.shape:
+        print(f"{what}: shape {ours.shape}, Pillow {theirs.shape}")
+        return 1
+    difference = np.abs(ours.astype(int) - theirs.astype(int))
+    if difference.any():
+        print(f"{what}: {np.count_nonzero(difference)} of {difference.size} values differ, by up to {difference.max()}")
+        return 1
+    return 0
+
+
+def check_colours(tool, folder):
+    """Every hue and saturation: all 2^24 colours would take minutes, so each byte pair with a stepped third."""
+    third = np.arange(0, 256, 5, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8), third, indexing="ij"), -1)
+    bad = 0
+    path = os.path.join(folder, "colours.png")
+    for rolled in range(3):
+        pixels = np.roll(grid.reshape(-1, 3), rolled, axis=1)
+        side = 1024
+        pixels = np.resize(pixels, (-(-len(pixels) // (side * side)) * side * side, 3)).reshape(-1, side, side, 3)
+        for number, square in enumerate(pixels):
+            image = Image.fromarray(square)
+            image.save(path, compress_level=0)
+            tool.decode(path)
+            for op, factor in ((3, 0.0), (3, 0.37), (3, -0.21), (2, 0.63), (1, 1.31), (0, 1.17)):
+                p = eval_params(side, side, side, side)
+                p["resized"], p["offset"], p["jitter"] = (side, side), (0, 0), 1
+                p["skip"][op], p["factor"][op] = 0, factor
+                level = tool.levels[(number + op + rolled) % len(tool.levels)]
+                bad += compare(f"op {op} by {factor} on {level}", tool.view(level, side, p), reference_view(image, side, p))
+    return bad
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("tool")
+    parser.add_argument("--images", type=int, default=12, help="real JPEGs; 0: all")
+    parser.add_argument("--draws", type=int, default=6, help="parameter sets per picture")
+    args = parser.parse_args()
+    tool, rng, bad, views = Tool(args.tool), random.Random(1), 0, 0
+    print(f"Pillow {Image.__version__}, torchvision {torchvision.__version__}, levels {' '.join(tool.levels)}")
+    with tempfile.TemporaryDirectory() as folder:
+        files = drawn_files(rng, folder) + sample_jpegs(folder, args.images)
+        for path in files:
+            name = os.path.basename(path)
+            image = Image.open(path).convert("RGB")
+            bad += compare(f"decode {name}", tool.decode(path), np.asarray(image))
+            w, h = image.size
+            for draw_number in range(args.draws + 1):
+                size = rng.choice([224, 224, 96, 32, 33])
+                p = draw(rng, w, h, size) if draw_number else eval_params(w, h, size, (size * 256 + 112) // 224)
+                theirs = reference_view(image, size, p)
+                for level in tool.levels:
+                    bad += compare(f"view {name} {level} {size} {p}", tool.view(level, size, p), theirs)
+                    views += 1
+        bad += check_colours(tool, folder)
+    print(f"{len(files)} pictures, {views} views, {bad} differ")
+    sys.exit(bad != 0)
+
+
+if __name__ == "__main__":
+    main()
