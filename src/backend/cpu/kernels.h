@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * kernels: everything a plan computes that oneDNN does not: batch norm with add and ReLU, pooling, normalisation, sums over
+ * slabs. A feature map is [n][c/b][h][w][b] with a channel block b (b = c is NHWC), in f32 or bf16; statistics, parameters
+ * and vectors ([n][c], after global pooling) are f32 always. Each call splits its own work over the team, so that it stands
+ * between parallel_enter and parallel_leave; none takes memory. What a reader would get wrong: results depend on the number
+ * of threads only through the order of sums, and that order is fixed for a given number. */
+#ifndef MOCO_CPU_KERNELS_H
+#define MOCO_CPU_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/cpu/parallel.h"
+
+struct simd_table; /* inner loops compiled for one instruction set (kernels of *_simd.c) */
+
+/* Which inner loops, and how many threads. */
+struct kern_team {
+    const struct simd_table *simd;
+    int threads;
+};
+
+/* Inner loops for what oneDNN will use: 0 baseline, 1 AVX2, 2 AVX-512, 3 AVX-512 with bf16 (enum shim_isa). */
+const struct simd_table *kern_table(int isa);
+
+struct kern_map {
+    int n, groups; /* groups: BN groups of n / groups contiguous samples */
+    int c, h, w;
+    int block;
+    int bf16;
+};
+
+/* Bits of "ReLU let it through", one per number of a map, in the map's order. */
+size_t kern_mask_bytes(const struct kern_map *map);
+
+/* uint8 RGB [*][h][w][3] -> (x / 255 - mean) / std. Sample j is images[index[j]] (index NULL: j). `plain` 1: [n][3][h][w],
+ * 0: [n][h][w][3]. */
+void kern_input(const struct kern_team *team, const struct kern_map *map, int plain, const uint8_t *images,
+                const int32_t *index, const double mean[3], const double std[3], void *out);
+
+/* ---- batch norm ---- */
+
+size_t kern_bn_scratch(const struct kern_team *team, const struct kern_map *map); /* bytes, forward and backward */
+
+/* saved[group][2][c] = mean, 1 / sqrt(biased variance + eps). Adds, per group, mean and unbiased variance to
+ * stage_mean[c] and stage_var[c] unless NULL. Must not cancel where the mean is large against the deviation. */
+void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, const void *x, double eps, float *saved,
+                   float *stage_mean, float *stage_var, void *scratch);
+
+/* y = [relu]((x - mean) * invstd * gamma + beta [+ add]); y may be x. Writes mask unless NULL (relu 1 then). */
+void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const void *x, const float *saved,
+                   const float *gamma, const float *beta, const void *add, int relu, void *y, uint8_t *mask);
+
+/* d = (dy [+ dy2]) where mask lets through (mask NULL: everywhere). dz = d unless NULL; dx = gradient of x; d_gamma, d_beta
+ * written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
+void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const void *x, const void *dy,
+                      const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
+                      float *d_gamma, float *d_beta, int accumulate, void *scratch);
+
+/* ---- other feature maps and vectors: `count` numbers of one kind ---- */
+
+/* out = [relu](a + b); out may be a or b. */
+void kern_add(const struct kern_team *team, size_t count, int bf16, const void *a, const void *b, int relu, void *out);
+/* out = dy where y > 0, else 0: backward of ReLU with its output, or ReLU itself with y = dy = x. In place allowed. */
+void kern_relu_back(const struct kern_team *team, size_t count, int bf16, const void *dy, const void *y, void *out);
+
+/* index: the winner's place in its window, one byte per output; NULL: not wanted. The first of equals wins. */
+void kern_maxpool(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad, int out_h,
+                  int out_w, const void *x, void *y, uint8_t *index);
+void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad,
+                       int out_h, int out_w, const void *dy, const uint8_t *index, void *dx);
+
+void kern_gap(const struct kern_team *team, const struct kern_map *in, const void *x, float *y);
+void kern_gap_back(const struct kern_team *team, const struct kern_map *in, const float *dy, void *dx);
+
+/* y[n][c] = [relu](y + bias); d_bias[c] = (or, with accumulate, +=) sum of dy over n. */
+void kern_bias(const struct kern_team *team, int n, int c, const float *bias, int relu, float *y);
+void kern_bias_back(const struct kern_team *team, int n, int c, const float *dy, float *d_bias, int accumulate);
+
+/* y = x / max(|x|, 1e-12) per row, and backward. */
+void kern_l2norm(const struct kern_team *team, int n, int c, const float *x, float *y);
+void kern_l2norm_back(const struct kern_team *team, int n, int c, const float *x, const float *dy, float *dx);
+
+/* ---- slabs ---- */
+
+void kern_add_floats(const struct kern_team *team, size_t count, const float *from, float *to); /* to += from */
+/* out = m * k + (1 - m) * q; out may be k. The same bits for the same numbers, however a slab is cut. */
+void kern_ema(const struct kern_team *team, size_t count, double m, const float *k, const float *q, float *out);
+void kern_zero(const struct kern_team *team, void *at, size_t bytes);
+
+#endif
