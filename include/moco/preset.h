@@ -55,7 +55,7 @@ MOCO_API const char *moco_preset_name(int index);
 /* lr * 0.5 * (1 + cos(pi * t / total)); t and total in epochs or steps. Threads: any. Since 0.1. */
 MOCO_API double moco_lr_cosine(double lr, double t, double total);
 
-/* lr * factor^(number of milestones <= epoch). Since 0.1. */
+/* lr * factor^(number of milestones <= epoch); entries of 0 are unused, as in moco_preset. Threads: any. Since 0.1. */
 MOCO_API double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor);
 
 #ifdef __cplusplus

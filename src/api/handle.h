@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * handle: what every public handle has in common (a tag, a reference count, its context), how a public call reports its
+ * failure, and how structs whose size the caller's headers fixed are read and written.
+ *
+ * A public function looks like this, so that every failure reaches moco_error():
+ *
+ *     static moco_status classify(moco_knn *knn, ..., struct err *err) { TRY(handle_check(knn, HANDLE_KNN, "knn",
+ * err)); ... } moco_status moco_knn_classify(moco_knn *knn, ...)
+ *     {
+ *         struct err err = {0};
+ *         return api_return(classify(knn, ..., &err), "moco_knn_classify", &err);
+ *     }
+ *
+ * What a reader would get wrong: the tag dies when the caller frees the handle, the object only with its last
+ * reference. Code below the API therefore never checks tags, and a freed handle is refused as long as something still
+ * holds it. */
+#ifndef MOCO_API_HANDLE_H
+#define MOCO_API_HANDLE_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "ctx.h"
+#include "err.h"
+#include "moco/base.h"
+
+enum handle_kind {
+    HANDLE_CONTEXT = 1,
+    HANDLE_DEVICE,
+    HANDLE_MODEL,
+    HANDLE_QUEUE,
+    HANDLE_TRAINER,
+    HANDLE_DATASET,
+    HANDLE_LOADER,
+    HANDLE_KNN
+};
+
+struct handle { /* the first member of every public handle */
+    _Atomic uint64_t tag;
+    _Atomic int refs;
+    struct ctx *ctx;                        /* a counted reference */
+    void (*destroy)(struct handle *handle); /* releases what the object holds, not the object; NULL: nothing */
+};
+
+struct moco_context {
+    struct handle handle;
+};
+
+struct moco_device {
+    struct handle handle;
+    const struct backend *backend;
+    struct be_device *dev;
+    struct be_info info;
+    char name[32];
+};
+
+/* A zeroed object of `bytes` with one reference, the caller's. `destroy` must cope with a half-made object. */
+void *handle_new(struct ctx *ctx, size_t bytes, enum handle_kind kind, void (*destroy)(struct handle *handle),
+                 struct err *err);
+void handle_ref(struct handle *handle);
+void handle_unref(struct handle *handle); /* NULL is fine */
+
+/* The body of every moco_*_free: wipes the tag and drops the caller's reference. NULL, a freed handle and a handle of
+ * another kind are left alone. */
+void handle_free(void *handle, enum handle_kind kind);
+
+/* MOCO_EINVAL if `handle` is NULL, freed or of another kind (`name` is the argument's); MOCO_ESTATE in a forked child.
+ */
+moco_status handle_check(const void *handle, enum handle_kind kind, const char *name, struct err *err);
+
+/* The same without a sentence, for the calls that answer something harmless. */
+int handle_valid(const void *handle, enum handle_kind kind);
+
+/* Hands the failure to moco_error() with "`function`: " in front; MOCO_OK passes through. */
+moco_status api_return(moco_status status, const char *function, struct err *err);
+
+/* MOCO_EINVAL "`name` is NULL". */
+moco_status api_not_null(const void *pointer, const char *name, struct err *err);
+
+/* The body of the ..._init_sized functions: `defaults` has `known` bytes; fields that the caller's struct has not are
+ * dropped, bytes that the library does not know are zeroed. NULL and a size below 8 are left alone. */
+void struct_init(void *given, size_t size, const void *defaults, size_t known);
+
+/* Reads a caller's struct: `copy` holds `known` bytes of defaults, which the caller's min(sizes) bytes overwrite.
+ * MOCO_EINVAL: NULL, not initialised by its macro (size 0 or absurd), or non-zero bytes that this library is too old to
+ * know. */
+moco_status struct_read(void *copy, size_t known, const void *given, const char *name, struct err *err);
+
+/* For a struct the library fills: check before the work, write after it. */
+moco_status struct_check(const void *given, const char *name, struct err *err);
+void struct_write(void *given, const void *filled, size_t known);
+
+/* A named reserved field of an input struct. */
+moco_status struct_reserved(int64_t value, const char *name, struct err *err);
+
+/* A caller's tensor: struct, dtype, ndim and shape are sane, data is there (unless `may_probe`: NULL data allowed).
+ * `count` gets the number of elements, whose bytes fit a size_t. */
+moco_status tensor_check(const moco_tensor *tensor, const char *name, int may_probe, int64_t *count, struct err *err);
+
+#endif

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/preset.h: one row per published configuration. Every number here is one that was published or measured
+ * (SPEC 1.1, 1.9, 1.10): change the source beside it when you change a number. */
+#include "moco/preset.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "algo/schedule.h"
+#include "api/handle.h"
+
+_Static_assert(sizeof(moco_preset) % 8 == 0, "struct sizes are multiples of 8");
+
+struct row {
+    const char *name, *source;
+    /* network */
+    const char *arch, *stem, *head;
+    double width, mean[3], std[3];
+    int dim, image_size;
+    /* training */
+    int batch, group, epochs, schedule, milestones[3];
+    int64_t queue;
+    double lr, temperature, key_momentum, weight_decay;
+    /* views and the kNN monitor */
+    const char *recipe, *eval_recipe;
+    int knn_k, knn_projection;
+    double knn_temperature;
+};
+
+/* ImageNet's mean and standard deviation, as everybody uses them. */
+#define IMAGENET_MEAN                                                                                                  \
+    {                                                                                                                  \
+        0.485, 0.456, 0.406                                                                                            \
+    }
+#define IMAGENET_STD                                                                                                   \
+    {                                                                                                                  \
+        0.229, 0.224, 0.225                                                                                            \
+    }
+
+static const struct row rows[] = {
+    {"moco-v1",
+     "arXiv 1911.05722; facebookresearch/moco main_moco.py, defaults (ImageNet top-1 60.6)",
+     "resnet50",
+     "imagenet",
+     "linear",
+     1.0,
+     IMAGENET_MEAN,
+     IMAGENET_STD,
+     128,
+     224,
+     256,
+     32,
+     200,
+     MOCO_SCHEDULE_STEPS,
+     {120, 160, 0},
+     65536,
+     0.03,
+     0.07,
+     0.999,
+     1e-4,
+     "moco-v1",
+     "eval",
+     200,
+     0,
+     0.1},
+    {"moco-v2",
+     "arXiv 2003.04297; facebookresearch/moco main_moco.py --mlp --moco-t 0.2 --aug-plus --cos (top-1 67.5)",
+     "resnet50",
+     "imagenet",
+     "mlp",
+     1.0,
+     IMAGENET_MEAN,
+     IMAGENET_STD,
+     128,
+     224,
+     256,
+     32,
+     200,
+     MOCO_SCHEDULE_COSINE,
+     {0, 0, 0},
+     65536,
+     0.03,
+     0.2,
+     0.999,
+     1e-4,
+     "moco-v2",
+     "eval",
+     200,
+     0,
+     0.1},
+    {"cifar10",
+     "facebookresearch/moco, CIFAR-10 notebook, asymmetric loss (kNN 82.6 after 200 epochs)",
+     "resnet18",
+     "cifar",
+     "linear",
+     1.0,
+     {0.4914, 0.4822, 0.4465},
+     {0.2023, 0.1994, 0.2010},
+     128,
+     32,
+     512,
+     64,
+     200,
+     MOCO_SCHEDULE_COSINE_FROM1,
+     {0, 0, 0},
+     4096,
+     0.06,
+     0.1,
+     0.99,
+     5e-4,
+     "cifar10",
+     "none",
+     200,
+     1,
+     0.1},
+    {"demo",
+     "libmoco: a run of three minutes on two cores; 1600 steps of 128 images, drawn by examples/demo",
+     "resnet18",
+     "small",
+     "mlp",
+     0.25,
+     {0.5, 0.5, 0.5},
+     {0.25, 0.25, 0.25},
+     64,
+     32,
+     128,
+     32,
+     21,
+     MOCO_SCHEDULE_COSINE_STEP,
+     {0, 0, 0},
+     512,
+     0.06,
+     0.2,
+     0.99,
+     5e-4,
+     "demo",
+     "none",
+     20,
+     0,
+     0.1},
+};
+#define ROWS ((int)(sizeof rows / sizeof rows[0]))
+
+static moco_status find(const struct row **out, const char *name, struct err *err)
+{
+    TRY(api_not_null(name, "name", err));
+    for (int i = 0; i < ROWS; i++)
+        if (strcmp(rows[i].name, name) == 0) {
+            *out = &rows[i];
+            return MOCO_OK;
+        }
+    return err_set(err, MOCO_ENOTFOUND, "no preset \"%.64s\"; there are moco-v1, moco-v2, cifar10 and demo", name);
+}
+
+const char *moco_preset_name(int index)
+{
+    return index >= 0 && index < ROWS ? rows[index].name : NULL;
+}
+
+/* The fill calls set struct_size themselves, like an init macro. */
+static moco_status fill_check(const void *given, size_t size, const char *name, struct err *err)
+{
+    TRY(api_not_null(given, name, err));
+    if (size < 8 || size % 8 != 0 || size > 65536)
+        return err_set(err, MOCO_EINVAL, "size %zu is not that of a struct (use the macro)", size);
+    return MOCO_OK;
+}
+
+static moco_status preset_get(moco_preset *preset, size_t size, const char *name, struct err *err)
+{
+    TRY(fill_check(preset, size, "preset", err));
+    const struct row *row = NULL;
+    TRY(find(&row, name, err));
+    moco_preset p = {0};
+    p.epochs = row->epochs;
+    snprintf(p.name, sizeof p.name, "%s", row->name);
+    snprintf(p.source, sizeof p.source, "%s", row->source);
+    p.queue_length = row->queue;
+    p.lr = row->lr;
+    p.schedule = row->schedule;
+    for (int i = 0; i < 3; i++)
+        p.milestones[i] = row->milestones[i];
+    p.knn_k = row->knn_k;
+    p.knn_projection = row->knn_projection;
+    p.knn_temperature = row->knn_temperature;
+    snprintf(p.recipe, sizeof p.recipe, "%s", row->recipe);
+    snprintf(p.eval_recipe, sizeof p.eval_recipe, "%s", row->eval_recipe);
+    p.image_size = row->image_size;
+    struct_init(preset, size, &p, sizeof p);
+    return MOCO_OK;
+}
+
+moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name)
+{
+    struct err err = {0};
+    return api_return(preset_get(preset, size, name, &err), "moco_preset_get", &err);
+}
+
+static moco_status model_preset(moco_model_options *options, size_t size, const char *name, struct err *err)
+{
+    TRY(fill_check(options, size, "options", err));
+    const struct row *row = NULL;
+    TRY(find(&row, name, err));
+    moco_model_options o;
+    moco_model_options_init(&o);
+    o.dim = row->dim;
+    o.arch = row->arch;
+    o.stem = row->stem;
+    o.head = row->head;
+    o.width = row->width;
+    memcpy(o.mean, row->mean, sizeof o.mean);
+    memcpy(o.std, row->std, sizeof o.std);
+    o.image_size = row->image_size;
+    struct_init(options, size, &o, sizeof o);
+    return MOCO_OK;
+}
+
+moco_status moco_model_options_preset_sized(moco_model_options *options, size_t size, const char *name)
+{
+    struct err err = {0};
+    return api_return(model_preset(options, size, name, &err), "moco_model_options_preset", &err);
+}
+
+static moco_status trainer_preset(moco_trainer_options *options, size_t size, const char *name, struct err *err)
+{
+    TRY(fill_check(options, size, "options", err));
+    const struct row *row = NULL;
+    TRY(find(&row, name, err));
+    moco_trainer_options o;
+    moco_trainer_options_init(&o);
+    o.batch_size = row->batch;
+    o.bn_group_size = row->group;
+    o.image_h = o.image_w = row->image_size;
+    o.temperature = row->temperature;
+    o.key_momentum = row->key_momentum;
+    o.weight_decay = row->weight_decay;
+    o.precision = MOCO_PRECISION_F32;
+    struct_init(options, size, &o, sizeof o);
+    return MOCO_OK;
+}
+
+moco_status moco_trainer_options_preset_sized(moco_trainer_options *options, size_t size, const char *name)
+{
+    struct err err = {0};
+    return api_return(trainer_preset(options, size, name, &err), "moco_trainer_options_preset", &err);
+}
+
+double moco_lr_cosine(double lr, double t, double total)
+{
+    return schedule_cosine(lr, t, total);
+}
+
+double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor)
+{
+    return schedule_steps(lr, epoch, milestones, count, factor);
+}
