@@ -4,7 +4,7 @@
 here=$(dirname "$0")
 for python in /usr/bin/python3 python3; do
     if "$python" -c 'import PIL, torchvision, numpy' 2>/dev/null; then
-        exec "$python" "$here/test_pillow.py" "${BUILD:-build}/tests/golden/tool_view"
+        exec "$python" "$here/test_pillow.py" "${BUILD:-build}/tests/golden/tool_view" "$@"
     fi
 done
 echo "SKIPPED: no python3 with Pillow, torchvision and numpy (Debian: python3-pil python3-torchvision)"

@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/data.h: data sets, recipes and loaders. A loader holds a reference on its data set, so any order of freeing is
+ * right. MOCO_EEND is an answer, not a failure: it leaves moco_error() alone. */
+#include "moco/data.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "api/handle.h"
+#include "data/augment.h"
+#include "data/dataset.h"
+#include "data/loader.h"
+
+_Static_assert(sizeof(moco_augment_options) % 8 == 0, "struct sizes are multiples of 8");
+_Static_assert(sizeof(moco_loader_options) % 8 == 0, "struct sizes are multiples of 8");
+_Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples of 8");
+
+struct moco_dataset {
+    struct handle handle;
+    struct dataset *ds;
+};
+
+struct moco_loader {
+    struct handle handle;
+    moco_dataset *dataset; /* a counted reference */
+    struct loader *loader;
+};
+
+/* ---- data sets ---- */
+
+static void dataset_destroy(struct handle *handle)
+{
+    dataset_free(((moco_dataset *)handle)->ds);
+}
+
+static moco_status dataset_new(moco_dataset **out, moco_context *context, struct err *err)
+{
+    TRY(api_not_null(out, "dataset", err));
+    *out = NULL;
+    TRY(handle_check(context, HANDLE_CONTEXT, "context", err));
+    *out = handle_new(context->handle.ctx, sizeof **out, HANDLE_DATASET, dataset_destroy, err);
+    return *out != NULL ? MOCO_OK : MOCO_ENOMEM;
+}
+
+static moco_status dataset_made(moco_dataset **out, moco_status status)
+{
+    if (status != MOCO_OK) {
+        handle_free(*out, HANDLE_DATASET);
+        *out = NULL;
+    }
+    return status;
+}
+
+static moco_status open_folder(moco_dataset **out, moco_context *context, const char *path, struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = api_not_null(path, "path", err);
+    if (status == MOCO_OK)
+        status = dataset_open_folder(&(*out)->ds, context->handle.ctx, path, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path)
+{
+    struct err err = {0};
+    return api_return(open_folder(dataset, context, path, &err), "moco_dataset_open_folder", &err);
+}
+
+static moco_status check_paths(const char *const *paths, int count, struct err *err)
+{
+    TRY(api_not_null(paths, "paths", err));
+    if (count < 1)
+        return err_set(err, MOCO_EINVAL, "count is %d; there must be at least one file", count);
+    for (int i = 0; i < count; i++)
+        if (paths[i] == NULL)
+            return err_set(err, MOCO_EINVAL, "paths[%d] is NULL", i);
+    return MOCO_OK;
+}
+
+static moco_status open_cifar10(moco_dataset **out, moco_context *context, const char *const *paths, int count,
+                                struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = check_paths(paths, count, err);
+    if (status == MOCO_OK)
+        status = dataset_open_cifar10(&(*out)->ds, context->handle.ctx, paths, count, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths, int count)
+{
+    struct err err = {0};
+    return api_return(open_cifar10(dataset, context, paths, count, &err), "moco_dataset_open_cifar10", &err);
+}
+
+static moco_status check_images(const moco_tensor *images, struct err *err)
+{
+    int64_t count;
+    TRY(tensor_check(images, "images", 0, &count, err));
+    if (images->dtype != MOCO_U8 || images->ndim != 4 || images->shape[3] != 3)
+        return err_set(err, MOCO_ESHAPE, "images must be u8 [n,h,w,3]");
+    if (images->shape[1] > INT16_MAX || images->shape[2] > INT16_MAX)
+        return err_set(err, MOCO_ESHAPE, "images are %lld x %lld; a side may have up to %d pixels",
+                       (long long)images->shape[2], (long long)images->shape[1], INT16_MAX);
+    return MOCO_OK;
+}
+
+static moco_status from_memory(moco_dataset **out, moco_context *context, const moco_tensor *images,
+                               const int32_t *labels, struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = check_images(images, err);
+    if (status == MOCO_OK)
+        status = dataset_from_memory(&(*out)->ds, context->handle.ctx, images->data, images->shape[0],
+                                     (int)images->shape[1], (int)images->shape[2], labels, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *context, const moco_tensor *images,
+                                     const int32_t *labels)
+{
+    struct err err = {0};
+    return api_return(from_memory(dataset, context, images, labels, &err), "moco_dataset_from_memory", &err);
+}
+
+void moco_dataset_free(moco_dataset *dataset)
+{
+    handle_free(dataset, HANDLE_DATASET);
+}
+
+int64_t moco_dataset_count(const moco_dataset *dataset)
+{
+    return handle_valid(dataset, HANDLE_DATASET) ? dataset->ds->count : 0;
+}
+
+int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id)
+{
+    if (!handle_valid(dataset, HANDLE_DATASET) || id < 0 || id >= dataset->ds->count)
+        return -1;
+    return dataset->ds->ops->label(dataset->ds, id);
+}
+
+int32_t moco_dataset_classes(const moco_dataset *dataset)
+{
+    return handle_valid(dataset, HANDLE_DATASET) ? dataset->ds->classes : 0;
+}
+
+const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label)
+{
+    if (!handle_valid(dataset, HANDLE_DATASET) || label < 0 || label >= dataset->ds->classes)
+        return "";
+    return dataset->ds->ops->class_name(dataset->ds, label);
+}
+
+static moco_status dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size, struct err *err)
+{
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    TRY(api_not_null(text, "text", err));
+    if (id < 0 || id >= dataset->ds->count)
+        return err_set(err, MOCO_EINVAL, "id is %lld; it must be 0 to %lld", (long long)id,
+                       (long long)dataset->ds->count - 1);
+    if (dataset->ds->ops->path(dataset->ds, id, text, size) != MOCO_OK)
+        return err_set(err, MOCO_ESHAPE, "the path of image %lld does not fit in %zu bytes", (long long)id, size);
+    return MOCO_OK;
+}
+
+moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size)
+{
+    struct err err = {0};
+    return api_return(dataset_path(dataset, id, text, size, &err), "moco_dataset_path", &err);
+}
+
+/* ---- recipes ---- */
+
+static moco_status augment_preset(moco_augment_options *options, size_t size, const char *name, int image_size,
+                                  struct err *err)
+{
+    TRY(api_not_null(options, "options", err));
+    TRY(api_not_null(name, "name", err));
+    moco_augment_options recipe = {0};
+    TRY(augment_recipe(&recipe, name, image_size, err));
+    struct_init(options, size, &recipe, sizeof recipe);
+    return MOCO_OK;
+}
+
+moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
+                                              int image_size)
+{
+    struct err err = {0};
+    return api_return(augment_preset(options, size, name, image_size, &err), "moco_augment_options_preset", &err);
+}
+
+/* ---- loaders ---- */
+
+static moco_loader_options loader_defaults(void)
+{
+    return (moco_loader_options){.batch_size = 256, .prefetch = 2, .permuted = 1, .drop_last = 1, .max_bad = -1,
+                                 .max_pixels = DECODE_MAX_PIXELS};
+}
+
+void moco_loader_options_init_sized(moco_loader_options *options, size_t size)
+{
+    moco_loader_options defaults = loader_defaults();
+    struct_init(options, size, &defaults, sizeof defaults);
+}
+
+void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size)
+{
+    moco_loader_stats defaults = {0};
+    struct_init(stats, size, &defaults, sizeof defaults);
+}
+
+static void loader_destroy(struct handle *handle)
+{
+    moco_loader *loader = (moco_loader *)handle;
+    loader_free(loader->loader);
+    if (loader->dataset != NULL)
+        handle_unref(&loader->dataset->handle);
+}
+
+static moco_status read_options(struct loader_options *to, const moco_loader_options *given, struct err *err)
+{
+    moco_loader_options o = loader_defaults();
+    TRY(struct_read(&o, sizeof o, given, "options", err));
+    *to = (struct loader_options){.batch_size = o.batch_size, .workers = o.workers, .prefetch = o.prefetch,
+                                  .permuted = o.permuted != 0, .drop_last = o.drop_last != 0, .seed = o.seed,
+                                  .max_bad = o.max_bad, .max_pixels = o.max_pixels};
+    TRY(api_not_null(o.recipe[0], "options.recipe[0]", err));
+    for (int v = 0; v < 2 && o.recipe[v] != NULL; v++) {
+        TRY(struct_read(&to->recipe[v], sizeof to->recipe[v], o.recipe[v], v == 0 ? "recipe[0]" : "recipe[1]", err));
+        TRY(struct_reserved(to->recipe[v].reserved0, "moco_augment_options.reserved0", err));
+        to->views = v + 1;
+    }
+    return MOCO_OK;
+}
+
+static moco_status make_loader(moco_loader **out, moco_dataset *dataset, const moco_loader_options *options,
+                               struct err *err)
+{
+    TRY(api_not_null(out, "loader", err));
+    *out = NULL;
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    struct loader_options o;
+    TRY(read_options(&o, options, err));
+    moco_loader *loader = handle_new(dataset->handle.ctx, sizeof *loader, HANDLE_LOADER, loader_destroy, err);
+    if (loader == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&dataset->handle);
+    loader->dataset = dataset;
+    moco_status status = loader_create(&loader->loader, dataset->handle.ctx, dataset->ds, &o, err);
+    if (status != MOCO_OK) {
+        handle_free(loader, HANDLE_LOADER);
+        return status;
+    }
+    *out = loader;
+    return MOCO_OK;
+}
+
+moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset, const moco_loader_options *options)
+{
+    struct err err = {0};
+    return api_return(make_loader(loader, dataset, options, &err), "moco_loader_create", &err);
+}
+
+void moco_loader_free(moco_loader *loader)
+{
+    handle_free(loader, HANDLE_LOADER);
+}
+
+static moco_status start_at(moco_loader *loader, int64_t epoch, int64_t position, struct err *err)
+{
+    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    return loader_start(loader->loader, epoch, position, err);
+}
+
+moco_status moco_loader_start(moco_loader *loader, int64_t epoch)
+{
+    struct err err = {0};
+    return api_return(start_at(loader, epoch, 0, &err), "moco_loader_start", &err);
+}
+
+moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position)
+{
+    struct err err = {0};
+    return api_return(start_at(loader, epoch, position, &err), "moco_loader_start_at", &err);
+}
+
+static moco_status next_batch(moco_loader *loader, moco_batch *batch, struct err *err)
+{
+    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    TRY(struct_check(batch, "batch", err));
+    moco_batch filled = {0};
+    TRY(loader_next(loader->loader, &filled, err));
+    struct_write(batch, &filled, sizeof filled);
+    return MOCO_OK;
+}
+
+moco_status moco_loader_next(moco_loader *loader, moco_batch *batch)
+{
+    struct err err = {0};
+    moco_status status = next_batch(loader, batch, &err);
+    return status == MOCO_EEND ? status : api_return(status, "moco_loader_next", &err);
+}
+
+int64_t moco_loader_batches(const moco_loader *loader)
+{
+    return handle_valid(loader, HANDLE_LOADER) ? loader_batches(loader->loader) : 0;
+}
+
+static moco_status get_stats(const moco_loader *loader, moco_loader_stats *stats, struct err *err)
+{
+    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    TRY(struct_check(stats, "stats", err));
+    moco_loader_stats filled = {0};
+    loader_stats(loader->loader, &filled.bad_images, &filled.images, &filled.wait_seconds);
+    struct_write(stats, &filled, sizeof filled);
+    return MOCO_OK;
+}
+
+moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats)
+{
+    struct err err = {0};
+    return api_return(get_stats(loader, stats, &err), "moco_loader_get_stats", &err);
+}

@@ -1,0 +1,392 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dataset_folder: image files below a folder. Each sub-folder is a class and its images lie anywhere below it; without
+ * images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's ImageFolder's,
+ * with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names are kept in one
+ * block, relative to their class: four bytes and the name's length per image. */
+#define _DEFAULT_SOURCE /* d_type */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include "dataset.h"
+
+#define PATH_BYTES 4096
+#define DEPTH_MAX 64
+
+/* Strings back to back, each ending in 0, and where each starts. */
+struct names {
+    char *text;
+    size_t used;
+    uint32_t *at;
+    int64_t count;
+};
+
+struct folder {
+    struct dataset base;
+    char *root;
+    struct names images, classes;
+    int64_t *first; /* of each class the first image; [classes] is the end */
+};
+
+/* ---- names ---- */
+
+static moco_status names_add(struct ctx *ctx, struct names *n, const char *name, struct err *err)
+{
+    size_t length = strlen(name) + 1;
+    if (n->used + length > UINT32_MAX)
+        return err_set(err, MOCO_ENOTSUP, "the names of the images take more than 4 GiB");
+    if (n->text == NULL || n->used + length > mem_size(n->text)) {
+        char *grown = mem_grow(ctx, n->text, (n->used + length) * 3 / 2 + 256, err);
+        if (grown == NULL)
+            return MOCO_ENOMEM;
+        n->text = grown;
+    }
+    if (n->at == NULL || (size_t)(n->count + 1) * sizeof *n->at > mem_size(n->at)) {
+        uint32_t *grown = mem_grow(ctx, n->at, ((size_t)n->count + 64) * 3 / 2 * sizeof *n->at, err);
+        if (grown == NULL)
+            return MOCO_ENOMEM;
+        n->at = grown;
+    }
+    memcpy(n->text + n->used, name, length);
+    n->at[n->count++] = (uint32_t)n->used;
+    n->used += length;
+    return MOCO_OK;
+}
+
+/* Gives back what growing took in advance. */
+static moco_status names_trim(struct ctx *ctx, struct names *n, struct err *err)
+{
+    if (n->count == 0)
+        return MOCO_OK;
+    char *text = mem_grow(ctx, n->text, n->used, err);
+    if (text == NULL)
+        return MOCO_ENOMEM;
+    n->text = text;
+    uint32_t *at = mem_grow(ctx, n->at, (size_t)n->count * sizeof *at, err);
+    if (at == NULL)
+        return MOCO_ENOMEM;
+    n->at = at;
+    return MOCO_OK;
+}
+
+static void names_free(struct ctx *ctx, struct names *n)
+{
+    mem_free(ctx, n->text);
+    mem_free(ctx, n->at);
+    *n = (struct names){0};
+}
+
+static const char *name_at(const struct names *n, int64_t i)
+{
+    return n->text + n->at[i];
+}
+
+/* Folder before name, so that a folder's own files come before those of its sub-folders. */
+static int compare(const char *a, const char *b)
+{
+    const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
+    size_t a_length = a_slash != NULL ? (size_t)(a_slash - a) : 0, b_length = b_slash != NULL ? (size_t)(b_slash - b) : 0;
+    int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
+    if (order == 0 && a_length != b_length)
+        order = a_length < b_length ? -1 : 1;
+    return order != 0 ? order : strcmp(a + a_length, b + b_length);
+}
+
+/* Merge sort of at[first..count): qsort could not be told where the text is. */
+static moco_status names_sort(struct ctx *ctx, struct names *n, int64_t first, struct err *err)
+{
+    int64_t count = n->count - first;
+    if (count < 2)
+        return MOCO_OK;
+    uint32_t *block = mem_alloc(ctx, (size_t)count * sizeof *block, err);
+    if (block == NULL)
+        return MOCO_ENOMEM;
+    uint32_t *from = n->at + first, *to = block;
+    for (int64_t run = 1; run < count; run *= 2) {
+        for (int64_t low = 0; low < count; low += 2 * run) {
+            int64_t middle = low + run < count ? low + run : count, high = low + 2 * run < count ? low + 2 * run : count;
+            for (int64_t i = low, j = middle, k = low; k < high; k++)
+                to[k] = j == high || (i < middle && compare(n->text + from[i], n->text + from[j]) <= 0) ? from[i++]
+                                                                                                       : from[j++];
+        }
+        uint32_t *held = from;
+        from = to;
+        to = held;
+    }
+    if (from == block)
+        memcpy(n->at + first, block, (size_t)count * sizeof *block);
+    mem_free(ctx, block);
+    return MOCO_OK;
+}
+
+/* ---- walking ---- */
+
+struct walk {
+    struct ctx *ctx;
+    struct err *err;
+    char path[PATH_BYTES]; /* of the folder being read; entries are appended and taken off again */
+    size_t length;
+    size_t relative;          /* where the part relative to the class starts */
+    struct names *images;     /* NULL: not wanted */
+    struct names *folders;    /* wanted at the top; NULL: go down into them */
+    int64_t others;           /* files with other names */
+    dev_t device[DEPTH_MAX];  /* of the folders above, against links in a circle */
+    ino_t number[DEPTH_MAX];
+    int depth;
+};
+
+static int is_image(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0);
+}
+
+/* Follows links; a link to nowhere counts as a file, which then cannot be read. */
+static int is_folder(DIR *dir, const struct dirent *entry)
+{
+    if (entry->d_type == DT_DIR || entry->d_type == DT_REG)
+        return entry->d_type == DT_DIR;
+    struct stat stat;
+    return fstatat(dirfd(dir), entry->d_name, &stat, 0) == 0 && S_ISDIR(stat.st_mode);
+}
+
+static moco_status append(struct walk *w, const char *name)
+{
+    size_t length = strlen(name);
+    if (w->length + 1 + length >= sizeof w->path)
+        return err_set(w->err, MOCO_ENOTSUP, "a path below %.200s is longer than %d bytes", w->path, PATH_BYTES - 1);
+    w->path[w->length] = '/';
+    memcpy(w->path + w->length + 1, name, length + 1);
+    w->length += length + 1;
+    return MOCO_OK;
+}
+
+static void cut(struct walk *w, size_t length)
+{
+    w->length = length;
+    w->path[length] = 0;
+}
+
+static moco_status walk_folder(struct walk *w);
+
+static moco_status walk_entry(struct walk *w, DIR *dir, const struct dirent *entry)
+{
+    size_t length = w->length;
+    moco_status status = MOCO_OK;
+    if (is_folder(dir, entry)) {
+        if (w->folders != NULL)
+            return names_add(w->ctx, w->folders, entry->d_name, w->err);
+        TRY(append(w, entry->d_name));
+        status = walk_folder(w);
+        cut(w, length);
+    } else if (!is_image(entry->d_name)) {
+        w->others++;
+    } else if (w->images != NULL) {
+        TRY(append(w, entry->d_name));
+        status = names_add(w->ctx, w->images, w->path + w->relative, w->err);
+        cut(w, length);
+    }
+    return status;
+}
+
+static moco_status read_entries(struct walk *w, DIR *dir)
+{
+    for (;;) {
+        errno = 0;
+        const struct dirent *entry = readdir(dir);
+        if (entry == NULL)
+            return errno == 0 ? MOCO_OK
+                              : err_set(w->err, MOCO_EIO, "reading the folder %s failed: %s", w->path, strerror(errno));
+        if (entry->d_name[0] != '.')
+            TRY(walk_entry(w, dir, entry));
+    }
+}
+
+static moco_status walk_folder(struct walk *w)
+{
+    if (w->depth == DEPTH_MAX)
+        return err_set(w->err, MOCO_ENOTSUP, "%.300s lies more than %d folders deep", w->path, DEPTH_MAX);
+    DIR *dir = opendir(w->path);
+    if (dir == NULL)
+        return err_set(w->err, errno == ENOMEM ? MOCO_ENOMEM : MOCO_EIO, "the folder %s cannot be opened: %s", w->path,
+                       strerror(errno));
+    struct stat stat;
+    moco_status status = MOCO_OK;
+    int circle = 0;
+    if (fstat(dirfd(dir), &stat) != 0)
+        status = err_set(w->err, MOCO_EIO, "the folder %s cannot be examined: %s", w->path, strerror(errno));
+    for (int i = 0; i < w->depth && status == MOCO_OK; i++)
+        circle = circle || (w->device[i] == stat.st_dev && w->number[i] == stat.st_ino);
+    if (circle) {
+        ctx_log(w->ctx, LOG_WARN, "%s is a link back to a folder above it and is left out", w->path);
+    } else if (status == MOCO_OK) {
+        w->device[w->depth] = stat.st_dev;
+        w->number[w->depth++] = stat.st_ino;
+        status = read_entries(w, dir);
+        w->depth--;
+    }
+    closedir(dir);
+    return status;
+}
+
+/* ---- the data set ---- */
+
+static moco_status full_path(const struct folder *f, int64_t id, char *text, size_t size)
+{
+    int length;
+    if (f->base.classes == 0) {
+        length = snprintf(text, size, "%s/%s", f->root, name_at(&f->images, id));
+    } else {
+        int32_t class = f->base.ops->label(&f->base, id);
+        length = snprintf(text, size, "%s/%s/%s", f->root, name_at(&f->classes, class), name_at(&f->images, id));
+    }
+    return length >= 0 && (size_t)length < size ? MOCO_OK : MOCO_ESHAPE;
+}
+
+static moco_status path(const struct dataset *ds, int64_t id, char *text, size_t size)
+{
+    return full_path((const struct folder *)ds, id, text, size);
+}
+
+static moco_status read_image(const struct dataset *ds, int64_t id, struct decoder *decoder, struct image *image,
+                              struct err *err)
+{
+    char text[PATH_BYTES];
+    if (full_path((const struct folder *)ds, id, text, sizeof text) != MOCO_OK)
+        return err_set(err, MOCO_EFORMAT, "its path is longer than %d bytes", PATH_BYTES - 1);
+    return decode_file(decoder, text, image, err);
+}
+
+static int32_t label(const struct dataset *ds, int64_t id)
+{
+    const struct folder *f = (const struct folder *)ds;
+    int32_t low = 0, high = ds->classes;
+    if (high == 0)
+        return -1;
+    while (high - low > 1) { /* the last class that starts at or before id; empty classes start where the next does */
+        int32_t middle = low + (high - low) / 2;
+        if (f->first[middle] <= id)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static const char *class_name(const struct dataset *ds, int32_t which)
+{
+    return name_at(&((const struct folder *)ds)->classes, which);
+}
+
+static void destroy(struct dataset *ds)
+{
+    struct folder *f = (struct folder *)ds;
+    names_free(ds->ctx, &f->images);
+    names_free(ds->ctx, &f->classes);
+    mem_free(ds->ctx, f->first);
+    mem_free(ds->ctx, f->root);
+    mem_free(ds->ctx, f);
+}
+
+static const struct dataset_ops folder_ops = {read_image, label, path, class_name, destroy};
+
+static moco_status read_class(struct folder *f, struct walk *w, int32_t class)
+{
+    size_t length = w->length;
+    const char *name = name_at(&f->classes, class);
+    f->first[class] = f->images.count;
+    TRY(append(w, name));
+    w->relative = w->length + 1;
+    TRY(walk_folder(w));
+    cut(w, length);
+    if (f->images.count == f->first[class])
+        ctx_log(w->ctx, LOG_WARN, "the class folder %s/%s holds no image", f->root, name);
+    return names_sort(w->ctx, &f->images, f->first[class], w->err);
+}
+
+/* First as class folders, then, if no image was found, as a flat folder. */
+static moco_status read_folder(struct folder *f, struct walk *w)
+{
+    struct ctx *ctx = w->ctx;
+    struct names flat = {0};
+    w->relative = w->length + 1;
+    w->folders = &f->classes;
+    w->images = &flat;
+    moco_status status = walk_folder(w);
+    w->folders = NULL;
+    w->images = &f->images;
+    if (status == MOCO_OK)
+        status = names_sort(ctx, &f->classes, 0, w->err);
+    if (status == MOCO_OK && f->classes.count >= INT32_MAX)
+        status = err_set(w->err, MOCO_ENOTSUP, "%s has %lld sub-folders", f->root, (long long)f->classes.count);
+    if (status == MOCO_OK && (f->first = mem_array(ctx, (size_t)f->classes.count + 1, sizeof *f->first, w->err)) == NULL)
+        status = MOCO_ENOMEM;
+    for (int32_t class = 0; class < f->classes.count && status == MOCO_OK; class++)
+        status = read_class(f, w, class);
+    if (status == MOCO_OK && f->images.count > 0) {
+        f->base.classes = (int32_t)f->classes.count;
+        f->first[f->base.classes] = f->images.count;
+        if (flat.count > 0)
+            ctx_log(ctx, LOG_WARN, "%s has class folders; the %lld images beside them are left out", f->root,
+                    (long long)flat.count);
+    } else if (status == MOCO_OK) {
+        names_free(ctx, &f->images);
+        f->images = flat;
+        flat = (struct names){0};
+        status = names_sort(ctx, &f->images, 0, w->err);
+    }
+    names_free(ctx, &flat);
+    return status;
+}
+
+static moco_status fill(struct folder *f, struct walk *w, const char *root)
+{
+    size_t length = strlen(root);
+    while (length > 1 && root[length - 1] == '/')
+        length--;
+    if (length == 0 || length >= sizeof w->path)
+        return err_set(w->err, MOCO_EINVAL, "the path of the folder has %zu bytes; it must have 1 to %d", length,
+                       PATH_BYTES - 1);
+    memcpy(w->path, root, length);
+    cut(w, length);
+    if ((f->root = mem_strdup(w->ctx, w->path, w->err)) == NULL)
+        return MOCO_ENOMEM;
+    TRY(read_folder(f, w));
+    f->base.count = f->images.count;
+    if (f->base.count == 0)
+        return err_set(w->err, MOCO_EINVAL,
+                       "no image (.jpg, .jpeg or .png) in %s or in the %lld folders in it; %lld files have other names",
+                       f->root, (long long)f->classes.count, (long long)w->others);
+    if (w->others > 0)
+        ctx_log(w->ctx, LOG_INFO, "%s: %lld files that are not named .jpg, .jpeg or .png are left out", f->root,
+                (long long)w->others);
+    return names_trim(w->ctx, &f->images, w->err);
+}
+
+moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *root, struct err *err)
+{
+    *out = NULL;
+    struct folder *f = mem_zalloc(ctx, sizeof *f, err);
+    if (f == NULL)
+        return MOCO_ENOMEM;
+    f->base = (struct dataset){&folder_ops, ctx_ref(ctx), 0, 0};
+    struct walk *w = mem_zalloc(ctx, sizeof *w, err);
+    moco_status status = MOCO_ENOMEM;
+    if (w != NULL) {
+        w->ctx = ctx;
+        w->err = err;
+        status = fill(f, w, root);
+        mem_free(ctx, w);
+    }
+    if (status != MOCO_OK) {
+        dataset_free(&f->base);
+        return status;
+    }
+    *out = &f->base;
+    return MOCO_OK;
+}
