@@ -88,7 +88,8 @@ static moco_status open_cifar10(moco_dataset **out, moco_context *context, const
     return dataset_made(out, status);
 }
 
-moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths, int count)
+moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths,
+                                      int count)
 {
     struct err err = {0};
     return api_return(open_cifar10(dataset, context, paths, count, &err), "moco_dataset_open_cifar10", &err);
@@ -195,7 +196,11 @@ moco_status moco_augment_options_preset_sized(moco_augment_options *options, siz
 
 static moco_loader_options loader_defaults(void)
 {
-    return (moco_loader_options){.batch_size = 256, .prefetch = 2, .permuted = 1, .drop_last = 1, .max_bad = -1,
+    return (moco_loader_options){.batch_size = 256,
+                                 .prefetch = 2,
+                                 .permuted = 1,
+                                 .drop_last = 1,
+                                 .max_bad = -1,
                                  .max_pixels = DECODE_MAX_PIXELS};
 }
 
@@ -223,9 +228,14 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
 {
     moco_loader_options o = loader_defaults();
     TRY(struct_read(&o, sizeof o, given, "options", err));
-    *to = (struct loader_options){.batch_size = o.batch_size, .workers = o.workers, .prefetch = o.prefetch,
-                                  .permuted = o.permuted != 0, .drop_last = o.drop_last != 0, .seed = o.seed,
-                                  .max_bad = o.max_bad, .max_pixels = o.max_pixels};
+    *to = (struct loader_options){.batch_size = o.batch_size,
+                                  .workers = o.workers,
+                                  .prefetch = o.prefetch,
+                                  .permuted = o.permuted != 0,
+                                  .drop_last = o.drop_last != 0,
+                                  .seed = o.seed,
+                                  .max_bad = o.max_bad,
+                                  .max_pixels = o.max_pixels};
     TRY(api_not_null(o.recipe[0], "options.recipe[0]", err));
     for (int v = 0; v < 2 && o.recipe[v] != NULL; v++) {
         TRY(struct_read(&to->recipe[v], sizeof to->recipe[v], o.recipe[v], v == 0 ? "recipe[0]" : "recipe[1]", err));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are read and
- * checked when the files are opened; pixels are read when they are wanted. */
+ * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are read
+ * and checked when the files are opened; pixels are read when they are wanted. */
 #define _DEFAULT_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -41,8 +41,8 @@ static moco_status read_at(const struct cifar_file *file, int64_t offset, void *
         if (got > 0)
             done += (size_t)got;
         else if (got == 0)
-            return err_set(err, MOCO_EIO, "%s has become shorter since it was opened: nothing at offset %lld", file->path,
-                           (long long)(offset + (int64_t)done));
+            return err_set(err, MOCO_EIO, "%s has become shorter since it was opened: nothing at offset %lld",
+                           file->path, (long long)(offset + (int64_t)done));
         else if (errno != EINTR)
             return err_set(err, MOCO_EIO, "%s: reading at offset %lld failed: %s", file->path,
                            (long long)(offset + (int64_t)done), strerror(errno));
@@ -117,8 +117,8 @@ static moco_status open_file(struct cifar_file *file, int64_t *records, struct e
     if (!S_ISREG(stat.st_mode))
         return err_set(err, MOCO_EFORMAT, "%s is not a regular file", file->path);
     if (stat.st_size % RECORD != 0)
-        return err_set(err, MOCO_EFORMAT, "%s has %lld bytes, not a multiple of the %d of a CIFAR-10 record", file->path,
-                       (long long)stat.st_size, RECORD);
+        return err_set(err, MOCO_EFORMAT, "%s has %lld bytes, not a multiple of the %d of a CIFAR-10 record",
+                       file->path, (long long)stat.st_size, RECORD);
     *records = (int64_t)stat.st_size / RECORD;
     return MOCO_OK;
 }
@@ -153,7 +153,7 @@ static moco_status open_files(struct cifar *c, const char *const *paths, int cou
         file->path = mem_strdup(ctx, paths[c->files], err);
         if (file->path == NULL)
             return MOCO_ENOMEM;
-        int64_t records;
+        int64_t records = 0;
         moco_status status = open_file(file, &records, err);
         if (status != MOCO_OK) {
             c->files++; /* so that destroy closes it */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * dataset_folder: image files below a folder. Each sub-folder is a class and its images lie anywhere below it; without
- * images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's ImageFolder's,
- * with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names are kept in one
- * block, relative to their class: four bytes and the name's length per image. */
+ * images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's
+ * ImageFolder's, with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names
+ * are kept in one block, relative to their class: four bytes and the name's length per image. */
 #define _DEFAULT_SOURCE /* d_type */
 #include <dirent.h>
 #include <errno.h>
@@ -90,7 +90,8 @@ static const char *name_at(const struct names *n, int64_t i)
 static int compare(const char *a, const char *b)
 {
     const char *a_slash = strrchr(a, '/'), *b_slash = strrchr(b, '/');
-    size_t a_length = a_slash != NULL ? (size_t)(a_slash - a) : 0, b_length = b_slash != NULL ? (size_t)(b_slash - b) : 0;
+    size_t a_length = a_slash != NULL ? (size_t)(a_slash - a) : 0,
+           b_length = b_slash != NULL ? (size_t)(b_slash - b) : 0;
     int order = memcmp(a, b, a_length < b_length ? a_length : b_length);
     if (order == 0 && a_length != b_length)
         order = a_length < b_length ? -1 : 1;
@@ -109,10 +110,11 @@ static moco_status names_sort(struct ctx *ctx, struct names *n, int64_t first, s
     uint32_t *from = n->at + first, *to = block;
     for (int64_t run = 1; run < count; run *= 2) {
         for (int64_t low = 0; low < count; low += 2 * run) {
-            int64_t middle = low + run < count ? low + run : count, high = low + 2 * run < count ? low + 2 * run : count;
+            int64_t middle = low + run < count ? low + run : count,
+                    high = low + 2 * run < count ? low + 2 * run : count;
             for (int64_t i = low, j = middle, k = low; k < high; k++)
                 to[k] = j == high || (i < middle && compare(n->text + from[i], n->text + from[j]) <= 0) ? from[i++]
-                                                                                                       : from[j++];
+                                                                                                        : from[j++];
         }
         uint32_t *held = from;
         from = to;
@@ -131,11 +133,11 @@ struct walk {
     struct err *err;
     char path[PATH_BYTES]; /* of the folder being read; entries are appended and taken off again */
     size_t length;
-    size_t relative;          /* where the part relative to the class starts */
-    struct names *images;     /* NULL: not wanted */
-    struct names *folders;    /* wanted at the top; NULL: go down into them */
-    int64_t others;           /* files with other names */
-    dev_t device[DEPTH_MAX];  /* of the folders above, against links in a circle */
+    size_t relative;         /* where the part relative to the class starts */
+    struct names *images;    /* NULL: not wanted */
+    struct names *folders;   /* wanted at the top; NULL: go down into them */
+    int64_t others;          /* files with other names */
+    dev_t device[DEPTH_MAX]; /* of the folders above, against links in a circle */
     ino_t number[DEPTH_MAX];
     int depth;
 };
@@ -143,7 +145,8 @@ struct walk {
 static int is_image(const char *name)
 {
     const char *dot = strrchr(name, '.');
-    return dot != NULL && (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0);
+    return dot != NULL &&
+           (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0);
 }
 
 /* Follows links; a link to nowhere counts as a file, which then cannot be read. */
@@ -320,13 +323,15 @@ static moco_status read_folder(struct folder *f, struct walk *w)
     moco_status status = walk_folder(w);
     w->folders = NULL;
     w->images = &f->images;
+    w->depth = 1; /* the folder itself, which a link further down must not lead to */
     if (status == MOCO_OK)
         status = names_sort(ctx, &f->classes, 0, w->err);
     if (status == MOCO_OK && f->classes.count >= INT32_MAX)
         status = err_set(w->err, MOCO_ENOTSUP, "%s has %lld sub-folders", f->root, (long long)f->classes.count);
-    if (status == MOCO_OK && (f->first = mem_array(ctx, (size_t)f->classes.count + 1, sizeof *f->first, w->err)) == NULL)
+    if (status == MOCO_OK &&
+        (f->first = mem_array(ctx, (size_t)f->classes.count + 1, sizeof *f->first, w->err)) == NULL)
         status = MOCO_ENOMEM;
-    for (int32_t class = 0; class < f->classes.count && status == MOCO_OK; class++)
+    for (int32_t class = 0; class < f->classes.count && status == MOCO_OK; class ++)
         status = read_class(f, w, class);
     if (status == MOCO_OK && f->images.count > 0) {
         f->base.classes = (int32_t)f->classes.count;
