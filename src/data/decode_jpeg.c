@@ -124,7 +124,8 @@ static void check_header(struct jpeg *j)
         j->status = decode_room(j->decoder, c->image_width, c->image_height, j->image, j->err);
     if (j->status != MOCO_OK)
         longjmp(j->escape, 1);
-    int64_t pixels = (int64_t)c->image_width * c->image_height, scans = j->decoder->max_pixels / pixels * 10;
+    int64_t pixels = (int64_t)c->image_width * c->image_height,
+            scans = j->decoder->max_pixels > INT64_MAX / 10 ? INT64_MAX : j->decoder->max_pixels * 10 / pixels;
     j->max_scans = scans > 1000 ? 1000 : (int)scans;
 }
 

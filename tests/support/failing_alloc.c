@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * failing_alloc: see failing_alloc.h. */
+#include "support/failing_alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void *failing_alloc(void *user, size_t size, size_t align)
+{
+    struct failing_alloc *f = user;
+    long long call = atomic_fetch_add(&f->calls, 1);
+    if (f->fail_at >= 0 && (call == f->fail_at || (f->forever && call > f->fail_at))) {
+        atomic_fetch_add(&f->refused, 1);
+        return NULL;
+    }
+    void *memory = NULL;
+    if (posix_memalign(&memory, align, size) != 0)
+        return NULL;
+    memset(memory, 0xa5, size); /* nothing may lean on zeros */
+    atomic_fetch_add(&f->live, (long long)size);
+    return memory;
+}
+
+void failing_release(void *user, void *memory, size_t size)
+{
+    struct failing_alloc *f = user;
+    atomic_fetch_sub(&f->live, (long long)size);
+    free(memory);
+}
