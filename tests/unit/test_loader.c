@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_loader: what a batch holds is a function of data, options, epoch and position alone: not of workers, of where a
+ * run was resumed, or of which thread met a bad image first. And the ring shuts down, fails and starts again cleanly.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "data/augment.h"
+#include "data/loader.h"
+#include "permute.h"
+#include "support/draw_image.h"
+#include "support/failing_alloc.h"
+#include "support/scratch_folder.h"
+
+#define COUNT 103
+#define W 24
+#define H 20
+#define SIZE 16
+
+static uint8_t pixels[COUNT * W * H * 3];
+static struct ctx *ctx;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static char log_text[1 << 16];
+
+static void keep_log(void *user, int level, const char *line)
+{
+    (void)user;
+    (void)level;
+    pthread_mutex_lock(&log_lock);
+    size_t used = strlen(log_text);
+    snprintf(log_text + used, sizeof log_text - used, "%s\n", line);
+    pthread_mutex_unlock(&log_lock);
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    for (int i = 0; i < COUNT; i++)
+        draw_pixels(pixels + (size_t)i * W * H * 3, W, H, i);
+    return ctx_create(&ctx, &(struct ctx_options){.threads = 1, .log = keep_log}, &err) == MOCO_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    int leaked = ctx->live_bytes != 0;
+    ctx_unref(ctx);
+    return leaked ? -1 : 0;
+}
+
+/* ---- a data set whose images fail on purpose ---- */
+
+struct faulty {
+    struct dataset base;
+    struct dataset *memory;
+    int64_t bad_from, bad_to; /* unreadable: [from, to) */
+    int64_t broken;           /* MOCO_EIO */
+    int slow;                 /* milliseconds a read takes */
+};
+
+static void pause_ms(int ms)
+{
+    struct timespec t = {0, ms * 1000000L};
+    nanosleep(&t, NULL);
+}
+
+static moco_status faulty_read(const struct dataset *ds, int64_t id, struct decoder *decoder, struct image *image,
+                               struct err *err)
+{
+    const struct faulty *f = (const struct faulty *)ds;
+    if (f->slow > 0)
+        pause_ms(f->slow);
+    if (id == f->broken)
+        return err_set(err, MOCO_EIO, "the disk is on fire");
+    if (id >= f->bad_from && id < f->bad_to)
+        return err_set(err, MOCO_EFORMAT, "planted damage %d", (int)id);
+    return f->memory->ops->read(f->memory, id, decoder, image, err);
+}
+
+static int32_t faulty_label(const struct dataset *ds, int64_t id)
+{
+    (void)ds;
+    (void)id;
+    return -1;
+}
+
+static moco_status faulty_path(const struct dataset *ds, int64_t id, char *text, size_t size)
+{
+    (void)ds;
+    snprintf(text, size, "dir/%d.jpg", (int)id);
+    return MOCO_OK;
+}
+
+static const struct dataset_ops faulty_ops = {faulty_read, faulty_label, faulty_path, NULL, NULL};
+
+static void faulty_make(struct faulty *f)
+{
+    struct err err = {0};
+    *f = (struct faulty){.base = {&faulty_ops, ctx, COUNT, 0}, .broken = -1};
+    assert_int_equal(dataset_from_memory(&f->memory, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+}
+
+/* ---- running ---- */
+
+static struct loader_options options(int workers)
+{
+    struct loader_options o = {
+        .batch_size = 8, .workers = workers, .prefetch = 2, .permuted = 1, .seed = 5, .max_bad = -1, .views = 2};
+    struct err err = {0};
+    assert_int_equal(augment_recipe(&o.recipe[0], "moco-v2", SIZE, &err), MOCO_OK);
+    assert_int_equal(augment_recipe(&o.recipe[1], "moco-v1", SIZE, &err), MOCO_OK);
+    return o;
+}
+
+static struct loader *make(const struct dataset *ds, const struct loader_options *o)
+{
+    struct loader *loader;
+    struct err err = {0};
+    moco_status status = loader_create(&loader, ctx, ds, o, &err);
+    if (status != MOCO_OK)
+        print_error("%s\n", err.text);
+    assert_int_equal(status, MOCO_OK);
+    return loader;
+}
+
+static uint64_t mix(uint64_t hash, const void *bytes, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        hash = (hash ^ ((const uint8_t *)bytes)[i]) * UINT64_C(1099511628211);
+    return hash;
+}
+
+static uint64_t batch_hash(const moco_batch *b)
+{
+    uint64_t hash = mix(14695981039346656037u, b->ids, (size_t)b->n * sizeof *b->ids);
+    for (int v = 0; v < b->views; v++)
+        hash = mix(hash, b->view[v], (size_t)b->n * (size_t)b->h * (size_t)b->w * 3);
+    return mix(hash, &b->position, sizeof b->position);
+}
+
+/* Hashes of the batches from (epoch, position) on; `last` is what ended them. */
+static int run(struct loader *loader, int64_t epoch, int64_t position, uint64_t *hashes, moco_status *last,
+               struct err *err)
+{
+    moco_batch batch = {0};
+    int count = 0;
+    *err = (struct err){0};
+    assert_int_equal(loader_start(loader, epoch, position, err), MOCO_OK);
+    while ((*last = loader_next(loader, &batch, err)) == MOCO_OK) {
+        assert_int_equal(batch.epoch, epoch);
+        hashes[count++] = batch_hash(&batch);
+    }
+    return count;
+}
+
+static void test_same_for_all_workers(void **state)
+{
+    (void)state;
+    static const int workers[] = {0, 1, 2, 4, 9};
+    struct dataset *ds;
+    struct err err = {0};
+    assert_int_equal(dataset_from_memory(&ds, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+    uint64_t expected[3][13], got[13];
+    for (int i = 0; i < 5; i++) {
+        struct loader_options o = options(workers[i]);
+        struct loader *loader = make(ds, &o);
+        assert_int_equal(loader_batches(loader), 13);
+        for (int epoch = 0; epoch < 3; epoch++) {
+            moco_status last;
+            assert_int_equal(run(loader, epoch, 0, i == 0 ? expected[epoch] : got, &last, &err), 13);
+            assert_int_equal(last, MOCO_EEND);
+            if (i > 0)
+                assert_memory_equal(got, expected[epoch], sizeof got);
+        }
+        loader_free(loader);
+    }
+    assert_true(expected[0][0] != expected[1][0] && expected[1][0] != expected[2][0]);
+    dataset_free(ds);
+}
+
+static void test_order_and_ends(void **state)
+{
+    (void)state;
+    struct dataset *ds;
+    struct err err = {0};
+    assert_int_equal(dataset_from_memory(&ds, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+    for (int permuted = 0; permuted < 2; permuted++)
+        for (int drop_last = 0; drop_last < 2; drop_last++) {
+            struct loader_options o = options(2);
+            o.permuted = permuted;
+            o.drop_last = drop_last;
+            struct loader *loader = make(ds, &o);
+            struct permute order;
+            permute_init(&order, 5, 7, COUNT);
+            assert_int_equal(loader_start(loader, 7, 0, &err), MOCO_OK);
+            moco_batch b = {0};
+            int64_t seen = 0;
+            while (loader_next(loader, &b, &err) == MOCO_OK) {
+                for (int i = 0; i < b.n; i++, seen++)
+                    assert_int_equal(b.ids[i], permuted ? (int64_t)permute_at(&order, (uint64_t)seen) : seen);
+                assert_int_equal(b.position, seen);
+                assert_true(b.n == 8 || (!drop_last && seen == COUNT));
+                assert_true(b.h == SIZE && b.w == SIZE && b.views == 2);
+            }
+            assert_int_equal(seen, drop_last ? 96 : COUNT);
+            assert_int_equal(loader_batches(loader), drop_last ? 12 : 13);
+            assert_int_equal(loader_next(loader, &b, &err), MOCO_EEND);
+            int64_t bad, images;
+            double waited;
+            loader_stats(loader, &bad, &images, &waited);
+            assert_int_equal(images, seen);
+            assert_int_equal(bad, 0);
+            assert_true(waited >= 0);
+            loader_free(loader);
+        }
+    dataset_free(ds);
+}
+
+/* Views of a sample depend on (seed, epoch, sample, view), not on its place: position 13 read alone is the same. */
+static void test_resume_anywhere(void **state)
+{
+    (void)state;
+    struct dataset *ds;
+    struct err err = {0};
+    assert_int_equal(dataset_from_memory(&ds, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+    struct loader_options o = options(3);
+    struct loader *loader = make(ds, &o);
+    uint64_t whole[13], rest[13];
+    moco_status last;
+    assert_int_equal(run(loader, 4, 0, whole, &last, &err), 13);
+    for (int batch = 12; batch >= 0; batch--) {
+        assert_int_equal(run(loader, 4, batch * 8, rest, &last, &err), 13 - batch);
+        assert_memory_equal(rest, whole + batch, (size_t)(13 - batch) * sizeof *rest);
+    }
+    assert_int_equal(run(loader, 4, COUNT, rest, &last, &err), 0);
+    assert_int_equal(last, MOCO_EEND);
+    assert_int_equal(loader_start(loader, 4, 13, &err), MOCO_OK);
+    moco_batch b = {0};
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+    uint8_t *view = malloc(SIZE * SIZE * 3);
+    int64_t id = b.ids[0];
+    memcpy(view, b.view[1], SIZE * SIZE * 3);
+    assert_int_equal(loader_start(loader, 4, 8, &err), MOCO_OK);
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+    assert_int_equal(b.ids[5], id);
+    assert_memory_equal(b.view[1] + 5 * SIZE * SIZE * 3, view, SIZE * SIZE * 3);
+    free(view);
+    assert_int_equal(loader_start(loader, 4, COUNT + 1, &err), MOCO_EINVAL);
+    err = (struct err){0};
+    assert_int_equal(loader_start(loader, -1, 0, &err), MOCO_EINVAL);
+    loader_free(loader);
+    dataset_free(ds);
+}
+
+static void test_bad_images(void **state)
+{
+    (void)state;
+    static const int workers[] = {0, 1, 2, 4};
+    uint64_t expected[13] = {0}, got[13] = {0};
+    char expected_log[sizeof log_text] = "";
+    struct faulty f;
+    struct err err = {0};
+    faulty_make(&f);
+    f.bad_from = 99;
+    f.bad_to = 103; /* the last four: their neighbour is number 0 */
+    for (int i = 0; i < 4; i++) {
+        struct loader_options o = options(workers[i]);
+        struct loader *loader = make(&f.base, &o);
+        moco_status last;
+        log_text[0] = 0;
+        assert_int_equal(run(loader, 0, 0, i == 0 ? expected : got, &last, &err), 13);
+        assert_int_equal(last, MOCO_EEND);
+        if (i == 0)
+            strcpy(expected_log, log_text);
+        else
+            assert_memory_equal(got, expected, sizeof got);
+        assert_string_equal(log_text, expected_log);
+        assert_non_null(strstr(log_text, "dir/101.jpg cannot be read"));
+        assert_non_null(strstr(log_text, "planted damage 101"));
+        log_text[0] = 0;
+        run(loader, 1, 0, got, &last, &err); /* known by now: not counted, not logged again */
+        assert_string_equal(log_text, "");
+        int64_t bad, images;
+        double waited;
+        loader_stats(loader, &bad, &images, &waited);
+        assert_int_equal(bad, 4);
+        loader_free(loader);
+    }
+    struct loader_options o = options(2);
+    o.permuted = 0;
+    struct loader *loader = make(&f.base, &o);
+    moco_batch b = {0};
+    assert_int_equal(loader_start(loader, 0, 96, &err), MOCO_OK);
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+    static const int64_t ids[7] = {96, 97, 98, 0, 0, 0, 0};
+    assert_int_equal(b.n, 7);
+    assert_memory_equal(b.ids, ids, sizeof ids);
+    assert_memory_not_equal(b.view[0] + 3 * SIZE * SIZE * 3, b.view[0] + 4 * SIZE * SIZE * 3, SIZE * SIZE * 3);
+    loader_free(loader);
+    dataset_free(f.memory);
+}
+
+static void test_too_many_bad(void **state)
+{
+    (void)state;
+    static const int workers[] = {0, 1, 2, 4};
+    struct faulty f;
+    struct err err = {0}, first = {0};
+    faulty_make(&f);
+    for (int all = 0; all < 2; all++) {
+        f.bad_from = all ? 0 : 40;
+        f.bad_to = all ? COUNT : 60;
+        int expected = -1;
+        for (int i = 0; i < 4; i++) {
+            struct loader_options o = options(workers[i]);
+            o.max_bad = 7;
+            struct loader *loader = make(&f.base, &o);
+            uint64_t hashes[13];
+            moco_status last;
+            int count = run(loader, 0, 0, hashes, &last, &err);
+            assert_int_equal(last, MOCO_EBADDATA);
+            assert_non_null(strstr(err.text, "max_bad is 7"));
+            assert_non_null(strstr(err.text, "planted damage"));
+            if (i == 0) {
+                expected = count;
+                first = err;
+            }
+            assert_int_equal(count, expected);
+            assert_string_equal(err.text, first.text);
+            moco_batch b = {0};
+            err = (struct err){0};
+            assert_int_equal(loader_next(loader, &b, &err), MOCO_EBADDATA); /* again, until the next start */
+            int64_t bad, images;
+            double waited;
+            loader_stats(loader, &bad, &images, &waited);
+            assert_int_equal(bad, 8);
+            loader_free(loader);
+        }
+    }
+    /* fewer images than max_bad, and none of them good */
+    struct loader_options o = options(2);
+    o.max_bad = 1000;
+    struct loader *loader = make(&f.base, &o);
+    uint64_t hashes[13];
+    moco_status last;
+    assert_int_equal(run(loader, 0, 0, hashes, &last, &err), 0);
+    assert_int_equal(last, MOCO_EBADDATA);
+    loader_free(loader);
+    dataset_free(f.memory);
+}
+
+/* An I/O error is no skip, and comes where the image stands, however early a fast thread met it. */
+static void test_io_error_in_order(void **state)
+{
+    (void)state;
+    static const int workers[] = {0, 1, 2, 4, 8};
+    struct faulty f;
+    struct err err = {0};
+    faulty_make(&f);
+    f.broken = 37;
+    for (int i = 0; i < 5; i++) {
+        struct loader_options o = options(workers[i]);
+        o.permuted = 0;
+        struct loader *loader = make(&f.base, &o);
+        uint64_t hashes[13];
+        moco_status last;
+        for (int round = 0; round < 20; round++) {
+            assert_int_equal(run(loader, round, 0, hashes, &last, &err), 4);
+            assert_int_equal(last, MOCO_EIO);
+            assert_string_equal(err.text, "dir/37.jpg: the disk is on fire");
+        }
+        assert_int_equal(run(loader, 0, 40, hashes, &last, &err), 8);
+        assert_int_equal(last, MOCO_EEND);
+        loader_free(loader);
+    }
+    dataset_free(f.memory);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void test_shutdown_and_back_pressure(void **state)
+{
+    (void)state;
+    struct faulty f;
+    struct err err = {0};
+    faulty_make(&f);
+    moco_batch b = {0};
+    double begun = now();
+    for (int round = 0; round < 60; round++) {
+        struct loader_options o = options(1 + round % 5);
+        f.slow = round % 3;
+        struct loader *loader = make(&f.base, &o);
+        if (round % 4 > 0)
+            assert_int_equal(loader_start(loader, 0, 0, &err), MOCO_OK);
+        for (int i = 0; i < round % 4 - 1; i++)
+            assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+        if (round % 7 == 0)
+            assert_int_equal(loader_start(loader, 1, 0, &err), MOCO_OK); /* drops what is in flight */
+        loader_free(loader);
+    }
+    assert_true(now() - begun < 20);
+    /* nobody fetches: two batches are made ready, then the threads rest; a held batch is not written to */
+    f.slow = 0;
+    struct loader_options o = options(4);
+    struct loader *loader = make(&f.base, &o);
+    assert_int_equal(loader_start(loader, 0, 0, &err), MOCO_OK);
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+    uint64_t hash = batch_hash(&b);
+    pause_ms(100);
+    assert_true(batch_hash(&b) == hash);
+    loader_free(loader);
+    dataset_free(f.memory);
+}
+
+static void refused(const struct loader_options *o, const struct dataset *ds, const char *word)
+{
+    struct loader *loader;
+    struct err err = {0};
+    assert_int_equal(loader_create(&loader, ctx, ds, o, &err), MOCO_EINVAL);
+    assert_null(loader);
+    if (strstr(err.text, word) == NULL)
+        fail_msg("\"%s\" does not speak of %s", err.text, word);
+}
+
+static void test_options(void **state)
+{
+    (void)state;
+    struct dataset *ds;
+    struct err err = {0};
+    assert_int_equal(dataset_from_memory(&ds, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+    struct loader_options o = options(0), good = o;
+    o.batch_size = 0, refused(&o, ds, "batch_size"), o = good;
+    o.workers = -1, refused(&o, ds, "workers"), o = good;
+    o.prefetch = 0, refused(&o, ds, "prefetch"), o = good;
+    o.max_bad = -2, refused(&o, ds, "max_bad"), o = good;
+    o.max_pixels = -1, refused(&o, ds, "max_pixels"), o = good;
+    o.views = 0, refused(&o, ds, "recipe"), o = good;
+    o.recipe[1].size = 17, refused(&o, ds, "16 and 17"), o = good;
+    o.recipe[0].flip_p = 2, refused(&o, ds, "flip_p"), o = good;
+    o.batch_size = 104, o.drop_last = 1, refused(&o, ds, "103 images, fewer than the batch of 104"), o = good;
+    o.batch_size = 104;
+    struct loader *loader = make(ds, &o);
+    uint64_t hash;
+    moco_status last;
+    assert_int_equal(run(loader, 0, 0, &hash, &last, &err), 1);
+    loader_free(loader);
+    loader = make(ds, &good);
+    moco_batch b = {0};
+    err = (struct err){0};
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_ESTATE);
+    loader_free(loader);
+    assert_int_equal(augment_recipe(&good.recipe[0], "none", SIZE, &err), MOCO_OK);
+    good.views = 1;
+    loader = make(ds, &good);
+    assert_int_equal(run(loader, 0, 0, &hash, &last, &err), 0);
+    assert_int_equal(last, MOCO_ESHAPE);
+    assert_non_null(strstr(err.text, "24 x 20"));
+    loader_free(loader);
+    dataset_free(ds);
+}
+
+/* Every request for memory fails once, alone and with all after it: MOCO_ENOMEM, nothing leaks, nothing hangs. */
+static void test_no_memory(void **state)
+{
+    (void)state;
+    struct scratch_folder folder;
+    scratch_folder_make(&folder);
+    struct bytes jpeg = draw_jpeg(pixels, W, H, (struct jpeg_kind){3, 0, 90});
+    for (int i = 0; i < 6; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "class%d/%d.jpg", i % 2, i);
+        scratch_write(&folder, name, i == 3 ? (const uint8_t *)"bad" : jpeg.at, i == 3 ? 3 : jpeg.size);
+    }
+    int succeeded = 0, failures = 0;
+    for (int n = 1; succeeded < 2; n++) {
+        struct failing_alloc hook = {.fail_at = n / 2 + 1, .forever = n % 2};
+        struct ctx *tight;
+        struct dataset *ds = NULL;
+        struct loader *loader = NULL;
+        struct err err = {0};
+        moco_batch b = {0};
+        assert_int_equal(
+            ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
+        struct loader_options o = options(n % 3);
+        o.batch_size = 2;
+        moco_status status = dataset_open_folder(&ds, tight, folder.path, &err);
+        if (status == MOCO_OK)
+            status = loader_create(&loader, tight, ds, &o, &err);
+        if (status == MOCO_OK)
+            status = loader_start(loader, 0, 0, &err);
+        while (status == MOCO_OK)
+            status = loader_next(loader, &b, &err);
+        assert_true(status == MOCO_EEND || status == MOCO_ENOMEM);
+        assert_true((status == MOCO_ENOMEM) == (hook.refused > 0));
+        succeeded = status == MOCO_EEND ? succeeded + 1 : 0;
+        failures += status == MOCO_ENOMEM;
+        loader_free(loader);
+        dataset_free(ds);
+        ctx_unref(tight);
+        assert_int_equal(hook.live, 0);
+    }
+    assert_in_range(failures, 40, 1000);
+    free(jpeg.at);
+    scratch_folder_remove(&folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_for_all_workers),
+        cmocka_unit_test(test_order_and_ends),
+        cmocka_unit_test(test_resume_anywhere),
+        cmocka_unit_test(test_bad_images),
+        cmocka_unit_test(test_too_many_bad),
+        cmocka_unit_test(test_io_error_in_order),
+        cmocka_unit_test(test_shutdown_and_back_pressure),
+        cmocka_unit_test(test_options),
+        cmocka_unit_test(test_no_memory),
+    };
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
