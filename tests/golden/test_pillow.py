@@ -3,8 +3,10 @@
 """libmoco's pixels against Pillow and torchvision, given the same parameters.
 
 usage: test_pillow.py TOOL [--images N] [--draws N]
+       test_pillow.py --fixtures > tests/golden/view_fixtures.h
 Decodes drawn pictures of every kind and a sample of real JPEGs, applies random parameters with both, and wants no value
-to differ, whatever the instruction set; the tool is tests/golden/tool_view.c.
+to differ, whatever the instruction set; the tool is tests/golden/tool_view.c. The fixtures are checksums of Pillow's
+views of pictures that tests/support/draw_image.c draws too, for machines without Pillow.
 """
 import argparse
 import io
@@ -14,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -184,7 +187,40 @@ def check_colours(tool, folder):
     return bad
 
 
+def draw_pixels(w, h, seed):
+    """draw_pixels of tests/support/draw_image.c."""
+    y, x, c = np.meshgrid(np.arange(h), np.arange(w), np.arange(3), indexing="ij")
+    fold = (x * x * (c + 1) + y * y * (3 - c) + x * y * (seed % 5 + 1)) // 64 + seed * 37 + c * 85 & 511
+    edge = np.where(((x // 16 + y // 16 + c) & 3) == 0, 60, 0)
+    return np.minimum(np.where(fold < 256, fold, 511 - fold) + edge, 255).astype(np.uint8)
+
+
+def fixtures():
+    rng = random.Random(7)
+    print(f"""/* SPDX-License-Identifier: MIT
+ *
+ * view_fixtures: what Pillow {Image.__version__} and torchvision {torchvision.__version__} make of drawn pictures, as CRC-32 of the bytes.
+ * Written by tests/golden/test_pillow.py --fixtures. */
+static const struct view_fixture {{
+    int w, h, seed, size;
+    struct augment_params params;
+    uint32_t crc;
+}} view_fixtures[] = {{""")
+    for number in range(60):
+        w, h, seed = rng.randint(20, 300), rng.randint(20, 300), rng.randint(0, 99)
+        size = rng.choice([32, 33, 64, 96, 224])
+        p = draw(rng, w, h, size) if number % 6 else eval_params(w, h, size, (size * 256 + 112) // 224)
+        crc = zlib.crc32(reference_view(Image.fromarray(draw_pixels(w, h, seed)), size, p).tobytes())
+        lists = {name: "{" + ", ".join(map(repr, p[name])) + "}" for name in ("order", "factor", "skip")}
+        print(f"    {{{w}, {h}, {seed}, {size}, {{{', '.join(map(str, (*p['box'], *p['resized'], *p['offset'], p['jitter'])))},"
+              f" {lists['order']}, {lists['factor']}, {lists['skip']}, {p['grey']}, {p['grey_first']}, {p['sigma']!r},"
+              f" {p['flip']}}}, 0x{crc:08x}}},")
+    print("};")
+
+
 def main():
+    if sys.argv[1:] == ["--fixtures"]:
+        return fixtures()
     parser = argparse.ArgumentParser()
     parser.add_argument("tool")
     parser.add_argument("--images", type=int, default=12, help="real JPEGs; 0: all")
