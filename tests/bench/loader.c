@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * loader: how fast views come, as one JSON object. tests/bench/pil_loader.py measures the torchvision pipeline with the
+ * same keys.
+ *
+ *   build/bench/loader [--workers N] [--preset moco-v2] [--size 224] [--seconds 5] [--batch 32] DIR
+ *
+ * DIR: class folders or images. img_per_s counts images, each of which gives two views. decode_ms and view_ms (both
+ * views together) are of one thread. bytes_per_image is what the index of the data set takes. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "data/loader.h"
+#include "data/view_kernels.h"
+#include "moco/moco.h"
+
+struct options {
+    const char *preset, *folder;
+    int workers, size, batch;
+    double seconds;
+};
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int fail(const char *what, const struct err *err)
+{
+    fprintf(stderr, "%s: %s\n", what, err->text);
+    return 1;
+}
+
+/* Epoch after epoch until the time is over; the first batch, which pays for pages and caches, is not counted. */
+static int measure_loader(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o, double seconds,
+                          double *img_per_s)
+{
+    struct loader *loader;
+    struct err err = {0};
+    moco_batch batch = {0};
+    if (loader_create(&loader, ctx, ds, o, &err) != MOCO_OK)
+        return fail("loader", &err);
+    int64_t images = 0;
+    double begun = 0;
+    moco_status status = MOCO_EEND;
+    for (int64_t epoch = -1; status == MOCO_OK || status == MOCO_EEND;) {
+        if (status == MOCO_EEND && (status = loader_start(loader, ++epoch, 0, &err)) != MOCO_OK)
+            break;
+        status = loader_next(loader, &batch, &err);
+        if (begun == 0)
+            begun = now();
+        else
+            images += status == MOCO_OK ? batch.n : 0;
+        if (begun > 0 && now() - begun >= seconds)
+            break;
+    }
+    *img_per_s = (double)images / (now() - begun);
+    loader_free(loader);
+    return status == MOCO_OK || status == MOCO_EEND ? 0 : fail("loader", &err);
+}
+
+/* One thread by hand: decoding and views apart. */
+static int measure_parts(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o, double seconds,
+                         double *decode_ms, double *view_ms)
+{
+    struct decoder decoder;
+    struct augment_scratch scratch;
+    struct err err = {0};
+    size_t bytes = (size_t)o->recipe[0].size * (size_t)o->recipe[0].size * 3;
+    uint8_t *view = malloc(bytes);
+    double decoding = 0, viewing = 0, begun = now();
+    int64_t images = 0;
+    moco_status status = view != NULL ? MOCO_OK : MOCO_ENOMEM;
+    decoder_init(&decoder, ctx, DECODE_MAX_PIXELS, NULL);
+    augment_scratch_init(&scratch, ctx);
+    for (; status == MOCO_OK && now() - begun < seconds; images++) {
+        struct image image;
+        double at = now();
+        status = ds->ops->read(ds, images % ds->count, &decoder, &image, &err);
+        double decoded = now();
+        for (int v = 0; v < 2 && status == MOCO_OK; v++) {
+            struct rng rng;
+            struct augment_params params;
+            rng_init(&rng, 0, 0, (uint64_t)images, (unsigned)v, RNG_AUGMENT);
+            status = augment_draw(&o->recipe[v], image.w, image.h, &rng, &params, &err);
+            if (status == MOCO_OK)
+                status = augment_apply(&params, &image, o->recipe[v].size, &scratch, view, &err);
+        }
+        decoding += decoded - at;
+        viewing += now() - decoded;
+    }
+    *decode_ms = 1e3 * decoding / (double)images;
+    *view_ms = 1e3 * viewing / (double)images;
+    augment_scratch_free(&scratch);
+    decoder_free(&decoder);
+    free(view);
+    return status == MOCO_OK ? 0 : fail("views", &err);
+}
+
+static int measure(const struct options *given)
+{
+    struct ctx *ctx;
+    struct dataset *ds;
+    struct err err = {0};
+    if (ctx_create(&ctx, &(struct ctx_options){0}, &err) != MOCO_OK)
+        return fail("context", &err);
+    int64_t before = ctx->live_bytes;
+    if (dataset_open_folder(&ds, ctx, given->folder, &err) != MOCO_OK) {
+        ctx_unref(ctx);
+        return fail(given->folder, &err);
+    }
+    double per_image = (double)(ctx->live_bytes - before) / (double)ds->count;
+    struct loader_options o = {
+        .batch_size = given->batch, .workers = given->workers, .prefetch = 2, .permuted = 1, .max_bad = -1, .views = 2};
+    double rate = 0, decode_ms = 0, view_ms = 0;
+    int failed = augment_recipe(&o.recipe[0], given->preset, given->size, &err) != MOCO_OK;
+    if (failed)
+        fail("preset", &err);
+    o.recipe[1] = o.recipe[0];
+    failed = failed || measure_parts(ctx, ds, &o, given->seconds / 2, &decode_ms, &view_ms) ||
+             measure_loader(ctx, ds, &o, given->seconds, &rate);
+    if (!failed)
+        printf("{\"bench\": \"loader\", \"preset\": \"%s\", \"workers\": %d, \"img_per_s\": %.1f, "
+               "\"img_per_s_per_core\": %.1f, \"decode_ms\": %.3f, \"view_ms\": %.3f, \"bytes_per_image\": %.1f, "
+               "\"size\": %d, \"images\": %lld, \"isa\": \"%s\"}\n",
+               given->preset, given->workers, rate, rate / (given->workers > 0 ? given->workers : 1), decode_ms,
+               view_ms, per_image, given->size, (long long)ds->count, view_kernels_best()->name);
+    dataset_free(ds);
+    ctx_unref(ctx);
+    return failed;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.preset = "moco-v2", .workers = 1, .batch = 32, .seconds = 5};
+    for (int i = 1; i < argc; i++) {
+        const char *value = i + 1 < argc ? argv[i + 1] : "";
+        if (strcmp(argv[i], "--workers") == 0)
+            o.workers = atoi(value), i++;
+        else if (strcmp(argv[i], "--preset") == 0)
+            o.preset = value, i++;
+        else if (strcmp(argv[i], "--size") == 0)
+            o.size = atoi(value), i++;
+        else if (strcmp(argv[i], "--batch") == 0)
+            o.batch = atoi(value), i++;
+        else if (strcmp(argv[i], "--seconds") == 0)
+            o.seconds = atof(value), i++;
+        else if (argv[i][0] != '-')
+            o.folder = argv[i];
+        else
+            o.folder = NULL, i = argc;
+    }
+    if (o.size == 0)
+        o.size = strncmp(o.preset, "moco", 4) == 0 ? 224 : 32;
+    if (o.folder == NULL || o.seconds <= 0) {
+        fprintf(stderr, "usage: loader [--workers N] [--preset NAME] [--size N] [--seconds S] [--batch N] DIR\n");
+        return 2;
+    }
+    return measure(&o);
+}
