@@ -47,6 +47,7 @@ struct augment_scratch {
     struct ctx *ctx;
     const struct view_kernels *kernels; /* the fastest this CPU has; a test may choose another */
     uint8_t *rows;                      /* the horizontally resized rows; also the blur's second picture */
+    uint8_t *work;                      /* of the horizontal resize */
     uint8_t *line;                      /* one padded row */
     uint32_t *sums;                     /* the blur's column sums */
     double *weights;                    /* of one output */

@@ -22,8 +22,9 @@ void augment_scratch_init(struct augment_scratch *scratch, struct ctx *ctx)
 
 void augment_scratch_free(struct augment_scratch *scratch)
 {
-    void *const blocks[] = {scratch->rows,      scratch->line,    scratch->sums,    scratch->bounds[0],
-                            scratch->bounds[1], scratch->taps[0], scratch->taps[1], scratch->weights};
+    void *const blocks[] = {scratch->rows,      scratch->line,      scratch->sums,
+                            scratch->bounds[0], scratch->bounds[1], scratch->taps[0],
+                            scratch->taps[1],   scratch->weights,   scratch->work};
     for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
         mem_free(scratch->ctx, blocks[i]);
     augment_scratch_init(scratch, scratch->ctx);
@@ -98,6 +99,7 @@ static moco_status resize(const struct augment_params *p, const struct image *im
     int band = (int)(BAND_BYTES / row_bytes) & ~15;
     band = (band < 16 ? 16 : band) + down;
     ROOM(scratch->rows, (size_t)band * row_bytes);
+    ROOM(scratch->work, view_kernels_work(size));
     for (int y = 0; y < size; y++) {
         int low = bounds[2 * y], count = bounds[2 * y + 1];
         if (low + count > to) { /* the band now starts at `low`; what it already has of that moves to its front */
@@ -108,7 +110,8 @@ static moco_status resize(const struct augment_params *p, const struct image *im
             to = end - from < band ? end : from + band;
             scratch->kernels->resample_rows(box + (size_t)(from + kept) * image->stride, image->stride,
                                             to - from - kept, scratch->bounds[0], scratch->taps[0], across, size,
-                                            p->flip, scratch->rows + (size_t)kept * row_bytes, row_bytes);
+                                            p->flip, scratch->rows + (size_t)kept * row_bytes, row_bytes,
+                                            scratch->work);
         }
         scratch->kernels->resample_column(scratch->rows + (size_t)(low - from) * row_bytes, row_bytes, count,
                                           scratch->taps[1] + (size_t)y * (size_t)down, row_bytes,

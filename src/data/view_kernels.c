@@ -30,3 +30,9 @@ const struct view_kernels *view_kernels_best(void)
         last++;
     return view_kernels_level(last);
 }
+
+size_t view_kernels_work(int width)
+{
+    /* both in columns of RESAMPLE_LANES bytes, in whole squares of them */
+    return (size_t)(RESAMPLE_SPAN + width + 2 * RESAMPLE_LANES) * 3 * RESAMPLE_LANES;
+}

@@ -8,7 +8,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { RESAMPLE_BITS = 22 }; /* fraction bits of a resampling weight: 32 - 8 - 2, as in Pillow */
+enum { RESAMPLE_LANES = 16 };  /* rows resampled at once */
+enum { RESAMPLE_SPAN = 4096 }; /* a box wider than this is resampled row by row */
+enum { RESAMPLE_BITS = 22 };   /* fraction bits of a resampling weight: 32 - 8 - 2, as in Pillow */
 
 enum colour_kind {
     COLOUR_BLEND, /* towards a constant: brightness (black), contrast (the mean) */
@@ -26,9 +28,10 @@ struct colour_step {
 struct view_kernels {
     const char *name;
     /* Horizontal pass over `rows` rows: out[row][o] = sum over t of taps[o][t] * in[row][bounds[2 o] + t], RGB.
-     * `width` outputs; tap rows are `tap_stride` long. flip: outputs from right to left. */
+     * `width` outputs; tap rows are `tap_stride` long. flip: outputs from right to left. `work` has
+     * view_kernels_work(width) bytes, aligned to 64. */
     void (*resample_rows)(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
-                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride);
+                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride, uint8_t *work);
     /* Vertical: one row of `bytes` from `count` rows. */
     void (*resample_column)(const uint8_t *in, size_t in_stride, int count, const int32_t *taps, size_t bytes,
                             uint8_t *out);
@@ -45,5 +48,6 @@ struct view_kernels {
 /* The levels that this build has and this CPU can run, slowest first; NULL past the end. */
 const struct view_kernels *view_kernels_level(int index);
 const struct view_kernels *view_kernels_best(void);
+size_t view_kernels_work(int width);
 
 #endif

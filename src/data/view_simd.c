@@ -7,6 +7,10 @@
 
 #include "view_kernels.h"
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define STRING_(a) #a
@@ -18,8 +22,9 @@ static inline uint8_t clip8(int32_t sum)
     return (uint8_t)(value < 0 ? 0 : value > 255 ? 255 : value);
 }
 
-static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
-                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride)
+/* One row at a time: for levels without the vectors below, and for boxes wider than RESAMPLE_SPAN. */
+static void resample_row_by_row(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
+                                int tap_stride, int width, int flip, uint8_t *out, size_t out_stride)
 {
     for (int row = 0; row < rows; row++) {
         const uint8_t *line = in + (size_t)row * in_stride;
@@ -40,6 +45,138 @@ static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const i
         }
     }
 }
+
+/* ---- sixteen rows at a time: columns become vectors by a transposition, and no lane ever needs another ---- */
+
+#if defined(__AVX2__)
+#define LANES RESAMPLE_LANES
+typedef uint8_t bytes16 __attribute__((vector_size(LANES)));
+
+#if defined(__AVX512F__)
+#define WORDS 16
+typedef __m512i words;
+#define words_set(x) _mm512_set1_epi32(x)
+#define words_load(at) _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(at)))
+#define words_add_scaled(sum, x, tap) _mm512_add_epi32((sum), _mm512_mullo_epi32((x), (tap)))
+
+static inline void words_store(uint8_t *to, words sum)
+{
+    words value = _mm512_max_epi32(_mm512_srai_epi32(sum, RESAMPLE_BITS), _mm512_setzero_si512());
+    _mm_storeu_si128((__m128i *)(void *)to, _mm512_cvtusepi32_epi8(value));
+}
+#else
+#define WORDS 8
+typedef __m256i words;
+#define words_set(x) _mm256_set1_epi32(x)
+#define words_load(at) _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(at)))
+#define words_add_scaled(sum, x, tap) _mm256_add_epi32((sum), _mm256_mullo_epi32((x), (tap)))
+
+static inline void words_store(uint8_t *to, words sum)
+{
+    words value = _mm256_srai_epi32(sum, RESAMPLE_BITS);
+    __m128i halves = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256(value, 1));
+    _mm_storel_epi64((__m128i *)(void *)to, _mm_packus_epi16(halves, halves)); /* both packings clip */
+}
+#endif
+
+/* Four rounds of interleaving row i with row i + 8 transpose sixteen rows of sixteen bytes. */
+static inline void transpose16(const uint8_t *in, size_t in_stride, uint8_t *out, size_t out_stride)
+{
+    bytes16 a[LANES], b[LANES];
+    for (int i = 0; i < LANES; i++)
+        memcpy(&a[i], in + (size_t)i * in_stride, LANES);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < LANES / 2; i++) {
+            b[2 * i] = __builtin_shufflevector(a[i], a[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            b[2 * i + 1] =
+                __builtin_shufflevector(a[i], a[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+        for (int i = 0; i < LANES / 2; i++) {
+            a[2 * i] = __builtin_shufflevector(b[i], b[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            a[2 * i + 1] =
+                __builtin_shufflevector(b[i], b[i + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+        }
+    }
+    for (int i = 0; i < LANES; i++)
+        memcpy(out + (size_t)i * out_stride, &a[i], LANES);
+}
+
+/* columns[c][lane] = in[lane][c] for `bytes` columns; lanes from `rows` on are not defined but written. */
+static void to_columns(const uint8_t *in, size_t stride, int rows, size_t bytes, uint8_t *columns)
+{
+    uint8_t square[LANES * LANES] = {0};
+    for (size_t c = 0; c < bytes; c += LANES) {
+        if (rows == LANES && c + LANES <= bytes) {
+            transpose16(in + c, stride, columns + c * LANES, LANES);
+            continue;
+        }
+        size_t part = bytes - c < LANES ? bytes - c : LANES; /* nothing beyond the box is read */
+        for (int row = 0; row < rows; row++)
+            memcpy(square + row * LANES, in + (size_t)row * stride + c, part);
+        transpose16(square, LANES, columns + c * LANES, LANES);
+    }
+}
+
+static void from_columns(const uint8_t *columns, size_t bytes, int rows, uint8_t *out, size_t stride)
+{
+    uint8_t square[LANES * LANES];
+    for (size_t c = 0; c < bytes; c += LANES) {
+        if (rows == LANES && c + LANES <= bytes) {
+            transpose16(columns + c * LANES, LANES, out + c, stride);
+            continue;
+        }
+        size_t part = bytes - c < LANES ? bytes - c : LANES;
+        transpose16(columns + c * LANES, LANES, square, LANES);
+        for (int row = 0; row < rows; row++)
+            memcpy(out + (size_t)row * stride + c, square + row * LANES, part);
+    }
+}
+
+/* One output pixel of WORDS rows. */
+static inline void resample_pixel(const uint8_t *from, const int32_t *taps, int count, uint8_t *to)
+{
+    words r = words_set(1 << (RESAMPLE_BITS - 1)), g = r, b = r;
+    for (int t = 0; t < count; t++, from += 3 * LANES) {
+        words tap = words_set(taps[t]);
+        r = words_add_scaled(r, words_load(from), tap);
+        g = words_add_scaled(g, words_load(from + LANES), tap);
+        b = words_add_scaled(b, words_load(from + 2 * LANES), tap);
+    }
+    words_store(to, r);
+    words_store(to + LANES, g);
+    words_store(to + 2 * LANES, b);
+}
+
+static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
+                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride, uint8_t *work)
+{
+    int start = bounds[0], end = bounds[2 * width - 2] + bounds[2 * width - 1];
+    if (end - start > RESAMPLE_SPAN) {
+        resample_row_by_row(in, in_stride, rows, bounds, taps, tap_stride, width, flip, out, out_stride);
+        return;
+    }
+    uint8_t *made = work + (size_t)(RESAMPLE_SPAN + LANES) * 3 * LANES;
+    for (int row = 0; row < rows; row += LANES) {
+        int lanes = rows - row < LANES ? rows - row : LANES;
+        to_columns(in + (size_t)row * in_stride + (size_t)start * 3, in_stride, lanes, (size_t)(end - start) * 3, work);
+        for (int o = 0; o < width; o++) {
+            const uint8_t *from = work + (size_t)(bounds[2 * o] - start) * 3 * LANES;
+            uint8_t *to = made + (size_t)(flip ? width - 1 - o : o) * 3 * LANES;
+            for (int part = 0; part < LANES; part += WORDS)
+                resample_pixel(from + part, taps + (size_t)o * (size_t)tap_stride, bounds[2 * o + 1], to + part);
+        }
+        from_columns(made, (size_t)width * 3, lanes, out + (size_t)row * out_stride, out_stride);
+    }
+}
+
+#else
+static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
+                          int tap_stride, int width, int flip, uint8_t *out, size_t out_stride, uint8_t *work)
+{
+    (void)work;
+    resample_row_by_row(in, in_stride, rows, bounds, taps, tap_stride, width, flip, out, out_stride);
+}
+#endif
 
 #define SPAN 64 /* bytes or pixels handled at once: the partial sums stay in registers or the first cache */
 
@@ -116,10 +253,10 @@ static inline int32_t choose(int32_t mask, int32_t yes, int32_t no)
     return (yes & mask) | (no & ~mask);
 }
 
-/* RGB -> 8-bit HSV -> hue + turn (mod 256) -> RGB as Pillow's Convert.c does it, which mixes float and double. Here all is
- * float: every step was compared with Pillow's over all its inputs and gives the same bytes. On the way forward the order
- * of roundings matters: h is one float sum, h / 6 and its wrap are two more, and the product with 255, which Pillow forms
- * exactly, is corrected where rounding lifted it to the next integer. */
+/* RGB -> 8-bit HSV -> hue + turn (mod 256) -> RGB as Pillow's Convert.c does it, which mixes float and double. Here all
+ * is float: every step was compared with Pillow's over all its inputs and gives the same bytes. On the way forward the
+ * order of roundings matters: h is one float sum, h / 6 and its wrap are two more, and the product with 255, which
+ * Pillow forms exactly, is corrected where rounding lifted it to the next integer. */
 static void turn_hue(struct planes *p, int32_t turn)
 {
     for (int i = 0; i < SPAN; i++) {
@@ -141,7 +278,8 @@ static void turn_hue(struct planes *p, int32_t turn)
         float fs = (float)(int32_t)((float)range / (float)(most + (most == 0)) * 255.0f) / 255.0f;
 
         int32_t position = uh * 6; /* uh 255 is the end of the last sector, which is the start of the first */
-        int32_t sector = (position >= 255) + (position >= 510) + (position >= 765) + (position >= 1020) + (position >= 1275);
+        int32_t sector =
+            (position >= 255) + (position >= 510) + (position >= 765) + (position >= 1020) + (position >= 1275);
         float f = (float)(position - 255 * sector) / 255.0f, v = (float)most;
         int32_t lo = (int32_t)(v * (1.0f - fs) + 0.5f);
         int32_t fall = (int32_t)(v * (1.0f - fs * f) + 0.5f);
