@@ -143,6 +143,8 @@ typedef struct moco_memory_estimate {
     int64_t queue_bytes;
     int64_t slab_bytes;     /* one launch: activations, their gradients, scratch */
     int64_t total_bytes;
+    double step_flops;   /* operations of convolutions and linear layers in one step: 2 per multiply-add */
+    double step_seconds; /* expected, from a short measurement of this machine; 0: the device cannot tell */
 } moco_memory_estimate;
 MOCO_API void moco_memory_estimate_init_sized(moco_memory_estimate *estimate, size_t size);
 #define moco_memory_estimate_init(e) moco_memory_estimate_init_sized((e), sizeof *(e))

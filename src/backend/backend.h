@@ -180,10 +180,17 @@ struct backend {
     moco_status (*stats_commit)(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
                                 int groups, struct err *err);
 
+    /* Optional (NULL: unknown). Operations per second that convolutions reach here, measured in at most a quarter of a
+     * second and a few MiB: what an estimate of a step's duration stands on. */
+    moco_status (*rate)(struct be_device *dev, enum be_precision precision, double *flops_per_second, struct err *err);
+
     /* C[m][n] = A[m][k] * B[n][k]^T on host f32, row-major: for kNN and probes. */
     moco_status (*gemm_nt)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
 };
+
+extern const struct backend backend_ref; /* always built */
+extern const struct backend backend_cpu; /* with MOCO_HAVE_ONEDNN */
 
 /* Finds a backend by device name ("cpu", "ref", later "cuda:0"); MOCO_ENODEV lists what there is. */
 moco_status backend_find(const struct backend **out, const char *device_name, struct err *err);
