@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/eval.h: the kNN classifier. It holds a reference on its device. */
+#include "moco/eval.h"
+
+#include "api/handle.h"
+#include "eval/knn.h"
+
+struct moco_knn {
+    struct handle handle;
+    moco_device *device; /* a counted reference */
+    struct knn *knn;
+};
+
+static void knn_destroy(struct handle *handle)
+{
+    moco_knn *knn = (moco_knn *)handle;
+    knn_free(knn->knn);
+    if (knn->device != NULL)
+        handle_unref(&knn->device->handle);
+}
+
+static moco_status make(moco_knn **out, moco_device *device, int dim, int k, double temperature, struct err *err)
+{
+    TRY(api_not_null(out, "knn", err));
+    *out = NULL;
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    moco_knn *knn = handle_new(device->handle.ctx, sizeof *knn, HANDLE_KNN, knn_destroy, err);
+    if (knn == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&device->handle);
+    knn->device = device;
+    moco_status status =
+        knn_create(&knn->knn, device->handle.ctx, device->backend, device->dev, dim, k, temperature, err);
+    if (status != MOCO_OK) {
+        handle_free(knn, HANDLE_KNN);
+        return status;
+    }
+    *out = knn;
+    return MOCO_OK;
+}
+
+moco_status moco_knn_create(moco_knn **knn, moco_device *device, int dim, int k, double temperature)
+{
+    struct err err = {0};
+    return api_return(make(knn, device, dim, k, temperature, &err), "moco_knn_create", &err);
+}
+
+void moco_knn_free(moco_knn *knn)
+{
+    handle_free(knn, HANDLE_KNN);
+}
+
+static moco_status check(moco_knn *knn, const moco_tensor *features, const int32_t *labels, struct err *err)
+{
+    TRY(handle_check(knn, HANDLE_KNN, "knn", err));
+    int64_t count;
+    TRY(tensor_check(features, "features", 0, &count, err));
+    TRY(api_not_null(labels, "labels", err));
+    if (features->dtype != MOCO_F32 || features->ndim != 2 || features->shape[1] != knn_dim(knn->knn))
+        return err_set(err, MOCO_ESHAPE, "features must be f32 [n,%d]", knn_dim(knn->knn));
+    return MOCO_OK;
+}
+
+static moco_status add(moco_knn *knn, const moco_tensor *features, const int32_t *labels, struct err *err)
+{
+    TRY(check(knn, features, labels, err));
+    return knn_add(knn->knn, features->data, labels, features->shape[0], err);
+}
+
+moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, const int32_t *labels)
+{
+    struct err err = {0};
+    return api_return(add(knn, features, labels, &err), "moco_knn_add", &err);
+}
+
+static moco_status classify(moco_knn *knn, const moco_tensor *features, int32_t *labels, struct err *err)
+{
+    TRY(check(knn, features, labels, err));
+    return knn_classify(knn->knn, features->data, features->shape[0], labels, err);
+}
+
+moco_status moco_knn_classify(moco_knn *knn, const moco_tensor *features, int32_t *labels)
+{
+    struct err err = {0};
+    return api_return(classify(knn, features, labels, &err), "moco_knn_classify", &err);
+}
+
+static moco_status accuracy(moco_knn *knn, const moco_tensor *features, const int32_t *labels, double *out,
+                            struct err *err)
+{
+    TRY(check(knn, features, labels, err));
+    TRY(api_not_null(out, "accuracy", err));
+    enum { CHUNK = 1024 };
+    int32_t predicted[CHUNK];
+    int64_t n = features->shape[0], right = 0;
+    for (int64_t first = 0; first < n; first += CHUNK) {
+        int64_t rows = n - first < CHUNK ? n - first : CHUNK;
+        TRY(knn_classify(knn->knn, (const float *)features->data + first * features->shape[1], rows, predicted, err));
+        for (int64_t i = 0; i < rows; i++)
+            right += predicted[i] == labels[first + i];
+    }
+    *out = (double)right / (double)n;
+    return MOCO_OK;
+}
+
+moco_status moco_knn_accuracy(moco_knn *knn, const moco_tensor *features, const int32_t *labels, double *out)
+{
+    struct err err = {0};
+    return api_return(accuracy(knn, features, labels, out, &err), "moco_knn_accuracy", &err);
+}
