@@ -41,7 +41,7 @@ struct graph_op {
     int stat;     /* BN: statistic number; -1 */
     int kernel, stride, pad;
     double eps, momentum; /* BN: 1e-5, 0.1 */
-    char name[48];        /* "layer1.0.conv2" */
+    char name[48];        /* "layer1.0.conv2"; ops without a name of their own: kind and number, "relu17" */
 };
 
 struct graph_param {
@@ -97,6 +97,8 @@ int graph_l2norm(struct graph *g, int in);
 
 /* Checks everything (each value produced before it is read, outputs set, shapes positive) and counts readers. */
 moco_status graph_freeze(struct graph *g, int features, int projection, int embedding, struct err *err);
+
+const char *graph_kind_name(enum op_kind kind); /* "conv" */
 
 /* Full name of state `i` ("bn1.running_mean") into text. */
 void graph_state_name(const struct graph *g, int i, char *text, size_t size);
