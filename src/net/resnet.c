@@ -18,7 +18,7 @@ static const struct {
 /* Builds layers named "layer2.0.<suffix>". */
 struct block {
     struct graph *g;
-    char prefix[24];
+    char prefix[32];
 };
 
 static int conv(const struct block *b, int in, const char *suffix, int channels, int kernel, int stride)
