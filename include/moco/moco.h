@@ -9,6 +9,7 @@
 #include "moco/queue.h"
 #include "moco/trainer.h"
 #include "moco/data.h"
+#include "moco/augment.h"
 #include "moco/eval.h"
 #include "moco/preset.h"
 #include "moco/random.h"

@@ -35,7 +35,9 @@ enum handle_kind {
     HANDLE_TRAINER,
     HANDLE_DATASET,
     HANDLE_LOADER,
-    HANDLE_KNN
+    HANDLE_KNN,
+    HANDLE_IMAGE,
+    HANDLE_AUGMENT
 };
 
 struct handle { /* the first member of every public handle */

@@ -42,6 +42,13 @@ moco_status augment_check(const moco_augment_options *options, struct err *err);
 moco_status augment_draw(const moco_augment_options *options, int w, int h, struct rng *rng,
                          struct augment_params *params, struct err *err);
 
+/* Parameters that a stranger made: MOCO_EINVAL names the first that augment_apply could not take for an image of w x h
+ * and views of `size`. */
+moco_status augment_params_check(const struct augment_params *params, int w, int h, int size, struct err *err);
+
+/* Which ops a recipe leaves out, and where its grey stands: the part of the parameters that is not drawn. */
+void augment_params_recipe(const moco_augment_options *options, struct augment_params *params);
+
 /* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */
 struct augment_scratch {
     struct ctx *ctx;

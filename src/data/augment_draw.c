@@ -8,7 +8,9 @@
 
 #include "augment.h"
 
-#define CROP_TRIES 10
+enum { CROP_TRIES = 10, STRENGTH_MAX = 100, SIGMA_MAX = 100 };
+/* What a side can become: see centre_crop. */
+enum { RESIZED_MAX = 16 * AUGMENT_SIZE_MAX };
 
 static const char *const recipe_names = "moco-v1, moco-v2, cifar10, demo, eval, none";
 
@@ -53,15 +55,42 @@ moco_status augment_check(const moco_augment_options *o, struct err *err)
     TRY(check_probabilities(o, err));
     const double strength[3] = {o->brightness, o->contrast, o->saturation};
     for (int i = 0; i < 3; i++)
-        if (!(strength[i] >= 0 && strength[i] <= 100))
-            return err_set(err, MOCO_EINVAL, "augmentation: brightness, contrast and saturation must be 0 to 100");
+        if (!(strength[i] >= 0 && strength[i] <= STRENGTH_MAX))
+            return err_set(err, MOCO_EINVAL, "augmentation: brightness, contrast and saturation must be 0 to %d",
+                           STRENGTH_MAX);
     if (!(o->hue >= 0 && o->hue <= 0.5))
         return err_set(err, MOCO_EINVAL, "augmentation: hue must be 0 to 0.5");
-    if (o->blur_p > 0 && !is_range(o->blur_sigma, 0, 100))
-        return err_set(err, MOCO_EINVAL,
-                       "augmentation: blur_sigma must be two numbers with 0 <= first <= second <= 100");
+    if (o->blur_p > 0 && !is_range(o->blur_sigma, 0, SIGMA_MAX))
+        return err_set(err, MOCO_EINVAL, "augmentation: blur_sigma must be two numbers with 0 <= first <= second <= %d",
+                       SIGMA_MAX);
     if (o->grey_first != 0 && o->grey_first != 1)
         return err_set(err, MOCO_EINVAL, "augmentation: grey_first is %d; it must be 0 or 1", o->grey_first);
+    return MOCO_OK;
+}
+
+moco_status augment_params_check(const struct augment_params *p, int w, int h, int size, struct err *err)
+{
+    if (p->x < 0 || p->y < 0 || p->w < 1 || p->h < 1 || p->w > w - p->x || p->h > h - p->y)
+        return err_set(err, MOCO_EINVAL, "crop %d x %d at %d, %d is not inside the picture of %d x %d", p->w, p->h,
+                       p->x, p->y, w, h);
+    if (p->rw < 1 || p->rh < 1 || p->rw > RESIZED_MAX || p->rh > RESIZED_MAX)
+        return err_set(err, MOCO_EINVAL, "resize is %d x %d; each must be 1 to %d", p->rw, p->rh, RESIZED_MAX);
+    if (p->ox < 0 || p->oy < 0 || p->ox > p->rw - size || p->oy > p->rh - size)
+        return err_set(err, MOCO_EINVAL, "a view of %d at offset %d, %d is not inside the resized %d x %d", size, p->ox,
+                       p->oy, p->rw, p->rh);
+    int seen = 0;
+    for (int i = 0; i < 4; i++)
+        seen |= p->op[i] >= 0 && p->op[i] < 4 ? 1 << p->op[i] : 0;
+    if (seen != 15)
+        return err_set(err, MOCO_EINVAL, "order is %d, %d, %d, %d; it must hold 0 to 3 once each", p->op[0], p->op[1],
+                       p->op[2], p->op[3]);
+    for (int i = 0; i < 3; i++)
+        if (!(p->factor[i] >= 0 && p->factor[i] <= 1 + STRENGTH_MAX))
+            return err_set(err, MOCO_EINVAL, "factor[%d] must be 0 to %d", i, 1 + STRENGTH_MAX);
+    if (!(p->factor[AUGMENT_HUE] >= -0.5 && p->factor[AUGMENT_HUE] <= 0.5))
+        return err_set(err, MOCO_EINVAL, "factor[3], the hue, must be -0.5 to 0.5");
+    if (!(p->sigma >= 0 && p->sigma <= SIGMA_MAX))
+        return err_set(err, MOCO_EINVAL, "sigma must be 0 to %d", SIGMA_MAX);
     return MOCO_OK;
 }
 
@@ -79,9 +108,19 @@ static double round_even(double x)
     return down;
 }
 
+void augment_params_recipe(const moco_augment_options *o, struct augment_params *p)
+{
+    p->skip[AUGMENT_BRIGHTNESS] = o->brightness == 0;
+    p->skip[AUGMENT_CONTRAST] = o->contrast == 0;
+    p->skip[AUGMENT_SATURATION] = o->saturation == 0;
+    p->skip[AUGMENT_HUE] = o->hue == 0;
+    p->grey_first = o->grey_first;
+}
+
 static void draw_colours(const moco_augment_options *o, struct rng *rng, struct augment_params *p)
 {
     const double strength[3] = {o->brightness, o->contrast, o->saturation};
+    augment_params_recipe(o, p);
     p->jitter = rng_uniform(rng) < o->jitter_p;
     for (int i = 0; i < 4; i++)
         p->op[i] = i;
@@ -90,14 +129,10 @@ static void draw_colours(const moco_augment_options *o, struct rng *rng, struct 
         p->op[i] = p->op[j];
         p->op[j] = held;
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 3; i++)
         p->factor[i] = between(rng, strength[i] < 1 ? 1 - strength[i] : 0, 1 + strength[i]);
-        p->skip[i] = strength[i] == 0;
-    }
     p->factor[AUGMENT_HUE] = between(rng, -o->hue, o->hue);
-    p->skip[AUGMENT_HUE] = o->hue == 0;
     p->grey = rng_uniform(rng) < o->grey_p;
-    p->grey_first = o->grey_first;
     int blur = rng_uniform(rng) < o->blur_p;
     double sigma = between(rng, o->blur_sigma[0], o->blur_sigma[1]);
     p->sigma = blur ? sigma : 0;
@@ -142,7 +177,7 @@ static void centre_crop(const moco_augment_options *o, int w, int h, struct augm
     /* A strip of 1 x 60000 would become 256 x 15 million: only the middle of it can reach the view. */
     p->w = w;
     p->h = h;
-    if (scaled > 16 * (int64_t)AUGMENT_SIZE_MAX) {
+    if (scaled > RESIZED_MAX) {
         int keep = 16 * shorter;
         p->x = w < h ? 0 : (w - keep) / 2;
         p->y = w < h ? (h - keep) / 2 : 0;
