@@ -1,0 +1,111 @@
+#!/bin/sh
+# Include edges against the table of src/README.md: a layer includes only layers below it, siblings never include each
+# other, nobody includes api; examples and tests of behaviour see the public headers only. Then edges that must not be
+# are planted in a copy of the tree, one at a time, and each has to be found.
+set -u
+: "${CC:=cc}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+# FILE: PREREQUISITES, one line for each source and header. Headers are compiled alone too, so that one which nobody
+# includes yet is still held to its layer. -MG: oneDNN need not be installed.
+edges() {
+    find lib src tests $(ls -d examples 2>/dev/null) \( -name '*.c' -o -name '*.cc' -o -name '*.h' \) | sort >"$work/files"
+    xargs "$CC" -MM -MG -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L -DMOCO_HAVE_ONEDNN=1 -DSIMD_LEVEL=base \
+        <"$work/files" | sed -e ':join' -e '/\\$/{N;s/\\\n//;b join' -e '}' -e 's/^[^:]*: *//'
+}
+
+# Prints every edge that breaks the rules; the table is here.
+violations() {
+    edges >"$work/edges"
+    [ "$(wc -l <"$work/edges")" = "$(wc -l <"$work/files")" ] || echo "some files could not be preprocessed"
+    awk '
+    function layer(f) { # the longest folder that the table knows
+        if (f ~ /^include\/moco\/status\.h$/) return "status"
+        if (f ~ /^include\//) return "public"
+        if (f ~ /^lib\//) return "lib"
+        if (match(f, /^src\/backend\/(ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
+        if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
+        if (f ~ /^examples\/common\//) return "common"
+        if (f ~ /^examples\//) return "examples"
+        if (f ~ /^tests\/tolerances\.h$/) return "support"
+        if (match(f, /^tests\/[a-z]+\//)) return substr(f, 7, RLENGTH - 7)
+        return f
+    }
+    BEGIN {
+        L0 = "lib status "
+        L1 = L0 "public graph "
+        L2 = L1 "net backend format data comm "
+        L3 = L2 "algo "
+        may["lib"] = L0
+        may["graph"] = L1
+        may["net"] = L1 "net "
+        may["backend"] = L1 "backend "
+        may["backend/ref"] = L1 "backend backend/ref "
+        may["backend/cpu"] = L1 "backend backend/cpu "
+        may["backend/cuda"] = L1 "backend backend/cuda "
+        may["comm"] = L0 "public comm "
+        may["format"] = L0 "public format "
+        may["data"] = L0 "public data "
+        may["algo"] = L3
+        may["eval"] = L3 "eval "
+        may["api"] = L3 "eval api "
+        may["common"] = L0 "public common "
+        may["examples"] = may["common"]
+        inside = L3 "backend/ref backend/cpu eval support golden "
+        may["unit"] = may["ops"] = inside "api unit ops "
+        may["golden"] = may["bench"] = inside "bench "
+        may["robust"] = inside "api robust "
+        may["support"] = L0 "public support "
+        may["train"] = "public status support train "
+        may["abi"] = "public status support abi "
+    }
+    {
+        from = layer($1)
+        if (!(from in may)) { print $1 ": the table has no layer for it"; next }
+        for (i = 2; i <= NF; i++) {
+            to = layer($i)
+            if ($i ~ /\.\./) { print $1 " includes " $i ": paths start at a root"; continue }
+            if (to == $i && system("test -e " $i) != 0) continue # a header of a library that is not here
+            if (index(" " may[from], " " to " ") == 0)
+                print $1 " (" from ") includes " $i " (" to ")"
+        }
+    }' "$work/edges"
+    # An example reaches lib/ through examples/common only.
+    grep -n '#include "' examples/*.c /dev/null 2>/dev/null | grep -v '#include "\(moco\|common\)/'
+}
+
+violations >"$work/found"
+count=$(wc -l <"$work/files")
+echo "$count files"
+if [ -s "$work/found" ]; then
+    cat "$work/found"
+    exit 1
+fi
+[ "$count" -gt 60 ] || { echo "only $count files were looked at"; exit 1; }
+
+# plant FILE HEADER: includes HEADER in a copy of FILE (made if there is none) and wants that edge, and no other, found.
+failed=0
+mkdir "$work/copy"
+plant() {
+    rm -rf "$work/copy"
+    mkdir "$work/copy"
+    cp -r lib src include tests "$work/copy"
+    [ -d examples ] && cp -r examples "$work/copy"
+    mkdir -p "$work/copy/$(dirname "$1")"
+    printf '#include "%s"\n' "$2" >>"$work/copy/$1"
+    (cd "$work/copy" && violations) >"$work/found"
+    grep -q "^$1.*$2" "$work/found" || { echo "planted and not found: $1 includes $2"; cat "$work/found"; failed=1; }
+}
+plant src/graph/graph.c algo/schedule.h         # upward
+plant src/net/planted.h backend/backend.h       # sibling, in a header that nobody includes
+plant src/backend/memplan.c backend/cpu/kernels.h # the contract looks at one of those who fulfil it
+plant lib/philox.c graph/graph.h
+plant lib/err.c moco/base.h
+plant src/algo/schedule.c backend/cpu/parallel.h # around the vtable
+plant src/eval/planted.c api/handle.h
+plant tests/train/planted.c graph/graph.h
+plant examples/planted.c ctx.h
+plant examples/common/planted.c data/loader.h
+plant src/data/planted.c ../../src/algo/schedule.h
+exit $failed
