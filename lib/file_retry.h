@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file_retry: what both halves of file.h share: when to try a system call again, and how its failure is told. */
+#ifndef MOCO_LIB_FILE_RETRY_H
+#define MOCO_LIB_FILE_RETRY_H
+
+#include "err.h"
+
+#define FILE_REASON 128
+
+/* 1: errno is EINTR, and not for the 1000th time in a row. Keeps errno. */
+int file_again(int *tries);
+
+/* The system's text for `error`, in `text`, which has FILE_REASON bytes and is returned. */
+const char *file_reason(int error, char *text);
+
+/* MOCO_ENOMEM for ENOMEM, else MOCO_EIO: "PATH: WHAT: reason". */
+moco_status file_error(struct err *err, int error, const char *path, const char *what);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * safetensors_table: what reader, parser and writer of safetensors share: an open file's table of contents. Names and
+ * text values lie in the header's own memory, unescaped in place, so that a table never costs more than a few times the
+ * bytes of the file that it describes, however hostile. */
+#ifndef MOCO_FORMAT_SAFETENSORS_TABLE_H
+#define MOCO_FORMAT_SAFETENSORS_TABLE_H
+
+#include "file.h"
+#include "format/safetensors.h"
+#include "hash.h"
+
+#define SAFETENSORS_HASH_KEY "xxh3"     /* of the header */
+#define SAFETENSORS_HASH_PREFIX "xxh3:" /* and the tensor's name */
+#define SAFETENSORS_LENGTH 8            /* bytes of the length in front of the JSON */
+
+enum safetensors_proof { SAFETENSORS_UNPROVED, SAFETENSORS_PROVED, SAFETENSORS_DISPROVED };
+
+struct safetensors_pair { /* offsets in the header */
+    uint32_t key, value;
+};
+
+struct safetensors {
+    struct ctx *ctx;
+    struct file file;
+    char *header; /* the length and the JSON */
+    int64_t header_bytes;
+    struct safetensors_tensor *tensors; /* [count], in file order */
+    uint32_t *by_name;                  /* [count] */
+    struct safetensors_pair *texts;     /* [text_count], by key */
+    int64_t count, text_count;
+    enum safetensors_proof proof; /* of the header by its hash */
+};
+
+/* Fills the table from header and header_bytes; `file_size` is what the tensors must fill. On failure the caller frees
+ * what was made. */
+moco_status safetensors_parse(struct safetensors *f, int64_t file_size, struct err *err);
+
+/* The hash of a header whose own digits start at `digits` (0: it has none). */
+void safetensors_header_hash(const char *header, size_t bytes, size_t digits, char text[HASH_DIGITS + 1]);
+
+/* Elements times element size; -1: a negative size or an overflow. */
+int64_t safetensors_bytes(enum safetensors_dtype dtype, int ndim, const int64_t *shape);
+
+#endif
