@@ -128,7 +128,7 @@ static void round_trip(void **state)
 {
     (void)state;
     static const char *const in_file_order[COUNT] = {
-        "scalar", "queue_ptr", "a.weight", "b.bias", "empty", "half \"quoted\" \\ \xc3\xa9\n", "", "flag"};
+        "queue_ptr", "scalar", "a.weight", "b.bias", "empty", "half \"quoted\" \\ \xc3\xa9\n", "", "flag"};
     make_sample(SAFETENSORS_HASHES);
     struct safetensors *f = reopen();
     assert_string_equal(safetensors_path(f), path);
