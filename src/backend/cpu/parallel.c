@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * parallel: the one file that knows OpenMP. What a reader would get wrong: omp_in_parallel is asked before the team is
- * counted, because inside an active region of the host oneDNN runs on one thread however wide a nested team could be. */
+ * counted, because inside an active region of the host oneDNN runs on one thread however wide a nested team could be.
+ */
 #include "backend/cpu/parallel.h"
 
 #include <omp.h>
@@ -29,10 +30,11 @@ moco_status parallel_check(int threads, struct err *err)
     if (threads <= 1) /* needs nothing of OpenMP */
         return MOCO_OK;
     if (omp_in_parallel())
-        return err_set(err, MOCO_ESTATE,
-                       "the cpu device computes on %d threads and was called inside an OpenMP parallel region, where it "
-                       "gets one: call it outside, or give the context 1 thread",
-                       threads);
+        return err_set(
+            err, MOCO_ESTATE,
+            "the cpu device computes on %d threads and was called inside an OpenMP parallel region, where it "
+            "gets one: call it outside, or give the context 1 thread",
+            threads);
     int team = 0;
 #pragma omp parallel num_threads(threads)
     {
@@ -41,7 +43,7 @@ moco_status parallel_check(int threads, struct err *err)
     }
     if (team >= threads)
         return MOCO_OK;
-    const char *why = omp_get_max_active_levels() < 1     ? " (OMP_MAX_ACTIVE_LEVELS is 0)"
+    const char *why = omp_get_max_active_levels() < 1    ? " (OMP_MAX_ACTIVE_LEVELS is 0)"
                       : omp_get_thread_limit() < threads ? " (OMP_THREAD_LIMIT is lower)"
                       : omp_get_dynamic()                ? " (OMP_DYNAMIC is on)"
                                                          : "";
