@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tar: walks the members of a tar archive (ustar, GNU long names, pax headers; POSIX.1-2008, "pax interchange format",
+ * and GNU tar's manual, "Basic Tar Format") without reading their contents. What a reader would get wrong: an archive
+ * is a file like any other that somebody else made; every number in it is checked against the bytes really present. */
+#ifndef MOCO_LIB_TAR_H
+#define MOCO_LIB_TAR_H
+
+#include <stdint.h>
+
+#include "file.h"
+
+enum { TAR_NAME_MAX = 4096 };
+
+enum tar_kind {
+    TAR_FILE,
+    TAR_FOLDER,
+    TAR_OTHER /* a link, a device, a pipe */
+};
+
+struct tar_member {
+    enum tar_kind kind;
+    int64_t header, offset, size; /* of its first header, of its content */
+    char name[TAR_NAME_MAX];      /* as stored */
+};
+
+struct tar {
+    const struct file *file;
+    int64_t at;
+    int unfinished; /* 1 after the last member: the closing blocks of zeros are missing */
+};
+
+void tar_begin(struct tar *tar, const struct file *file);
+
+/* The next member; MOCO_EEND after the last. MOCO_EFORMAT names the offset: damaged header, content that the file does
+ * not hold, a sparse file. */
+moco_status tar_next(struct tar *tar, struct tar_member *member, struct err *err);
+
+#endif
