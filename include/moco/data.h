@@ -31,6 +31,40 @@ MOCO_API moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_cont
 MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *context, const moco_tensor *images,
                                               const int32_t *labels);
 
+/* A text file with one picture a line: PATH, or PATH, a tab and a decimal label. Paths without a leading slash are taken
+ * from the folder of the list; empty lines do not count. Owned. Errors: MOCO_EIO, MOCO_EFORMAT (names the line),
+ * MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path);
+
+/* Tar shards in WebDataset's layout: neighbouring members that share a key (the path up to the first dot of its last
+ * part) are a sample, with one picture (.jpg, .jpeg, .png) and perhaps a label (.cls, a decimal number). Indexed here,
+ * once; samples are then read at random, 20 bytes of memory each. Samples without a picture are left out and logged.
+ * Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and offset (damaged or cut archive, sparse file, a key that comes
+ * back); MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths,
+                                           int count);
+
+/* Pictures that the caller makes: a camera's, a database's, a renderer's. */
+typedef struct moco_image_source {
+    uint32_t struct_size;
+    int32_t classes; /* 0: no labels */
+    int64_t count;
+    /* Points `pixels` at picture `id` (0 to count - 1), RGB [h,w,3] without gaps, which stays as it is until `done`.
+     * Answers MOCO_OK; MOCO_EFORMAT: this picture is bad (it is replaced and counted like a damaged file); anything
+     * else ends the epoch with that status. The same id gives the same picture each time, or resuming is not exact.
+     * Called from loader threads, several at a time. Must not call the loader. */
+    moco_status (*read)(void *user, int64_t id, const uint8_t **pixels, int32_t *w, int32_t *h);
+    void (*done)(void *user, int64_t id, const uint8_t *pixels); /* after a successful read, same thread; may be NULL */
+    int32_t (*label)(void *user, int64_t id);                    /* 0 to classes - 1, or -1; NULL: no labels */
+    void *user;
+} moco_image_source;
+MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t size);
+#define moco_image_source_init(s) moco_image_source_init_sized((s), sizeof *(s))
+
+/* `source` is copied. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context,
+                                                const moco_image_source *source);
+
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 
 MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                /* images; 0 for NULL */

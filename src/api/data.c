@@ -14,6 +14,7 @@
 
 _Static_assert(sizeof(moco_augment_options) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_options) % 8 == 0, "struct sizes are multiples of 8");
+_Static_assert(sizeof(moco_image_source) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples of 8");
 
 struct moco_dataset {
@@ -123,6 +124,62 @@ moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *conte
 {
     struct err err = {0};
     return api_return(from_memory(dataset, context, images, labels, &err), "moco_dataset_from_memory", &err);
+}
+
+static moco_status open_list(moco_dataset **out, moco_context *context, const char *path, struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = api_not_null(path, "path", err);
+    if (status == MOCO_OK)
+        status = dataset_open_list(&(*out)->ds, context->handle.ctx, path, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path)
+{
+    struct err err = {0};
+    return api_return(open_list(dataset, context, path, &err), "moco_dataset_open_list", &err);
+}
+
+static moco_status open_tar(moco_dataset **out, moco_context *context, const char *const *paths, int count,
+                            struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = check_paths(paths, count, err);
+    if (status == MOCO_OK)
+        status = dataset_open_tar(&(*out)->ds, context->handle.ctx, paths, count, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths, int count)
+{
+    struct err err = {0};
+    return api_return(open_tar(dataset, context, paths, count, &err), "moco_dataset_open_tar", &err);
+}
+
+void moco_image_source_init_sized(moco_image_source *source, size_t size)
+{
+    moco_image_source defaults = {0};
+    struct_init(source, size, &defaults, sizeof defaults);
+}
+
+static moco_status from_callback(moco_dataset **out, moco_context *context, const moco_image_source *given,
+                                 struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_image_source s = {0};
+    moco_status status = struct_read(&s, sizeof s, given, "source", err);
+    if (status == MOCO_OK) {
+        struct dataset_source source = {s.count, s.classes, s.read, s.done, s.label, s.user};
+        status = dataset_from_callback(&(*out)->ds, context->handle.ctx, &source, err);
+    }
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context, const moco_image_source *source)
+{
+    struct err err = {0};
+    return api_return(from_callback(dataset, context, source, &err), "moco_dataset_from_callback", &err);
 }
 
 void moco_dataset_free(moco_dataset *dataset)

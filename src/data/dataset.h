@@ -35,6 +35,21 @@ moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const ch
 /* `pixels` u8 [n,h,w,3] and `labels` [n] or NULL are borrowed. */
 moco_status dataset_from_memory(struct dataset **out, struct ctx *ctx, const uint8_t *pixels, int64_t n, int h, int w,
                                 const int32_t *labels, struct err *err);
+moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
+moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
+                             struct err *err);
+
+/* Pictures that the caller makes: see moco_image_source. */
+struct dataset_source {
+    int64_t count;
+    int32_t classes; /* 0: no labels */
+    moco_status (*read)(void *user, int64_t id, const uint8_t **pixels, int32_t *w, int32_t *h);
+    void (*done)(void *user, int64_t id, const uint8_t *pixels); /* NULL: nothing to be done */
+    int32_t (*label)(void *user, int64_t id);                    /* NULL: no labels */
+    void *user;
+};
+moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const struct dataset_source *source,
+                                  struct err *err);
 void dataset_free(struct dataset *ds); /* NULL is fine */
 
 #endif

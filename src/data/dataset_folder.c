@@ -14,17 +14,10 @@
 #include <sys/stat.h>
 
 #include "dataset.h"
+#include "names.h"
 
 #define PATH_BYTES 4096
 #define DEPTH_MAX 64
-
-/* Strings back to back, each ending in 0, and where each starts. */
-struct names {
-    char *text;
-    size_t used;
-    uint32_t *at;
-    int64_t count;
-};
 
 struct folder {
     struct dataset base;
@@ -33,58 +26,7 @@ struct folder {
     int64_t *first; /* of each class the first image; [classes] is the end */
 };
 
-/* ---- names ---- */
-
-static moco_status names_add(struct ctx *ctx, struct names *n, const char *name, struct err *err)
-{
-    size_t length = strlen(name) + 1;
-    if (n->used + length > UINT32_MAX)
-        return err_set(err, MOCO_ENOTSUP, "the names of the images take more than 4 GiB");
-    if (n->text == NULL || n->used + length > mem_size(n->text)) {
-        char *grown = mem_grow(ctx, n->text, (n->used + length) * 3 / 2 + 256, err);
-        if (grown == NULL)
-            return MOCO_ENOMEM;
-        n->text = grown;
-    }
-    if (n->at == NULL || (size_t)(n->count + 1) * sizeof *n->at > mem_size(n->at)) {
-        uint32_t *grown = mem_grow(ctx, n->at, ((size_t)n->count + 64) * 3 / 2 * sizeof *n->at, err);
-        if (grown == NULL)
-            return MOCO_ENOMEM;
-        n->at = grown;
-    }
-    memcpy(n->text + n->used, name, length);
-    n->at[n->count++] = (uint32_t)n->used;
-    n->used += length;
-    return MOCO_OK;
-}
-
-/* Gives back what growing took in advance. */
-static moco_status names_trim(struct ctx *ctx, struct names *n, struct err *err)
-{
-    if (n->count == 0)
-        return MOCO_OK;
-    char *text = mem_grow(ctx, n->text, n->used, err);
-    if (text == NULL)
-        return MOCO_ENOMEM;
-    n->text = text;
-    uint32_t *at = mem_grow(ctx, n->at, (size_t)n->count * sizeof *at, err);
-    if (at == NULL)
-        return MOCO_ENOMEM;
-    n->at = at;
-    return MOCO_OK;
-}
-
-static void names_free(struct ctx *ctx, struct names *n)
-{
-    mem_free(ctx, n->text);
-    mem_free(ctx, n->at);
-    *n = (struct names){0};
-}
-
-static const char *name_at(const struct names *n, int64_t i)
-{
-    return n->text + n->at[i];
-}
+/* ---- order ---- */
 
 /* Folder before name, so that a folder's own files come before those of its sub-folders. */
 static int compare(const char *a, const char *b)
@@ -243,10 +185,10 @@ static moco_status full_path(const struct folder *f, int64_t id, char *text, siz
 {
     int length;
     if (f->base.classes == 0) {
-        length = snprintf(text, size, "%s/%s", f->root, name_at(&f->images, id));
+        length = snprintf(text, size, "%s/%s", f->root, names_at(&f->images, id));
     } else {
         int32_t class = f->base.ops->label(&f->base, id);
-        length = snprintf(text, size, "%s/%s/%s", f->root, name_at(&f->classes, class), name_at(&f->images, id));
+        length = snprintf(text, size, "%s/%s/%s", f->root, names_at(&f->classes, class), names_at(&f->images, id));
     }
     return length >= 0 && (size_t)length < size ? MOCO_OK : MOCO_ESHAPE;
 }
@@ -283,7 +225,7 @@ static int32_t label(const struct dataset *ds, int64_t id)
 
 static const char *class_name(const struct dataset *ds, int32_t which)
 {
-    return name_at(&((const struct folder *)ds)->classes, which);
+    return names_at(&((const struct folder *)ds)->classes, which);
 }
 
 static void destroy(struct dataset *ds)
@@ -301,7 +243,7 @@ static const struct dataset_ops folder_ops = {read_image, label, path, class_nam
 static moco_status read_class(struct folder *f, struct walk *w, int32_t class)
 {
     size_t length = w->length;
-    const char *name = name_at(&f->classes, class);
+    const char *name = names_at(&f->classes, class);
     f->first[class] = f->images.count;
     TRY(append(w, name));
     w->relative = w->length + 1;

@@ -117,7 +117,9 @@ static moco_status open_failure(int error, struct err *err)
     }
 }
 
-moco_status decode_file(struct decoder *decoder, const char *path, struct image *image, struct err *err)
+/* `size` < 0: up to the end of the file. */
+static moco_status decode_range(struct decoder *decoder, const char *path, int64_t offset, int64_t size,
+                                struct image *image, struct err *err)
 {
     if (decoder->window == NULL && (decoder->window = mem_alloc(decoder->ctx, WINDOW, err)) == NULL)
         return MOCO_ENOMEM;
@@ -134,12 +136,26 @@ moco_status decode_file(struct decoder *decoder, const char *path, struct image 
     } else if (!S_ISREG(stat.st_mode)) {
         status = err_set(err, MOCO_EFORMAT, "it is not a regular file");
     } else {
-        struct source source = {
-            .fd = fd, .end = (int64_t)stat.st_size, .window = decoder->window, .window_size = WINDOW};
+        struct source source = {.fd = fd,
+                                .at = offset,
+                                .end = size < 0 ? (int64_t)stat.st_size : offset + size,
+                                .window = decoder->window,
+                                .window_size = WINDOW};
         const uint8_t *first;
-        size_t size = source_next(&source, &first);
-        status = decode(decoder, &source, first, size, image, err);
+        size_t got = source_next(&source, &first);
+        status = decode(decoder, &source, first, got, image, err);
     }
     close(fd);
     return status;
+}
+
+moco_status decode_file(struct decoder *decoder, const char *path, struct image *image, struct err *err)
+{
+    return decode_range(decoder, path, 0, -1, image, err);
+}
+
+moco_status decode_part(struct decoder *decoder, const char *path, int64_t offset, int64_t size, struct image *image,
+                        struct err *err)
+{
+    return decode_range(decoder, path, offset, size, image, err);
 }

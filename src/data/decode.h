@@ -35,4 +35,8 @@ moco_status decode_memory(struct decoder *decoder, const void *bytes, size_t siz
  * error sentence does not name the path: the caller does. */
 moco_status decode_file(struct decoder *decoder, const char *path, struct image *image, struct err *err);
 
+/* The same of `size` bytes at `offset` of a file. */
+moco_status decode_part(struct decoder *decoder, const char *path, int64_t offset, int64_t size, struct image *image,
+                        struct err *err);
+
 #endif

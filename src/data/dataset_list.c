@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dataset_list: a text file that names one picture a line: its path, or its path, a tab and its label (a decimal
+ * number). A path that does not start with a slash is taken from the folder of the list. Pictures that do not exist are
+ * found when they are read, like any other bad picture. */
+#include <stdio.h>
+#include <string.h>
+
+#include "dataset.h"
+#include "file.h"
+#include "names.h"
+
+enum { LABEL_DIGITS = 9, PATH_BYTES = 4096 };
+#define LIST_MAX (INT64_C(4) << 30)
+
+struct list {
+    struct dataset base;
+    char *folder; /* of the list, with its slash; "" where the list is named without one */
+    struct names paths;
+    int32_t *labels; /* NULL: no line has one */
+    int64_t room;
+};
+
+static moco_status bad(const char *path, int64_t line, const char *what, struct err *err)
+{
+    return err_set(err, MOCO_EFORMAT, "%s: line %lld %s", path, (long long)line, what);
+}
+
+static moco_status add_label(struct list *list, int32_t label, struct err *err)
+{
+    int64_t at = list->paths.count;
+    if (list->labels == NULL && label < 0)
+        return MOCO_OK;
+    if (list->labels == NULL || at >= list->room) {
+        int64_t room = at * 3 / 2 + 64;
+        int32_t *labels = mem_grow(list->base.ctx, list->labels, (size_t)room * sizeof *labels, err);
+        if (labels == NULL)
+            return MOCO_ENOMEM;
+        if (list->labels == NULL) /* the lines before had none */
+            memset(labels, 0xff, (size_t)at * sizeof *labels);
+        list->labels = labels;
+        list->room = room;
+    }
+    list->labels[at] = label;
+    if (label >= list->base.classes)
+        list->base.classes = label + 1;
+    return MOCO_OK;
+}
+
+/* `text` ends in 0 and is changed. */
+static moco_status add_line(struct list *list, const char *path, int64_t line, char *text, struct err *err)
+{
+    size_t length = strlen(text);
+    if (length > 0 && text[length - 1] == '\r')
+        text[--length] = 0;
+    if (length == 0)
+        return MOCO_OK;
+    int32_t label = -1;
+    char *tab = strrchr(text, '\t');
+    if (tab != NULL) {
+        size_t digits = strspn(tab + 1, "0123456789");
+        if (digits == 0 || digits > LABEL_DIGITS || tab[1 + digits] != 0)
+            return bad(path, line, "has a tab that no label follows: a decimal number of up to 9 digits", err);
+        *tab = 0;
+        label = 0;
+        for (size_t i = 0; i < digits; i++)
+            label = label * 10 + (tab[1 + i] - '0');
+    }
+    if (text[0] == 0)
+        return bad(path, line, "has a label but no path", err);
+    if (strlen(list->folder) + strlen(text) >= PATH_BYTES)
+        return bad(path, line, "has a path of 4096 bytes or more", err);
+    TRY(add_label(list, label, err));
+    return names_add(list->base.ctx, &list->paths, text, err);
+}
+
+static moco_status parse(struct list *list, const char *path, char *text, size_t size, struct err *err)
+{
+    const char *end = text + size;
+    int64_t line = 1;
+    for (char *at = text; at < end; line++) {
+        char *stop = memchr(at, '\n', (size_t)(end - at));
+        if (stop == NULL)
+            stop = text + size; /* where file_read_all has put a 0 */
+        *stop = 0;
+        if (strlen(at) != (size_t)(stop - at))
+            return bad(path, line, "holds a zero byte: this is not a text file", err);
+        TRY(add_line(list, path, line, at, err));
+        at = stop + 1;
+    }
+    list->base.count = list->paths.count;
+    if (list->base.count == 0)
+        return err_set(err, MOCO_EINVAL, "%s names no picture", path);
+    return names_trim(list->base.ctx, &list->paths, err);
+}
+
+/* ---- the data set ---- */
+
+static moco_status path_of(const struct dataset *ds, int64_t id, char *text, size_t size)
+{
+    const struct list *list = (const struct list *)ds;
+    const char *name = names_at(&list->paths, id);
+    int length = snprintf(text, size, "%s%s", name[0] == '/' ? "" : list->folder, name);
+    return length >= 0 && (size_t)length < size ? MOCO_OK : MOCO_ESHAPE;
+}
+
+static moco_status read_image(const struct dataset *ds, int64_t id, struct decoder *decoder, struct image *image,
+                              struct err *err)
+{
+    char text[PATH_BYTES];
+    TRY(path_of(ds, id, text, sizeof text));
+    return decode_file(decoder, text, image, err);
+}
+
+static int32_t label_of(const struct dataset *ds, int64_t id)
+{
+    const struct list *list = (const struct list *)ds;
+    return list->labels != NULL ? list->labels[id] : -1;
+}
+
+static const char *class_name(const struct dataset *ds, int32_t which)
+{
+    (void)ds;
+    (void)which;
+    return "";
+}
+
+static void destroy(struct dataset *ds)
+{
+    struct list *list = (struct list *)ds;
+    names_free(ds->ctx, &list->paths);
+    mem_free(ds->ctx, list->labels);
+    mem_free(ds->ctx, list->folder);
+    mem_free(ds->ctx, list);
+}
+
+static const struct dataset_ops list_ops = {read_image, label_of, path_of, class_name, destroy};
+
+moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char *path, struct err *err)
+{
+    *out = NULL;
+    struct list *list = mem_zalloc(ctx, sizeof *list, err);
+    if (list == NULL)
+        return MOCO_ENOMEM;
+    list->base = (struct dataset){&list_ops, ctx_ref(ctx), 0, 0};
+    char *text = NULL;
+    size_t size;
+    moco_status status = MOCO_ENOMEM;
+    if ((list->folder = mem_strdup(ctx, path, err)) != NULL) {
+        char *slash = strrchr(list->folder, '/');
+        list->folder[slash != NULL ? slash - list->folder + 1 : 0] = 0;
+        status = file_read_all(ctx, path, LIST_MAX, &text, &size, err);
+    }
+    if (status == MOCO_OK)
+        status = parse(list, path, text, size, err);
+    mem_free(ctx, text);
+    if (status != MOCO_OK) {
+        dataset_free(&list->base);
+        return status;
+    }
+    *out = &list->base;
+    return MOCO_OK;
+}

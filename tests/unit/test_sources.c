@@ -1,0 +1,393 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_sources: tar shards, lists and the caller's own pictures deliver what the same pictures in a folder deliver;
+ * labels; and what each of them refuses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "moco/data.h"
+#include "support/draw_image.h"
+#include "support/failing_alloc.h"
+#include "support/scratch_folder.h"
+
+enum { COUNT = 9, SIDE = 20, SIZE = 16 };
+
+static moco_context *context;
+static struct scratch_folder folder;
+static uint8_t pictures[COUNT][SIDE][SIDE][3];
+static char log_text[8192];
+
+static void keep_log(void *user, int level, const char *line)
+{
+    (void)user;
+    (void)level;
+    size_t used = strlen(log_text);
+    snprintf(log_text + used, sizeof log_text - used, "%s\n", line);
+}
+
+/* a/0.png ... c/8.png, three each, and beside each picture its label. */
+static int set_up(void **state)
+{
+    (void)state;
+    moco_context_options options;
+    moco_context_options_init(&options);
+    options.log = keep_log;
+    log_text[0] = 0;
+    scratch_folder_make(&folder);
+    for (int i = 0; i < COUNT; i++) {
+        char name[32], label[4];
+        draw_pixels(&pictures[i][0][0][0], SIDE, SIDE, i);
+        struct bytes png =
+            draw_png(&pictures[i][0][0][0], SIDE * 3, SIDE, SIDE, (struct png_kind){.color_type = 2, .depth = 8});
+        snprintf(name, sizeof name, "%c/%d.png", 'a' + i / 3, i);
+        scratch_write(&folder, name, png.at, png.size);
+        snprintf(name, sizeof name, "%c/%d.cls", 'a' + i / 3, i);
+        scratch_write(&folder, name, label, (size_t)snprintf(label, sizeof label, "%d\n", i / 3));
+        free(png.at);
+    }
+    return moco_context_create(&context, &options) == MOCO_OK ? 0 : -1;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    int64_t live = -1;
+    moco_context_memory(context, &live, NULL, NULL);
+    moco_context_free(context);
+    scratch_folder_remove(&folder);
+    return live < 512 ? 0 : -1; /* what is left is the context itself */
+}
+
+static void shell(const char *command)
+{
+    char text[8192];
+    snprintf(text, sizeof text, "cd '%s' && %s", folder.path, command);
+    assert_int_equal(system(text), 0);
+}
+
+static moco_loader *load(moco_dataset *ds, int workers)
+{
+    moco_augment_options recipe;
+    assert_int_equal(moco_augment_options_preset(&recipe, "moco-v2", SIZE), MOCO_OK);
+    moco_loader_options o;
+    moco_loader_options_init(&o);
+    o.batch_size = COUNT;
+    o.workers = workers;
+    o.recipe[0] = &recipe;
+    moco_loader *loader;
+    assert_int_equal(moco_loader_create(&loader, ds, &o), MOCO_OK);
+    assert_int_equal(moco_loader_start(loader, 0), MOCO_OK);
+    return loader;
+}
+
+/* Same labels and same views as a data set over the folder. */
+static void equals_folder(moco_dataset *ds)
+{
+    moco_dataset *plain;
+    assert_int_equal(moco_dataset_open_folder(&plain, context, folder.path), MOCO_OK);
+    assert_int_equal(moco_dataset_count(ds), COUNT);
+    assert_int_equal(moco_dataset_classes(ds), 3);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(moco_dataset_label(ds, i), moco_dataset_label(plain, i));
+    moco_loader *a = load(plain, 0), *b = load(ds, 2);
+    moco_batch x, y;
+    moco_batch_init(&x);
+    moco_batch_init(&y);
+    assert_int_equal(moco_loader_next(a, &x), MOCO_OK);
+    assert_int_equal(moco_loader_next(b, &y), MOCO_OK);
+    assert_memory_equal(x.ids, y.ids, COUNT * sizeof *x.ids);
+    assert_memory_equal(x.view[0], y.view[0], (size_t)COUNT * SIZE * SIZE * 3);
+    moco_loader_free(a);
+    moco_loader_free(b);
+    moco_dataset_free(plain);
+}
+
+static void shards(void **state)
+{
+    (void)state;
+    shell("tar -cf 1.tar --sort=name a b && tar --format=pax --sort=name -cf 2.tar c");
+    char first[300], second[300], text[400];
+    snprintf(first, sizeof first, "%s/1.tar", folder.path);
+    snprintf(second, sizeof second, "%s/2.tar", folder.path);
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){first, second}, 2), MOCO_OK);
+    assert_string_equal(log_text, "");
+    equals_folder(ds);
+    assert_int_equal(moco_dataset_path(ds, 8, text, sizeof text), MOCO_OK);
+    assert_non_null(strstr(text, "2.tar (offset "));
+    moco_dataset_free(ds);
+}
+
+static void expect_tar(const char *command, moco_status wanted, const char *word)
+{
+    char path[300];
+    moco_dataset *ds;
+    shell(command);
+    snprintf(path, sizeof path, "%s/t.tar", folder.path);
+    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){path}, 1), wanted);
+    if (wanted == MOCO_OK) {
+        moco_dataset_free(ds);
+        assert_non_null(strstr(log_text, word));
+    } else {
+        assert_null(ds);
+        if (strstr(moco_error(), word) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", moco_error(), word);
+    }
+}
+
+static void shards_that_are_refused(void **state)
+{
+    (void)state;
+    expect_tar("tar -cf t.tar a/0.png a/1.png a/0.cls", MOCO_EFORMAT, "comes back at offset");
+    expect_tar("tar -cf t.tar a/0.png a/1.png && tar -rf t.tar a/0.png", MOCO_EFORMAT, "comes back at offset");
+    expect_tar("cp a/0.png a/0.jpg && tar -cf t.tar a/0.png a/0.jpg", MOCO_EFORMAT, "second one of its sample");
+    expect_tar("echo x1 >a/0.cls && tar -cf t.tar a/0.png a/0.cls", MOCO_EFORMAT, "not a decimal number");
+    expect_tar("echo 1234567890 >a/0.cls && tar -cf t.tar a/0.cls a/0.png", MOCO_EFORMAT, "not a decimal number");
+    expect_tar("tar -cf t.tar a/1.cls", MOCO_EINVAL, "no picture");
+    expect_tar(": >t.tar", MOCO_EINVAL, "no picture");
+    expect_tar("tar -cf t.tar a && head -c 2000 t.tar >u && mv u t.tar", MOCO_EFORMAT, "offset");
+    expect_tar("rm -f t.tar", MOCO_EIO, "t.tar");
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_tar(&ds, context, NULL, 1), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){NULL}, 1), MOCO_EINVAL);
+}
+
+static void shards_with_a_word_in_the_log(void **state)
+{
+    (void)state;
+    expect_tar("tar -cf t.tar a/0.png a/1.cls", MOCO_OK, "1 samples have no picture");
+    expect_tar("ln -s 0.png a/9.png; tar -cf t.tar a/0.png a/9.png", MOCO_OK, "1 members are links");
+    expect_tar("tar -cf t.tar a/0.png && head -c 1024 t.tar >u && mv u t.tar", MOCO_OK, "closing blocks");
+}
+
+/* A picture that is damaged inside its shard is replaced, and named by its place. */
+static void a_damaged_picture_in_a_shard(void **state)
+{
+    (void)state;
+    shell("head -c 100 a/1.png >u && mv u a/1.png && tar -cf t.tar --sort=name a b");
+    char path[300];
+    snprintf(path, sizeof path, "%s/t.tar", folder.path);
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){path}, 1), MOCO_OK);
+    moco_augment_options recipe;
+    assert_int_equal(moco_augment_options_preset(&recipe, "moco-v2", SIZE), MOCO_OK);
+    moco_loader_options o;
+    moco_loader_options_init(&o);
+    o.batch_size = 6;
+    o.recipe[0] = &recipe;
+    moco_loader *loader;
+    moco_batch batch;
+    moco_batch_init(&batch);
+    assert_int_equal(moco_loader_create(&loader, ds, &o), MOCO_OK);
+    assert_int_equal(moco_loader_start(loader, 0), MOCO_OK);
+    assert_int_equal(moco_loader_next(loader, &batch), MOCO_OK);
+    moco_loader_stats stats;
+    moco_loader_stats_init(&stats);
+    assert_int_equal(moco_loader_get_stats(loader, &stats), MOCO_OK);
+    assert_int_equal(stats.bad_images, 1);
+    assert_non_null(strstr(log_text, "t.tar (offset "));
+    moco_loader_free(loader);
+    moco_dataset_free(ds);
+}
+
+static void lists(void **state)
+{
+    (void)state;
+    shell("for i in 0 1 2 3 4 5 6 7 8; do printf '%s\\t%s\\n' \"$(ls ?/$i.png)\" $((i / 3)); done >list.txt");
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), MOCO_OK);
+    equals_folder(ds);
+    moco_dataset_free(ds);
+    char text[400];
+    snprintf(text, sizeof text, "\n%s/c/7.png\r\nb/3.png\t4\n\nb/4.png", folder.path); /* no newline at the end */
+    scratch_write(&folder, "list.txt", text, strlen(text));
+    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), MOCO_OK);
+    assert_int_equal(moco_dataset_count(ds), 3);
+    assert_int_equal(moco_dataset_classes(ds), 5);
+    assert_int_equal(moco_dataset_label(ds, 0), -1);
+    assert_int_equal(moco_dataset_label(ds, 1), 4);
+    assert_int_equal(moco_dataset_label(ds, 2), -1);
+    for (int i = 0; i < 3; i++) {
+        const char *const names[] = {"c/7.png", "b/3.png", "b/4.png"};
+        assert_int_equal(moco_dataset_path(ds, i, text, sizeof text), MOCO_OK);
+        assert_string_equal(text, scratch_path(&folder, names[i]));
+    }
+    moco_dataset_free(ds);
+}
+
+static void lists_that_are_refused(void **state)
+{
+    (void)state;
+    const struct {
+        const char *text;
+        size_t size;
+        moco_status status;
+        const char *word;
+    } cases[] = {
+        {"", 0, MOCO_EINVAL, "names no picture"},
+        {"\n\n", 2, MOCO_EINVAL, "names no picture"},
+        {"a.png\nb.png\tx\n", 14, MOCO_EFORMAT, "line 2 has a tab"},
+        {"a.png\t\n", 7, MOCO_EFORMAT, "line 1 has a tab"},
+        {"a.png\t1234567890\n", 17, MOCO_EFORMAT, "line 1 has a tab"},
+        {"a.png\t-1\n", 9, MOCO_EFORMAT, "line 1 has a tab"},
+        {"\t3\n", 3, MOCO_EFORMAT, "label but no path"},
+        {"a.png\nb\0c\n", 10, MOCO_EFORMAT, "line 2 holds a zero byte"},
+    };
+    moco_dataset *ds;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        scratch_write(&folder, "list.txt", cases[i].text, cases[i].size);
+        assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), cases[i].status);
+        if (strstr(moco_error(), cases[i].word) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", moco_error(), cases[i].word);
+        assert_null(ds);
+    }
+    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "none.txt")), MOCO_EIO);
+    assert_int_equal(moco_dataset_open_list(&ds, context, NULL), MOCO_EINVAL);
+}
+
+/* ---- the caller's own pictures ---- */
+
+struct camera {
+    _Atomic int reads, open;
+    int64_t bad, broken; /* ids; -1: none */
+};
+
+static moco_status camera_read(void *user, int64_t id, const uint8_t **pixels, int32_t *w, int32_t *h)
+{
+    struct camera *camera = user;
+    if (id == camera->bad)
+        return MOCO_EFORMAT;
+    if (id == camera->broken)
+        return MOCO_EDEVICE;
+    atomic_fetch_add(&camera->reads, 1);
+    atomic_fetch_add(&camera->open, 1);
+    *pixels = &pictures[id][0][0][0];
+    *w = *h = SIDE;
+    return MOCO_OK;
+}
+
+static void camera_done(void *user, int64_t id, const uint8_t *pixels)
+{
+    if (pixels == &pictures[id][0][0][0])
+        atomic_fetch_sub(&((struct camera *)user)->open, 1);
+}
+
+static int32_t camera_label(void *user, int64_t id)
+{
+    (void)user;
+    return (int32_t)(id / 3);
+}
+
+static void callbacks(void **state)
+{
+    (void)state;
+    struct camera camera = {.bad = -1, .broken = -1};
+    moco_image_source source;
+    moco_image_source_init(&source);
+    source.count = COUNT;
+    source.classes = 3;
+    source.read = camera_read;
+    source.done = camera_done;
+    source.label = camera_label;
+    source.user = &camera;
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_OK);
+    equals_folder(ds);
+    assert_int_equal(camera.reads, COUNT);
+    assert_int_equal(camera.open, 0);
+    camera.bad = 4;
+    moco_loader *loader = load(ds, 2);
+    moco_batch batch;
+    moco_batch_init(&batch);
+    assert_int_equal(moco_loader_next(loader, &batch), MOCO_OK);
+    moco_loader_free(loader);
+    assert_non_null(strstr(log_text, "image 4"));
+    camera.bad = -1;
+    camera.broken = 2;
+    loader = load(ds, 2);
+    assert_int_equal(moco_loader_next(loader, &batch), MOCO_EDEVICE);
+    assert_non_null(strstr(moco_error(), "image 2"));
+    moco_loader_free(loader);
+    moco_dataset_free(ds);
+    assert_int_equal(camera.open, 0);
+
+    source.label = NULL;
+    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
+    source.classes = 0;
+    source.count = 0;
+    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
+    source.count = 1;
+    source.read = NULL;
+    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_callback(&ds, context, NULL), MOCO_EINVAL);
+    assert_null(ds);
+}
+
+/* ---- failing memory ---- */
+
+static moco_status open_all(moco_context *failing)
+{
+    char tar[300], list[300];
+    snprintf(tar, sizeof tar, "%s/t.tar", folder.path);
+    snprintf(list, sizeof list, "%s/list.txt", folder.path);
+    moco_dataset *ds = NULL;
+    moco_status status = moco_dataset_open_tar(&ds, failing, (const char *const[]){tar}, 1);
+    moco_dataset_free(ds);
+    if (status == MOCO_OK) {
+        status = moco_dataset_open_list(&ds, failing, list);
+        moco_dataset_free(ds);
+    }
+    return status;
+}
+
+static void failing_memory(void **state)
+{
+    (void)state;
+    shell("tar --format=pax -cf t.tar --sort=name a b c && ls ?/?.png | sed 's/$/\\t1/' >list.txt");
+    for (int forever = 0; forever < 2; forever++)
+        for (long long n = 0;; n++) {
+            struct failing_alloc memory = {.fail_at = n, .forever = forever};
+            moco_context_options o;
+            moco_context_options_init(&o);
+            o.alloc = failing_alloc;
+            o.release = failing_release;
+            o.user = &memory;
+            moco_context *failing;
+            moco_status status = moco_context_create(&failing, &o);
+            if (status == MOCO_OK) {
+                status = open_all(failing);
+                moco_context_free(failing);
+            }
+            assert_int_equal(memory.live, 0);
+            if (memory.refused == 0) {
+                assert_int_equal(status, MOCO_OK);
+                assert_true(n > 12);
+                break;
+            }
+            assert_int_equal(status, MOCO_ENOMEM);
+        }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(shards, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shards_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shards_with_a_word_in_the_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_damaged_picture_in_a_shard, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_that_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(callbacks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failing_memory, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
