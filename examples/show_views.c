@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * show_views: what the network sees of a picture. Draws views of it with a training recipe, writes them side by side
+ * into one PNG, and prints the parameters of each. Introduces moco_image_read, moco_augment_draw and
+ * moco_augment_apply.
+ *
+ *   build/examples/show_views PICTURE OUT.png [--recipe moco-v2] [--views 24] [--size 160] [--seed 0] */
+#include <moco/moco.h>
+
+#include <png.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GAP = 6 };
+
+struct options {
+    const char *picture, *out, *recipe;
+    int views, size;
+    uint64_t seed;
+};
+
+static int usage(const char *why, const char *what)
+{
+    fprintf(stderr,
+            "show_views: %s%s\nusage: show_views PICTURE OUT.png [--recipe NAME] [--views 1..400] [--size 8..512] "
+            "[--seed N]\n",
+            why, what);
+    return 2;
+}
+
+static int failed(const char *what)
+{
+    fprintf(stderr, "show_views: %s: %s\n", what, moco_error());
+    return 1;
+}
+
+static int number(const char *text, long least, long most, long *value)
+{
+    char *end;
+    *value = strtol(text, &end, 10);
+    return *text != 0 && *end == 0 && *value >= least && *value <= most;
+}
+
+static int parse(struct options *o, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
+        long n = 0;
+        if (name[0] != '-') {
+            if (o->out != NULL)
+                return usage("one argument too many: ", name);
+            *(o->picture == NULL ? &o->picture : &o->out) = name;
+            continue;
+        }
+        i++;
+        if (strcmp(name, "--recipe") == 0)
+            o->recipe = value;
+        else if (strcmp(name, "--views") == 0 && number(value, 1, 400, &n))
+            o->views = (int)n;
+        else if (strcmp(name, "--size") == 0 && number(value, 8, 512, &n))
+            o->size = (int)n;
+        else if (strcmp(name, "--seed") == 0 && number(value, 0, 2147483647, &n))
+            o->seed = (uint64_t)n;
+        else
+            return usage("not an option, or a wrong value for it: ", name);
+    }
+    return o->out == NULL ? usage("it needs a picture and the name of the file to write", "") : 0;
+}
+
+static void print_view(int number, const moco_view_params *p)
+{
+    static const char *const ops[] = {"brightness", "contrast", "saturation", "hue"};
+    printf("%3d: crop %dx%d at %d,%d", number, p->crop[2], p->crop[3], p->crop[0], p->crop[1]);
+    for (int i = 0; i < 4 && p->jitter; i++)
+        printf(", %s %.2f", ops[p->order[i]], p->factor[p->order[i]]);
+    if (p->grey)
+        printf(", grey");
+    if (p->sigma > 0)
+        printf(", blur %.2f", p->sigma);
+    printf("%s\n", p->flip ? ", flipped" : "");
+}
+
+/* A square number of columns that makes the sheet about as wide as it is high. */
+static int columns_for(int views)
+{
+    int columns = 1;
+    while (columns * columns < views)
+        columns++;
+    return columns;
+}
+
+/* All views into `sheet`, [rows][side][width][3] of white. */
+static int draw_views(const struct options *o, moco_augment *augment, const moco_tensor *image, uint8_t *sheet,
+                      size_t width, int columns)
+{
+    size_t row = (size_t)o->size * 3;
+    moco_tensor view;
+    moco_tensor_init(&view);
+    view.dtype = MOCO_U8;
+    view.ndim = 3;
+    view.shape[0] = view.shape[1] = o->size;
+    view.shape[2] = 3;
+    view.data = malloc(row * (size_t)o->size);
+    int status = view.data == NULL;
+    for (int i = 0; i < o->views && !status; i++) {
+        moco_view_params params;
+        moco_view_params_init(&params);
+        if (moco_augment_draw(augment, (int)image->shape[1], (int)image->shape[0], o->seed, 0, i, 0, &params) !=
+                MOCO_OK ||
+            moco_augment_apply(augment, image, &params, &view) != MOCO_OK) {
+            status = failed("view");
+            break;
+        }
+        print_view(i, &params);
+        size_t top = (size_t)(GAP + i / columns * (o->size + GAP)),
+               left = (size_t)(GAP + i % columns * (o->size + GAP));
+        for (int y = 0; y < o->size; y++)
+            memcpy(sheet + ((top + (size_t)y) * width + left) * 3, (const uint8_t *)view.data + (size_t)y * row, row);
+    }
+    free(view.data);
+    return status;
+}
+
+static int write_sheet(const struct options *o, moco_augment *augment, const moco_tensor *image)
+{
+    int columns = columns_for(o->views), rows = (o->views + columns - 1) / columns;
+    size_t width = (size_t)(GAP + columns * (o->size + GAP)), height = (size_t)(GAP + rows * (o->size + GAP));
+    uint8_t *sheet = malloc(width * height * 3);
+    if (sheet == NULL) {
+        fprintf(stderr, "show_views: no memory for a sheet of %zu x %zu\n", width, height);
+        return 1;
+    }
+    memset(sheet, 255, width * height * 3);
+    int status = draw_views(o, augment, image, sheet, width, columns);
+    png_image png = {.version = PNG_IMAGE_VERSION,
+                     .width = (png_uint_32)width,
+                     .height = (png_uint_32)height,
+                     .format = PNG_FORMAT_RGB};
+    if (!status && !png_image_write_to_file(&png, o->out, 0, sheet, 0, NULL)) {
+        fprintf(stderr, "show_views: %s cannot be written: %s\n", o->out, png.message);
+        status = 1;
+    }
+    if (!status)
+        printf("%s: %d views of %s, recipe %s, %zu x %zu pixels\n", o->out, o->views, o->picture, o->recipe, width,
+               height);
+    free(sheet);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {.recipe = "moco-v2", .views = 24, .size = 160};
+    int status = parse(&o, argc, argv);
+    if (status != 0)
+        return status;
+    moco_context *context = NULL;
+    moco_image *image = NULL;
+    moco_augment *augment = NULL;
+    moco_augment_options recipe;
+    moco_tensor pixels;
+    moco_tensor_init(&pixels);
+    if (moco_augment_options_preset(&recipe, o.recipe, o.size) != MOCO_OK)
+        status = failed("recipe");
+    else if (moco_context_create(&context, NULL) != MOCO_OK ||
+             moco_image_read(&image, context, o.picture, 0) != MOCO_OK || moco_image_pixels(image, &pixels) != MOCO_OK)
+        status = failed("picture");
+    else if (moco_augment_create(&augment, context, &recipe) != MOCO_OK)
+        status = failed("recipe");
+    else
+        status = write_sheet(&o, augment, &pixels);
+    moco_augment_free(augment);
+    moco_image_free(image);
+    moco_context_free(context);
+    return status;
+}
