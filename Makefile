@@ -160,6 +160,8 @@ format: ## clang-format everything
 # ---- rules -----------------------------------------------------------------------------------------------------------
 $(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 $(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
+# ref: vectorised, and the same bits wherever one expression is compiled twice.
+$(BUILD)/obj/src/backend/ref/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 # Kernels: sums may be reordered by the vectors written out in the source, never by the compiler.
 $(BUILD)/obj/src/backend/cpu/%.o: CFLAGS_ALL += -O3
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels: everything a plan computes that oneDNN does not: batch norm with add and ReLU, pooling, normalisation, sums over
- * slabs. A feature map is [n][c/b][h][w][b] with a channel block b (b = c is NHWC), in f32 or bf16; statistics, parameters
- * and vectors ([n][c], after global pooling) are f32 always. Each call splits its own work over the team, so that it stands
- * between parallel_enter and parallel_leave; none takes memory. What a reader would get wrong: results depend on the number
- * of threads only through the order of sums, and that order is fixed for a given number. */
+ * kernels: everything a plan computes that oneDNN does not: batch norm with add and ReLU, pooling, normalisation, sums
+ * over slabs. A feature map is [n][c/b][h][w][b] with a channel block b (b = c is NHWC), in f32 or bf16; statistics,
+ * parameters and vectors ([n][c], after global pooling) are f32 always. Each call splits its own work over the team, so
+ * that it stands between parallel_enter and parallel_leave; none takes memory. What a reader would get wrong: results
+ * depend on the number of threads only through the order of sums, and that order is fixed for a given number. */
 #ifndef MOCO_CPU_KERNELS_H
 #define MOCO_CPU_KERNELS_H
 
@@ -31,11 +31,12 @@ struct kern_map {
     int bf16;
 };
 
-/* Bits of "ReLU let it through", one per number of a map, in the map's order. */
+/* Bits of "ReLU let it through", one per number of a map, in the map's order; a plane [h][w][b] starts at a whole byte
+ * (a pixel does, where b is above 2048). */
 size_t kern_mask_bytes(const struct kern_map *map);
 
-/* uint8 RGB [*][h][w][3] -> (x / 255 - mean) / std. Sample j is images[index[j]] (index NULL: j). `plain` 1: [n][3][h][w],
- * 0: [n][h][w][3]. */
+/* uint8 RGB [*][h][w][3] -> (x / 255 - mean) / std. Sample j is images[index[j]] (index NULL: j). `plain` 1:
+ * [n][3][h][w], 0: [n][h][w][3]. */
 void kern_input(const struct kern_team *team, const struct kern_map *map, int plain, const uint8_t *images,
                 const int32_t *index, const double mean[3], const double std[3], void *out);
 
@@ -52,8 +53,8 @@ void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, con
 void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const void *x, const float *saved,
                    const float *gamma, const float *beta, const void *add, int relu, void *y, uint8_t *mask);
 
-/* d = (dy [+ dy2]) where mask lets through (mask NULL: everywhere). dz = d unless NULL; dx = gradient of x; d_gamma, d_beta
- * written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
+/* d = (dy [+ dy2]) where mask lets through (mask NULL: everywhere). dz = d unless NULL; dx = gradient of x; d_gamma,
+ * d_beta written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
 void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const void *x, const void *dy,
                       const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
                       float *d_gamma, float *d_beta, int accumulate, void *scratch);

@@ -20,7 +20,8 @@ void parallel_leave(const struct parallel_scope *scope);
 /* Forms a team and counts it: MOCO_ESTATE, with the reason, if it is smaller than `threads`. */
 moco_status parallel_check(int threads, struct err *err);
 
-/* Calls body(arg, thread, threads) once on each thread of the team, and waits. Between enter and leave only. */
+/* Calls body(arg, thread, threads) once for each thread of the team, and waits. Between enter and leave only. A body must
+ * not wait for another one. */
 void parallel_run(int threads, void (*body)(void *arg, int thread, int threads), void *arg);
 
 #endif

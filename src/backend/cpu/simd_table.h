@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c. Each
+ * works on one contiguous run of numbers on one thread; dividing the work is the callers' (kernels_*.c). What a reader
+ * would get wrong: parameters per channel come as arrays of `period + unit` floats, in which the channels repeat, so
+ * that a vector may start at any channel and no block size needs code of its own. */
+#ifndef MOCO_CPU_SIMD_TABLE_H
+#define MOCO_CPU_SIMD_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* One run of a map through batch norm. Pointers are to the run's first number; NULL where a kernel has no use for them.
+ */
+struct bn_run {
+    size_t count;
+    int bf16, relu, period; /* period: a multiple of the block, at least a unit */
+    const void *x, *dy, *dy2;
+    void *y, *dz;  /* of backward: y is dx */
+    uint8_t *mask; /* written forward, read backward */
+    const float *mean, *scale, *slope, *shift;
+    float *sum, *product; /* [period + unit], added to */
+};
+
+struct bn_loops {
+    /* sum += x - mean, product += (x - mean)^2 for any `mean` near the true one */
+    void (*stats)(const struct bn_run *run);
+    /* y = [relu]((x - mean) * scale + shift [+ dy]); `dy` is what is added */
+    void (*apply)(const struct bn_run *run);
+    /* d = (dy [+ dy2]) under mask; sum += d, product += d * (x - mean); dz = d unless NULL */
+    void (*back_sums)(const struct bn_run *run);
+    /* y = d * scale + (x - mean) * slope + shift, with d as above */
+    void (*back_write)(const struct bn_run *run);
+};
+
+/* One row of outputs of a pooling (forward), or of inputs (backward), of one plane [h][w][block]. */
+struct pool_row {
+    int block, h, w, out_h, out_w, kernel, stride, pad, bf16, row;
+    const void *from; /* the plane of x, or of dy */
+    void *to;         /* the plane of y, or of dx */
+    uint8_t *index;   /* the plane of winners */
+};
+
+struct map_loops {
+    /* `count` bytes, channel i % 3: to = byte * scale + shift */
+    void (*bytes)(const uint8_t *from, size_t count, int bf16, const float scale[3], const float shift[3], void *to);
+    /* one channel of `count` pixels of three bytes */
+    void (*byte_plane)(const uint8_t *from, size_t count, int bf16, float scale, float shift, void *to);
+    void (*maxpool)(const struct pool_row *row);
+    void (*maxpool_back)(const struct pool_row *row);
+    /* to[i] = sum over `rows` of from[row * stride + i] * scale, i < count */
+    void (*sum_rows)(const void *from, size_t rows, size_t stride, size_t count, int bf16, float scale, float *to);
+    /* to[row * count + i] = from[i] * scale */
+    void (*spread)(const float *from, size_t rows, size_t count, int bf16, float scale, void *to);
+};
+
+struct slab_loops {
+    void (*add)(size_t count, int bf16, const void *a, const void *b, int relu, void *out);
+    void (*relu_back)(size_t count, int bf16, const void *dy, const void *y, void *out);
+    void (*bias)(size_t count, const float *bias, int relu, float *y);
+    void (*scale)(size_t count, const float *x, float scale, float *y);
+    /* y = (a - b * along) * scale */
+    void (*project)(size_t count, const float *a, const float *b, float along, float scale, float *y);
+    double (*dot)(size_t count, const float *a, const float *b); /* in double */
+    void (*ema)(size_t count, double m, const float *k, const float *q, float *out);
+    void (*sgd)(size_t count, float lr, float momentum, float decay, int first, float *p, const float *g, float *v);
+    void (*to_bf16)(size_t count, const float *from, uint16_t *to);
+};
+
+struct simd_table {
+    const char *name;
+    int unit; /* numbers handled at once */
+    const struct bn_loops *bn;
+    const struct map_loops *map;
+    const struct slab_loops *slab;
+};
+
+/* The levels that this build has and this CPU can run, slowest first; NULL past the end. */
+const struct simd_table *kern_level(int index);
+
+/* The stretch of `count` pieces of work that is one thread's. */
+static inline void kern_share(size_t count, int thread, int threads, size_t *begin, size_t *end)
+{
+    *begin = count * (size_t)thread / (size_t)threads;
+    *end = count * ((size_t)thread + 1) / (size_t)threads;
+}
+
+#endif

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. Everything
+ * is held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is computed, only
+ * which results are rounded before they are stored, at the points where the cpu backend stores them. */
+#ifndef MOCO_BACKEND_REF_H
+#define MOCO_BACKEND_REF_H
+
+#include "backend/backend.h"
+#include "half.h"
+
+struct be_device {
+    struct ctx *ctx;
+};
+
+/* A slab is the parameters in order, each in the reference's shape, each starting on a multiple of 8 numbers. */
+struct be_layout {
+    struct ctx *ctx;
+    enum be_precision precision;
+    int count;
+    int64_t total;       /* numbers in a slab, padding included */
+    int64_t *offset;     /* [count] numbers */
+    int64_t *length;     /* [count] numbers */
+    unsigned char *conv; /* [count] 1: a convolution's weight, which bf16 plans read rounded */
+};
+
+/* What a number stored in `precision` becomes. bf16 through f32, as the cpu's kernels do. */
+static inline double ref_round(enum be_precision precision, double value)
+{
+    if (precision == BE_F64)
+        return value;
+    float single = (float)value;
+    return precision == BE_F32 ? (double)single : (double)bf16_to_float(bf16_from_float(single));
+}
+
+/* Masters, gradients, momentum, statistics and vectors are f32 in both rounding modes. */
+static inline enum be_precision ref_master(enum be_precision precision)
+{
+    return precision == BE_F64 ? BE_F64 : BE_F32;
+}
+
+void ref_round_all(enum be_precision precision, double *values, size_t count);
+
+/* Whether a graph's parameters are those that the layout was made for. */
+moco_status ref_layout_check(const struct be_layout *layout, const struct graph *graph, struct err *err);
+
+/* Slots of the vtable, by file. ref_layout.c: */
+moco_status ref_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
+                              enum be_precision precision, struct err *err);
+void ref_layout_free(struct be_layout *layout);
+size_t ref_layout_bytes(const struct be_layout *layout);
+moco_status ref_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
+moco_status ref_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
+size_t ref_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward);
+moco_status ref_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
+                        void *out, struct err *err);
+size_t ref_key_bytes(const struct be_layout *layout, enum be_precision precision);
+moco_status ref_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
+                            double m, void *out, struct err *err);
+moco_status ref_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
+
+/* ref_plan.c and ref_run.c: */
+moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
+                            struct err *err);
+void ref_plan_free(struct be_plan *plan);
+void ref_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes);
+moco_status ref_plan_bind(struct be_plan *plan, void *slab, struct err *err);
+moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err);
+moco_status ref_forward(struct be_plan *plan, const struct be_forward *io, struct err *err);
+moco_status ref_backward(struct be_plan *plan, const struct be_backward *io, struct err *err);
+
+/* ref_loss.c: */
+size_t ref_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length);
+moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+
+/* ref_step.c: */
+moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
+                    struct err *err);
+moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
+                           struct err *err);
+moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+                             int groups, struct err *err);
+moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ref_step: what a training step does to slabs and statistics, number by number, and the matrix product of kNN. */
+#include "backend/ref/ref.h"
+
+#include <math.h>
+
+moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
+                    struct err *err)
+{
+    enum be_precision master = ref_master(layout->precision);
+    double *p = io->p, *v = io->v;
+    const double *g = io->g;
+    for (int64_t i = 0; i < layout->total; i++) {
+        double decayed = g[i] + io->weight_decay * p[i];
+        v[i] = ref_round(master, io->first ? decayed : io->momentum * v[i] + decayed);
+        p[i] = ref_round(master, p[i] - io->lr * v[i]);
+    }
+    return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, p, readers, err);
+}
+
+moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
+                           struct err *err)
+{
+    (void)err;
+    *sum_squares = 0;
+    *bad = -1;
+    for (int p = 0; p < layout->count; p++) {
+        const double *g = (const double *)gradients + layout->offset[p];
+        for (int64_t i = 0; i < layout->length[p]; i++) {
+            *sum_squares += g[i] * g[i];
+            if (!isfinite(g[i]) && *bad < 0)
+                *bad = p;
+        }
+    }
+    return MOCO_OK;
+}
+
+moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+                             int groups, struct err *err)
+{
+    (void)dev;
+    if (groups < 1)
+        return err_set(err, MOCO_EINVAL, "ref: statistics of %d groups cannot be averaged", groups);
+    for (int b = 0; b < graph->stat_count; b++) {
+        const struct graph_stat *stat = &graph->stats[b];
+        double *to = (double *)running + stat->offset;
+        const double *from = (const double *)stage + stat->offset;
+        for (int c = 0; c < 2 * stat->channels; c++)
+            to[c] = (1 - stat->momentum) * to[c] + stat->momentum * (from[c] / groups);
+    }
+    return MOCO_OK;
+}
+
+moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t x = 0; x < k; x++)
+                sum += (double)a[i * k + x] * (double)b[j * k + x];
+            c[i * n + j] = (float)sum;
+        }
+    return MOCO_OK;
+}

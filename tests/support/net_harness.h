@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * net_harness: one network on one device, with all that a training step needs around it, below the trainer: parameters,
+ * images, keys and queue that are pure functions of a seed, so that two harnesses of equal spec on two devices must
+ * agree tensor by tensor. Whatever it returns is doubles in the reference's shapes. A call that fails fails the test.
+ */
+#ifndef MOCO_TESTS_NET_HARNESS_H
+#define MOCO_TESTS_NET_HARNESS_H
+
+#include "backend/backend.h"
+#include "net/net.h"
+
+/* Builds a graph to be tested: from its input value to features, projection and embedding; freezing is the harness's.
+ */
+struct harness_outputs {
+    int features, projection, embedding;
+};
+typedef struct harness_outputs (*harness_build)(struct graph *g, int input, const void *user);
+
+struct harness_spec {
+    const char *device; /* "ref", "cpu" */
+    int precision;      /* enum be_precision, or 0: the device's own choice */
+    int threads;        /* 0: as many as the machine gives */
+    int n, groups;      /* samples and BN groups of a launch */
+    int launches;       /* of a batch; 0: 1 */
+    int queue;          /* rows */
+    double temperature; /* 0: 0.2 */
+    uint64_t seed;
+    struct net_config config; /* the network, unless `build` is set: then only image_h, image_w, mean and std count */
+    harness_build build;
+    const void *user;
+};
+
+struct harness {
+    struct harness_spec spec;
+    struct ctx *ctx;
+    const struct backend *be;
+    struct be_device *dev;
+    struct be_info info;
+    enum be_precision precision;
+    struct graph *graph;
+    struct be_layout *layout;
+    int dim, batch; /* numbers of an embedding; samples of all launches */
+    struct be_plan *train;
+    struct be_memory masters, gradients, momentum; /* slabs */
+    struct be_memory readers;                      /* bytes 0: this precision needs none */
+    struct be_memory slab;                         /* of the train plan */
+    struct be_memory stage, running;               /* statistics */
+    struct be_memory keys, queue, out, d_out, scratch;
+    uint8_t *images;                   /* [batch, h, w, 3] */
+    double loss, top1, top5, pos, neg; /* sums over the batch of the last harness_train */
+};
+
+/* A small network: the fields that tests vary by hand, the others as net_config of a CIFAR-sized picture. */
+struct net_config harness_net(int depth, double width, enum net_stem stem, enum net_head head, int dim, int image);
+
+/* Finds and opens the device. 0: this build or machine has no such device or precision (nothing is held then). */
+int harness_try_open(struct harness *h, const struct harness_spec *spec);
+void harness_open(struct harness *h, const struct harness_spec *spec);
+void harness_close(struct harness *h); /* fails the test if memory is still held */
+
+/* Fails the test with the sentence in err unless status is MOCO_OK. */
+void harness_ok(moco_status status, const struct err *err);
+
+/* Reals of the device <-> doubles. */
+void harness_read(struct harness *h, const void *at, size_t count, double *values);
+void harness_write(struct harness *h, void *at, const double *values, size_t count);
+struct be_memory harness_alloc(struct harness *h, size_t bytes);
+struct be_memory harness_reals(struct harness *h, size_t count);
+
+/* The weights that the train plan reads: readers or masters. Call refresh after masters changed by hand. */
+const void *harness_weights(const struct harness *h);
+void harness_refresh(struct harness *h);
+
+/* Forward of launch `launch`, images by index (NULL: its own), out -> h->out. Stage is added to. */
+void harness_forward(struct harness *h, int launch, const int32_t *index);
+/* Forward, InfoNCE (mean over the batch) and backward of every launch; stage zeroed before. */
+void harness_train(struct harness *h);
+void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay, int first);
+void harness_commit(struct harness *h); /* stage -> running */
+
+/* Forward of launch 0 through a plan of its own: KEY with ema_readers(k, q, m), INFER folded from masters and running.
+ * `output`: a value of the graph; out: [n][its channels]. */
+void harness_key(struct harness *h, const void *k, const void *q, double m, int output, double *out);
+void harness_infer(struct harness *h, int output, const float *f32_images, double *out);
+
+/* ---- everything by name ---- */
+
+struct harness_tensor {
+    char name[112]; /* "grad.layer1.0.conv1.weight", "weight.*", "momentum.*", "stage.bn1.mean", "running.*", "out" */
+    size_t count;
+    double *values;
+};
+
+struct harness_tensors {
+    int count;
+    struct harness_tensor *tensor;
+};
+
+enum {
+    HARNESS_STEP = 1, /* scalars (loss, top1, top5, pos, neg), out, d_out, stage.*, grad.* */
+    HARNESS_STATE = 2 /* weight.*, momentum.*, running.* */
+};
+
+struct harness_tensors harness_collect(struct harness *h, int what);
+void harness_tensors_free(struct harness_tensors *t);
+const struct harness_tensor *harness_find(const struct harness_tensors *t, const char *name);
+
+/* |a - b| / |b| in the Euclidean norm; |a - b| where b is all zeros. NaN counts as infinite. */
+double harness_error(size_t count, const double *a, const double *b);
+
+/* Fails the test unless every tensor of `a` whose name starts with `prefix` differs from b's by at most `tolerance`
+ * x (1 + floor / |b| per number); says which and by how much. Returns the largest error. */
+double harness_expect(const struct harness_tensors *a, const struct harness_tensors *b, const char *prefix,
+                      double tolerance);
+
+#endif

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tolerances: every tolerance that more than one test, or a claim in the documentation, leans on, each with its reason.
+ * All are relative errors in norm per tensor unless said otherwise. */
+#ifndef MOCO_TESTS_TOLERANCES_H
+#define MOCO_TESTS_TOLERANCES_H
+
+/* ---- golden: whole steps against PyTorch in float64 ---- */
+
+/* Two computations in double differ by the order of their sums alone: measured at most 3e-11 on gradients, and five
+ * steps multiply that by less than ten. A missing weight decay changes the update of every case's weights by 1e-3 or
+ * more. */
+#define TOL_GOLDEN_F64 1e-9
+#define TOL_GOLDEN_F64_UPDATE 1e-8
+
+/* PyTorch's own float32 errs by `err` on this tensor (the largest of eight summation orders, stored in the fixture). */
+#define TOL_GOLDEN_F32(err) (4 * (err) + 1e-6)
+
+/* `err` is that of an emulation which rounds activations, their gradients and the weights read to bf16. The rounding
+ * errors of two such computations are of one size but not the same. */
+#define TOL_GOLDEN_BF16(err) (3 * (err) + 4e-3)
+
+#endif
