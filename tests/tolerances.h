@@ -20,4 +20,13 @@
  * errors of two such computations are of one size but not the same. */
 #define TOL_GOLDEN_BF16(err) (3 * (err) + 4e-3)
 
+/* ---- ops: ref against central differences in double ---- */
+
+/* A step of 1e-5 leaves an error of about 1e-10 from the third derivative and as much from rounding. */
+#define TOL_REF_DIFFERENCE 1e-8
+
+/* Through a whole network, over the norm of the tensor's gradient: the third derivative of a loss behind a dozen batch
+ * norms is large, and the loss itself is rounded at 1e-15. */
+#define TOL_REF_NET_DIFFERENCE 1e-6
+
 #endif

@@ -103,8 +103,8 @@ struct be_infonce {
     double scale;      /* d_q is the gradient of scale * sum of losses */
     void *d_q;         /* [n][dim] */
     /* outputs: */
-    double loss, top1, top5; /* sums; top1/top5 count queries whose positive ranks 1st / within 5, ties half: rank =
-                                #(larger) + #(equal) / 2 + 1, top-m counts rank <= m (and a tie that straddles m in part) */
+    double loss, top1, top5; /* sums; top-m of one query is the chance that its positive is among the best m if ties are
+                                broken at random: (m - #larger) / (#equal + 1), cut to 0..1 */
     double pos, neg;         /* sums of cosine with the positive; of mean cosine with the queue */
 };
 

@@ -290,31 +290,50 @@ void harness_forward(struct harness *h, int launch, const int32_t *index)
     OK(h->be->forward(h->train, &io, &err));
 }
 
-void harness_train(struct harness *h)
+/* Forward and InfoNCE of one launch: h->out, h->d_out, sums. */
+static void forward_and_loss(struct harness *h, int launch)
+{
+    int row = launch * h->spec.n;
+    harness_forward(h, launch, NULL);
+    struct be_infonce loss = {.q = row_at(h, &h->out, row),
+                              .k = row_at(h, &h->keys, row),
+                              .queue = h->queue.at,
+                              .n = h->spec.n,
+                              .dim = h->dim,
+                              .length = h->spec.queue,
+                              .temperature = h->spec.temperature,
+                              .scale = 1.0 / h->batch,
+                              .d_q = row_at(h, &h->d_out, row)};
+    OK(h->be->infonce(h->dev, &loss, h->scratch.at, &err));
+    h->loss += loss.loss;
+    h->top1 += loss.top1;
+    h->top5 += loss.top5;
+    h->pos += loss.pos;
+    h->neg += loss.neg;
+}
+
+static void start_batch(struct harness *h)
 {
     h->loss = h->top1 = h->top5 = h->pos = h->neg = 0;
     h->be->zero(h->dev, h->stage.at, h->stage.bytes);
+}
+
+double harness_loss(struct harness *h)
+{
+    start_batch(h);
+    for (int launch = 0; launch < h->spec.launches; launch++)
+        forward_and_loss(h, launch);
+    return h->loss / h->batch;
+}
+
+void harness_train(struct harness *h)
+{
+    start_batch(h);
     for (int launch = 0; launch < h->spec.launches; launch++) {
-        int row = launch * h->spec.n;
-        harness_forward(h, launch, NULL);
-        struct be_infonce loss = {.q = row_at(h, &h->out, row),
-                                  .k = row_at(h, &h->keys, row),
-                                  .queue = h->queue.at,
-                                  .n = h->spec.n,
-                                  .dim = h->dim,
-                                  .length = h->spec.queue,
-                                  .temperature = h->spec.temperature,
-                                  .scale = 1.0 / h->batch,
-                                  .d_q = row_at(h, &h->d_out, row)};
-        OK(h->be->infonce(h->dev, &loss, h->scratch.at, &err));
-        h->loss += loss.loss;
-        h->top1 += loss.top1;
-        h->top5 += loss.top5;
-        h->pos += loss.pos;
-        h->neg += loss.neg;
+        forward_and_loss(h, launch);
         struct be_backward back = {.weights = harness_weights(h),
                                    .masters = h->masters.at,
-                                   .d_out = row_at(h, &h->d_out, row),
+                                   .d_out = row_at(h, &h->d_out, launch * h->spec.n),
                                    .gradients = h->gradients.at,
                                    .accumulate = launch > 0};
         OK(h->be->backward(h->train, &back, &err));

@@ -76,6 +76,8 @@ void harness_refresh(struct harness *h);
 void harness_forward(struct harness *h, int launch, const int32_t *index);
 /* Forward, InfoNCE (mean over the batch) and backward of every launch; stage zeroed before. */
 void harness_train(struct harness *h);
+/* Forward and InfoNCE alone; returns the mean loss. */
+double harness_loss(struct harness *h);
 void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay, int first);
 void harness_commit(struct harness *h); /* stage -> running */
 
@@ -109,8 +111,8 @@ const struct harness_tensor *harness_find(const struct harness_tensors *t, const
 /* |a - b| / |b| in the Euclidean norm; |a - b| where b is all zeros. NaN counts as infinite. */
 double harness_error(size_t count, const double *a, const double *b);
 
-/* Fails the test unless every tensor of `a` whose name starts with `prefix` differs from b's by at most `tolerance`
- * x (1 + floor / |b| per number); says which and by how much. Returns the largest error. */
+/* Fails the test unless every tensor of `a` whose name starts with `prefix` has an error against b's of at most
+ * `tolerance`; says which and by how much. Returns the largest error. */
 double harness_expect(const struct harness_tensors *a, const struct harness_tensors *b, const char *prefix,
                       double tolerance);
 

@@ -134,10 +134,7 @@ static int in_place(const struct be_plan *plan, const struct graph_op *op)
         candidate = op->in[0];
     else if (op->kind == OP_ADD)
         candidate = fused_input(plan, op);
-    if (candidate < 0 || plan->values[candidate].readers != 1)
-        return -1;
-    /* Backward of ReLU reads its output. */
-    return kind_of(plan, candidate) == OP_RELU ? -1 : candidate;
+    return candidate >= 0 && plan->values[candidate].readers == 1 ? candidate : -1;
 }
 
 /* Values: alive from their op to their last reader, and in training to the backward step that reads them. */
