@@ -258,7 +258,7 @@ static moco_status apply(moco_augment *augment, const moco_tensor *image, const 
     TRY(augment_params_check(&p, w, h, size, err));
     struct spare *spare;
     TRY(take_spare(augment, &spare, err));
-    struct image rgb = {image->data, w, h, (size_t)w * 3};
+    struct image rgb = {.pixels = image->data, .w = w, .h = h, .stride = (size_t)w * 3};
     moco_status status = augment_apply(&p, &rgb, size, &spare->scratch, view->data, err);
     if (status == MOCO_OK)
         give_spare(augment, spare);

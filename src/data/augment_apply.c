@@ -84,7 +84,7 @@ static moco_status triangle_taps(struct augment_scratch *scratch, int axis, int 
 static moco_status resize(const struct augment_params *p, const struct image *image, int size,
                           struct augment_scratch *scratch, uint8_t *view, struct err *err)
 {
-    const uint8_t *box = image->pixels + (size_t)p->y * image->stride + (size_t)p->x * 3;
+    const uint8_t *box = image->pixels + (size_t)(p->y - image->y0) * image->stride + (size_t)(p->x - image->x0) * 3;
     size_t row_bytes = (size_t)size * 3;
     if (p->w == size && p->h == size && p->rw == size && p->rh == size && !p->flip) {
         for (int y = 0; y < size; y++)

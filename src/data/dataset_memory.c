@@ -20,7 +20,8 @@ static moco_status read_image(const struct dataset *ds, int64_t id, struct decod
     (void)err;
     const struct memory *m = (const struct memory *)ds;
     size_t stride = (size_t)m->w * 3;
-    *image = (struct image){m->pixels + (size_t)id * (size_t)m->h * stride, m->w, m->h, stride};
+    *image = (struct image){
+        .pixels = m->pixels + (size_t)id * (size_t)m->h * stride, .w = m->w, .h = m->h, .stride = stride};
     return MOCO_OK;
 }
 

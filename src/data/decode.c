@@ -28,14 +28,20 @@ void decoder_free(struct decoder *decoder)
     decoder->window = decoder->pixels = NULL;
 }
 
-moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct image *image, struct err *err)
+moco_status decode_limit(const struct decoder *decoder, int64_t w, int64_t h, struct err *err)
 {
     if (w < 1 || h < 1)
-        return err_set(err, MOCO_EFORMAT, "its header says %lld x %lld pixels", (long long)w, (long long)h);
+        return err_set(err, MOCO_EFORMAT, "it has %lld x %lld pixels", (long long)w, (long long)h);
     if (h > decoder->max_pixels / w || w > INT32_MAX / 4 || h > INT32_MAX / 4)
-        return err_set(err, MOCO_EFORMAT, "its header says %lld x %lld pixels, more than the limit of %lld in all",
-                       (long long)w, (long long)h, (long long)decoder->max_pixels);
-    size_t bytes = (size_t)w * (size_t)h * 3;
+        return err_set(err, MOCO_EFORMAT, "it has %lld x %lld pixels, more than the limit of %lld in all", (long long)w,
+                       (long long)h, (long long)decoder->max_pixels);
+    return MOCO_OK;
+}
+
+moco_status decode_room_for(struct decoder *decoder, int w, int h, struct image_box box, struct image *image,
+                            struct err *err)
+{
+    size_t bytes = (size_t)box.w * (size_t)box.h * 3;
     size_t have = decoder->pixels != NULL ? mem_size(decoder->pixels) : 0;
     if (have < bytes || (have > KEEP_PIXELS && bytes < have / 2)) {
         mem_free(decoder->ctx, decoder->pixels);
@@ -43,8 +49,14 @@ moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct im
         if (decoder->pixels == NULL)
             return MOCO_ENOMEM;
     }
-    *image = (struct image){decoder->pixels, (int)w, (int)h, (size_t)w * 3};
+    *image = (struct image){decoder->pixels, w, h, (size_t)box.w * 3, box.x, box.y};
     return MOCO_OK;
+}
+
+moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct image *image, struct err *err)
+{
+    TRY(decode_limit(decoder, w, h, err));
+    return decode_room_for(decoder, (int)w, (int)h, (struct image_box){0, 0, (int)w, (int)h}, image, err);
 }
 
 size_t source_next(struct source *source, const uint8_t **bytes)

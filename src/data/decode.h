@@ -21,8 +21,13 @@ struct decoder {
     struct ctx *ctx;
     int64_t max_pixels;        /* of one image; scans x pixels is held to ten times as much */
     const _Atomic int *cancel; /* polled; non-zero: MOCO_ECANCELED. NULL: never */
-    uint8_t *window;           /* on the file */
-    uint8_t *pixels;           /* of the last image */
+    /* Asked, once the size of a picture is known, which part of it is wanted; NULL: all of it. The part's pixels are
+     * what decoding everything gives. A codec may decode more, and then may not ask. Damage below the part is not seen.
+     */
+    moco_status (*wish)(void *user, int w, int h, struct image_box *box, struct err *err);
+    void *wish_user;
+    uint8_t *window; /* on the file */
+    uint8_t *pixels; /* of the last image */
 };
 void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel);
 void decoder_free(struct decoder *decoder);

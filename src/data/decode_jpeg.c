@@ -112,6 +112,12 @@ static void cmyk_to_rgb(const uint8_t *cmyk, int pixels, uint8_t *rgb)
     }
 }
 
+static void leave_on_failure(struct jpeg *j)
+{
+    if (j->status != MOCO_OK)
+        longjmp(j->escape, 1);
+}
+
 static void check_header(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;
@@ -121,29 +127,62 @@ static void check_header(struct jpeg *j)
     else if (c->data_precision != 8)
         j->status = err_set(j->err, MOCO_EFORMAT, "a JPEG of %d bits; there must be 8", c->data_precision);
     else
-        j->status = decode_room(j->decoder, c->image_width, c->image_height, j->image, j->err);
-    if (j->status != MOCO_OK)
-        longjmp(j->escape, 1);
+        j->status = decode_limit(j->decoder, c->image_width, c->image_height, j->err);
+    leave_on_failure(j);
     int64_t pixels = (int64_t)c->image_width * c->image_height,
             scans = j->decoder->max_pixels > INT64_MAX / 10 ? INT64_MAX : j->decoder->max_pixels * 10 / pixels;
     j->max_scans = scans > 1000 ? 1000 : (int)scans;
 }
 
+/* What is wanted of the picture, and MARGIN pixels more to the left, to the right and above: smooth upsampling of the
+ * chroma looks at its neighbours, and where rows are cut libjpeg lets it see the edge instead. Below, libjpeg itself
+ * looks ahead. */
+static struct image_box wanted_box(struct jpeg *j)
+{
+    enum { MARGIN = 16 };
+    int w = (int)j->codec.image_width, h = (int)j->codec.image_height;
+    struct image_box box = {0, 0, w, h};
+    if (j->decoder->wish == NULL)
+        return box;
+    j->status = j->decoder->wish(j->decoder->wish_user, w, h, &box, j->err);
+    leave_on_failure(j);
+    int right = box.x + box.w + MARGIN < w ? box.x + box.w + MARGIN : w;
+    int bottom = box.y + box.h;
+    box.x = box.x > MARGIN ? box.x - MARGIN : 0;
+    box.y = box.y > MARGIN ? box.y - MARGIN : 0;
+    box.w = right - box.x;
+    box.h = bottom - box.y;
+    return box;
+}
+
 static void read_rows(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;
+    struct image_box box = wanted_box(j);
+    int whole = box.w == (int)c->image_width && box.h == (int)c->image_height;
     c->out_color_space = c->num_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(c);
+    if (box.w < (int)c->image_width) {
+        JDIMENSION x = (JDIMENSION)box.x, w = (JDIMENSION)box.w;
+        jpeg_crop_scanline(c, &x, &w); /* moves the left edge to the start of a block */
+        box.x = (int)x;
+        box.w = (int)w;
+    }
+    j->status = decode_room_for(j->decoder, (int)c->image_width, (int)c->image_height, box, j->image, j->err);
+    leave_on_failure(j);
+    if (box.y > 0)
+        jpeg_skip_scanlines(c, (JDIMENSION)box.y);
     if (c->num_components == 4)
-        j->row = c->mem->alloc_large((j_common_ptr)c, JPOOL_IMAGE, (size_t)c->image_width * 4);
-    while (c->output_scanline < c->output_height) {
-        uint8_t *to = j->decoder->pixels + (size_t)c->output_scanline * j->image->stride;
+        j->row = c->mem->alloc_large((j_common_ptr)c, JPOOL_IMAGE, (size_t)box.w * 4);
+    while ((int)c->output_scanline < box.y + box.h) {
+        uint8_t *to = j->decoder->pixels + (size_t)((int)c->output_scanline - box.y) * j->image->stride;
         JSAMPROW row = j->row != NULL ? j->row : to;
         jpeg_read_scanlines(c, &row, 1);
         if (j->row != NULL)
-            cmyk_to_rgb(j->row, (int)c->image_width, to);
+            cmyk_to_rgb(j->row, box.w, to);
     }
-    jpeg_finish_decompress(c); /* the end marker must be there */
+    if (whole)
+        jpeg_finish_decompress(c); /* the end marker must be there */
 }
 
 moco_status decode_jpeg(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,

@@ -7,11 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* RGB, 8 bits, interleaved; rows `stride` bytes apart. Borrowed from whoever made it. */
+/* RGB, 8 bits, interleaved; rows `stride` bytes apart. Borrowed from whoever made it. `pixels` is where pixel (x0, y0)
+ * of the picture of w x h stands: 0, 0 unless only a part of it was decoded. */
 struct image {
     const uint8_t *pixels;
     int w, h;
     size_t stride;
+    int x0, y0;
+};
+
+struct image_box {
+    int x, y, w, h;
 };
 
 #endif

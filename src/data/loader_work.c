@@ -54,23 +54,46 @@ static moco_status add_bad(struct loader *l, int64_t id, const char *reason, str
     return MOCO_OK;
 }
 
-static int known_bad(struct loader *l, int64_t id)
+/* The views of one sample, drawn as soon as the size of a picture is known, so that only what they show is decoded. */
+struct drawing {
+    const struct loader *loader;
+    int64_t wanted;
+    int drawn;
+    struct augment_params params[2];
+};
+
+static moco_status draw_views(void *user, int w, int h, struct image_box *box, struct err *err)
 {
-    pthread_mutex_lock(&l->lock);
-    int known = loader_find_bad(l, id) != NULL;
-    pthread_mutex_unlock(&l->lock);
-    return known;
+    struct drawing *d = user;
+    const struct loader *l = d->loader;
+    int left = w, top = h, right = 0, bottom = 0;
+    for (int v = 0; v < l->o.views; v++) {
+        struct rng rng;
+        struct augment_params *p = &d->params[v];
+        rng_init(&rng, l->o.seed, (uint64_t)l->epoch, (uint64_t)d->wanted, (unsigned)v, RNG_AUGMENT);
+        TRY(augment_draw(&l->o.recipe[v], w, h, &rng, p, err));
+        left = p->x < left ? p->x : left;
+        top = p->y < top ? p->y : top;
+        right = p->x + p->w > right ? p->x + p->w : right;
+        bottom = p->y + p->h > bottom ? p->y + p->h : bottom;
+    }
+    *box = (struct image_box){left, top, right - left, bottom - top};
+    d->drawn = 1;
+    return MOCO_OK;
 }
 
-/* Reads `id` or the first readable image after it, wrapping. */
-static moco_status read_readable(struct worker *w, int64_t *id, struct image *image, struct err *err)
+/* Reads `id` or the first readable image after it, wrapping. Whether an image is readable depends on it and on the
+ * views alone, never on what was met before: damage below everything that the views show is not seen. */
+static moco_status read_readable(struct worker *w, struct drawing *drawing, int64_t *id, struct image *image,
+                                 struct err *err)
 {
     struct loader *l = w->loader;
     int64_t count = l->ds->count;
     for (int64_t tries = 0; tries <= l->o.max_bad && tries < count; tries++, *id = (*id + 1) % count) {
-        if (known_bad(l, *id))
-            continue;
         struct err reason = {0};
+        drawing->drawn = 0;
+        w->decoder.wish = draw_views;
+        w->decoder.wish_user = drawing;
         moco_status status = l->ds->ops->read(l->ds, *id, &w->decoder, image, &reason);
         if (status == MOCO_OK)
             return MOCO_OK;
@@ -94,23 +117,22 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
 {
     struct loader *l = w->loader;
     int64_t wanted = sampler_at(&l->sampler, slot->position + index), id = wanted;
+    struct drawing drawing = {.loader = l, .wanted = wanted};
     struct image image;
+    struct image_box box;
     slot->wanted[index] = wanted;
-    moco_status status = read_readable(w, &id, &image, err);
+    moco_status status = read_readable(w, &drawing, &id, &image, err);
     slot->ids[index] = id;
-    for (int v = 0; v < l->o.views && status == MOCO_OK; v++) {
-        struct rng rng;
-        struct augment_params params;
-        rng_init(&rng, l->o.seed, (uint64_t)l->epoch, (uint64_t)wanted, (unsigned)v, RNG_AUGMENT);
-        status = augment_draw(&l->o.recipe[v], image.w, image.h, &rng, &params, err);
-        if (status == MOCO_OK)
-            status = augment_apply(&params, &image, l->o.recipe[v].size, &w->scratch,
-                                   slot->view[v] + (size_t)index * l->view_bytes, err);
-        if (status != MOCO_OK) {
-            char name[400];
-            loader_name(l, id, name, sizeof name);
-            err_prefix(err, name);
-        }
+    TRY(status);
+    if (!drawing.drawn)
+        status = draw_views(&drawing, image.w, image.h, &box, err);
+    for (int v = 0; v < l->o.views && status == MOCO_OK; v++)
+        status = augment_apply(&drawing.params[v], &image, l->o.recipe[v].size, &w->scratch,
+                               slot->view[v] + (size_t)index * l->view_bytes, err);
+    if (status != MOCO_OK) {
+        char name[400];
+        loader_name(l, id, name, sizeof name);
+        err_prefix(err, name);
     }
     return status;
 }

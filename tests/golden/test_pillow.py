@@ -47,6 +47,9 @@ class Tool:
         w, h = map(int, answer.split())
         return np.frombuffer(self.process.stdout.read(w * h * 3), np.uint8).reshape(h, w, 3)
 
+    def part(self, path, box):
+        return self.ask("part " + " ".join(map(str, box)) + f" {path}")
+
     def view(self, level, size, p):
         numbers = [*p["box"], *p["resized"], *p["offset"], p["jitter"], *p["order"], *map(repr, p["factor"]),
                    *p["skip"], p["grey"], p["grey_first"], repr(p["sigma"]), p["flip"]]
@@ -238,6 +241,7 @@ def main():
             image = Image.open(path).convert("RGB")
             bad += compare(f"decode {name}", tool.decode(path), np.asarray(image))
             w, h = image.size
+            cases = []
             for draw_number in range(args.draws + 1):
                 size = rng.choice([224, 224, 96, 32, 33])
                 p = draw(rng, w, h, size) if draw_number else eval_params(w, h, size, (size * 256 + 112) // 224)
@@ -245,6 +249,15 @@ def main():
                 for level in tool.levels:
                     bad += compare(f"view {name} {level} {size} {p}", tool.view(level, size, p), theirs)
                     views += 1
+                cases.append((size, p, theirs))
+            for size, p, theirs in cases:  # the same from no more than the crop of the file
+                answer = tool.part(path, p["box"])
+                if answer != f"{w} {h}":
+                    print(f"part {p['box']} of {name}: {answer}")
+                    bad += 1
+                    continue
+                bad += compare(f"view of a part of {name} {size} {p}", tool.view(tool.levels[-1], size, p), theirs)
+                views += 1
         bad += check_colours(tool, folder, args.colour_step)
     print(f"{len(files)} pictures, {views} views, {bad} differ")
     sys.exit(bad != 0)

@@ -2,6 +2,7 @@
  *
  * tool_view: libmoco's decoder and augmentation as a filter, for test_pillow.py. Each line of standard input is one of
  *   decode PATH                       -> "W H\n" and W*H*3 bytes of RGB, or "ERROR reason\n"
+ *   part x y w h PATH                 -> "W H\n": only this part is decoded, as for a loader whose views show no more
  *   view LEVEL SIZE x y w h rw rh ox oy jitter op[4] factor[4] skip[4] grey grey_first sigma flip
  *                                     -> SIZE*SIZE*3 bytes: the parameters applied to the picture decoded last
  * LEVEL names the instruction set; "level N" answers its name, or "-". */
@@ -22,6 +23,33 @@ static void decode(struct decoder *decoder, const char *path, struct image *imag
     }
     printf("%d %d\n", image->w, image->h);
     fwrite(image->pixels, 3, (size_t)image->w * (size_t)image->h, stdout);
+}
+
+static moco_status wish(void *user, int w, int h, struct image_box *box, struct err *err)
+{
+    (void)w;
+    (void)h;
+    (void)err;
+    *box = *(const struct image_box *)user;
+    return MOCO_OK;
+}
+
+static int part(struct decoder *decoder, const char *text, struct image *image)
+{
+    struct image_box box;
+    int used = 0;
+    struct err err = {0};
+    if (sscanf(text, "%d %d %d %d %n", &box.x, &box.y, &box.w, &box.h, &used) != 4)
+        return 0;
+    decoder->wish = wish;
+    decoder->wish_user = &box;
+    moco_status status = decode_file(decoder, text + used, image, &err);
+    decoder->wish = NULL;
+    if (status == MOCO_OK)
+        printf("%d %d\n", image->w, image->h);
+    else
+        printf("ERROR %s\n", err.text);
+    return 1;
 }
 
 static int view(const char *text, const struct image *image, struct augment_scratch *scratch)
@@ -68,6 +96,7 @@ int main(void)
         } else if (strncmp(line, "level ", 6) == 0) {
             const struct view_kernels *kernels = view_kernels_level(atoi(line + 6));
             printf("%s\n", kernels != NULL ? kernels->name : "-");
+        } else if (strncmp(line, "part ", 5) == 0 && part(&decoder, line + 5, &image)) {
         } else if (strncmp(line, "view ", 5) != 0 || !view(line + 5, &image, &scratch)) {
             fprintf(stderr, "bad line: %s\n", line);
             return 1;

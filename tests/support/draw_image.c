@@ -52,6 +52,10 @@ struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kin
     jpeg_set_quality(&codec, kind.quality > 0 ? kind.quality : 90, TRUE);
     if (kind.components == 4)
         jpeg_set_colorspace(&codec, JCS_YCCK);
+    if (kind.across > 0)
+        codec.comp_info[0].h_samp_factor = kind.across;
+    if (kind.down > 0)
+        codec.comp_info[0].v_samp_factor = kind.down;
     if (kind.progressive == 1) {
         jpeg_simple_progression(&codec);
     } else if (kind.progressive == 2) {

@@ -17,9 +17,10 @@ struct bytes {
 void draw_pixels(uint8_t *rgb, int w, int h, int seed);
 
 struct jpeg_kind {
-    int components;  /* 1 grey, 3 colour, 4 CMYK as Adobe stores it (inverted) */
-    int progressive; /* 2: one scan per coefficient */
-    int quality;     /* 0: 90 */
+    int components;   /* 1 grey, 3 colour, 4 CMYK as Adobe stores it (inverted) */
+    int progressive;  /* 2: one scan per coefficient */
+    int quality;      /* 0: 90 */
+    int across, down; /* samples of luma for one of chroma; 0: 2 and 2 */
 };
 /* `pixels` has `components` bytes per pixel. */
 struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kind);

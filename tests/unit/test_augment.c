@@ -358,7 +358,7 @@ static void test_pillow_checksums(void **state)
     for (int level = 0; (scratch.kernels = view_kernels_level(level)) != NULL; level++)
         for (size_t i = 0; i < sizeof view_fixtures / sizeof *view_fixtures; i++) {
             const struct view_fixture *f = &view_fixtures[i];
-            struct image image = {pixels, f->w, f->h, (size_t)f->w * 3};
+            struct image image = {.pixels = pixels, .w = f->w, .h = f->h, .stride = (size_t)f->w * 3};
             draw_pixels(pixels, f->w, f->h, f->seed);
             assert_int_equal(augment_apply(&f->params, &image, f->size, &scratch, view, &err), MOCO_OK);
             uint32_t crc = crc32_of(view, (size_t)f->size * (size_t)f->size * 3);
@@ -380,7 +380,7 @@ static void test_order_v1_v2(void **state)
     assert_int_equal(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), MOCO_OK);
     augment_scratch_init(&scratch, ctx);
     static const uint8_t red[3] = {255, 0, 0};
-    struct image image = {red, 1, 1, 3};
+    struct image image = {.pixels = red, .w = 1, .h = 1, .stride = 3};
     struct augment_params p = {.w = 1,
                                .h = 1,
                                .rw = 2,
@@ -406,7 +406,7 @@ static void test_no_memory(void **state)
     (void)state;
     static uint8_t pixels[64 * 48 * 3], view[32 * 32 * 3];
     draw_pixels(pixels, 64, 48, 1);
-    struct image image = {pixels, 64, 48, 64 * 3};
+    struct image image = {.pixels = pixels, .w = 64, .h = 48, .stride = 64 * 3};
     moco_augment_options o = recipe("moco-v2", 32);
     o.blur_p = 1;
     struct augment_params p = draw(&o, 64, 48, 0, 0, 0);

@@ -149,13 +149,14 @@ static void test_jpeg_kinds(void **state)
     struct image image;
     static uint8_t grey[W * H], cmyk[W * H * 4], expected[W * H * 3];
     for (int progressive = 0; progressive < 3; progressive++) {
-        struct bytes file = draw_jpeg(picture, W, H, (struct jpeg_kind){3, progressive, 98});
+        struct bytes file =
+            draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = progressive, .quality = 98});
         decode_well(file, W, H, &image);
         assert_true(mean_difference(image.pixels, picture, sizeof picture) < 12);
         free(file.at);
         for (int i = 0; i < W * H; i++)
             grey[i] = picture[3 * i + 1];
-        file = draw_jpeg(grey, W, H, (struct jpeg_kind){1, progressive, 98});
+        file = draw_jpeg(grey, W, H, (struct jpeg_kind){.components = 1, .progressive = progressive, .quality = 98});
         decode_well(file, W, H, &image);
         for (int i = 0; i < W * H; i++) {
             assert_int_equal(image.pixels[3 * i], image.pixels[3 * i + 1]);
@@ -174,7 +175,7 @@ static void test_jpeg_kinds(void **state)
             expected[3 * i + c] = (uint8_t)(cmyk[4 * i + c] * black / 255);
         }
     }
-    struct bytes file = draw_jpeg(cmyk, W, H, (struct jpeg_kind){4, 0, 100});
+    struct bytes file = draw_jpeg(cmyk, W, H, (struct jpeg_kind){.components = 4, .progressive = 0, .quality = 100});
     decode_well(file, W, H, &image);
     assert_true(mean_difference(image.pixels, expected, sizeof expected) < 6);
     free(file.at);
@@ -183,10 +184,11 @@ static void test_jpeg_kinds(void **state)
 static void test_truncation(void **state)
 {
     (void)state;
-    struct bytes files[4] = {draw_jpeg(picture, W, H, (struct jpeg_kind){3, 0, 90}),
-                             draw_jpeg(picture, W, H, (struct jpeg_kind){3, 1, 90}),
-                             draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0}),
-                             draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 0, 0})};
+    struct bytes files[4] = {
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 90}),
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 1, .quality = 90}),
+        draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0}),
+        draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 0, 0})};
     for (int f = 0; f < 4; f++) {
         for (int point = 0; point < 64; point++)
             decode_badly(files[f].at, files[f].size * (size_t)point / 64);
@@ -200,10 +202,11 @@ static void test_truncation(void **state)
 static void test_mutations(void **state)
 {
     (void)state;
-    struct bytes files[4] = {draw_jpeg(picture, W, H, (struct jpeg_kind){3, 0, 50}),
-                             draw_jpeg(picture, W, H, (struct jpeg_kind){3, 1, 50}),
-                             draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 1, 0}),
-                             draw_png(picture, W, W, H, (struct png_kind){PNG_COLOR_TYPE_PALETTE, 8, 0, 1, 0})};
+    struct bytes files[4] = {
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 50}),
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 1, .quality = 50}),
+        draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 1, 0}),
+        draw_png(picture, W, W, H, (struct png_kind){PNG_COLOR_TYPE_PALETTE, 8, 0, 1, 0})};
     int refused = 0;
     decoder.max_pixels = 1 << 16;
     for (int f = 0; f < 4; f++) {
@@ -259,7 +262,7 @@ static uint32_t checksum(const uint8_t *bytes, size_t size)
 static void test_absurd_sizes(void **state)
 {
     (void)state;
-    struct bytes jpeg = draw_jpeg(picture, W, H, (struct jpeg_kind){3, 0, 90});
+    struct bytes jpeg = draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 90});
     struct bytes png = draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0});
     for (size_t i = 0; i + 9 < jpeg.size; i++)
         if (jpeg.at[i] == 0xff && jpeg.at[i + 1] == 0xc0) {
@@ -277,7 +280,7 @@ static void test_absurd_sizes(void **state)
     assert_non_null(strstr(decode_badly(png.at, png.size), "65500 x 65500"));
     assert_true(ctx->peak_bytes - before < 1 << 20);
     decoder.max_pixels = W * H - 1;
-    struct bytes exact = draw_jpeg(picture, W, H, (struct jpeg_kind){3, 0, 90});
+    struct bytes exact = draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 90});
     assert_non_null(strstr(decode_badly(exact.at, exact.size), "more than the limit"));
     struct image image;
     decoder.max_pixels = W * H;
@@ -292,7 +295,8 @@ static void test_bombs(void **state)
 {
     (void)state;
     struct image image;
-    struct bytes scans = draw_jpeg(picture, W, H, (struct jpeg_kind){3, 2, 90}); /* 190 scans */
+    struct bytes scans =
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 2, .quality = 90}); /* 190 scans */
     decoder.max_pixels = W * H * 20;
     decode_well(scans, W, H, &image);
     decoder.max_pixels = W * H * 18;
@@ -309,6 +313,96 @@ static void test_bombs(void **state)
     free(text.at);
 }
 
+/* ---- a part of a picture ---- */
+
+static moco_status wish(void *user, int w, int h, struct image_box *box, struct err *err)
+{
+    (void)w;
+    (void)h;
+    *box = *(const struct image_box *)user;
+    return box->w > 0 ? MOCO_OK : err_set(err, MOCO_ESHAPE, "nothing is wanted");
+}
+
+static void expect_part(struct bytes file, struct image_box box, int w, const uint8_t *whole)
+{
+    struct image image;
+    struct err err = {0};
+    decoder.wish = wish;
+    decoder.wish_user = &box;
+    assert_int_equal(decode_memory(&decoder, file.at, file.size, &image, &err), MOCO_OK);
+    decoder.wish = NULL;
+    assert_true(image.x0 <= box.x && image.y0 <= box.y && image.w == w);
+    for (int y = box.y; y < box.y + box.h; y++) {
+        const uint8_t *row = image.pixels + (size_t)(y - image.y0) * image.stride + (size_t)(box.x - image.x0) * 3;
+        assert_memory_equal(row, whole + ((size_t)y * (size_t)w + (size_t)box.x) * 3, (size_t)box.w * 3);
+    }
+}
+
+/* Every way in which chroma is sampled, boxes anywhere: no pixel may differ from decoding everything. */
+static void test_parts(void **state)
+{
+    (void)state;
+    enum { WIDE = 211, HIGH = 157 };
+    static uint8_t large[WIDE * HIGH * 4];
+    for (size_t i = 0; i < sizeof large; i++)
+        large[i] = (uint8_t)((i * i * 2654435761u >> 22) / 8 + (i / 4 % WIDE) / 2 + i % 4 * 20);
+    const struct jpeg_kind kinds[] = {
+        {.components = 3},
+        {.components = 3, .across = 1, .down = 1},
+        {.components = 3, .across = 2, .down = 1},
+        {.components = 3, .across = 1, .down = 2},
+        {.components = 3, .across = 4, .down = 1},
+        {.components = 3, .progressive = 1},
+        {.components = 3, .progressive = 1, .across = 2, .down = 1},
+        {.components = 1},
+        {.components = 4},
+    };
+    struct rng rng;
+    rng_init(&rng, 3, 0, 0, 0, RNG_TEST);
+    for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
+        struct bytes file = draw_jpeg(large, WIDE, HIGH, kinds[k]);
+        struct image image;
+        decode_well(file, WIDE, HIGH, &image);
+        uint8_t *whole = malloc((size_t)WIDE * HIGH * 3);
+        assert_non_null(whole);
+        memcpy(whole, image.pixels, (size_t)WIDE * HIGH * 3);
+        for (int i = 0; i < 60; i++) {
+            struct image_box box = {.w = 1 + (int)rng_below(&rng, WIDE), .h = 1 + (int)rng_below(&rng, HIGH)};
+            box.x = (int)rng_below(&rng, (uint64_t)(WIDE - box.w) + 1);
+            box.y = (int)rng_below(&rng, (uint64_t)(HIGH - box.h) + 1);
+            expect_part(file, box, WIDE, whole);
+        }
+        free(whole);
+        free(file.at);
+    }
+    struct bytes png = draw_png(large, WIDE * 3, WIDE, HIGH, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0});
+    expect_part(png, (struct image_box){50, 40, 30, 20}, WIDE, large);
+    free(png.at);
+}
+
+/* A part costs its own memory, damage below it is not seen, damage in it is; and a wish may fail. */
+static void test_parts_cost_and_damage(void **state)
+{
+    (void)state;
+    struct bytes file = draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3});
+    struct image_box top = {0, 0, 8, 8}, bottom = {0, H - 8, 8, 8}, none = {0, 0, 0, 0};
+    struct image image;
+    struct err err = {0};
+    decoder_free(&decoder);
+    decoder.wish = wish;
+    decoder.wish_user = &top;
+    assert_int_equal(decode_memory(&decoder, file.at, file.size * 9 / 10, &image, &err), MOCO_OK);
+    assert_true(mem_size(decoder.pixels) <= 40 * 40 * 3);
+    decoder.wish_user = &bottom;
+    assert_int_equal(decode_memory(&decoder, file.at, file.size * 9 / 10, &image, &err), MOCO_EFORMAT);
+    decoder.wish_user = &none;
+    err = (struct err){0};
+    assert_int_equal(decode_memory(&decoder, file.at, file.size, &image, &err), MOCO_ESHAPE);
+    assert_string_equal(err.text, "nothing is wanted");
+    decoder.wish = NULL;
+    free(file.at);
+}
+
 static void test_files(void **state)
 {
     (void)state;
@@ -320,7 +414,8 @@ static void test_files(void **state)
     static uint8_t noise[900 * 700 * 3];
     for (size_t i = 0; i < sizeof noise; i++)
         noise[i] = (uint8_t)(i * i * 2654435761u >> 15);
-    struct bytes large = draw_jpeg(noise, 900, 700, (struct jpeg_kind){3, 0, 98});
+    struct bytes large =
+        draw_jpeg(noise, 900, 700, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 98});
     assert_true(large.size > 600000);
     scratch_folder_make(&folder);
     scratch_write(&folder, "really.JPEG", png.at, png.size);
@@ -359,8 +454,9 @@ static void test_cancel(void **state)
 {
     (void)state;
     _Atomic int cancel = 1;
-    struct bytes files[2] = {draw_jpeg(picture, W, H, (struct jpeg_kind){3, 1, 90}),
-                             draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0})};
+    struct bytes files[2] = {
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 1, .quality = 90}),
+        draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 0, 0, 0})};
     decoder.cancel = &cancel;
     for (int f = 0; f < 2; f++) {
         struct err err = {0};
@@ -374,8 +470,9 @@ static void test_cancel(void **state)
 static void test_no_memory(void **state)
 {
     (void)state;
-    struct bytes files[2] = {draw_jpeg(picture, W, H, (struct jpeg_kind){4 - 1, 1, 90}),
-                             draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 0, 0})};
+    struct bytes files[2] = {
+        draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .progressive = 1, .quality = 90}),
+        draw_png(picture, W * 3, W, H, (struct png_kind){PNG_COLOR_TYPE_RGB, 8, 1, 0, 0})};
     for (int f = 0; f < 2; f++) {
         moco_status status = MOCO_ENOMEM;
         int failures = 0;
@@ -408,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_jpeg_kinds),   cmocka_unit_test(test_truncation),
         cmocka_unit_test(test_mutations),    cmocka_unit_test(test_not_pictures),
         cmocka_unit_test(test_absurd_sizes), cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_parts),        cmocka_unit_test(test_parts_cost_and_damage),
         cmocka_unit_test(test_files),        cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_no_memory),
     };

@@ -482,7 +482,7 @@ static void test_no_memory(void **state)
     (void)state;
     struct scratch_folder folder;
     scratch_folder_make(&folder);
-    struct bytes jpeg = draw_jpeg(pixels, W, H, (struct jpeg_kind){3, 0, 90});
+    struct bytes jpeg = draw_jpeg(pixels, W, H, (struct jpeg_kind){.components = 3, .progressive = 0, .quality = 90});
     for (int i = 0; i < 6; i++) {
         char name[32];
         snprintf(name, sizeof name, "class%d/%d.jpg", i % 2, i);
