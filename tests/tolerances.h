@@ -29,4 +29,12 @@
  * norms is large, and the loss itself is rounded at 1e-15. */
 #define TOL_REF_NET_DIFFERENCE 1e-6
 
+/* ---- ops: a device against ref; `err` is that of ref with the same rounding points ---- */
+
+/* ref rounds what is stored but sums in double; a device sums in f32. */
+#define TOL_DEVICE_F32(err) (8 * (err) + 1e-5)
+
+/* Rounding to bf16 outweighs any sum; the errors of two such computations are of one size but not the same. */
+#define TOL_DEVICE_BF16(err) (3 * (err) + 4e-3)
+
 #endif

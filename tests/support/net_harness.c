@@ -91,6 +91,16 @@ struct be_memory harness_reals(struct harness *h, size_t count)
     return harness_alloc(h, count * h->info.real_bytes);
 }
 
+void harness_copy(struct harness *h, void *to, const void *from)
+{
+    for (int p = 0; p < h->graph->param_count; p++) {
+        double *values = take((size_t)h->graph->params[p].count, sizeof *values);
+        OK(h->be->param_get(h->layout, from, p, values, &err));
+        OK(h->be->param_set(h->layout, to, p, values, &err));
+        free(values);
+    }
+}
+
 /* ---- what the seed decides ---- */
 
 /* Weights as a fresh network has them; BN and biases moved off their special values. All are f32 numbers. */
@@ -148,6 +158,12 @@ static void fill_unit_rows(struct harness *h, struct be_memory *to, int rows, ui
 }
 
 /* ---- open and close ---- */
+
+const char *harness_device(void)
+{
+    const char *name = getenv("MOCO_TEST_DEVICE");
+    return name != NULL && name[0] != 0 ? name : "cpu";
+}
 
 static moco_status build_graph(struct harness *h, struct err *err)
 {
@@ -413,13 +429,13 @@ void harness_infer(struct harness *h, int output, const float *f32_images, doubl
 
 /* ---- everything by name ---- */
 
-static struct harness_tensor *add_tensor(struct harness_tensors *t, size_t count, const char *format, const char *name)
+struct harness_tensor *harness_add(struct harness_tensors *t, size_t count, const char *name)
 {
     t->tensor = realloc(t->tensor, (size_t)(t->count + 1) * sizeof *t->tensor);
     assert_non_null(t->tensor);
     struct harness_tensor *tensor = &t->tensor[t->count++];
     memset(tensor, 0, sizeof *tensor);
-    snprintf(tensor->name, sizeof tensor->name, "%s%s", format, name);
+    snprintf(tensor->name, sizeof tensor->name, "%s", name);
     tensor->count = count;
     tensor->values = take(count, sizeof(double));
     return tensor;
@@ -429,7 +445,9 @@ static void add_slab(struct harness *h, struct harness_tensors *t, const char *k
 {
     for (int p = 0; p < h->graph->param_count; p++) {
         const struct graph_param *param = &h->graph->params[p];
-        struct harness_tensor *tensor = add_tensor(t, (size_t)param->count, kind, param->name);
+        char name[112];
+        snprintf(name, sizeof name, "%s%s", kind, param->name);
+        struct harness_tensor *tensor = harness_add(t, (size_t)param->count, name);
         OK(h->be->param_get(h->layout, slab, p, tensor->values, &err));
     }
 }
@@ -441,9 +459,9 @@ static void add_stats(struct harness *h, struct harness_tensors *t, const char *
     for (int s = 0; s < h->graph->stat_count; s++) {
         const struct graph_stat *stat = &h->graph->stats[s];
         for (int part = 0; part < 2; part++) {
-            char name[64];
-            snprintf(name, sizeof name, "%s.%s", stat->name, part == 0 ? "mean" : "var");
-            struct harness_tensor *tensor = add_tensor(t, (size_t)stat->channels, kind, name);
+            char name[112];
+            snprintf(name, sizeof name, "%s%s.%s", kind, stat->name, part == 0 ? "mean" : "var");
+            struct harness_tensor *tensor = harness_add(t, (size_t)stat->channels, name);
             memcpy(tensor->values, all + stat->offset + part * stat->channels, tensor->count * sizeof *all);
         }
     }
@@ -456,9 +474,9 @@ struct harness_tensors harness_collect(struct harness *h, int what)
     if (what & HARNESS_STEP) {
         size_t vectors = (size_t)h->batch * (size_t)h->dim;
         const double scalars[5] = {h->loss, h->top1, h->top5, h->pos, h->neg};
-        memcpy(add_tensor(&t, 5, "scalars", "")->values, scalars, sizeof scalars);
-        harness_read(h, h->out.at, vectors, add_tensor(&t, vectors, "out", "")->values);
-        harness_read(h, h->d_out.at, vectors, add_tensor(&t, vectors, "d_out", "")->values);
+        memcpy(harness_add(&t, 5, "scalars")->values, scalars, sizeof scalars);
+        harness_read(h, h->out.at, vectors, harness_add(&t, vectors, "out")->values);
+        harness_read(h, h->d_out.at, vectors, harness_add(&t, vectors, "d_out")->values);
         add_stats(h, &t, "stage.", h->stage.at);
         add_slab(h, &t, "grad.", h->gradients.at);
     }

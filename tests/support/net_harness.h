@@ -54,6 +54,9 @@ struct harness {
 /* A small network: the fields that tests vary by hand, the others as net_config of a CIFAR-sized picture. */
 struct net_config harness_net(int depth, double width, enum net_stem stem, enum net_head head, int dim, int image);
 
+/* The device that tests run on: MOCO_TEST_DEVICE, or "cpu". */
+const char *harness_device(void);
+
 /* Finds and opens the device. 0: this build or machine has no such device or precision (nothing is held then). */
 int harness_try_open(struct harness *h, const struct harness_spec *spec);
 void harness_open(struct harness *h, const struct harness_spec *spec);
@@ -67,6 +70,9 @@ void harness_read(struct harness *h, const void *at, size_t count, double *value
 void harness_write(struct harness *h, void *at, const double *values, size_t count);
 struct be_memory harness_alloc(struct harness *h, size_t bytes);
 struct be_memory harness_reals(struct harness *h, size_t count);
+
+/* Copies a slab by its parameters. */
+void harness_copy(struct harness *h, void *to, const void *from);
 
 /* The weights that the train plan reads: readers or masters. Call refresh after masters changed by hand. */
 const void *harness_weights(const struct harness *h);
@@ -105,6 +111,7 @@ enum {
 };
 
 struct harness_tensors harness_collect(struct harness *h, int what);
+struct harness_tensor *harness_add(struct harness_tensors *t, size_t count, const char *name); /* one more, zeros */
 void harness_tensors_free(struct harness_tensors *t);
 const struct harness_tensor *harness_find(const struct harness_tensors *t, const char *name);
 

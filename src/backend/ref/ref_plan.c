@@ -65,14 +65,13 @@ static int kind_of(const struct be_plan *plan, int value)
     return (int)plan->graph->ops[plan->graph->values[value].producer].kind;
 }
 
-/* The input of an addition that is added inside the same pass over memory that made it: a BN's output that nobody else
- * reads. -1: none. */
+/* The input of an addition that the addition is fused with, as in the cpu backend: a BN's output that nobody else reads
+ * and that is computed after the other input. -1: none. */
 static int fused_input(const struct be_plan *plan, const struct graph_op *add)
 {
-    for (int k = 0; k < 2; k++)
-        if (kind_of(plan, add->in[k]) == OP_BN && plan->values[add->in[k]].readers == 1)
-            return add->in[k];
-    return -1;
+    const struct graph_value *values = plan->graph->values;
+    int last = values[add->in[0]].producer > values[add->in[1]].producer ? add->in[0] : add->in[1];
+    return kind_of(plan, last) == OP_BN && plan->values[last].readers == 1 ? last : -1;
 }
 
 static void mark_values(struct be_plan *plan)
