@@ -75,6 +75,16 @@ MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_
 /* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small. Since 0.1. */
 MOCO_API moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size);
 
+/* Called for an image that is bad, on the thread that called verify. Not 0: stop. `path` as of moco_dataset_path. */
+typedef int (*moco_bad_image)(void *user, int64_t id, const char *path, const char *reason);
+
+/* Reads images [first, first + count) from beginning to end, which a loader does not: it decodes no more than its views
+ * show. `max_pixels` as of a loader, 0: 64 M; `report` may be NULL; `bad` gets the number of bad images. Threads: any
+ * number at once, each its own range. Errors: MOCO_EINVAL, MOCO_EIO, MOCO_ENOMEM; MOCO_ECANCELED: report said stop.
+ * Since 0.1. */
+MOCO_API moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t first, int64_t count, int64_t max_pixels,
+                                         moco_bad_image report, void *user, int64_t *bad);
+
 /* ---- recipes ---- */
 
 /* How an image becomes a view. Every random number is Philox(seed; epoch, sample, view, purpose): see

@@ -229,6 +229,28 @@ moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *tex
     return api_return(dataset_path(dataset, id, text, size, &err), "moco_dataset_path", &err);
 }
 
+static moco_status verify(const moco_dataset *dataset, int64_t first, int64_t count, int64_t max_pixels,
+                          moco_bad_image report, void *user, int64_t *bad, struct err *err)
+{
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    TRY(api_not_null(bad, "bad", err));
+    if (first < 0 || count < 0 || count > dataset->ds->count - first)
+        return err_set(err, MOCO_EINVAL, "images %lld to %lld of a data set of %lld", (long long)first,
+                       (long long)(count > 0 ? first + (count - 1) : first), (long long)dataset->ds->count);
+    if (max_pixels < 0)
+        return err_set(err, MOCO_EINVAL, "max_pixels is %lld; it must be positive, or 0 for the default",
+                       (long long)max_pixels);
+    return dataset_verify(dataset->ds, first, count, max_pixels > 0 ? max_pixels : DECODE_MAX_PIXELS, report, user, bad,
+                          err);
+}
+
+moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t first, int64_t count, int64_t max_pixels,
+                                moco_bad_image report, void *user, int64_t *bad)
+{
+    struct err err = {0};
+    return api_return(verify(dataset, first, count, max_pixels, report, user, bad, &err), "moco_dataset_verify", &err);
+}
+
 /* ---- recipes ---- */
 
 static moco_status augment_preset(moco_augment_options *options, size_t size, const char *name, int image_size,

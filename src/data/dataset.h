@@ -50,6 +50,11 @@ struct dataset_source {
 };
 moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const struct dataset_source *source,
                                   struct err *err);
+
+/* Reads every byte of images [first, first + count); `report` (NULL: nobody) answers not 0 to stop: MOCO_ECANCELED. */
+moco_status dataset_verify(const struct dataset *ds, int64_t first, int64_t count, int64_t max_pixels,
+                           int (*report)(void *user, int64_t id, const char *path, const char *reason), void *user,
+                           int64_t *bad, struct err *err);
 void dataset_free(struct dataset *ds); /* NULL is fine */
 
 #endif
