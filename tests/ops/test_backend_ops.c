@@ -109,7 +109,7 @@ static void check(const char *what, const struct harness_spec *spec)
         bad += compare(what, p, &got, &rounded, &exact, &worst_of[p]);
         /* The yardstick measures rounding, not nonsense. */
         double own = harness_error(exact.tensor[1].count, rounded.tensor[1].values, exact.tensor[1].values);
-        if (p == BE_F32 ? !(own > 0 && own < 1e-4) : !(own > 1e-5 && own < 0.2))
+        if (p == BE_F32 ? !(own > 0 && own < 1e-4) : !(own > 1e-5 && own < 0.4))
             fail_msg("%s: the embedding of ref in precision %d is off by %.3g", what, (int)p, own);
         harness_tensors_free(&rounded);
         harness_tensors_free(&got);
@@ -227,7 +227,7 @@ static void test_networks(void **state)
         int n, groups, launches;
     } nets[] = {
         {18, 33, 0.25, STEM_IMAGENET, HEAD_LINEAR, 8, 2, 2}, {18, 16, 0.125, STEM_CIFAR, HEAD_MLP, 8, 1, 1},
-        {18, 32, 0.25, STEM_SMALL, HEAD_MLP, 8, 1, 2},       {50, 33, 0.0625, STEM_IMAGENET, HEAD_MLP, 8, 2, 1},
+        {18, 32, 0.25, STEM_SMALL, HEAD_MLP, 8, 1, 2},       {50, 40, 0.125, STEM_IMAGENET, HEAD_MLP, 16, 2, 1},
         {50, 16, 0.25, STEM_CIFAR, HEAD_LINEAR, 8, 1, 1},
     };
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
