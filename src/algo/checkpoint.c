@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * checkpoint: see checkpoint.h. Loading reads everything into fresh memory, which takes the place of the old at the
+ * end: a file that turns out bad half-way has touched nothing. */
+#include "algo/checkpoint.h"
+
+#include <string.h>
+
+#include "algo/file_config.h"
+#include "algo/state_file.h"
+#include "algo/trainer_state.h"
+
+/* ---- the state's tensors: all but the gradients, which are the last ---- */
+
+static const char *tensor_name(void *self, int i)
+{
+    return trainer_tensor_name(self, i);
+}
+
+static void tensor_shape(void *self, int i, struct tensor_shape *shape)
+{
+    trainer_tensor_shape(self, i, shape);
+}
+
+static moco_status tensor_get(void *self, int i, double *values, struct err *err)
+{
+    return trainer_tensor_get(self, i, values, err);
+}
+
+static struct state state_of(struct trainer *t)
+{
+    return (struct state){.self = t,
+                          .count = t->name_count - t->graph->param_count,
+                          .real_bytes = t->real_bytes,
+                          .name = tensor_name,
+                          .shape = tensor_shape,
+                          .get = tensor_get};
+}
+
+static moco_status put_config(struct safetensors_metadata *m, const struct trainer *t, struct err *err)
+{
+    TRY(config_put_kind(m, FILE_TRAINER, err));
+    TRY(config_put_model(m, &t->query->config, err));
+    return config_put_trainer(m, &t->o, t->queue->length, t->real_bytes, err);
+}
+
+/* ---- saving ---- */
+
+static moco_status put_counters(struct safetensors_metadata *m, const struct trainer *t, const char *note,
+                                struct err *err)
+{
+    TRY(safetensors_metadata_add_int(m, "state.step", t->step, err));
+    TRY(safetensors_metadata_add_int(m, "state.epoch", t->epoch, err));
+    TRY(safetensors_metadata_add_int(m, "state.position", t->position, err));
+    TRY(safetensors_metadata_add_int(m, "state.queue_filled", t->queue->filled, err));
+    return note != NULL ? safetensors_metadata_add(m, "note", note, err) : MOCO_OK;
+}
+
+moco_status checkpoint_save(struct trainer *t, const char *path, const char *note, struct err *err)
+{
+    TRY(trainer_check_whole(t, err));
+    struct state state = state_of(t);
+    struct safetensors_metadata metadata;
+    safetensors_metadata_init(&metadata, t->ctx);
+    moco_status status = put_config(&metadata, t, err);
+    if (status == MOCO_OK)
+        status = put_counters(&metadata, t, note, err);
+    if (status == MOCO_OK)
+        status = state_save(t->ctx, path, &state, &metadata, err);
+    safetensors_metadata_free(&metadata);
+    return status;
+}
+
+/* ---- loading ---- */
+
+struct fresh {
+    struct trainer *trainer;
+    struct encoder_numbers query, key;
+    struct be_memory momentum, readers, rows;
+    int64_t next, filled, step, epoch, position;
+};
+
+static const char *fresh_name(void *self, int i)
+{
+    return trainer_tensor_name(((struct fresh *)self)->trainer, i);
+}
+
+static void fresh_shape(void *self, int i, struct tensor_shape *shape)
+{
+    trainer_tensor_shape(((struct fresh *)self)->trainer, i, shape);
+}
+
+static moco_status fresh_set(void *self, int i, const double *values, struct err *err)
+{
+    struct fresh *fresh = self;
+    struct trainer *t = fresh->trainer;
+    enum state_part part;
+    int index;
+    trainer_part(t, i, &part, &index);
+    switch (part) {
+    case PART_QUEUE:
+        return queue_set(t->queue, &fresh->rows, values, err);
+    case PART_QUEUE_PTR:
+        if (!(values[0] >= 0 && values[0] < (double)t->queue->length))
+            return err_set(err, MOCO_EFORMAT, "queue_ptr is outside the queue of %lld keys",
+                           (long long)t->queue->length);
+        fresh->next = (int64_t)values[0];
+        return MOCO_OK;
+    case PART_QUERY:
+        return encoder_tensor_set(t->query, &fresh->query, index, values, err);
+    case PART_KEY:
+        return encoder_tensor_set(t->key, &fresh->key, index, values, err);
+    case PART_MOMENTUM:
+        return t->be->param_set(t->layout, fresh->momentum.at, index, values, err);
+    case PART_GRADIENT:
+        break;
+    }
+    return err_set(err, MOCO_EFORMAT, "tensor number %d does not belong in a checkpoint", i);
+}
+
+static moco_status fresh_alloc(struct fresh *fresh, struct err *err)
+{
+    struct trainer *t = fresh->trainer;
+    TRY(encoder_numbers_alloc(t->query, &fresh->query, err));
+    TRY(encoder_numbers_alloc(t->key, &fresh->key, err));
+    TRY(t->be->alloc(t->dev, t->be->layout_bytes(t->layout), &fresh->momentum, err));
+    TRY(t->be->alloc(t->dev, t->queue->rows.bytes, &fresh->rows, err));
+    if (t->readers.at != NULL)
+        TRY(t->be->alloc(t->dev, t->readers.bytes, &fresh->readers, err));
+    return MOCO_OK;
+}
+
+static void fresh_free(struct fresh *fresh)
+{
+    struct trainer *t = fresh->trainer;
+    encoder_numbers_free(t->query, &fresh->query);
+    encoder_numbers_free(t->key, &fresh->key);
+    t->be->release(t->dev, &fresh->momentum);
+    t->be->release(t->dev, &fresh->rows);
+    t->be->release(t->dev, &fresh->readers);
+}
+
+static moco_status check_config(const struct safetensors *file, struct trainer *t, struct err *err)
+{
+    struct safetensors_metadata ours;
+    safetensors_metadata_init(&ours, t->ctx);
+    moco_status status = put_config(&ours, t, err);
+    if (status == MOCO_OK)
+        status = config_compare(file, &ours, "", MOCO_EINVAL, err);
+    safetensors_metadata_free(&ours);
+    return status;
+}
+
+static moco_status get_counters(const struct safetensors *file, struct fresh *fresh, struct err *err)
+{
+    TRY(safetensors_get_int(file, "state.step", 0, INT64_MAX / 2, &fresh->step, err));
+    TRY(safetensors_get_int(file, "state.epoch", 0, INT64_MAX, &fresh->epoch, err));
+    TRY(safetensors_get_int(file, "state.position", 0, INT64_MAX, &fresh->position, err));
+    return safetensors_get_int(file, "state.queue_filled", 0, fresh->trainer->queue->length, &fresh->filled, err);
+}
+
+/* Opens a training checkpoint; whether its tensors are sound is not looked at. */
+static moco_status open_checkpoint(struct safetensors **file, struct ctx *ctx, const char *path, struct err *err)
+{
+    enum file_kind kind;
+    TRY(safetensors_open(file, ctx, path, 0, err));
+    moco_status status = config_get_kind(*file, &kind, err);
+    if (status == MOCO_OK && kind != FILE_TRAINER)
+        status = err_set(err, MOCO_EFORMAT, "%s: it holds an encoder, not a training state", path);
+    if (status == MOCO_OK)
+        status = safetensors_verify_header(*file, err);
+    if (status != MOCO_OK) {
+        safetensors_close(*file);
+        *file = NULL;
+    }
+    return status;
+}
+
+static void swap(struct be_memory *a, struct be_memory *b)
+{
+    struct be_memory old = *a;
+    *a = *b;
+    *b = old;
+}
+
+static void adopt(struct fresh *fresh, const struct net_config *config)
+{
+    struct trainer *t = fresh->trainer;
+    encoder_numbers_swap(t->query, &fresh->query);
+    encoder_numbers_swap(t->key, &fresh->key);
+    swap(&t->momentum, &fresh->momentum);
+    swap(&t->queue->rows, &fresh->rows);
+    swap(&t->readers, &fresh->readers);
+    t->queue->next = fresh->next;
+    t->queue->filled = fresh->filled;
+    t->step = fresh->step;
+    t->epoch = fresh->epoch;
+    t->position = fresh->position;
+    t->readers_stale = t->broken = t->reported = 0;
+    /* Where the weights come from, so that the next checkpoint says the same. */
+    t->query->config.seed = config->seed;
+    t->query->config.image_h = t->query->config.image_w = config->image_h;
+}
+
+moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err)
+{
+    struct safetensors *file = NULL;
+    struct net_config config;
+    struct fresh fresh = {.trainer = t};
+    struct state state = state_of(t);
+    state.self = &fresh;
+    state.name = fresh_name;
+    state.shape = fresh_shape;
+    state.get = NULL;
+    state.set = fresh_set;
+    moco_status status;
+    TRY(open_checkpoint(&file, t->ctx, path, err));
+    TRY_GOTO(status, check_config(file, t, err), done);
+    TRY_GOTO(status, config_get_model(file, &config, err), done);
+    TRY_GOTO(status, get_counters(file, &fresh, err), done);
+    TRY_GOTO(status, state_check(file, "", 1, &state, err), done);
+    TRY_GOTO(status, safetensors_verify(file, NULL, NULL, err), done);
+    TRY_GOTO(status, t->be->ready(t->dev, err), done);
+    TRY_GOTO(status, fresh_alloc(&fresh, err), done);
+    TRY_GOTO(status, state_read(t->ctx, file, "", &state, err), done);
+    if (fresh.readers.at != NULL)
+        TRY_GOTO(status, t->be->readers(t->layout, t->precision, 1, fresh.query.masters.at, fresh.readers.at, err),
+                 done);
+    adopt(&fresh, &config);
+done:
+    fresh_free(&fresh);
+    safetensors_close(file);
+    return status;
+}
+
+/* ---- describing ---- */
+
+static moco_status get_note(const struct safetensors *file, char *note, size_t size, struct err *err)
+{
+    const char *text = safetensors_find_text(file, "note");
+    if (note == NULL)
+        return MOCO_OK;
+    size_t bytes = text != NULL ? strlen(text) + 1 : 1;
+    if (bytes > size)
+        return err_set(err, MOCO_ESHAPE, "%s: the note has %zu bytes and there is room for %zu", safetensors_path(file),
+                       bytes, size);
+    memcpy(note, text != NULL ? text : "", bytes);
+    return MOCO_OK;
+}
+
+moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_config *config,
+                                moco_trainer_options *options, int64_t *queue_length, char *note, size_t note_size,
+                                struct err *err)
+{
+    struct safetensors *file = NULL;
+    TRY(open_checkpoint(&file, ctx, path, err));
+    moco_status status = config_get_model(file, config, err);
+    if (status == MOCO_OK)
+        status = config_get_trainer(file, options, queue_length, err);
+    if (status == MOCO_OK)
+        status = get_note(file, note, note_size, err);
+    safetensors_close(file);
+    return status;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * checkpoint: the whole training state to and from a file. Nothing in it depends on time, machine, path or number of
+ * threads, so that equal states are equal bytes. */
+#ifndef MOCO_ALGO_CHECKPOINT_H
+#define MOCO_ALGO_CHECKPOINT_H
+
+#include "algo/trainer.h"
+
+/* `note`: the caller's own UTF-8 text; NULL: none. */
+moco_status checkpoint_save(struct trainer *trainer, const char *path, const char *note, struct err *err);
+/* On failure nothing has changed. */
+moco_status checkpoint_load(struct trainer *trainer, const char *path, struct err *err);
+
+/* Configuration alone. `note` may be NULL; MOCO_ESHAPE if it does not fit. */
+moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_config *config,
+                                moco_trainer_options *options, int64_t *queue_length, char *note, size_t note_size,
+                                struct err *err);
+
+#endif

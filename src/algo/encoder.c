@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoder: see encoder.h. */
+#include "algo/encoder.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "algo/reals.h"
+
+#define COPY_BYTES ((size_t)1 << 20)
+#define COUNT_MAX 9007199254740992.0 /* 2^53 */
+
+/* ---- making ---- */
+
+static moco_status make_network(struct encoder *e, struct err *err)
+{
+    struct be_info info;
+    e->be->info(e->dev, &info);
+    e->real_bytes = info.real_bytes;
+    TRY(net_build(&e->graph, e->ctx, &e->config, err));
+    enum be_precision precision = info.real_bytes == sizeof(double) ? BE_F64 : BE_F32;
+    TRY(e->be->layout_create(&e->layout, e->dev, e->graph, precision, err));
+    e->names = mem_array(e->ctx, (size_t)e->graph->state_count, sizeof *e->names, err);
+    if (e->names == NULL)
+        return MOCO_ENOMEM;
+    for (int i = 0; i < e->graph->state_count; i++)
+        graph_state_name(e->graph, i, e->names[i], sizeof e->names[i]);
+    return encoder_numbers_alloc(e, &e->numbers, err);
+}
+
+static moco_status draw_weights(struct encoder *e, struct err *err)
+{
+    int64_t largest = 1;
+    for (int i = 0; i < e->graph->param_count; i++)
+        if (e->graph->params[i].count > largest)
+            largest = e->graph->params[i].count;
+    double *values = mem_array(e->ctx, (size_t)largest, sizeof(double), err);
+    if (values == NULL)
+        return MOCO_ENOMEM;
+    moco_status status = MOCO_OK;
+    for (int i = 0; i < e->graph->param_count && status == MOCO_OK; i++) {
+        init_param(e->graph, i, e->config.seed, values);
+        status = e->be->param_set(e->layout, e->numbers.masters.at, i, values, err);
+    }
+    for (int i = 0; i < e->graph->state_count && status == MOCO_OK; i++) {
+        if (e->graph->states[i].kind != STATE_VAR)
+            continue;
+        const struct graph_stat *stat = &e->graph->stats[e->graph->states[i].index];
+        for (int c = 0; c < stat->channels; c++) /* no more than its BN weight has */
+            values[c] = 1;
+        status = encoder_tensor_set(e, &e->numbers, i, values, err);
+    }
+    mem_free(e->ctx, values);
+    return status;
+}
+
+static moco_status copy_numbers(struct encoder *to, const struct encoder *from, struct err *err)
+{
+    void *host = mem_alloc(to->ctx, COPY_BYTES, err);
+    if (host == NULL)
+        return MOCO_ENOMEM;
+    size_t stat_bytes = (size_t)to->graph->stat_total * to->real_bytes;
+    moco_status status = device_copy(to->be, to->dev, to->numbers.masters.at, from->numbers.masters.at,
+                                     to->be->layout_bytes(to->layout), host, COPY_BYTES, err);
+    if (status == MOCO_OK)
+        status = device_copy(to->be, to->dev, to->numbers.stats.at, from->numbers.stats.at, stat_bytes, host,
+                             COPY_BYTES, err);
+    memcpy(to->numbers.tracked, from->numbers.tracked, (size_t)to->graph->stat_count * sizeof(int64_t));
+    mem_free(to->ctx, host);
+    return status;
+}
+
+moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                                 const struct net_config *config, struct err *err)
+{
+    *out = NULL;
+    struct encoder *e = mem_zalloc(ctx, sizeof *e, err);
+    if (e == NULL)
+        return MOCO_ENOMEM;
+    e->ctx = ctx;
+    e->be = be;
+    e->dev = dev;
+    e->config = *config;
+    moco_status status = make_network(e, err);
+    if (status != MOCO_OK) {
+        encoder_free(e);
+        return status;
+    }
+    *out = e;
+    return MOCO_OK;
+}
+
+/* A made encoder whose numbers could not be filled in is given up. */
+static moco_status filled(struct encoder **out, moco_status status)
+{
+    if (status != MOCO_OK) {
+        encoder_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+moco_status encoder_create(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                           const struct net_config *config, struct err *err)
+{
+    TRY(encoder_create_blank(out, ctx, be, dev, config, err));
+    return filled(out, draw_weights(*out, err));
+}
+
+moco_status encoder_copy(struct encoder **out, const struct encoder *from, struct err *err)
+{
+    TRY(encoder_create_blank(out, from->ctx, from->be, from->dev, &from->config, err));
+    return filled(out, copy_numbers(*out, from, err));
+}
+
+void encoder_free(struct encoder *encoder)
+{
+    if (encoder == NULL)
+        return;
+    embedder_free(encoder);
+    encoder_numbers_free(encoder, &encoder->numbers);
+    if (encoder->layout != NULL)
+        encoder->be->layout_free(encoder->layout);
+    graph_free(encoder->graph);
+    mem_free(encoder->ctx, encoder->names);
+    mem_free(encoder->ctx, encoder);
+}
+
+moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err)
+{
+    void *nobody = NULL;
+    if (!atomic_compare_exchange_strong(mark, &nobody, owner))
+        return err_set(err, MOCO_ESTATE, "the %s is in use by another trainer; free that one first", what);
+    return MOCO_OK;
+}
+
+void owner_release(_Atomic(void *) *mark, void *owner)
+{
+    void *holder = owner;
+    atomic_compare_exchange_strong(mark, &holder, NULL);
+}
+
+/* ---- numbers ---- */
+
+moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
+{
+    const struct graph *g = encoder->graph;
+    *numbers = (struct encoder_numbers){0};
+    moco_status status;
+    TRY_GOTO(status,
+             encoder->be->alloc(encoder->dev, encoder->be->layout_bytes(encoder->layout), &numbers->masters, err),
+             fail);
+    TRY_GOTO(status,
+             encoder->be->alloc(encoder->dev, (size_t)g->stat_total * encoder->real_bytes, &numbers->stats, err), fail);
+    status = MOCO_ENOMEM;
+    numbers->tracked = mem_array(encoder->ctx, (size_t)g->stat_count, sizeof(int64_t), err);
+    if (numbers->tracked == NULL)
+        goto fail;
+    return MOCO_OK;
+fail:
+    encoder_numbers_free(encoder, numbers);
+    return status;
+}
+
+void encoder_numbers_free(const struct encoder *encoder, struct encoder_numbers *numbers)
+{
+    encoder->be->release(encoder->dev, &numbers->masters);
+    encoder->be->release(encoder->dev, &numbers->stats);
+    mem_free(encoder->ctx, numbers->tracked);
+    *numbers = (struct encoder_numbers){0};
+}
+
+void encoder_numbers_swap(struct encoder *encoder, struct encoder_numbers *numbers)
+{
+    struct encoder_numbers old = encoder->numbers;
+    encoder->numbers = *numbers;
+    *numbers = old;
+    encoder->version++;
+}
+
+int encoder_find(const struct encoder *encoder, const char *name)
+{
+    for (int i = 0; i < encoder->graph->state_count; i++)
+        if (strcmp(encoder->names[i], name) == 0)
+            return i;
+    return -1;
+}
+
+void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape)
+{
+    const struct graph *g = encoder->graph;
+    const struct graph_state *state = &g->states[i];
+    *shape = (struct tensor_shape){.count = 1};
+    if (state->kind == STATE_TRACKED) {
+        shape->integer = 1;
+    } else if (state->kind == STATE_PARAM) {
+        const struct graph_param *param = &g->params[state->index];
+        shape->ndim = param->ndim;
+        memcpy(shape->shape, param->shape, sizeof shape->shape);
+        shape->count = param->count;
+    } else {
+        shape->ndim = 1;
+        shape->shape[0] = shape->count = g->stats[state->index].channels;
+    }
+}
+
+static int64_t stat_first(const struct graph *g, const struct graph_state *state)
+{
+    const struct graph_stat *stat = &g->stats[state->index];
+    return stat->offset + (state->kind == STATE_VAR ? stat->channels : 0);
+}
+
+/* Running statistics pass through a small block: channels come in hundreds, and no call takes memory for them. */
+#define STAT_BLOCK 256
+
+moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
+                               double *values, struct err *err)
+{
+    const struct graph *g = encoder->graph;
+    const struct graph_state *state = &g->states[i];
+    if (state->kind == STATE_PARAM)
+        return encoder->be->param_get(encoder->layout, numbers->masters.at, state->index, values, err);
+    if (state->kind == STATE_TRACKED) {
+        values[0] = (double)numbers->tracked[state->index];
+        return MOCO_OK;
+    }
+    double block[STAT_BLOCK];
+    const char *from = (const char *)numbers->stats.at + (size_t)stat_first(g, state) * encoder->real_bytes;
+    size_t channels = (size_t)g->stats[state->index].channels;
+    for (size_t c = 0; c < channels; c += STAT_BLOCK) {
+        size_t part = channels - c < STAT_BLOCK ? channels - c : STAT_BLOCK;
+        TRY(encoder->be->read(encoder->dev, block, from + c * encoder->real_bytes, part * encoder->real_bytes, err));
+        reals_to_doubles(values + c, block, encoder->real_bytes, part);
+    }
+    return MOCO_OK;
+}
+
+moco_status encoder_check_count(double value, const char *name, struct err *err)
+{
+    if (!(value >= 0 && value <= COUNT_MAX) || value != floor(value))
+        return err_set(err, MOCO_EINVAL, "%s must be a whole number from 0 to 2^53", name);
+    return MOCO_OK;
+}
+
+moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
+                               const double *values, struct err *err)
+{
+    const struct graph *g = encoder->graph;
+    const struct graph_state *state = &g->states[i];
+    if (state->kind == STATE_PARAM)
+        return encoder->be->param_set(encoder->layout, numbers->masters.at, state->index, values, err);
+    if (state->kind == STATE_TRACKED) {
+        TRY(encoder_check_count(values[0], encoder->names[i], err));
+        numbers->tracked[state->index] = (int64_t)values[0];
+        return MOCO_OK;
+    }
+    double block[STAT_BLOCK];
+    char *to = (char *)numbers->stats.at + (size_t)stat_first(g, state) * encoder->real_bytes;
+    size_t channels = (size_t)g->stats[state->index].channels;
+    for (size_t c = 0; c < channels; c += STAT_BLOCK) {
+        size_t part = channels - c < STAT_BLOCK ? channels - c : STAT_BLOCK;
+        reals_from_doubles(block, encoder->real_bytes, values + c, part);
+        TRY(encoder->be->write(encoder->dev, to + c * encoder->real_bytes, block, part * encoder->real_bytes, err));
+    }
+    return MOCO_OK;
+}
+
+/* ---- are all numbers finite? ---- */
+
+moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, struct err *err)
+{
+    double squares;
+    int bad;
+    TRY(encoder->be->grad_check(encoder->layout, slab, &squares, &bad, err));
+    if (bad >= 0)
+        return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite", prefix,
+                       encoder->graph->params[bad].name);
+    return MOCO_OK;
+}
+
+moco_status stats_check_finite(const struct encoder *encoder, const void *stats, const char *prefix, const char *what,
+                               struct err *err)
+{
+    const struct graph *g = encoder->graph;
+    int64_t bad = reals_first_bad(stats, encoder->real_bytes, (size_t)g->stat_total);
+    for (int i = 0; i < g->state_count && bad >= 0; i++) {
+        const struct graph_state *state = &g->states[i];
+        if (state->kind != STATE_MEAN && state->kind != STATE_VAR)
+            continue;
+        int64_t first = stat_first(g, state);
+        if (bad >= first && bad < first + g->stats[state->index].channels)
+            return err_set(err, MOCO_ENUMERIC, "%s%s%s holds a number that is not finite", prefix, encoder->names[i],
+                           what);
+    }
+    return MOCO_OK;
+}
+
+moco_status encoder_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err)
+{
+    TRY(slab_check_finite(encoder, encoder->numbers.masters.at, prefix, err));
+    TRY(encoder->be->read(encoder->dev, scratch, encoder->numbers.stats.at,
+                          (size_t)encoder->graph->stat_total * encoder->real_bytes, err));
+    return stats_check_finite(encoder, scratch, prefix, "", err);
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoder: one network on a device, that is its numbers (master slab, BN's running statistics, batches seen) with the
+ * reference's names, and embedding images with them. What a reader would get wrong: everything but the numbers is
+ * shared with whoever trains the encoder; a trainer compiles plans of its own, for its own image size and precision,
+ * over the same slab. */
+#ifndef MOCO_ALGO_ENCODER_H
+#define MOCO_ALGO_ENCODER_H
+
+#include "backend/backend.h"
+#include "net/net.h"
+
+#define ENCODER_NAME 96 /* bytes of a tensor's name, 0 included */
+
+/* All that training changes. A file is read into a fresh one, which then takes the place of the old one at once. */
+struct encoder_numbers {
+    struct be_memory masters;
+    struct be_memory stats; /* reals [stat_total] */
+    int64_t *tracked;       /* [stat_count]: num_batches_tracked of each BN */
+};
+
+struct embedder; /* see embed.c */
+
+struct encoder {
+    struct ctx *ctx;
+    const struct backend *be;
+    struct be_device *dev;
+    size_t real_bytes;
+    struct net_config config;
+    struct graph *graph; /* at the configured image size */
+    struct be_layout *layout;
+    struct encoder_numbers numbers;
+    uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
+    struct embedder *embedder;   /* of the last kind of embedding asked for; NULL before the first */
+    _Atomic(void *) owner;       /* the trainer that uses it */
+    char (*names)[ENCODER_NAME]; /* [graph->state_count] */
+};
+
+/* Shape of a tensor as it has in the reference. */
+struct tensor_shape {
+    int integer; /* i64 rather than a real */
+    int ndim;
+    int64_t shape[4], count;
+};
+
+/* Initial weights from config->seed; running variance 1, mean 0. */
+moco_status encoder_create(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                           const struct net_config *config, struct err *err);
+/* All numbers 0, to be filled from elsewhere. */
+moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                                 const struct net_config *config, struct err *err);
+/* The same network with the same numbers. */
+moco_status encoder_copy(struct encoder **out, const struct encoder *from, struct err *err);
+void encoder_free(struct encoder *encoder);
+
+/* Takes the encoder or queue whose mark this is for `owner`: MOCO_ESTATE if another has it. */
+moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err);
+void owner_release(_Atomic(void *) *mark, void *owner);
+
+/* ---- numbers ---- */
+
+moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
+void encoder_numbers_free(const struct encoder *encoder, struct encoder_numbers *numbers);
+/* Exchanges the encoder's numbers with these: cannot fail. */
+void encoder_numbers_swap(struct encoder *encoder, struct encoder_numbers *numbers);
+
+int encoder_find(const struct encoder *encoder, const char *name); /* tensor number, -1: no such name */
+void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape);
+/* All tensors cross as doubles in the reference's shape; integers up to 2^53 do so exactly. */
+moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
+                               double *values, struct err *err);
+moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
+                               const double *values, struct err *err);
+/* Is `value` a count of batches? MOCO_EINVAL names the tensor. */
+moco_status encoder_check_count(double value, const char *name, struct err *err);
+
+/* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a parameter or a running statistic is not finite. `scratch`:
+ * reals [stat_total] of the host. Takes no memory. */
+moco_status encoder_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err);
+/* The same for the parameters of one slab, and for one array of statistics already on the host. */
+moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, struct err *err);
+moco_status stats_check_finite(const struct encoder *encoder, const void *stats, const char *prefix, const char *what,
+                               struct err *err);
+
+/* ---- embedding ---- */
+
+enum embed_what { EMBED_FEATURES, EMBED_PROJECTION };
+
+struct embed_input {
+    const void *images; /* u8 [n,h,w,3], or f32 [n,3,h,w] already normalised */
+    int f32;
+    int64_t n;
+    int h, w;
+};
+
+int encoder_embed_dim(const struct encoder *encoder, enum embed_what what);
+/* Writes n rows of encoder_embed_dim numbers, f32 or (`f64`) f64. */
+moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
+                          int f64, struct err *err);
+void embedder_free(struct encoder *encoder);
+
+#endif

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoder_file: see encoder_file.h. */
+#include "algo/encoder_file.h"
+
+#include "algo/file_config.h"
+#include "algo/state_file.h"
+
+/* The encoder's tensors, in `numbers`: its own, or those that are to take their place. */
+struct view {
+    struct encoder *encoder;
+    struct encoder_numbers *numbers;
+};
+
+static const char *view_name(void *self, int i)
+{
+    return ((struct view *)self)->encoder->names[i];
+}
+
+static void view_shape(void *self, int i, struct tensor_shape *shape)
+{
+    encoder_tensor_shape(((struct view *)self)->encoder, i, shape);
+}
+
+static moco_status view_get(void *self, int i, double *values, struct err *err)
+{
+    struct view *view = self;
+    return encoder_tensor_get(view->encoder, view->numbers, i, values, err);
+}
+
+static moco_status view_set(void *self, int i, const double *values, struct err *err)
+{
+    struct view *view = self;
+    return encoder_tensor_set(view->encoder, view->numbers, i, values, err);
+}
+
+static struct state state_of(struct view *view)
+{
+    return (struct state){.self = view,
+                          .count = view->encoder->graph->state_count,
+                          .real_bytes = view->encoder->real_bytes,
+                          .name = view_name,
+                          .shape = view_shape,
+                          .get = view_get,
+                          .set = view_set};
+}
+
+moco_status encoder_save(struct encoder *encoder, const char *path, struct err *err)
+{
+    struct view view = {encoder, &encoder->numbers};
+    struct state state = state_of(&view);
+    struct safetensors_metadata metadata;
+    safetensors_metadata_init(&metadata, encoder->ctx);
+    moco_status status = config_put_kind(&metadata, FILE_ENCODER, err);
+    if (status == MOCO_OK)
+        status = config_put_model(&metadata, &encoder->config, err);
+    if (status == MOCO_OK)
+        status = state_save(encoder->ctx, path, &state, &metadata, err);
+    safetensors_metadata_free(&metadata);
+    return status;
+}
+
+/* ---- reading ---- */
+
+/* Opens a file of either kind, proves all of it, and tells the prefix of the encoder's names and the network. */
+static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const char *path, const char **prefix,
+                               struct net_config *config, struct err *err)
+{
+    moco_status status;
+    enum file_kind kind;
+    TRY(safetensors_open(file, ctx, path, 0, err));
+    TRY_GOTO(status, config_get_kind(*file, &kind, err), fail);
+    TRY_GOTO(status, safetensors_verify(*file, NULL, NULL, err), fail);
+    TRY_GOTO(status, config_get_model(*file, config, err), fail);
+    *prefix = kind == FILE_TRAINER ? "encoder_q." : "";
+    return MOCO_OK;
+fail:
+    safetensors_close(*file);
+    *file = NULL;
+    return status;
+}
+
+static moco_status read_numbers(const struct safetensors *file, const char *prefix, struct encoder *encoder,
+                                struct encoder_numbers *numbers, struct err *err)
+{
+    struct view view = {encoder, numbers};
+    struct state state = state_of(&view);
+    TRY(state_check(file, prefix, 0, &state, err));
+    return state_read(encoder->ctx, file, prefix, &state, err);
+}
+
+moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                         const char *path, struct err *err)
+{
+    *out = NULL;
+    struct safetensors *file = NULL;
+    const char *prefix;
+    struct net_config config;
+    TRY(open_proved(&file, ctx, path, &prefix, &config, err));
+    moco_status status = encoder_create_blank(out, ctx, be, dev, &config, err);
+    if (status == MOCO_OK)
+        status = read_numbers(file, prefix, *out, &(*out)->numbers, err);
+    safetensors_close(file);
+    if (status != MOCO_OK) {
+        encoder_free(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+static moco_status check_network(const struct safetensors *file, const struct encoder *encoder, struct err *err)
+{
+    struct safetensors_metadata ours;
+    safetensors_metadata_init(&ours, encoder->ctx);
+    moco_status status = config_put_model(&ours, &encoder->config, err);
+    if (status == MOCO_OK)
+        status = config_compare(file, &ours, "model.", MOCO_ESHAPE, err);
+    safetensors_metadata_free(&ours);
+    return status;
+}
+
+moco_status encoder_load(struct encoder *encoder, const char *path, struct err *err)
+{
+    struct safetensors *file = NULL;
+    const char *prefix;
+    struct net_config config;
+    struct encoder_numbers fresh = {0};
+    TRY(open_proved(&file, encoder->ctx, path, &prefix, &config, err));
+    moco_status status;
+    TRY_GOTO(status, check_network(file, encoder, err), done);
+    TRY_GOTO(status, encoder_numbers_alloc(encoder, &fresh, err), done);
+    TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
+    encoder_numbers_swap(encoder, &fresh);
+    encoder->config.seed = config.seed; /* where these weights come from */
+    encoder->config.image_h = encoder->config.image_w = config.image_h;
+done:
+    encoder_numbers_free(encoder, &fresh);
+    safetensors_close(file);
+    return status;
+}

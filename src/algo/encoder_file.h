@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encoder_file: an encoder to and from a file; a training checkpoint serves as one too, by its query encoder. */
+#ifndef MOCO_ALGO_ENCODER_FILE_H
+#define MOCO_ALGO_ENCODER_FILE_H
+
+#include "algo/encoder.h"
+
+moco_status encoder_save(struct encoder *encoder, const char *path, struct err *err);
+moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                         const char *path, struct err *err);
+/* On failure nothing has changed. MOCO_ESHAPE: the file describes another network. */
+moco_status encoder_load(struct encoder *encoder, const char *path, struct err *err);
+
+#endif

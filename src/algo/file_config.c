@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file_config: see file_config.h. docs/formats.md lists these keys. */
+#include "algo/file_config.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FORMAT "moco"
+#define VERSION 1
+
+static const char *const kinds[] = {[FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer"};
+static const char *const precisions[] = {
+    [MOCO_PRECISION_F32] = "f32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F64] = "f64"};
+static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
+static const char *const std_keys[] = {"model.std.0", "model.std.1", "model.std.2"};
+
+moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err)
+{
+    TRY(safetensors_metadata_add(m, "format", FORMAT, err));
+    TRY(safetensors_metadata_add_int(m, "format_version", VERSION, err));
+    return safetensors_metadata_add(m, "kind", kinds[kind], err);
+}
+
+moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, struct err *err)
+{
+    const char *format = safetensors_find_text(f, "format"), *name = NULL;
+    if (format == NULL || strcmp(format, FORMAT) != 0)
+        return err_set(err, MOCO_EFORMAT, "%s: it is a safetensors file, but not one that libmoco wrote",
+                       safetensors_path(f));
+    int64_t version;
+    TRY(safetensors_get_int(f, "format_version", 1, INT32_MAX, &version, err));
+    if (version != VERSION)
+        return err_set(err, MOCO_EFORMAT, "%s: it has format version %lld; this library reads version %d",
+                       safetensors_path(f), (long long)version, VERSION);
+    TRY(safetensors_get_text(f, "kind", &name, err));
+    for (int i = 0; i < (int)(sizeof kinds / sizeof kinds[0]); i++)
+        if (strcmp(name, kinds[i]) == 0) {
+            *kind = (enum file_kind)i;
+            return MOCO_OK;
+        }
+    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder or trainer", safetensors_path(f),
+                   name);
+}
+
+moco_status config_put_model(struct safetensors_metadata *m, const struct net_config *config, struct err *err)
+{
+    TRY(safetensors_metadata_add(m, "model.arch", net_arch_name(config->depth), err));
+    TRY(safetensors_metadata_add(m, "model.stem", net_stem_name(config->stem), err));
+    TRY(safetensors_metadata_add(m, "model.head", net_head_name(config->head), err));
+    TRY(safetensors_metadata_add_double(m, "model.width", config->width, err));
+    TRY(safetensors_metadata_add_int(m, "model.dim", config->dim, err));
+    for (int i = 0; i < 3; i++) {
+        TRY(safetensors_metadata_add_double(m, mean_keys[i], config->mean[i], err));
+        TRY(safetensors_metadata_add_double(m, std_keys[i], config->std[i], err));
+    }
+    TRY(safetensors_metadata_add_int(m, "model.image_size", config->image_h, err));
+    return safetensors_metadata_add_int(m, "model.seed", (int64_t)config->seed, err);
+}
+
+moco_status config_get_model(const struct safetensors *f, struct net_config *config, struct err *err)
+{
+    const char *arch, *stem, *head;
+    int64_t dim, size, seed;
+    *config = (struct net_config){0};
+    TRY(safetensors_get_text(f, "model.arch", &arch, err));
+    TRY(safetensors_get_text(f, "model.stem", &stem, err));
+    TRY(safetensors_get_text(f, "model.head", &head, err));
+    if (net_config_parse(config, arch, stem, head, err) != MOCO_OK) {
+        if (err != NULL)
+            err->status = MOCO_EFORMAT;
+        err_prefix(err, safetensors_path(f));
+        return MOCO_EFORMAT;
+    }
+    TRY(safetensors_get_double(f, "model.width", 1.0 / 128, 16, &config->width, err));
+    TRY(safetensors_get_int(f, "model.dim", 1, 65536, &dim, err));
+    for (int i = 0; i < 3; i++) {
+        TRY(safetensors_get_double(f, mean_keys[i], -1e6, 1e6, &config->mean[i], err));
+        TRY(safetensors_get_double(f, std_keys[i], 1e-6, 1e6, &config->std[i], err));
+    }
+    TRY(safetensors_get_int(f, "model.image_size", 1, 16384, &size, err));
+    TRY(safetensors_get_int(f, "model.seed", INT64_MIN, INT64_MAX, &seed, err));
+    config->dim = (int)dim;
+    config->image_h = config->image_w = (int)size;
+    config->seed = (uint64_t)seed;
+    return MOCO_OK;
+}
+
+/* Options that are whole numbers, and within what limits. */
+struct int_field {
+    const char *key;
+    size_t offset;
+    int64_t low, high;
+};
+#define INT_FIELD(name, low, high)                                                                                     \
+    {                                                                                                                  \
+        "trainer." #name, offsetof(moco_trainer_options, name), low, high                                              \
+    }
+static const struct int_field int_fields[] = {
+    INT_FIELD(batch_size, 1, INT32_MAX),
+    INT_FIELD(bn_group_size, 1, INT32_MAX),
+    INT_FIELD(groups_per_launch, 1, INT32_MAX),
+    INT_FIELD(image_h, 1, 16384),
+    INT_FIELD(image_w, 1, 16384),
+    INT_FIELD(symmetric, 0, 1),
+    INT_FIELD(shuffle, 0, 1),
+    INT_FIELD(interleave, 0, 1),
+};
+#define INT_FIELDS (sizeof int_fields / sizeof int_fields[0])
+
+struct double_field {
+    const char *key;
+    size_t offset;
+};
+#define DOUBLE_FIELD(name)                                                                                             \
+    {                                                                                                                  \
+        "trainer." #name, offsetof(moco_trainer_options, name)                                                         \
+    }
+static const struct double_field double_fields[] = {DOUBLE_FIELD(temperature), DOUBLE_FIELD(key_momentum),
+                                                    DOUBLE_FIELD(sgd_momentum), DOUBLE_FIELD(weight_decay)};
+#define DOUBLE_FIELDS (sizeof double_fields / sizeof double_fields[0])
+
+moco_status config_put_trainer(struct safetensors_metadata *m, const moco_trainer_options *o, int64_t queue_length,
+                               size_t real_bytes, struct err *err)
+{
+    for (size_t i = 0; i < INT_FIELDS; i++) {
+        int32_t value;
+        memcpy(&value, (const char *)o + int_fields[i].offset, sizeof value);
+        TRY(safetensors_metadata_add_int(m, int_fields[i].key, value, err));
+    }
+    for (size_t i = 0; i < DOUBLE_FIELDS; i++) {
+        double value;
+        memcpy(&value, (const char *)o + double_fields[i].offset, sizeof value);
+        TRY(safetensors_metadata_add_double(m, double_fields[i].key, value, err));
+    }
+    TRY(safetensors_metadata_add(m, "trainer.precision", precisions[o->precision], err));
+    TRY(safetensors_metadata_add(m, "trainer.real", real_bytes == sizeof(double) ? "f64" : "f32", err));
+    TRY(safetensors_metadata_add_int(m, "trainer.queue_length", queue_length, err));
+    return safetensors_metadata_add_int(m, "trainer.seed", (int64_t)o->seed, err);
+}
+
+static moco_status get_precision(const struct safetensors *f, int32_t *precision, struct err *err)
+{
+    const char *name;
+    TRY(safetensors_get_text(f, "trainer.precision", &name, err));
+    for (int p = MOCO_PRECISION_F32; p <= MOCO_PRECISION_F64; p++)
+        if (strcmp(name, precisions[p]) == 0) {
+            *precision = p;
+            return MOCO_OK;
+        }
+    return err_set(err, MOCO_EFORMAT, "%s: trainer.precision is \"%.40s\"; it must be f32, bf16 or f64",
+                   safetensors_path(f), name);
+}
+
+moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
+                               struct err *err)
+{
+    for (size_t i = 0; i < INT_FIELDS; i++) {
+        int64_t value;
+        TRY(safetensors_get_int(f, int_fields[i].key, int_fields[i].low, int_fields[i].high, &value, err));
+        int32_t value32 = (int32_t)value;
+        memcpy((char *)o + int_fields[i].offset, &value32, sizeof value32);
+    }
+    for (size_t i = 0; i < DOUBLE_FIELDS; i++) {
+        double value;
+        TRY(safetensors_get_double(f, double_fields[i].key, 0, 1e6, &value, err));
+        memcpy((char *)o + double_fields[i].offset, &value, sizeof value);
+    }
+    TRY(get_precision(f, &o->precision, err));
+    TRY(safetensors_get_int(f, "trainer.queue_length", 1, INT64_C(1) << 31, queue_length, err));
+    int64_t seed;
+    TRY(safetensors_get_int(f, "trainer.seed", INT64_MIN, INT64_MAX, &seed, err));
+    o->seed = (uint64_t)seed;
+    return MOCO_OK;
+}
+
+moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
+                           moco_status status, struct err *err)
+{
+    for (int64_t i = 0; i < ours->count; i++) {
+        const char *key = ours->items[i].key, *here = ours->items[i].value;
+        if (strncmp(key, prefix, strlen(prefix)) != 0 || strcmp(key, "model.seed") == 0 ||
+            strcmp(key, "model.image_size") == 0)
+            continue;
+        const char *there;
+        TRY(safetensors_get_text(f, key, &there, err));
+        if (strcmp(there, here) != 0)
+            return err_set(err, status, "%s: %s is %.64s in the file and %.64s here", safetensors_path(f), key, there,
+                           here);
+    }
+    return MOCO_OK;
+}

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file_config: what stands in `__metadata__` of the files that hold an encoder or a training state. A configuration is
+ * compared as the text it was written as: numbers are written so that equal text is equal bits, and a sentence about a
+ * difference shows what the file really says. */
+#ifndef MOCO_ALGO_FILE_CONFIG_H
+#define MOCO_ALGO_FILE_CONFIG_H
+
+#include "format/safetensors.h"
+#include "moco/trainer.h"
+#include "net/net.h"
+
+enum file_kind { FILE_ENCODER, FILE_TRAINER };
+
+/* Format, version and kind: the first thing in every file of ours. */
+moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err);
+moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, struct err *err);
+
+moco_status config_put_model(struct safetensors_metadata *m, const struct net_config *config, struct err *err);
+moco_status config_get_model(const struct safetensors *f, struct net_config *config, struct err *err);
+
+/* `o` with the effective precision and groups per launch. */
+moco_status config_put_trainer(struct safetensors_metadata *m, const moco_trainer_options *o, int64_t queue_length,
+                               size_t real_bytes, struct err *err);
+moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
+                               struct err *err);
+
+/* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. Where
+ * weights came from and how large images are expected to be do not matter to a state: it brings its own. */
+moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
+                           moco_status status, struct err *err);
+
+#endif

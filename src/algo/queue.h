@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * queue: the dictionary of negative keys, a ring of `length` rows of `dim` reals in device memory. Rows stand
+ * [length][dim], one key after another; the reference's shape is the transpose, and only queue_get and queue_set know
+ * it. What a reader would get wrong: the rows are negatives from the first step, before any key was pushed. */
+#ifndef MOCO_ALGO_QUEUE_H
+#define MOCO_ALGO_QUEUE_H
+
+#include "backend/backend.h"
+
+struct queue {
+    struct ctx *ctx;
+    const struct backend *be;
+    struct be_device *dev;
+    size_t real_bytes;
+    struct be_memory rows;
+    void *block; /* host reals of some rows: the way between host and device */
+    int dim;
+    int64_t length;
+    int64_t next;   /* row the next push starts at */
+    int64_t filled; /* rows pushed so far, at most `length` */
+    _Atomic(void *) owner;
+};
+
+#define QUEUE_DIM_MAX 65536
+#define QUEUE_LENGTH_MAX (INT64_C(1) << 31)
+
+/* Rows are drawn normal (RNG_QUEUE, sample = row) and normalised. */
+moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backend *be, struct be_device *dev, int dim,
+                         int64_t length, uint64_t seed, struct err *err);
+void queue_free(struct queue *queue);
+
+/* `keys`: host reals [count][dim]. Takes no memory. */
+moco_status queue_push(struct queue *queue, const void *keys, int64_t count, struct err *err);
+
+/* All rows as doubles, transposed to the reference's [dim][length]. */
+moco_status queue_get(struct queue *queue, double *values, struct err *err);
+/* The way back, into `rows`: the queue's own, or a block of the same size that is to take their place. */
+moco_status queue_set(struct queue *queue, const struct be_memory *rows, const double *values, struct err *err);
+
+/* First row that holds a number that is not finite; -1: none. Takes no memory. */
+moco_status queue_first_bad(struct queue *queue, int64_t *row, struct err *err);
+
+#endif

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reals: see reals.h. */
+#include "algo/reals.h"
+
+#include <math.h>
+#include <string.h>
+
+double real_at(const void *reals, size_t real_bytes, size_t i)
+{
+    return real_bytes == sizeof(double) ? ((const double *)reals)[i] : (double)((const float *)reals)[i];
+}
+
+void reals_from_doubles(void *reals, size_t real_bytes, const double *values, size_t count)
+{
+    if (real_bytes == sizeof(double)) {
+        memcpy(reals, values, count * sizeof(double));
+        return;
+    }
+    float *f32 = reals;
+    for (size_t i = 0; i < count; i++)
+        f32[i] = (float)values[i];
+}
+
+void reals_to_doubles(double *values, const void *reals, size_t real_bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = real_at(reals, real_bytes, i);
+}
+
+int64_t reals_first_bad(const void *reals, size_t real_bytes, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(real_at(reals, real_bytes, i)))
+            return (int64_t)i;
+    return -1;
+}
+
+moco_status device_copy(const struct backend *be, struct be_device *dev, void *to, const void *from, size_t bytes,
+                        void *host, size_t host_bytes, struct err *err)
+{
+    for (size_t done = 0; done < bytes;) {
+        size_t part = bytes - done < host_bytes ? bytes - done : host_bytes;
+        TRY(be->read(dev, host, (const char *)from + done, part, err));
+        TRY(be->write(dev, (char *)to + done, host, part, err));
+        done += part;
+    }
+    return MOCO_OK;
+}

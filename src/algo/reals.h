@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * reals: arrays of a device's master type (f32 or f64, told by its bytes) on the host's side. Nothing else above the
+ * backends assumes how many bytes a real has. */
+#ifndef MOCO_ALGO_REALS_H
+#define MOCO_ALGO_REALS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+
+double real_at(const void *reals, size_t real_bytes, size_t i);
+void reals_from_doubles(void *reals, size_t real_bytes, const double *values, size_t count);
+void reals_to_doubles(double *values, const void *reals, size_t real_bytes, size_t count);
+int64_t reals_first_bad(const void *reals, size_t real_bytes, size_t count); /* not finite; -1: none */
+
+/* Copies between two places of one device, through `host`, which has `host_bytes`. */
+moco_status device_copy(const struct backend *be, struct be_device *dev, void *to, const void *from, size_t bytes,
+                        void *host, size_t host_bytes, struct err *err);
+
+#endif

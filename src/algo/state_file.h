@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * state_file: named state to and from a safetensors file, whatever it is the state of. Tensors are written in the
+ * device's real (f32, or f64 from "ref") and read into either. What a reader would get wrong: `state_check` decides
+ * whether a file fits before anything is taken from it; after it, only I/O or a file changed under our hands can fail.
+ */
+#ifndef MOCO_ALGO_STATE_FILE_H
+#define MOCO_ALGO_STATE_FILE_H
+
+#include "algo/encoder.h"
+#include "format/safetensors.h"
+
+struct state {
+    void *self;
+    int count;
+    size_t real_bytes;
+    const char *(*name)(void *self, int i);
+    void (*shape)(void *self, int i, struct tensor_shape *shape);
+    moco_status (*get)(void *self, int i, double *values, struct err *err);
+    moco_status (*set)(void *self, int i, const double *values, struct err *err);
+};
+
+/* MOCO_ENUMERIC, naming the tensor, if the state holds a number that is not finite: such a state is not saved. */
+moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
+                       const struct safetensors_metadata *metadata, struct err *err);
+
+/* Does the file hold every tensor of the state, named with `prefix` in front, with its shape and a fitting type? With
+ * `whole`, nothing else and in the device's own real. MOCO_EFORMAT names the tensor. */
+moco_status state_check(const struct safetensors *file, const char *prefix, int whole, const struct state *state,
+                        struct err *err);
+moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
+                       struct err *err);
+
+#endif

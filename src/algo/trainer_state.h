@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * trainer_state: what a trainer is made of, shared by the files that make it, step it, read it and save it. */
+#ifndef MOCO_ALGO_TRAINER_STATE_H
+#define MOCO_ALGO_TRAINER_STATE_H
+
+#include "algo/trainer.h"
+
+#define TRAINER_NAME (ENCODER_NAME + 24)
+
+/* Offsets into the one block of device memory that a step works in. */
+struct work_layout {
+    size_t plans;     /* key launches, later query launches: bytes of the larger */
+    size_t key_block; /* behind the key plan's own bytes: what ema_readers writes */
+    size_t embedding; /* reals [launch_n][dim]: what a launch writes */
+    size_t positives; /* reals [launch_n][dim]: the keys of the queries of a launch */
+    size_t d_query;   /* reals [launch_n][dim] */
+    size_t infonce;   /* scratch */
+    size_t stage;     /* reals [2][directions][stat_total]: staged statistics of query and key encoder */
+    size_t bytes;
+};
+
+/* Host memory of a step. "Sample order" is the batch's own; reals unless said. */
+struct step_buffers {
+    int32_t *order;   /* [batch]: which sample stands at each place of the query launches */
+    int32_t *shuffle; /* [batch]: the step's permutation */
+    int32_t *index;   /* [launch_n] */
+    char *keys;       /* [directions][batch][dim], sample order, in the order they are enqueued */
+    char *queries;    /* [directions][batch][dim], order of the launches */
+    char *rows;       /* [launch_n][dim] */
+    char *stats;      /* [stat_total] */
+};
+
+struct trainer {
+    struct ctx *ctx;
+    const struct backend *be;
+    struct be_device *dev;
+    moco_trainer_options o;   /* groups_per_launch and precision are the effective ones */
+    struct net_config config; /* of the network at the trainer's image size */
+    enum be_precision precision;
+    size_t real_bytes;
+    int dim, groups, launches, launch_n, directions;
+    int64_t queue_length;
+
+    struct graph *graph; /* at the trainer's image size */
+    struct be_layout *layout;
+    struct be_plan *key_plan, *query_plan;
+    struct work_layout at;
+    struct step_buffers host;
+    struct be_memory work, gradients, momentum;
+    struct be_memory readers; /* of the query encoder; at NULL if the precision needs none */
+
+    struct encoder *query; /* the caller's model */
+    struct encoder *key;   /* its momentum average */
+    struct queue *queue;
+
+    int64_t step, epoch, position;
+    int readers_stale; /* masters were set from outside: readers are refreshed before they are read */
+    int broken;        /* a commit stopped half-way: only loading a checkpoint helps */
+    int reported;
+    moco_step_report report;
+    _Atomic int cancel;
+
+    int name_count;
+    char (*names)[TRAINER_NAME];
+};
+
+/* What state tensor `i` is. */
+enum state_part { PART_QUEUE, PART_QUEUE_PTR, PART_QUERY, PART_KEY, PART_MOMENTUM, PART_GRADIENT };
+void trainer_part(const struct trainer *trainer, int i, enum state_part *part, int *index);
+moco_status trainer_make_names(struct trainer *trainer, struct err *err);
+
+/* Brings the query encoder's readers up to date. */
+moco_status trainer_refresh(struct trainer *trainer, struct err *err);
+
+/* MOCO_ESTATE after a commit that stopped half-way. */
+moco_status trainer_check_whole(const struct trainer *trainer, struct err *err);
+
+#endif

@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction: everything up to the commit works in the
+ * slab, the gradient slab and host buffers, all of which the next try overwrites. What a reader would get wrong: places
+ * and samples. A sample is a row of the batch; a place is where it stands in the launches; `order` maps places of query
+ * launches to samples, and the shuffle is a permutation of the batch's own places, of which key groups are slices. */
+#include <math.h>
+#include <string.h>
+
+#include "algo/reals.h"
+#include "algo/trainer_state.h"
+#include "permute.h"
+
+/* Sums over the queries of a step. */
+struct sums {
+    double loss, top1, top5, pos, neg;
+};
+
+enum { STAGE_QUERY, STAGE_KEY };
+
+static char *work_at(const struct trainer *t, size_t offset)
+{
+    return (char *)t->work.at + offset;
+}
+
+static char *stage_at(const struct trainer *t, int encoder, int direction)
+{
+    size_t bytes = (size_t)t->graph->stat_total * t->real_bytes;
+    return work_at(t, t->at.stage) + (size_t)(encoder * t->directions + direction) * bytes;
+}
+
+static size_t row_bytes(const struct trainer *t)
+{
+    return (size_t)t->dim * t->real_bytes;
+}
+
+/* Keys are kept as they are enqueued. Symmetric: the reference's notebook enqueues the keys of view 1 first, and those
+ * are the second direction's. */
+static char *keys_of(const struct trainer *t, int direction)
+{
+    size_t block = t->directions == 2 ? (size_t)(1 - direction) : 0;
+    return t->host.keys + block * (size_t)t->o.batch_size * row_bytes(t);
+}
+
+/* ---- before the step ---- */
+
+static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
+{
+    const moco_trainer_options *o = &t->o;
+    if (b->n != o->batch_size)
+        return err_set(err, MOCO_ESHAPE, "the batch has %d images; the trainer's batch_size is %d", b->n,
+                       o->batch_size);
+    if (b->h != o->image_h || b->w != o->image_w)
+        return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
+                       o->image_h, o->image_w);
+    if (b->views != 2)
+        return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
+    for (int v = 0; v < 2; v++)
+        if (b->view[v] == NULL)
+            return err_set(err, MOCO_EINVAL, "batch.view[%d] is NULL", v);
+    if (b->epoch < 0 || b->position < 0)
+        return err_set(err, MOCO_EINVAL, "batch.epoch is %lld and batch.position %lld; neither may be negative",
+                       (long long)b->epoch, (long long)b->position);
+    if (!(lr >= 0 && isfinite(lr)))
+        return err_set(err, MOCO_EINVAL, "lr must be a finite number, 0 or more");
+    return MOCO_OK;
+}
+
+static moco_status take_cancel(struct trainer *t, struct err *err)
+{
+    if (atomic_exchange(&t->cancel, 0))
+        return err_set(err, MOCO_ECANCELED, "step %lld was cancelled; nothing of it was committed", (long long)t->step);
+    return MOCO_OK;
+}
+
+/* A bad number in the state is found before any work is done with it, and under its own name: a ReLU or a large
+ * negative logit may swallow it later. */
+static moco_status check_state(struct trainer *t, struct err *err)
+{
+    TRY(encoder_check_finite(t->query, "encoder_q.", t->host.stats, err));
+    TRY(encoder_check_finite(t->key, "encoder_k.", t->host.stats, err));
+    return slab_check_finite(t->query, t->momentum.at, "momentum.encoder_q.", err);
+}
+
+static void launched(const struct trainer *t, int *done)
+{
+    ++*done;
+    if (t->o.progress != NULL)
+        t->o.progress(t->o.progress_user, *done, 2 * t->directions * t->launches);
+}
+
+static moco_status check_rows(const struct trainer *t, const void *rows, const char *what, struct err *err)
+{
+    int64_t bad = reals_first_bad(rows, t->real_bytes, (size_t)t->launch_n * (size_t)t->dim);
+    if (bad >= 0)
+        return err_set(err, MOCO_ENUMERIC, "the %s of image %d of the batch is not finite", what,
+                       t->host.index[bad / t->dim]);
+    return MOCO_OK;
+}
+
+/* ---- keys ---- */
+
+static moco_status key_launch(struct trainer *t, const uint8_t *images, int direction, int launch, struct err *err)
+{
+    int first = launch * t->launch_n;
+    for (int j = 0; j < t->launch_n; j++)
+        t->host.index[j] = t->host.shuffle[t->host.order[first + j]];
+    struct be_forward io = {.images = images,
+                            .index = t->host.index,
+                            .weights = work_at(t, t->at.plans + t->at.key_block),
+                            .stage = stage_at(t, STAGE_KEY, direction),
+                            .out = work_at(t, t->at.embedding),
+                            .cancel = &t->cancel};
+    TRY(t->be->forward(t->key_plan, &io, err));
+    TRY(t->be->read(t->dev, t->host.rows, io.out, (size_t)t->launch_n * row_bytes(t), err));
+    TRY(check_rows(t, t->host.rows, "key", err));
+    char *keys = keys_of(t, direction);
+    for (int j = 0; j < t->launch_n; j++) /* un-shuffled: back to the row of its sample */
+        memcpy(keys + (size_t)t->host.index[j] * row_bytes(t), t->host.rows + (size_t)j * row_bytes(t), row_bytes(t));
+    return MOCO_OK;
+}
+
+static moco_status all_keys(struct trainer *t, const moco_batch *batch, int *done, struct err *err)
+{
+    TRY(t->be->ema_readers(t->layout, t->precision, t->key->numbers.masters.at, t->query->numbers.masters.at,
+                           t->o.key_momentum, work_at(t, t->at.plans + t->at.key_block), err));
+    for (int d = 0; d < t->directions; d++) {
+        if (t->o.shuffle)
+            permute_batch(t->o.seed, (uint64_t)t->step, d, t->o.batch_size, t->host.shuffle);
+        for (int l = 0; l < t->launches; l++) {
+            TRY(key_launch(t, batch->view[1 - d], d, l, err));
+            launched(t, done);
+        }
+    }
+    return MOCO_OK;
+}
+
+/* ---- queries ---- */
+
+static moco_status not_finite_loss(struct trainer *t, struct err *err)
+{
+    int64_t row;
+    TRY(queue_first_bad(t->queue, &row, err));
+    if (row >= 0)
+        return err_set(err, MOCO_ENUMERIC, "queue holds a number that is not finite, in row %lld", (long long)row);
+    return err_set(err, MOCO_ENUMERIC, "the loss of step %lld is not finite", (long long)t->step);
+}
+
+/* InfoNCE of one launch against the queue as it was before the step. Every row of the queue is in `neg`, so that a bad
+ * one shows there however the softmax treats it. */
+static moco_status contrast(struct trainer *t, int direction, int launch, struct sums *sums, struct err *err)
+{
+    const int32_t *order = t->host.order + launch * t->launch_n;
+    const char *keys = keys_of(t, direction);
+    for (int j = 0; j < t->launch_n; j++)
+        memcpy(t->host.rows + (size_t)j * row_bytes(t), keys + (size_t)order[j] * row_bytes(t), row_bytes(t));
+    TRY(t->be->write(t->dev, work_at(t, t->at.positives), t->host.rows, (size_t)t->launch_n * row_bytes(t), err));
+    struct be_infonce io = {.q = work_at(t, t->at.embedding),
+                            .k = work_at(t, t->at.positives),
+                            .queue = t->queue->rows.at,
+                            .n = t->launch_n,
+                            .dim = t->dim,
+                            .length = t->queue->length,
+                            .temperature = t->o.temperature,
+                            .scale = 1.0 / t->o.batch_size,
+                            .d_q = work_at(t, t->at.d_query)};
+    TRY(t->be->infonce(t->dev, &io, work_at(t, t->at.infonce), err));
+    if (!isfinite(io.loss) || !isfinite(io.pos) || !isfinite(io.neg))
+        return not_finite_loss(t, err);
+    sums->loss += io.loss;
+    sums->top1 += io.top1;
+    sums->top5 += io.top5;
+    sums->pos += io.pos;
+    sums->neg += io.neg;
+    return MOCO_OK;
+}
+
+static moco_status query_launch(struct trainer *t, const uint8_t *images, int direction, int launch, struct sums *sums,
+                                struct err *err)
+{
+    const void *masters = t->query->numbers.masters.at;
+    const void *weights = t->readers.at != NULL ? t->readers.at : masters;
+    memcpy(t->host.index, t->host.order + launch * t->launch_n, (size_t)t->launch_n * sizeof *t->host.index);
+    struct be_forward forward = {.images = images,
+                                 .index = t->host.index,
+                                 .weights = weights,
+                                 .masters = masters,
+                                 .stage = stage_at(t, STAGE_QUERY, direction),
+                                 .out = work_at(t, t->at.embedding),
+                                 .cancel = &t->cancel};
+    TRY(t->be->forward(t->query_plan, &forward, err));
+    char *rows = t->host.queries + (size_t)(direction * t->launches + launch) * (size_t)t->launch_n * row_bytes(t);
+    TRY(t->be->read(t->dev, rows, forward.out, (size_t)t->launch_n * row_bytes(t), err));
+    TRY(check_rows(t, rows, "query", err));
+    TRY(contrast(t, direction, launch, sums, err));
+    struct be_backward backward = {.weights = weights,
+                                   .masters = masters,
+                                   .d_out = work_at(t, t->at.d_query),
+                                   .gradients = t->gradients.at,
+                                   .accumulate = direction > 0 || launch > 0,
+                                   .cancel = &t->cancel};
+    return t->be->backward(t->query_plan, &backward, err);
+}
+
+static moco_status all_queries(struct trainer *t, const moco_batch *batch, int *done, struct sums *sums,
+                               struct err *err)
+{
+    for (int d = 0; d < t->directions; d++)
+        for (int l = 0; l < t->launches; l++) {
+            TRY(query_launch(t, batch->view[d], d, l, sums, err));
+            launched(t, done);
+        }
+    return MOCO_OK;
+}
+
+/* ---- the verdict, and the commit ---- */
+
+static moco_status check_results(struct trainer *t, double *sum_squares, struct err *err)
+{
+    int bad;
+    TRY(t->be->grad_check(t->layout, t->gradients.at, sum_squares, &bad, err));
+    if (bad >= 0)
+        return err_set(err, MOCO_ENUMERIC, "grad.encoder_q.%s holds a number that is not finite",
+                       t->graph->params[bad].name);
+    if (!isfinite(*sum_squares))
+        return err_set(err, MOCO_ENUMERIC, "the norm of the gradient is not finite");
+    for (int e = STAGE_QUERY; e <= STAGE_KEY; e++)
+        for (int d = 0; d < t->directions; d++) {
+            TRY(t->be->read(t->dev, t->host.stats, stage_at(t, e, d), (size_t)t->graph->stat_total * t->real_bytes,
+                            err));
+            TRY(stats_check_finite(t->query, t->host.stats, e == STAGE_QUERY ? "encoder_q." : "encoder_k.",
+                                   " of this batch", err));
+        }
+    return MOCO_OK;
+}
+
+static moco_status commit_statistics(struct trainer *t, struct encoder *encoder, int stage, struct err *err)
+{
+    for (int d = 0; d < t->directions; d++) { /* as so many forwards of the reference would */
+        TRY(t->be->stats_commit(t->dev, t->graph, encoder->numbers.stats.at, stage_at(t, stage, d), t->groups, err));
+        for (int i = 0; i < t->graph->stat_count; i++)
+            encoder->numbers.tracked[i]++;
+    }
+    encoder->version++;
+    return MOCO_OK;
+}
+
+/* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
+ * same, the trainer says so from then on rather than train on half a step. */
+static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    TRY(t->be->ready(t->dev, err));
+    void *query = t->query->numbers.masters.at;
+    t->broken = 1;
+    TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));
+    /* `first` stays 0: the momentum slab starts as zeros, or as what was set or loaded, and 0 * momentum + g is
+     * PyTorch's first step. */
+    struct be_sgd sgd = {.p = query,
+                         .g = t->gradients.at,
+                         .v = t->momentum.at,
+                         .lr = lr,
+                         .momentum = t->o.sgd_momentum,
+                         .weight_decay = t->o.weight_decay};
+    TRY(t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err));
+    TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
+    TRY(commit_statistics(t, t->key, STAGE_KEY, err));
+    TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
+    t->broken = 0;
+    t->step++;
+    t->epoch = batch->epoch;
+    t->position = batch->position;
+    return MOCO_OK;
+}
+
+/* Mean over dimensions of the standard deviation of the queries, in two passes: exactly 0 when all are equal. */
+static double feature_std(const struct trainer *t)
+{
+    size_t n = (size_t)t->directions * (size_t)t->o.batch_size, dim = (size_t)t->dim;
+    double total = 0;
+    for (size_t c = 0; c < dim; c++) {
+        double mean = 0, squares = 0;
+        for (size_t i = 0; i < n; i++)
+            mean += real_at(t->host.queries, t->real_bytes, i * dim + c);
+        mean /= (double)n;
+        for (size_t i = 0; i < n; i++) {
+            double off = real_at(t->host.queries, t->real_bytes, i * dim + c) - mean;
+            squares += off * off;
+        }
+        total += sqrt(squares / (double)n);
+    }
+    return total / (double)dim;
+}
+
+static void write_report(struct trainer *t, const struct sums *sums, double sum_squares, double lr)
+{
+    double queries = (double)t->directions * t->o.batch_size;
+    t->report = (moco_step_report){.struct_size = sizeof t->report,
+                                   .step = t->step,
+                                   .loss = sums->loss / t->o.batch_size,
+                                   .chance_loss = t->directions * log((double)t->queue->length + 1),
+                                   .acc1 = 100 * sums->top1 / queries,
+                                   .acc5 = 100 * sums->top5 / queries,
+                                   .pos_cosine = sums->pos / queries,
+                                   .neg_cosine = sums->neg / queries,
+                                   .feature_std = feature_std(t),
+                                   .grad_norm = sqrt(sum_squares),
+                                   .queue_fill = (double)t->queue->filled / (double)t->queue->length,
+                                   .lr = lr};
+    t->reported = 1;
+}
+
+static moco_status try_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    struct sums sums = {0};
+    double sum_squares = 0;
+    int done = 0;
+    TRY(take_cancel(t, err));
+    TRY(t->be->ready(t->dev, err));
+    TRY(check_state(t, err));
+    TRY(trainer_refresh(t, err));
+    size_t stages = (size_t)2 * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
+    t->be->zero(t->dev, stage_at(t, STAGE_QUERY, 0), stages);
+    TRY(all_keys(t, batch, &done, err));
+    TRY(all_queries(t, batch, &done, &sums, err));
+    TRY(check_results(t, &sum_squares, err));
+    TRY(take_cancel(t, err));
+    TRY(commit(t, batch, lr, err));
+    write_report(t, &sums, sum_squares, lr);
+    return MOCO_OK;
+}
+
+moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    TRY(trainer_check_whole(t, err));
+    TRY(check_batch(t, batch, lr, err));
+    moco_status status = try_step(t, batch, lr, err);
+    if (status == MOCO_ECANCELED)
+        atomic_store(&t->cancel, 0); /* a plan saw it: it has taken effect */
+    return status;
+}
+
+void trainer_cancel(struct trainer *t)
+{
+    atomic_store(&t->cancel, 1);
+}
+
+moco_status trainer_report(const struct trainer *t, moco_step_report *report, struct err *err)
+{
+    if (!t->reported)
+        return err_set(err, MOCO_ESTATE, "no step has been committed yet, so there is nothing to report");
+    *report = t->report;
+    return MOCO_OK;
+}
+
+void trainer_cursor(const struct trainer *t, int64_t *step, int64_t *epoch, int64_t *position)
+{
+    if (step != NULL)
+        *step = t->step;
+    if (epoch != NULL)
+        *epoch = t->epoch;
+    if (position != NULL)
+        *position = t->position;
+}

@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/model.h: an encoder behind a handle. While a trainer has it, embedding, saving and reading go on between steps;
+ * what would change its numbers under the trainer's hands is refused. */
+#include "moco/model.h"
+
+#include <string.h>
+
+#include "algo/encoder_file.h"
+#include "api/objects.h"
+
+static void model_destroy(struct handle *handle)
+{
+    moco_model *model = (moco_model *)handle;
+    encoder_free(model->encoder);
+    if (model->device != NULL)
+        handle_unref(&model->device->handle);
+}
+
+/* ---- options ---- */
+
+moco_status model_options_read(struct net_config *config, const moco_model_options *given, struct err *err)
+{
+    moco_model_options o;
+    moco_model_options_init(&o);
+    TRY(struct_read(&o, sizeof o, given, "options", err));
+    TRY(struct_reserved(o.reserved0, "moco_model_options.reserved0", err));
+    TRY(api_not_null(o.arch, "options.arch", err));
+    TRY(api_not_null(o.stem, "options.stem", err));
+    TRY(api_not_null(o.head, "options.head", err));
+    if (o.image_size < 1 || o.image_size > 16384)
+        return err_set(err, MOCO_EINVAL, "image_size is %d; it must be 1 to 16384", o.image_size);
+    *config = (struct net_config){.width = o.width,
+                                  .dim = o.dim,
+                                  .image_h = o.image_size,
+                                  .image_w = o.image_size,
+                                  .mean = {o.mean[0], o.mean[1], o.mean[2]},
+                                  .std = {o.std[0], o.std[1], o.std[2]},
+                                  .seed = o.seed};
+    return net_config_parse(config, o.arch, o.stem, o.head, err);
+}
+
+void model_options_write(moco_model_options *options, const struct net_config *config)
+{
+    moco_model_options o = {.dim = config->dim,
+                            .arch = net_arch_name(config->depth),
+                            .stem = net_stem_name(config->stem),
+                            .head = net_head_name(config->head),
+                            .width = config->width,
+                            .mean = {config->mean[0], config->mean[1], config->mean[2]},
+                            .std = {config->std[0], config->std[1], config->std[2]},
+                            .seed = config->seed,
+                            .image_size = config->image_h};
+    struct_write(options, &o, sizeof o);
+}
+
+/* ---- making ---- */
+
+static moco_status model_new(moco_model **out, moco_device *device, struct err *err)
+{
+    TRY(api_not_null(out, "model", err));
+    *out = NULL;
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    moco_model *model = handle_new(device->handle.ctx, sizeof *model, HANDLE_MODEL, model_destroy, err);
+    if (model == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&device->handle);
+    model->device = device;
+    *out = model;
+    return MOCO_OK;
+}
+
+static moco_status model_made(moco_model **out, moco_status status)
+{
+    if (status != MOCO_OK) {
+        handle_free(*out, HANDLE_MODEL);
+        *out = NULL;
+    }
+    return status;
+}
+
+static moco_status create_encoder(moco_model *model, const moco_model_options *options, struct err *err)
+{
+    struct net_config config;
+    TRY(model_options_read(&config, options, err));
+    return encoder_create(&model->encoder, model->handle.ctx, model->device->backend, model->device->dev, &config, err);
+}
+
+static moco_status make(moco_model **out, moco_device *device, const moco_model_options *options, struct err *err)
+{
+    TRY(model_new(out, device, err));
+    return model_made(out, create_encoder(*out, options, err));
+}
+
+moco_status moco_model_create(moco_model **model, moco_device *device, const moco_model_options *options)
+{
+    struct err err = {0};
+    return api_return(make(model, device, options, &err), "moco_model_create", &err);
+}
+
+static moco_status open_model(moco_model **out, moco_device *device, const char *path, struct err *err)
+{
+    TRY(model_new(out, device, err));
+    moco_status status = api_not_null(path, "path", err);
+    if (status == MOCO_OK)
+        status = encoder_open(&(*out)->encoder, device->handle.ctx, device->backend, device->dev, path, err);
+    return model_made(out, status);
+}
+
+moco_status moco_model_open(moco_model **model, moco_device *device, const char *path)
+{
+    struct err err = {0};
+    return api_return(open_model(model, device, path, &err), "moco_model_open", &err);
+}
+
+void moco_model_free(moco_model *model)
+{
+    handle_free(model, HANDLE_MODEL);
+}
+
+/* ---- files ---- */
+
+/* MOCO_ESTATE while a trainer has the model. */
+static moco_status check_free(moco_model *model, const char *instead, struct err *err)
+{
+    if (atomic_load(&model->encoder->owner) != NULL)
+        return err_set(err, MOCO_ESTATE, "a trainer uses the model; call %s, or free the trainer first", instead);
+    return MOCO_OK;
+}
+
+static moco_status save(moco_model *model, const char *path, struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(api_not_null(path, "path", err));
+    return encoder_save(model->encoder, path, err);
+}
+
+moco_status moco_model_save(moco_model *model, const char *path)
+{
+    struct err err = {0};
+    return api_return(save(model, path, &err), "moco_model_save", &err);
+}
+
+static moco_status load(moco_model *model, const char *path, struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(api_not_null(path, "path", err));
+    TRY(check_free(model, "moco_trainer_load", err));
+    return encoder_load(model->encoder, path, err);
+}
+
+moco_status moco_model_load(moco_model *model, const char *path)
+{
+    struct err err = {0};
+    return api_return(load(model, path, &err), "moco_model_load", &err);
+}
+
+/* ---- what it is ---- */
+
+static moco_status describe(const moco_model *model, moco_model_info *info, struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(struct_check(info, "info", err));
+    const struct encoder *e = model->encoder;
+    moco_model_info filled = {.dim = e->config.dim,
+                              .feature_dim = encoder_embed_dim(e, EMBED_FEATURES),
+                              .tensor_count = e->graph->state_count,
+                              .parameters = e->graph->param_total,
+                              .width = e->config.width,
+                              .image_size = e->config.image_h};
+    strcpy(filled.arch, net_arch_name(e->config.depth));
+    strcpy(filled.stem, net_stem_name(e->config.stem));
+    strcpy(filled.head, net_head_name(e->config.head));
+    memcpy(filled.mean, e->config.mean, sizeof filled.mean);
+    memcpy(filled.std, e->config.std, sizeof filled.std);
+    struct_write(info, &filled, sizeof filled);
+    return MOCO_OK;
+}
+
+moco_status moco_model_describe(const moco_model *model, moco_model_info *info)
+{
+    struct err err = {0};
+    return api_return(describe(model, info, &err), "moco_model_describe", &err);
+}
+
+const char *moco_model_tensor_name(const moco_model *model, int index)
+{
+    if (!handle_valid(model, HANDLE_MODEL) || index < 0 || index >= model->encoder->graph->state_count)
+        return NULL;
+    return model->encoder->names[index];
+}
+
+/* ---- tensors ---- */
+
+static moco_status read_numbers(void *self, int index, double *values, struct err *err)
+{
+    struct encoder *e = self;
+    return encoder_tensor_get(e, &e->numbers, index, values, err);
+}
+
+static moco_status write_numbers(void *self, int index, double *values, struct err *err)
+{
+    struct encoder *e = self;
+    e->version++;
+    return encoder_tensor_set(e, &e->numbers, index, values, err);
+}
+
+static moco_status find(const moco_model *model, const char *name, int *index, struct tensor_shape *shape,
+                        struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(api_not_null(name, "name", err));
+    *index = encoder_find(model->encoder, name);
+    if (*index < 0)
+        return err_set(err, MOCO_ENOTFOUND, "the model has no tensor named \"%.80s\"", name);
+    encoder_tensor_shape(model->encoder, *index, shape);
+    return MOCO_OK;
+}
+
+static moco_status get(moco_model *model, const char *name, moco_tensor *tensor, struct err *err)
+{
+    struct tensor_shape shape;
+    struct tensor_move move = {.move = read_numbers};
+    int64_t count;
+    TRY(find(model, name, &move.index, &shape, err));
+    TRY(tensor_check(tensor, "tensor", 1, &count, err));
+    move.self = model->encoder;
+    return tensor_get(model->handle.ctx, tensor, name, &shape, model->encoder->real_bytes, &move, err);
+}
+
+moco_status moco_model_get(moco_model *model, const char *name, moco_tensor *tensor)
+{
+    struct err err = {0};
+    return api_return(get(model, name, tensor, &err), "moco_model_get", &err);
+}
+
+static moco_status set(moco_model *model, const char *name, const moco_tensor *tensor, struct err *err)
+{
+    struct tensor_shape shape;
+    struct tensor_move move = {.move = write_numbers};
+    int64_t count;
+    TRY(find(model, name, &move.index, &shape, err));
+    TRY(check_free(model, "moco_trainer_set", err));
+    TRY(tensor_check(tensor, "tensor", 0, &count, err));
+    move.self = model->encoder;
+    return tensor_set(model->handle.ctx, tensor, name, &shape, &move, err);
+}
+
+moco_status moco_model_set(moco_model *model, const char *name, const moco_tensor *tensor)
+{
+    struct err err = {0};
+    return api_return(set(model, name, tensor, &err), "moco_model_set", &err);
+}
+
+/* ---- embedding ---- */
+
+static moco_status read_images(struct embed_input *input, const moco_tensor *images, struct err *err)
+{
+    int64_t count;
+    TRY(tensor_check(images, "images", 0, &count, err));
+    int f32 = images->dtype == MOCO_F32;
+    if ((!f32 && images->dtype != MOCO_U8) || images->ndim != 4 || images->shape[f32 ? 1 : 3] != 3)
+        return err_set(err, MOCO_ESHAPE, "images must be u8 [n,h,w,3] or f32 [n,3,h,w]");
+    int64_t h = images->shape[f32 ? 2 : 1], w = images->shape[f32 ? 3 : 2];
+    if (h > 16384 || w > 16384)
+        return err_set(err, MOCO_ESHAPE, "images are %lld x %lld; at most 16384 x 16384 is possible", (long long)h,
+                       (long long)w);
+    *input = (struct embed_input){.images = images->data, .f32 = f32, .n = images->shape[0], .h = (int)h, .w = (int)w};
+    return MOCO_OK;
+}
+
+static moco_status embed(moco_model *model, const moco_tensor *images, moco_embedding what, moco_tensor *out,
+                         struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct embed_input input;
+    TRY(read_images(&input, images, err));
+    if (what != MOCO_FEATURES && what != MOCO_PROJECTION)
+        return err_set(err, MOCO_EINVAL, "what is %d; it must be MOCO_FEATURES or MOCO_PROJECTION", (int)what);
+    enum embed_what kind = what == MOCO_FEATURES ? EMBED_FEATURES : EMBED_PROJECTION;
+    int64_t count;
+    TRY(tensor_check(out, "out", 0, &count, err));
+    struct tensor_shape shape = {.ndim = 2, .shape = {input.n, encoder_embed_dim(model->encoder, kind)}};
+    TRY(tensor_match(out, "out", &shape, err));
+    return encoder_embed(model->encoder, &input, kind, out->data, out->dtype == MOCO_F64, err);
+}
+
+moco_status moco_model_embed(moco_model *model, const moco_tensor *images, moco_embedding what, moco_tensor *out)
+{
+    struct err err = {0};
+    return api_return(embed(model, images, what, out, &err), "moco_model_embed", &err);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * objects: the handles that other handles hold, and how a caller's tensor meets one of ours. */
+#ifndef MOCO_API_OBJECTS_H
+#define MOCO_API_OBJECTS_H
+
+#include "algo/encoder.h"
+#include "algo/queue.h"
+#include "api/handle.h"
+#include "moco/model.h"
+#include "moco/queue.h"
+
+struct moco_model {
+    struct handle handle;
+    moco_device *device; /* a counted reference */
+    struct encoder *encoder;
+};
+
+struct moco_queue {
+    struct handle handle;
+    moco_device *device; /* a counted reference */
+    struct queue *queue;
+};
+
+/* The network that the caller's options describe. */
+moco_status model_options_read(struct net_config *config, const moco_model_options *given, struct err *err);
+/* The way back; strings are static. */
+void model_options_write(moco_model_options *options, const struct net_config *config);
+
+/* ---- tensors ---- */
+
+/* What a get with data NULL answers. */
+void tensor_describe(moco_tensor *tensor, const struct tensor_shape *shape, size_t real_bytes);
+
+/* Has the caller's tensor this shape, and a type that converts: f32 or f64, for integers i64 too? MOCO_ESHAPE shows
+ * both shapes. `tensor` has passed tensor_check. */
+moco_status tensor_match(const moco_tensor *tensor, const char *name, const struct tensor_shape *shape,
+                         struct err *err);
+void tensor_fill(const moco_tensor *tensor, const double *values, int64_t count);
+void tensor_values(double *values, const moco_tensor *tensor, int64_t count);
+
+/* A get or a set of one named tensor: checks `tensor`, converts through a block of doubles, and calls `move`, which
+ * reads into (get) or writes from (set) that block. */
+struct tensor_move {
+    void *self;
+    int index;
+    moco_status (*move)(void *self, int index, double *values, struct err *err);
+};
+moco_status tensor_get(struct ctx *ctx, moco_tensor *tensor, const char *name, const struct tensor_shape *shape,
+                       size_t real_bytes, const struct tensor_move *move, struct err *err);
+moco_status tensor_set(struct ctx *ctx, const moco_tensor *tensor, const char *name, const struct tensor_shape *shape,
+                       const struct tensor_move *move, struct err *err);
+
+#endif
