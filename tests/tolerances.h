@@ -37,4 +37,15 @@
 /* Rounding to bf16 outweighs any sum; the errors of two such computations are of one size but not the same. */
 #define TOL_DEVICE_BF16(err) (3 * (err) + 4e-3)
 
+/* ---- ops: two ways to the same numbers on one device ---- */
+
+/* The same arithmetic in another order: f64, f32; in bf16 a sum in another order may round to the neighbour. */
+#define TOL_SAME(precision) ((precision) == BE_F64 ? 1e-12 : (precision) == BE_F32 ? 2e-5 : 2e-2)
+
+/* BN folded into convolutions against BN after them. In bf16 the folded weights are rounded, not the weights. */
+#define TOL_FOLDED(precision) ((precision) == BE_F64 ? 1e-10 : (precision) == BE_F32 ? 2e-4 : 1e-1)
+
+/* One number, computed in reals of the device and once in double. */
+#define TOL_REAL(real_bytes) ((real_bytes) == 8 ? 1e-14 : 2e-6)
+
 #endif

@@ -79,22 +79,6 @@ static int compare(const char *what, enum be_precision precision, const struct h
     return bad;
 }
 
-/* Whether the device computes in this precision. */
-static int has(enum be_precision precision)
-{
-    struct harness h;
-    struct harness_spec spec = {.device = device,
-                                .precision = (int)precision,
-                                .n = 2,
-                                .groups = 1,
-                                .queue = 4,
-                                .config = harness_net(18, 0.0625, STEM_SMALL, HEAD_LINEAR, 4, 16)};
-    if (!harness_try_open(&h, &spec))
-        return 0;
-    harness_close(&h);
-    return 1;
-}
-
 static int bf16_there;
 static double worst_of[4];
 
@@ -255,11 +239,11 @@ int main(void)
         cmocka_unit_test(test_networks),
     };
     device = harness_device();
-    if (!has(BE_F32)) {
+    if (!harness_has(device, BE_F32)) {
         printf("SKIPPED: there is no device %s\n", device);
         return 0;
     }
-    bf16_there = has(BE_BF16);
+    bf16_there = harness_has(device, BE_BF16);
     if (!bf16_there)
         printf("SKIPPED: bf16: device %s does not compute in it on this CPU\n", device);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -252,6 +252,28 @@ void harness_open(struct harness *h, const struct harness_spec *spec)
         fail_msg("device %s with precision %d is not there", spec->device, spec->precision);
 }
 
+int harness_has(const char *device, enum be_precision precision)
+{
+    struct harness h = {.spec = {.device = device, .precision = (int)precision}};
+    OK(ctx_create(&h.ctx, &(struct ctx_options){.threads = 1}, &err));
+    if (!open_device(&h))
+        return 0;
+    h.be->close(h.dev);
+    ctx_unref(h.ctx);
+    return 1;
+}
+
+int harness_subjects(struct harness_subject subjects[8])
+{
+    const char *names[2] = {"ref", harness_device()};
+    int count = 0;
+    for (int i = 0; i < (strcmp(names[1], "ref") == 0 ? 1 : 2); i++)
+        for (int p = BE_F32; p <= BE_F64; p++)
+            if (harness_has(names[i], (enum be_precision)p))
+                subjects[count++] = (struct harness_subject){names[i], (enum be_precision)p};
+    return count;
+}
+
 void harness_close(struct harness *h)
 {
     if (h->ctx == NULL)

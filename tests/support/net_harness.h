@@ -51,6 +51,16 @@ struct harness {
     double loss, top1, top5, pos, neg; /* sums over the batch of the last harness_train */
 };
 
+/* Whether this build and machine have the device, computing in this precision. */
+int harness_has(const char *device, enum be_precision precision);
+
+/* What a test of the contract runs on: `ref` in each precision, and the device of the tests in those it has. */
+struct harness_subject {
+    const char *device;
+    enum be_precision precision;
+};
+int harness_subjects(struct harness_subject subjects[8]); /* their number */
+
 /* A small network: the fields that tests vary by hand, the others as net_config of a CIFAR-sized picture. */
 struct net_config harness_net(int depth, double width, enum net_stem stem, enum net_head head, int dim, int image);
 

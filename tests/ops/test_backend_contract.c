@@ -1,0 +1,513 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_backend_contract: what backend.h promises about plans, on `ref` in each precision and on the device of the
+ * tests: two ways to the same numbers must meet. Whether the numbers are right is test_backend_ops's and golden's
+ * business. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/failing_alloc.h"
+#include "support/net_harness.h"
+#include "tolerances.h"
+
+static struct harness_subject subjects[8];
+static int subject_count;
+
+#define FOR_EACH_SUBJECT(s) for (const struct harness_subject *s = subjects; s < subjects + subject_count; s++)
+
+static struct harness_spec small(const struct harness_subject *s)
+{
+    return (struct harness_spec){.device = s->device,
+                                 .precision = (int)s->precision,
+                                 .threads = 2,
+                                 .n = 6,
+                                 .groups = 2,
+                                 .queue = 24,
+                                 .seed = 77,
+                                 .config = harness_net(18, 0.125, STEM_SMALL, HEAD_MLP, 16, 32)};
+}
+
+/* Whatever a subject does twice in the same way must give the same bits. */
+static int same(size_t count, const double *a, const double *b)
+{
+    return memcmp(a, b, count * sizeof *a) == 0;
+}
+
+static void expect_near(const struct harness_subject *s, const char *what, size_t count, const double *a,
+                        const double *b, double tolerance)
+{
+    double error = harness_error(count, a, b);
+    if (!(error <= tolerance))
+        fail_msg("%s in precision %d: %s is off by %.3g, allowed %.3g", s->device, (int)s->precision, what, error,
+                 tolerance);
+}
+
+static double *output(struct harness *h)
+{
+    size_t count = (size_t)h->spec.n * (size_t)h->dim;
+    double *out = malloc(count * sizeof *out);
+    assert_non_null(out);
+    harness_read(h, h->out.at, count, out);
+    return out;
+}
+
+/* ---- passes ---- */
+
+static void test_key_is_train(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        size_t count = (size_t)spec.n * (size_t)h.dim;
+        double *key = malloc(count * sizeof *key);
+        assert_non_null(key);
+        harness_forward(&h, 0, NULL);
+        double *train = output(&h);
+        harness_key(&h, h.masters.at, h.masters.at, 1, h.graph->embedding, key);
+        expect_near(s, "a key plan's embedding", count, key, train, TOL_SAME(s->precision));
+        if (strcmp(s->device, "ref") == 0)
+            assert_true(same(count, key, train));
+        free(key);
+        free(train);
+        harness_close(&h);
+    }
+}
+
+/* Statistics under which inference normalises as a training forward of one group does: its mean and biased variance. */
+static void settle_statistics(struct harness *h)
+{
+    size_t total = (size_t)h->graph->stat_total;
+    double *stage = malloc(total * sizeof *stage);
+    assert_non_null(stage);
+    harness_read(h, h->stage.at, total, stage);
+    for (int i = 0; i < h->graph->op_count; i++) {
+        const struct graph_op *op = &h->graph->ops[i];
+        if (op->kind != OP_BN)
+            continue;
+        const struct graph_value *value = &h->graph->values[op->out];
+        const struct graph_stat *stat = &h->graph->stats[op->stat];
+        double m = (double)h->spec.n * value->h * value->w;
+        for (int c = 0; c < stat->channels; c++)
+            stage[stat->offset + stat->channels + c] *= (m - 1) / m;
+    }
+    harness_write(h, h->running.at, stage, total);
+    free(stage);
+}
+
+static void test_inference(void **state)
+{
+    (void)state;
+    const struct net_config nets[] = {harness_net(18, 0.125, STEM_SMALL, HEAD_MLP, 16, 32),
+                                      harness_net(50, 0.0625, STEM_IMAGENET, HEAD_LINEAR, 16, 45)};
+    FOR_EACH_SUBJECT(s)
+    for (int net = 0; net < 2; net++) {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        spec.groups = 1;
+        spec.n = 8;
+        spec.config = nets[net];
+        harness_open(&h, &spec);
+        size_t count = (size_t)spec.n * (size_t)h.dim;
+        double *folded = malloc(3 * count * sizeof *folded), *projection = folded + count, *planes = folded + 2 * count;
+        assert_non_null(folded);
+        harness_forward(&h, 0, NULL);
+        double *train = output(&h);
+        settle_statistics(&h);
+        harness_infer(&h, h.graph->embedding, NULL, folded);
+        /* In bf16 a network of fifty layers is a tenth off before anything is folded. */
+        if (s->precision != BE_BF16 || net == 0)
+            expect_near(s, "inference", count, folded, train, TOL_FOLDED(s->precision));
+
+        harness_infer(&h, h.graph->projection, NULL, projection);
+        for (int r = 0; r < spec.n; r++) {
+            double norm = 0, *row = projection + (size_t)r * (size_t)h.dim;
+            for (int i = 0; i < h.dim; i++)
+                norm += row[i] * row[i];
+            for (int i = 0; i < h.dim; i++)
+                row[i] /= sqrt(norm);
+        }
+        expect_near(s, "the projection's direction", count, projection, folded, TOL_SAME(s->precision));
+
+        size_t area = (size_t)spec.config.image_h * (size_t)spec.config.image_w;
+        float *images = malloc((size_t)spec.n * 3 * area * sizeof *images);
+        assert_non_null(images);
+        for (size_t n = 0; n < (size_t)spec.n; n++)
+            for (size_t i = 0; i < area; i++)
+                for (size_t c = 0; c < 3; c++)
+                    images[(n * 3 + c) * area + i] =
+                        (float)((h.images[(n * area + i) * 3 + c] / 255.0 - spec.config.mean[c]) / spec.config.std[c]);
+        harness_infer(&h, h.graph->embedding, images, planes);
+        expect_near(s, "inference of f32 images", count, planes, folded,
+                    s->precision == BE_BF16 ? TOL_SAME(BE_BF16) : 1e-4);
+        free(images);
+        free(folded);
+        free(train);
+        harness_close(&h);
+    }
+}
+
+/* ---- images ---- */
+
+static void test_index(void **state)
+{
+    (void)state;
+    const int32_t index[6] = {4, 0, 5, 5, 2, 1};
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        size_t bytes = (size_t)spec.config.image_h * (size_t)spec.config.image_w * 3;
+        uint8_t *copy = malloc(6 * bytes);
+        assert_non_null(copy);
+        harness_forward(&h, 0, NULL);
+        double *plain = output(&h);
+        harness_forward(&h, 0, index);
+        double *gathered = output(&h);
+        memcpy(copy, h.images, 6 * bytes);
+        for (int i = 0; i < 6; i++)
+            memcpy(h.images + (size_t)i * bytes, copy + (size_t)index[i] * bytes, bytes);
+        harness_forward(&h, 0, NULL);
+        double *moved = output(&h);
+        assert_true(same(6 * (size_t)h.dim, gathered, moved));
+        assert_false(same(6 * (size_t)h.dim, gathered, plain));
+        free(copy);
+        free(plain);
+        free(gathered);
+        free(moved);
+        harness_close(&h);
+    }
+}
+
+/* ---- launches ---- */
+
+/* Two launches of a group, or one of two groups: the same batch, statistics and gradients. */
+static void test_launches(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness_tensors t[2];
+        for (int two = 0; two < 2; two++) {
+            struct harness h;
+            struct harness_spec spec = small(s);
+            spec.launches = two ? 2 : 1;
+            spec.n = two ? 3 : 6;
+            spec.groups = two ? 1 : 2;
+            harness_open(&h, &spec);
+            harness_train(&h);
+            harness_train(&h); /* the first launch overwrites what the last batch left */
+            t[two] = harness_collect(&h, HARNESS_STEP);
+            harness_close(&h);
+        }
+        harness_expect(&t[1], &t[0], "", s->precision == BE_BF16 ? 3 * TOL_SAME(BE_BF16) : TOL_SAME(s->precision));
+        harness_tensors_free(&t[0]);
+        harness_tensors_free(&t[1]);
+    }
+}
+
+static void test_repeat_is_bit_equal(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        harness_train(&h);
+        struct harness_tensors first = harness_collect(&h, HARNESS_STEP);
+        /* Whatever other plans left in the slab must not matter. */
+        size_t reals = h.slab.bytes / h.info.real_bytes;
+        double *dirt = malloc(reals * sizeof *dirt);
+        assert_non_null(dirt);
+        for (size_t i = 0; i < reals; i++)
+            dirt[i] = NAN;
+        harness_write(&h, h.slab.at, dirt, reals);
+        harness_train(&h);
+        struct harness_tensors second = harness_collect(&h, HARNESS_STEP);
+        for (int i = 0; i < first.count; i++)
+            if (!same(first.tensor[i].count, first.tensor[i].values, second.tensor[i].values))
+                fail_msg("%s in precision %d: %s differs the second time", s->device, (int)s->precision,
+                         first.tensor[i].name);
+        free(dirt);
+        harness_tensors_free(&first);
+        harness_tensors_free(&second);
+        harness_close(&h);
+    }
+}
+
+/* Statistics are added to what is there. */
+static void test_stage_adds(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        size_t total = (size_t)h.graph->stat_total;
+        double *once = malloc(2 * total * sizeof *once), *twice = once + total;
+        assert_non_null(once);
+        harness_forward(&h, 0, NULL);
+        harness_read(&h, h.stage.at, total, once);
+        harness_forward(&h, 0, NULL);
+        harness_read(&h, h.stage.at, total, twice);
+        for (size_t i = 0; i < total; i++)
+            once[i] *= 2;
+        expect_near(s, "the stage of two launches", total, twice, once, TOL_REAL(h.info.real_bytes) * 1e2);
+        free(once);
+        harness_close(&h);
+    }
+}
+
+/* ---- gradients as they become final ---- */
+
+struct announced {
+    struct harness *h;
+    int *calls;
+    double **values;
+};
+
+static void on_grad(void *user, int first, int count)
+{
+    struct announced *a = user;
+    struct err err = {0};
+    for (int p = first; p < first + count; p++) {
+        assert_true(p >= 0 && p < a->h->graph->param_count);
+        a->calls[p]++;
+        harness_ok(a->h->be->param_get(a->h->layout, a->h->gradients.at, p, a->values[p], &err), &err);
+    }
+}
+
+static void test_on_grad(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        struct err err = {0};
+        harness_open(&h, &spec);
+        harness_train(&h);
+        size_t params = (size_t)h.graph->param_count;
+        struct announced a = {&h, calloc(params, sizeof(int)), calloc(params, sizeof(double *))};
+        assert_true(a.calls != NULL && a.values != NULL);
+        for (size_t p = 0; p < params; p++)
+            assert_non_null(a.values[p] = calloc((size_t)h.graph->params[p].count, sizeof(double)));
+        struct be_backward back = {.weights = harness_weights(&h),
+                                   .masters = h.masters.at,
+                                   .d_out = h.d_out.at,
+                                   .gradients = h.gradients.at,
+                                   .accumulate = 1,
+                                   .on_grad = on_grad,
+                                   .user = &a};
+        harness_ok(h.be->forward(h.train,
+                                 &(struct be_forward){.images = h.images,
+                                                      .weights = harness_weights(&h),
+                                                      .masters = h.masters.at,
+                                                      .stage = h.stage.at,
+                                                      .out = h.out.at},
+                                 &err),
+                   &err);
+        harness_ok(h.be->backward(h.train, &back, &err), &err);
+        struct harness_tensors t = harness_collect(&h, HARNESS_STEP);
+        for (size_t p = 0; p < params; p++) {
+            char name[112];
+            snprintf(name, sizeof name, "grad.%s", h.graph->params[p].name);
+            const struct harness_tensor *g = harness_find(&t, name);
+            if (a.calls[p] != 1 || !same(g->count, g->values, a.values[p]))
+                fail_msg("%s: %s was told final %d times, or too early", s->device, name, a.calls[p]);
+            free(a.values[p]);
+        }
+        harness_tensors_free(&t);
+        free(a.calls);
+        free(a.values);
+        harness_close(&h);
+    }
+}
+
+/* ---- cancelling ---- */
+
+static void test_cancel(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        struct err err = {0};
+        _Atomic int flag = 1;
+        harness_open(&h, &spec);
+        harness_train(&h);
+        struct harness_tensors before = harness_collect(&h, HARNESS_STEP);
+        struct be_forward forward = {.images = h.images,
+                                     .weights = harness_weights(&h),
+                                     .masters = h.masters.at,
+                                     .stage = h.stage.at,
+                                     .out = h.out.at,
+                                     .cancel = &flag};
+        struct be_backward back = {.weights = harness_weights(&h),
+                                   .masters = h.masters.at,
+                                   .d_out = h.d_out.at,
+                                   .gradients = h.gradients.at,
+                                   .cancel = &flag};
+        assert_int_equal(h.be->forward(h.train, &forward, &err), MOCO_ECANCELED);
+        assert_int_equal(err.status, MOCO_ECANCELED);
+        flag = 0;
+        err = (struct err){0};
+        harness_ok(h.be->forward(h.train, &forward, &err), &err);
+        flag = 1;
+        assert_int_equal(h.be->backward(h.train, &back, &err), MOCO_ECANCELED);
+        err = (struct err){0};
+        flag = 0;
+        harness_train(&h); /* and nothing of it is left */
+        struct harness_tensors after = harness_collect(&h, HARNESS_STEP);
+        for (int i = 0; i < before.count; i++)
+            assert_true(same(before.tensor[i].count, before.tensor[i].values, after.tensor[i].values));
+        harness_tensors_free(&before);
+        harness_tensors_free(&after);
+        harness_close(&h);
+    }
+}
+
+/* ---- memory ---- */
+
+static void test_plan_bytes(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        size_t slab[3];
+        for (int pass = BE_TRAIN; pass <= BE_INFER; pass++) {
+            struct be_plan_spec p = {.graph = h.graph,
+                                     .layout = h.layout,
+                                     .precision = h.precision,
+                                     .pass = (enum be_pass)pass,
+                                     .n = 6,
+                                     .groups = 1,
+                                     .output = h.graph->embedding};
+            struct be_plan *plan;
+            struct be_plan_bytes bytes;
+            struct err err = {0};
+            harness_ok(h.be->plan_create(&plan, h.dev, &p, &err), &err);
+            h.be->plan_bytes(plan, &bytes);
+            h.be->plan_free(plan);
+            slab[pass] = bytes.slab;
+            assert_true(bytes.slab > 0 && bytes.slab % 4096 == 0);
+            assert_true(bytes.activations <= bytes.slab && bytes.gradients <= bytes.slab &&
+                        bytes.scratch <= bytes.slab);
+            assert_true(pass == BE_TRAIN ? bytes.activations > 0 && bytes.gradients > 0
+                                         : bytes.activations == 0 && bytes.gradients == 0);
+        }
+        assert_true(2 * slab[BE_KEY] < slab[BE_TRAIN]); /* a key plan keeps nothing */
+        harness_close(&h);
+    }
+}
+
+/* All of a device's handles with an allocator that fails once. Returns 1 if nothing failed. */
+static int build_all(const struct harness_subject *s, struct ctx *ctx, const struct graph *graph)
+{
+    const struct backend *be;
+    struct be_device *dev = NULL;
+    struct be_layout *layout = NULL;
+    struct be_plan *plan[3] = {NULL, NULL, NULL};
+    struct be_memory memory = {0};
+    struct err err = {0};
+    moco_status status = backend_find(&be, s->device, &err);
+    assert_int_equal(status, MOCO_OK);
+    status = be->open(&dev, ctx, s->device, &err);
+    if (status == MOCO_OK)
+        status = be->layout_create(&layout, dev, graph, s->precision, &err);
+    for (int pass = BE_TRAIN; pass <= BE_INFER && status == MOCO_OK; pass++) {
+        struct be_plan_spec p = {.graph = graph,
+                                 .layout = layout,
+                                 .precision = s->precision,
+                                 .pass = (enum be_pass)pass,
+                                 .n = 4,
+                                 .groups = 1,
+                                 .output = graph->embedding};
+        status = be->plan_create(&plan[pass], dev, &p, &err);
+        if (status != MOCO_OK)
+            assert_null(plan[pass]);
+    }
+    if (status == MOCO_OK)
+        status = be->alloc(dev, 10000, &memory, &err);
+    if (status != MOCO_OK) {
+        assert_int_equal(status, MOCO_ENOMEM);
+        assert_int_equal(err.status, MOCO_ENOMEM);
+        assert_true(err.text[0] != 0);
+    }
+    if (dev != NULL) {
+        be->release(dev, &memory);
+        for (int i = 0; i < 3; i++)
+            be->plan_free(plan[i]);
+        be->layout_free(layout);
+        be->close(dev);
+    }
+    return status == MOCO_OK;
+}
+
+static void test_failing_memory(void **state)
+{
+    (void)state;
+    struct ctx *graphs;
+    struct graph *graph;
+    struct err err = {0};
+    struct net_config config = harness_net(18, 0.0625, STEM_IMAGENET, HEAD_MLP, 8, 32);
+    harness_ok(ctx_create(&graphs, &(struct ctx_options){.threads = 1}, &err), &err);
+    harness_ok(net_build(&graph, graphs, &config, &err), &err);
+    FOR_EACH_SUBJECT(s)
+    {
+        int done = 0;
+        for (long long n = 1; !done; n++) { /* request 0 is the context's own */
+            struct failing_alloc fail = {.fail_at = n};
+            struct ctx *ctx;
+            struct ctx_options options = {
+                .alloc = failing_alloc, .release = failing_release, .user = &fail, .threads = 1};
+            harness_ok(ctx_create(&ctx, &options, &err), &err);
+            done = build_all(s, ctx, graph);
+            assert_int_equal(done, fail.refused == 0);
+            assert_int_equal(ctx->live_bytes, 0);
+            assert_int_equal(ctx->refs, 1);
+            ctx_unref(ctx);
+            assert_int_equal(fail.live, 0);
+        }
+    }
+    graph_free(graph);
+    ctx_unref(graphs);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_key_is_train),
+        cmocka_unit_test(test_inference),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_launches),
+        cmocka_unit_test(test_repeat_is_bit_equal),
+        cmocka_unit_test(test_stage_adds),
+        cmocka_unit_test(test_on_grad),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_failing_memory),
+    };
+    subject_count = harness_subjects(subjects);
+    if (!harness_has(harness_device(), BE_F32))
+        printf("SKIPPED: there is no device %s; only ref is tested\n", harness_device());
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
