@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_resume: training that stops at any step and goes on in a fresh trainer ends in the same bytes; a file that is
+ * damaged, or of another configuration, changes nothing; and a trained encoder leaves the trainer whole. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/scratch_folder.h"
+#include "support/train_rig.h"
+
+#define STEPS 6
+
+static struct scratch_folder folder;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    scratch_folder_make(&folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    scratch_folder_remove(&folder);
+    return 0;
+}
+
+static const char *step_path(int step)
+{
+    char name[32];
+    snprintf(name, sizeof name, "step%d", step);
+    return scratch_path(&folder, name);
+}
+
+static void expect_same_file(const char *a, const char *b)
+{
+    size_t na, nb;
+    char *x = rig_read_file(a, &na), *y = rig_read_file(b, &nb);
+    if (na != nb || memcmp(x, y, na) != 0)
+        fail_msg("%s and %s differ", a, b);
+    free(x);
+    free(y);
+}
+
+static void resume_everywhere(struct rig_spec spec)
+{
+    struct rig whole;
+    rig_open(&whole, &spec);
+    rig_ok(moco_trainer_save(whole.trainer, step_path(0), "note"));
+    for (int i = 0; i < STEPS; i++) {
+        rig_run(&whole, i, i + 1);
+        rig_ok(moco_trainer_save(whole.trainer, step_path(i + 1), "note"));
+    }
+    for (int stop = 0; stop <= STEPS; stop++) {
+        struct rig rig;
+        spec.model.seed = 1000 + (uint64_t)stop; /* whatever it held before does not show */
+        rig_open(&rig, &spec);
+        if (stop % 2 == 1)
+            rig_run(&rig, 50, 52);
+        rig_ok(moco_trainer_load(rig.trainer, step_path(stop)));
+        int64_t step, epoch, position;
+        rig_ok(moco_trainer_cursor(rig.trainer, &step, &epoch, &position));
+        assert_int_equal(step, stop);
+        assert_int_equal(epoch, stop > 0 ? (stop - 1) / 3 : 0);
+        assert_int_equal(position, stop > 0 ? ((stop - 1) % 3 + 1) * spec.trainer.batch_size : 0);
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "again"), "note"));
+        expect_same_file(step_path(stop), scratch_path(&folder, "again"));
+        rig_run(&rig, stop, STEPS);
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "end"), "note"));
+        expect_same_file(step_path(STEPS), scratch_path(&folder, "end"));
+        rig_close(&rig);
+    }
+    rig_close(&whole);
+}
+
+static void stopping_at_any_step_changes_no_byte(void **state)
+{
+    (void)state;
+    struct rig_spec spec = rig_spec();
+    resume_everywhere(spec);
+    spec.trainer.symmetric = 1;
+    spec.trainer.interleave = 1;
+    spec.trainer.groups_per_launch = 2;
+    spec.queue_length = 23;
+    resume_everywhere(spec);
+}
+
+static void two_runs_are_the_same_to_the_bit(void **state)
+{
+    (void)state;
+    struct rig a, b;
+    struct rig_spec spec = rig_spec();
+    rig_open(&a, &spec);
+    rig_open(&b, &spec);
+    for (int i = 0; i < 8; i++) {
+        moco_step_report x, y;
+        moco_step_report_init(&x);
+        moco_step_report_init(&y);
+        rig_run(&a, i, i + 1);
+        rig_run(&b, i, i + 1);
+        rig_ok(moco_trainer_report(a.trainer, &x));
+        rig_ok(moco_trainer_report(b.trainer, &y));
+        assert_memory_equal(&x, &y, sizeof x);
+    }
+    rig_expect_equal(&a, &b);
+    rig_close(&a);
+    rig_close(&b);
+}
+
+/* ---- files that do not fit ---- */
+
+static void refuse(struct rig *rig, struct rig *twin, const char *path, moco_status status, const char *word)
+{
+    rig_expect(moco_trainer_load(rig->trainer, path), status);
+    if (strstr(moco_error(), word) == NULL)
+        fail_msg("the sentence does not say %s: %s", word, moco_error());
+    rig_expect_equal(rig, twin);
+}
+
+static void another_configuration_is_named(void **state)
+{
+    (void)state;
+    struct rig rig, twin;
+    const struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    struct rig_spec other[7];
+    const char *const words[7] = {"model.arch is resnet34 in the file and resnet18 here",
+                                  "trainer.temperature is 0.07 in the file and 0.2 here",
+                                  "trainer.queue_length is 41 in the file and 40 here",
+                                  "trainer.groups_per_launch is 2 in the file and 1 here",
+                                  "trainer.seed is 6 in the file and 5 here",
+                                  "model.dim is 8 in the file and 16 here",
+                                  "trainer.symmetric is 1 in the file and 0 here"};
+    for (int i = 0; i < 7; i++)
+        other[i] = spec;
+    other[0].model.arch = "resnet34";
+    other[1].trainer.temperature = 0.07;
+    other[2].queue_length = 41;
+    other[3].trainer.groups_per_launch = 2;
+    other[4].trainer.seed = 6;
+    other[5].model.dim = 8;
+    other[6].trainer.symmetric = 1;
+    for (int i = 0; i < 7; i++) {
+        struct rig saver;
+        rig_open(&saver, &other[i]);
+        rig_ok(moco_trainer_save(saver.trainer, scratch_path(&folder, "other"), NULL));
+        refuse(&rig, &twin, scratch_path(&folder, "other"), MOCO_EINVAL, words[i]);
+        rig_close(&saver);
+    }
+    rig_ok(moco_model_save(rig.model, scratch_path(&folder, "encoder")));
+    refuse(&rig, &twin, scratch_path(&folder, "encoder"), MOCO_EFORMAT, "encoder, not a training state");
+    refuse(&rig, &twin, scratch_path(&folder, "nothing-here"), MOCO_EIO, "nothing-here");
+    scratch_write(&folder, "text", "This is no checkpoint at all.", 29);
+    refuse(&rig, &twin, scratch_path(&folder, "text"), MOCO_EFORMAT, "text");
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+static void damage_is_found_before_anything_changes(void **state)
+{
+    (void)state;
+    struct rig rig, twin;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    rig_run(&rig, 0, 1);
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "good"), "n"));
+    rig_run(&rig, 1, 2);
+    rig_run(&twin, 0, 2);
+    size_t size;
+    char *bytes = rig_read_file(scratch_path(&folder, "good"), &size);
+    for (size_t i = 0; i < 60; i++) {
+        size_t at = i < 20 ? i * 97 : (i * 7919 * 131) % size; /* header and payload */
+        bytes[at] ^= (char)(1 << i % 8);
+        scratch_write(&folder, "flipped", bytes, size);
+        moco_status status = moco_trainer_load(rig.trainer, scratch_path(&folder, "flipped"));
+        if (status != MOCO_EFORMAT && status != MOCO_EINVAL)
+            fail_msg("a flipped bit at byte %zu gives %d: %s", at, (int)status, moco_error());
+        bytes[at] ^= (char)(1 << i % 8);
+    }
+    for (size_t i = 1; i < 8; i++) {
+        scratch_write(&folder, "short", bytes, size * i / 8);
+        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&folder, "short")), MOCO_EFORMAT);
+    }
+    free(bytes);
+    rig_expect_equal(&rig, &twin);
+    rig_ok(moco_trainer_load(rig.trainer, scratch_path(&folder, "good"))); /* it was the damage */
+    rig_run(&rig, 1, 2);
+    rig_expect_equal(&rig, &twin);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+/* ---- what a file says, and what else reads it ---- */
+
+static void a_checkpoint_describes_itself(void **state)
+{
+    (void)state;
+    struct rig rig, again;
+    struct rig_spec spec = rig_spec();
+    spec.trainer.temperature = 0.07;
+    spec.trainer.interleave = 1;
+    spec.model.seed = UINT64_MAX - 4;
+    spec.trainer.seed = UINT64_MAX - 5;
+    rig_open(&rig, &spec);
+    rig_run(&rig, 0, 2);
+    const char *path = scratch_path(&folder, "described");
+    rig_ok(moco_trainer_save(rig.trainer, path, "epoch \xc3\xa9t\xc3\xa9, \"quoted\"\n"));
+    struct rig_spec read = {.context = spec.context};
+    char note[64];
+    moco_model_options_init(&read.model);
+    moco_trainer_options_init(&read.trainer);
+    rig_ok(
+        moco_checkpoint_describe(rig.context, path, &read.model, &read.trainer, &read.queue_length, note, sizeof note));
+    assert_string_equal(note, "epoch \xc3\xa9t\xc3\xa9, \"quoted\"\n");
+    assert_string_equal(read.model.arch, "resnet18");
+    assert_true(read.model.width == spec.model.width);
+    assert_true(read.model.seed == spec.model.seed);
+    assert_true(read.trainer.seed == spec.trainer.seed);
+    assert_int_equal(read.queue_length, spec.queue_length);
+    rig_ok(moco_checkpoint_describe(rig.context, path, NULL, NULL, NULL, NULL, 0));
+    rig_expect(moco_checkpoint_describe(rig.context, path, NULL, NULL, NULL, note, 5), MOCO_ESHAPE);
+    rig_open(&again, &read); /* enough to go on with */
+    rig_ok(moco_trainer_load(again.trainer, path));
+    rig_run(&rig, 2, 3);
+    rig_run(&again, 2, 3);
+    rig_expect_equal(&rig, &again);
+    rig_expect(moco_trainer_save(rig.trainer, scratch_path(&folder, "bad-note"), "\xff\xfe"), MOCO_EINVAL);
+    rig_close(&rig);
+    rig_close(&again);
+}
+
+static float *embed(moco_model *model, const uint8_t *images, int n, int size, int dim)
+{
+    float *out = calloc((size_t)n * (size_t)dim, sizeof *out);
+    assert_non_null(out);
+    moco_tensor in, rows;
+    moco_tensor_init(&in);
+    in.dtype = MOCO_U8;
+    in.ndim = 4;
+    in.shape[0] = n;
+    in.shape[1] = in.shape[2] = size;
+    in.shape[3] = 3;
+    in.data = (void *)(uintptr_t)images;
+    moco_tensor_init(&rows);
+    rows.dtype = MOCO_F32;
+    rows.ndim = 2;
+    rows.shape[0] = n;
+    rows.shape[1] = dim;
+    rows.data = out;
+    rig_ok(moco_model_embed(model, &in, MOCO_PROJECTION, &rows));
+    return out;
+}
+
+static void a_trained_encoder_comes_out_of_any_file(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_run(&rig, 0, 3);
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "training"), NULL));
+    rig_ok(moco_model_save(rig.model, scratch_path(&folder, "encoder")));
+    float *ours = embed(rig.model, rig.view[0], 16, 16, 16);
+    size_t bytes = 16 * 16 * sizeof *ours;
+    moco_model *model;
+    const char *const names[] = {"training", "encoder"};
+    for (int i = 0; i < 2; i++) {
+        rig_ok(moco_model_open(&model, rig.device, scratch_path(&folder, names[i])));
+        float *theirs = embed(model, rig.view[0], 16, 16, 16);
+        assert_memory_equal(ours, theirs, bytes);
+        free(theirs);
+        rig_ok(moco_model_save(model, scratch_path(&folder, "copy")));
+        expect_same_file(scratch_path(&folder, "encoder"), scratch_path(&folder, "copy"));
+        moco_model_free(model);
+        spec.model.seed = 99;
+        rig_ok(moco_model_create(&model, rig.device, &spec.model));
+        float *before = embed(model, rig.view[0], 16, 16, 16);
+        assert_memory_not_equal(ours, before, bytes);
+        rig_ok(moco_model_load(model, scratch_path(&folder, names[i])));
+        theirs = embed(model, rig.view[0], 16, 16, 16);
+        assert_memory_equal(ours, theirs, bytes);
+        free(before);
+        free(theirs);
+        moco_model_free(model);
+    }
+    spec.model.head = "linear";
+    rig_ok(moco_model_create(&model, rig.device, &spec.model));
+    rig_expect(moco_model_load(model, scratch_path(&folder, "encoder")), MOCO_ESHAPE);
+    assert_non_null(strstr(moco_error(), "model.head is mlp in the file and linear here"));
+    moco_model_free(model);
+    /* Embedding between steps takes nothing from the training, and the model outlives its trainer. */
+    struct rig twin;
+    spec = rig_spec();
+    rig_open(&twin, &spec);
+    rig_run(&twin, 0, 4);
+    rig_run(&rig, 3, 4);
+    rig_expect_equal(&rig, &twin);
+    float *later = embed(rig.model, rig.view[0], 16, 16, 16);
+    assert_memory_not_equal(ours, later, bytes);
+    moco_trainer_free(twin.trainer);
+    twin.trainer = NULL;
+    float *same = embed(twin.model, rig.view[0], 16, 16, 16);
+    assert_memory_equal(later, same, bytes);
+    free(ours);
+    free(later);
+    free(same);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(stopping_at_any_step_changes_no_byte),
+        cmocka_unit_test(two_runs_are_the_same_to_the_bit),
+        cmocka_unit_test(another_configuration_is_named),
+        cmocka_unit_test(damage_is_found_before_anything_changes),
+        cmocka_unit_test(a_checkpoint_describes_itself),
+        cmocka_unit_test(a_trained_encoder_comes_out_of_any_file),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_transaction: a step that was cancelled, or that met a number that is not finite, has not been: the next step
+ * gives the same bits as that of a twin which never tried. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "support/scratch_folder.h"
+#include "support/train_rig.h"
+
+/* Cancels after launch number `at`, and counts. */
+struct watcher {
+    moco_trainer *trainer;
+    int at, calls, last, launches;
+};
+
+static void watch(void *user, int done, int launches)
+{
+    struct watcher *w = user;
+    w->calls++;
+    assert_int_equal(done, w->last + 1); /* each launch once, in order */
+    w->last = done;
+    w->launches = launches;
+    if (done == w->at)
+        moco_trainer_cancel(w->trainer);
+}
+
+static void open_watched(struct rig *rig, struct watcher *w, int symmetric)
+{
+    struct rig_spec spec = rig_spec();
+    spec.trainer.progress = watch;
+    spec.trainer.progress_user = w;
+    spec.trainer.symmetric = symmetric;
+    rig_open(rig, &spec);
+    *w = (struct watcher){.trainer = rig->trainer};
+}
+
+static void progress_counts_every_launch(void **state)
+{
+    (void)state;
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        struct rig rig;
+        struct watcher w;
+        open_watched(&rig, &w, symmetric);
+        rig_ok(rig_step(&rig, 0));
+        assert_int_equal(w.calls, symmetric ? 16 : 8); /* 4 launches, key and query, per direction */
+        assert_int_equal(w.launches, w.calls);
+        rig_close(&rig);
+    }
+}
+
+static void a_cancelled_step_has_not_been(void **state)
+{
+    (void)state;
+    for (int symmetric = 0; symmetric < 2; symmetric++) {
+        struct rig rig, twin;
+        struct watcher w, idle;
+        open_watched(&rig, &w, symmetric);
+        open_watched(&twin, &idle, symmetric);
+        int launches = symmetric ? 16 : 8;
+        for (int at = 1; at <= launches; at++) {
+            w.last = w.calls = 0;
+            w.at = at;
+            rig_expect(rig_step(&rig, at - 1), MOCO_ECANCELED);
+            assert_int_equal(w.calls, at); /* nothing ran on after it */
+            int64_t step;
+            rig_ok(moco_trainer_cursor(rig.trainer, &step, NULL, NULL));
+            assert_int_equal(step, at - 1);
+            rig_expect_equal(&rig, &twin);
+            w.last = w.at = idle.last = 0;
+            rig_ok(rig_step(&rig, at - 1)); /* taken effect once: the retry goes through */
+            rig_ok(rig_step(&twin, at - 1));
+            rig_expect_equal(&rig, &twin);
+        }
+        rig_close(&rig);
+        rig_close(&twin);
+    }
+}
+
+static void a_cancel_between_steps_drops_the_next_once(void **state)
+{
+    (void)state;
+    struct rig rig, twin;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    rig_run(&rig, 0, 1);
+    rig_run(&twin, 0, 1);
+    moco_trainer_cancel(rig.trainer);
+    moco_trainer_cancel(rig.trainer);
+    rig.batch.n++; /* a call that is wrong does not take the cancel */
+    rig_expect(moco_trainer_step(rig.trainer, &rig.batch, 0.05), MOCO_ESHAPE);
+    rig.batch.n--;
+    rig_expect(rig_step(&rig, 1), MOCO_ECANCELED);
+    rig_run(&rig, 1, 3);
+    rig_run(&twin, 1, 3);
+    rig_expect_equal(&rig, &twin);
+    moco_trainer_cancel(NULL);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+static void plant(struct rig *rig, struct rig *twin, const char *name, double value)
+{
+    size_t count;
+    double *values = rig_get(rig, name, &count);
+    size_t at = count / 2;
+    double old = values[at];
+    values[at] = value;
+    rig_set(rig, name, values);
+    int64_t before, after;
+    rig_ok(moco_trainer_cursor(rig->trainer, &before, NULL, NULL));
+    rig_expect(rig_step(rig, before), MOCO_ENUMERIC);
+    if (strstr(moco_error(), name) == NULL)
+        fail_msg("the sentence does not name %s: %s", name, moco_error());
+    rig_ok(moco_trainer_cursor(rig->trainer, &after, NULL, NULL));
+    assert_int_equal(before, after);
+    struct scratch_folder folder;
+    scratch_folder_make(&folder);
+    rig_expect(moco_trainer_save(rig->trainer, scratch_path(&folder, "bad"), NULL), MOCO_ENUMERIC);
+    assert_non_null(strstr(moco_error(), name));
+    assert_int_equal(rmdir(folder.path), 0); /* empty: no file, no temporary one either */
+    values[at] = old;
+    rig_set(rig, name, values);
+    free(values);
+    rig_expect_equal(rig, twin);
+    rig_run(rig, before, before + 1);
+    rig_run(twin, before, before + 1);
+    rig_expect_equal(rig, twin);
+}
+
+static void a_bad_number_is_named_and_nothing_is_committed(void **state)
+{
+    (void)state;
+    const char *const names[] = {"encoder_q.layer1.0.conv1.weight",
+                                 "encoder_q.bn1.weight",
+                                 "encoder_q.fc.2.bias",
+                                 "encoder_k.layer2.0.conv1.weight",
+                                 "encoder_q.layer4.1.bn2.running_var",
+                                 "encoder_k.bn1.running_mean",
+                                 "momentum.encoder_q.fc.0.weight",
+                                 "queue"};
+    struct rig rig, twin;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    rig_run(&rig, 0, 1);
+    rig_run(&twin, 0, 1);
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        plant(&rig, &twin, names[i], NAN);
+        plant(&rig, &twin, names[i], i % 2 == 0 ? INFINITY : -INFINITY);
+    }
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+/* A state that overflows the loss has only finite numbers in it. */
+static void a_loss_that_overflows_is_refused(void **state)
+{
+    (void)state;
+    struct rig rig, twin;
+    struct rig_spec spec = rig_spec();
+    spec.trainer.temperature = 1e-3;
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    size_t count;
+    double *queue = rig_get(&rig, "queue", &count), *huge = calloc(count, sizeof *huge);
+    assert_non_null(huge);
+    double largest = strcmp(rig.spec.device, "ref") == 0 ? 1e308 : 3e38;
+    for (size_t i = 0; i < count; i++)
+        huge[i] = queue[i] < 0 ? -largest : largest;
+    rig_set(&rig, "queue", huge);
+    rig_expect(rig_step(&rig, 0), MOCO_ENUMERIC);
+    assert_non_null(strstr(moco_error(), "loss"));
+    rig_set(&rig, "queue", queue);
+    rig_run(&rig, 0, 1);
+    rig_run(&twin, 0, 1);
+    rig_expect_equal(&rig, &twin);
+    free(queue);
+    free(huge);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+static void wrong_calls_change_nothing(void **state)
+{
+    (void)state;
+    struct rig rig, twin;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    rig_draw(&rig, 0);
+    const moco_batch good = rig.batch;
+    moco_step_report report;
+    moco_step_report_init(&report);
+    rig_expect(moco_trainer_report(rig.trainer, &report), MOCO_ESTATE);
+    rig_expect(moco_trainer_step(NULL, &good, 0.1), MOCO_EINVAL);
+    rig_expect(moco_trainer_step(rig.trainer, NULL, 0.1), MOCO_EINVAL);
+    rig_expect(moco_trainer_step(rig.trainer, &good, -0.1), MOCO_EINVAL);
+    rig_expect(moco_trainer_step(rig.trainer, &good, NAN), MOCO_EINVAL);
+    rig_expect(moco_trainer_step(rig.trainer, &good, INFINITY), MOCO_EINVAL);
+    moco_batch b = good;
+    b.h = 32;
+    rig_expect(moco_trainer_step(rig.trainer, &b, 0.1), MOCO_ESHAPE);
+    b = good;
+    b.views = 1;
+    rig_expect(moco_trainer_step(rig.trainer, &b, 0.1), MOCO_ESHAPE);
+    b = good;
+    b.view[1] = NULL;
+    rig_expect(moco_trainer_step(rig.trainer, &b, 0.1), MOCO_EINVAL);
+    b = good;
+    b.position = -1;
+    rig_expect(moco_trainer_step(rig.trainer, &b, 0.1), MOCO_EINVAL);
+    b = good;
+    b.struct_size = 0;
+    rig_expect(moco_trainer_step(rig.trainer, &b, 0.1), MOCO_EINVAL);
+    double one = 1;
+    moco_tensor scalar;
+    moco_tensor_init(&scalar);
+    scalar.dtype = MOCO_F64;
+    scalar.data = &one;
+    rig_expect(moco_model_set(rig.model, "bn1.num_batches_tracked", &scalar), MOCO_ESTATE);
+    rig_expect(moco_model_load(rig.model, "/nonexistent/file"), MOCO_ESTATE);
+    rig_expect(moco_trainer_set(rig.trainer, "encoder_q.conv1.weight", &scalar), MOCO_ESHAPE);
+    rig_expect(moco_trainer_set(rig.trainer, "encoder_q.conv9.weight", &scalar), MOCO_ENOTFOUND);
+    scalar.ndim = 1;
+    scalar.shape[0] = 1;
+    one = 40; /* the length of the queue: one past its end */
+    rig_expect(moco_trainer_set(rig.trainer, "queue_ptr", &scalar), MOCO_EINVAL);
+    size_t count;
+    double *zeros = rig_get(&rig, "grad.encoder_q.bn1.bias", &count);
+    moco_tensor vector = scalar;
+    vector.data = zeros;
+    vector.shape[0] = (int64_t)count;
+    rig_expect(moco_trainer_set(rig.trainer, "grad.encoder_q.bn1.bias", &vector), MOCO_EINVAL);
+    free(zeros);
+    moco_trainer *second = NULL;
+    rig_expect(moco_trainer_create(&second, rig.model, twin.queue, &rig.spec.trainer), MOCO_EINVAL); /* two devices */
+    moco_queue *other;
+    rig_ok(moco_queue_create(&other, rig.device, spec.model.dim, 8, 1));
+    rig_expect(moco_trainer_create(&second, rig.model, other, &rig.spec.trainer), MOCO_ESTATE);
+    moco_model *fresh;
+    rig_ok(moco_model_create(&fresh, rig.device, &spec.model));
+    rig_expect(moco_trainer_create(&second, fresh, rig.queue, &rig.spec.trainer), MOCO_ESTATE);
+    assert_null(second);
+    rig_ok(moco_trainer_create(&second, fresh, other, &rig.spec.trainer)); /* the failure above has let go of both */
+    moco_trainer_free(second);
+    rig_ok(moco_trainer_create(&second, fresh, other, &rig.spec.trainer));
+    moco_trainer_free(second);
+    moco_model_free(fresh);
+    moco_queue_free(other);
+    rig_expect_equal(&rig, &twin);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+/* Each option out of range, and the word the sentence must hold. */
+static void every_option_is_checked(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    moco_model *model;
+    moco_queue *queue;
+    rig_ok(moco_model_create(&model, rig.device, &spec.model));
+    rig_ok(moco_queue_create(&queue, rig.device, spec.model.dim, 8, 1));
+#define REFUSED(field, value, status, word)                                                                            \
+    do {                                                                                                               \
+        moco_trainer_options o = rig.spec.trainer;                                                                     \
+        moco_trainer *trainer = NULL;                                                                                  \
+        o.field = value;                                                                                               \
+        rig_expect(moco_trainer_create(&trainer, model, queue, &o), status);                                           \
+        assert_null(trainer);                                                                                          \
+        if (strstr(moco_error(), word) == NULL)                                                                        \
+            fail_msg("the sentence does not say %s: %s", word, moco_error());                                          \
+    } while (0)
+    REFUSED(batch_size, 0, MOCO_EINVAL, "batch_size");
+    REFUSED(batch_size, 18, MOCO_EINVAL, "batch_size 18 is not a multiple of bn_group_size 4");
+    REFUSED(bn_group_size, 0, MOCO_EINVAL, "bn_group_size");
+    REFUSED(bn_group_size, -4, MOCO_EINVAL, "bn_group_size");
+    REFUSED(bn_group_size, 1, MOCO_EINVAL, "bn_group_size is 1"); /* layer4 is 1 x 1: no variance of one number */
+    REFUSED(groups_per_launch, 3, MOCO_EINVAL, "groups_per_launch is 3");
+    REFUSED(groups_per_launch, -1, MOCO_EINVAL, "groups_per_launch");
+    REFUSED(image_h, 0, MOCO_EINVAL, "0");
+    REFUSED(temperature, 0, MOCO_EINVAL, "temperature");
+    REFUSED(temperature, NAN, MOCO_EINVAL, "temperature");
+    REFUSED(key_momentum, 1.5, MOCO_EINVAL, "key_momentum");
+    REFUSED(key_momentum, -0.1, MOCO_EINVAL, "key_momentum");
+    REFUSED(sgd_momentum, NAN, MOCO_EINVAL, "sgd_momentum");
+    REFUSED(weight_decay, -1, MOCO_EINVAL, "weight_decay");
+    REFUSED(precision, 9, MOCO_EINVAL, "precision is 9");
+    REFUSED(symmetric, 2, MOCO_EINVAL, "symmetric");
+    REFUSED(shuffle, -1, MOCO_EINVAL, "shuffle");
+    REFUSED(interleave, 7, MOCO_EINVAL, "interleave");
+    REFUSED(struct_size, 12, MOCO_EINVAL, "init");
+#undef REFUSED
+    moco_queue *narrow;
+    moco_trainer *trainer;
+    rig_ok(moco_queue_create(&narrow, rig.device, spec.model.dim - 1, 8, 1));
+    rig_expect(moco_trainer_create(&trainer, model, narrow, &rig.spec.trainer), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "15"));
+    moco_queue_free(narrow);
+    moco_model_free(model);
+    moco_queue_free(queue);
+    rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(progress_counts_every_launch),
+        cmocka_unit_test(a_cancelled_step_has_not_been),
+        cmocka_unit_test(a_cancel_between_steps_drops_the_next_once),
+        cmocka_unit_test(a_bad_number_is_named_and_nothing_is_committed),
+        cmocka_unit_test(a_loss_that_overflows_is_refused),
+        cmocka_unit_test(wrong_calls_change_nothing),
+        cmocka_unit_test(every_option_is_checked),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
