@@ -16,9 +16,10 @@
 /* PyTorch's own float32 errs by `err` on this tensor (the largest of eight summation orders, stored in the fixture). */
 #define TOL_GOLDEN_F32(err) (4 * (err) + 1e-6)
 
-/* `err` is that of an emulation which rounds activations, their gradients and the weights read to bf16. The rounding
- * errors of two such computations are of one size but not the same. */
-#define TOL_GOLDEN_BF16(err) (3 * (err) + 4e-3)
+/* `err` is that of an emulation which rounds activations, their gradients and the weights read to bf16: the largest of
+ * six draws of the rounding errors. It is some 0.01 on the loss and 0.2 on gradients of these networks, whose BN groups
+ * are tiny. */
+#define TOL_GOLDEN_BF16(err) (2 * (err) + 4e-3)
 
 /* ---- ops: ref against central differences in double ---- */
 

@@ -128,16 +128,28 @@ def shuffle_permutation(seed, step, direction, n):
 
 # ---- networks -----------------------------------------------------------------------------------------------------------
 
+def to_bf16(x):
+    """To the nearest bf16; with to_bf16.draw set (a torch.Generator) up or down at random, an independent draw of the
+    rounding errors."""
+    if to_bf16.draw is None:
+        return x.to(torch.bfloat16).to(x.dtype)
+    unit = torch.ldexp(torch.ones_like(x), torch.frexp(x)[1] - 8)
+    return torch.floor(x / unit + torch.rand(x.shape, generator=to_bf16.draw, dtype=x.dtype)) * unit
+
+
+to_bf16.draw = None
+
+
 class RoundBf16(torch.autograd.Function):
     """Where a bf16 backend stores an activation, or the gradient of one, in bf16."""
 
     @staticmethod
     def forward(ctx, x):
-        return x.to(torch.bfloat16).to(x.dtype)
+        return to_bf16(x)
 
     @staticmethod
     def backward(ctx, g):
-        return g.to(torch.bfloat16).to(g.dtype)
+        return to_bf16(g)
 
 
 class ReadBf16(torch.autograd.Function):
@@ -369,7 +381,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        for row in torch.cat(keys):
+        for row in torch.cat(keys[::-1]):  # the keys of view 0 come first, as in the notebook
             self.queue[self.ptr] = row
             self.ptr = (self.ptr + 1) % len(self.queue)
         return measured
