@@ -13,6 +13,8 @@ import torch
 import torch.nn as nn
 import torch.nn.functional as F
 
+from moco_random import shuffle_permutation
+
 
 # ---- rules shared with tests/support/golden_rule.c ----------------------------------------------------------------------
 
@@ -96,34 +98,6 @@ def rule_images(seed, step, view, n, h, w):
         ramp = (x.astype(np.uint64) * part(0, 15) + y.astype(np.uint64) * part(8, 15) + c.astype(np.uint64) * part(16, 127)
                 + part(24, 255) + phase[:, None, None, None])
     return ((ramp & np.uint64(255)) * np.uint64(3) // np.uint64(4) + noise).astype(np.uint8)
-
-
-def shuffle_permutation(seed, step, direction, n):
-    """moco_shuffle_permutation: Fisher-Yates from the top over Philox4x32-10 (docs/randomness.md)."""
-    words, block = [], 0
-
-    def u64():
-        nonlocal block
-        if not words:
-            c0, c1, c2, c3 = block, 0, 3 << 24 | direction << 16, step & 0xFFFFFFFF
-            k0, k1 = seed & 0xFFFFFFFF, seed >> 32
-            for _ in range(10):
-                a, b = c0 * 0xD2511F53, c2 * 0xCD9E8D57
-                c0, c1, c2, c3 = b >> 32 ^ c1 ^ k0, b & 0xFFFFFFFF, a >> 32 ^ c3 ^ k1, a & 0xFFFFFFFF
-                k0, k1 = k0 + 0x9E3779B9 & 0xFFFFFFFF, k1 + 0xBB67AE85 & 0xFFFFFFFF
-            words.extend([c0 << 32 | c1, c2 << 32 | c3])
-            block += 1
-        return words.pop(0)
-
-    place = list(range(n))
-    for i in range(n - 1, 0, -1):
-        while True:  # Lemire: the high half of u64 * bound, rejecting the lowest 2^64 mod bound products
-            product = u64() * (i + 1)
-            if product & MASK >= (1 << 64) % (i + 1):
-                break
-        j = product >> 64
-        place[i], place[j] = place[j], place[i]
-    return place
 
 
 # ---- networks -----------------------------------------------------------------------------------------------------------
