@@ -56,7 +56,8 @@ MOCO_API void moco_model_free(moco_model *model);
 
 /* Writes a safetensors file with torchvision's names (conv1.weight ... fc.2.bias), f32 (f64 from "ref"), and the
  * network's description in __metadata__. Written to a temporary file and renamed: whatever was at `path` stays whole
- * until then. Errors: MOCO_EIO. Threads: one call per model. Since 0.1. */
+ * until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence names the tensor), nothing is written.
+ * Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
 
 /* Replaces all tensors by those of the file, which must describe the same network; on failure nothing changes.
@@ -70,8 +71,8 @@ MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_inf
 MOCO_API const char *moco_model_tensor_name(const moco_model *model, int index);
 
 /* Copies a tensor out of or into the model, converting between f32, f64 and (num_batches_tracked) i64. With
- * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE. Threads: one call per
- * model. Since 0.1. */
+ * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set while a trainer uses
+ * the model: MOCO_ESTATE. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_get(moco_model *model, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_model_set(moco_model *model, const char *name, const moco_tensor *tensor);
 

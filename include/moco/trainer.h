@@ -119,7 +119,8 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
- * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM. Threads: as step. Since 0.1. */
+ * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the state
+ * holds a number that is not finite, and nothing is written. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
 MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
 
