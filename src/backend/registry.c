@@ -6,6 +6,9 @@
 #include "backend/backend.h"
 
 static const struct backend *const built_in[] = {
+#ifdef MOCO_HAVE_ONEDNN
+    &backend_cpu,
+#endif
     &backend_ref,
 };
 

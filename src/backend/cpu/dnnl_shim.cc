@@ -100,19 +100,6 @@ md_handle md_tag(int ndims, const dnnl_dims_t dims, dnnl_data_type_t type, dnnl_
 #endif
 }
 
-md_handle md_strides(int ndims, const dnnl_dims_t dims, dnnl_data_type_t type, const dnnl_dims_t strides)
-{
-#if DNNL_VERSION_MAJOR >= 3
-    md_handle out = nullptr;
-    CHECK(dnnl_memory_desc_create_with_strides(&out, ndims, dims, type, strides));
-    return out;
-#else
-    dnnl_memory_desc_t md;
-    CHECK(dnnl_memory_desc_init_by_strides(&md, ndims, dims, type, strides));
-    return new dnnl_memory_desc_t(md);
-#endif
-}
-
 /* Destroys what it holds when a function is left in whatever way. */
 struct md_owner {
     md_handle md = nullptr;
@@ -425,19 +412,6 @@ moco_status shim_md_create(struct shim_md *out, const int64_t dims[4], enum shim
     return guard(err, "describe a tensor", [&] {
         dnnl_dims_t d = {dims[0], dims[1], dims[2], dims[3]};
         md_handle md = md_tag(4, d, data_type(type), order_tag(order));
-        out->handle = md;
-        out->bytes = dnnl_memory_desc_get_size(md);
-    });
-}
-
-moco_status shim_md_strided(struct shim_md *out, const struct shim_conv *s, enum shim_type type, struct err *err)
-{
-    *out = shim_md();
-    return guard(err, "describe a strided tensor", [&] {
-        dnnl_dims_t d = {s->n, s->ci, s->oh, s->ow};
-        dnnl_dim_t row = (dnnl_dim_t)s->w * s->ci;
-        dnnl_dims_t strides = {s->h * row, 1, s->stride * row, (dnnl_dim_t)s->stride * s->ci};
-        md_handle md = md_strides(4, d, data_type(type), strides);
         out->handle = md;
         out->bytes = dnnl_memory_desc_get_size(md);
     });

@@ -84,8 +84,6 @@ const char *shim_isa_name(void);
 /* Dense 4-d memory in a given order. */
 moco_status shim_md_create(struct shim_md *out, const int64_t dims[4], enum shim_type type, enum shim_order order,
                            struct err *err);
-/* [n][oh][ow][c] picked with `stride` from an NHWC tensor [n][h][w][c]. */
-moco_status shim_md_strided(struct shim_md *out, const struct shim_conv *shape, enum shim_type type, struct err *err);
 moco_status shim_md_copy(struct shim_md *out, const struct shim_md *md, struct err *err);
 int shim_md_equal(const struct shim_md *a, const struct shim_md *b);
 void shim_md_free(struct shim_md *md);

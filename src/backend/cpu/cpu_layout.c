@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_layout: see cpu_layout.h. A convolution's weights stand in the order that oneDNN's f32 forward and backward
+ * weights agree on; everything else stands as the reference has it. Which order that is follows from the channels and
+ * the block alone, never from the image size or the batch. */
+#include "backend/cpu/cpu_layout.h"
+
+#include <string.h>
+
+#define ALIGN_FLOATS 16 /* 64 bytes */
+
+static void choose_order(struct cpu_param *p, int block)
+{
+    int whole_out = p->dims[0] % block == 0, whole_in = p->dims[1] % block == 0;
+    p->block = 1;
+    p->order = SHIM_PLAIN;
+    if (whole_out) {
+        p->block = block;
+        if (whole_in)
+            p->order = block == 16 ? SHIM_OIHW16 : SHIM_OIHW8;
+        else if (p->dims[1] < block) /* the first convolution's three colours */
+            p->order = block == 16 ? SHIM_OHWI16 : SHIM_OHWI8;
+        else
+            p->block = 1;
+    }
+}
+
+moco_status cpu_param_master(struct shim_md *out, const struct cpu_param *param, struct err *err)
+{
+    return shim_md_create(out, param->dims, SHIM_F32, param->order, err);
+}
+
+moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
+                              enum be_precision precision, struct err *err)
+{
+    *out = NULL;
+    struct be_layout *layout = mem_zalloc(dev->ctx, sizeof *layout, err);
+    if (layout == NULL)
+        return MOCO_ENOMEM;
+    layout->dev = dev;
+    layout->precision = precision;
+    moco_status status = MOCO_ENOMEM;
+    layout->params = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->params, err);
+    layout->ranges = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->ranges, err);
+    if (layout->params == NULL || layout->ranges == NULL)
+        goto fail;
+    layout->count = graph->param_count;
+    for (int i = 0; i < layout->count; i++) {
+        const struct graph_param *from = &graph->params[i];
+        struct cpu_param *p = &layout->params[i];
+        p->kind = from->kind;
+        p->count = from->count;
+        p->block = 1;
+        p->order = SHIM_PLAIN;
+        if (from->kind == PARAM_CONV) {
+            memcpy(p->dims, from->shape, sizeof p->dims);
+            choose_order(p, cpu_block(dev));
+        } else {
+            p->dims[0] = from->count;
+            p->dims[1] = p->dims[2] = p->dims[3] = 1;
+        }
+        p->offset = layout->floats;
+        layout->ranges[i] = (struct slab_range){.first = p->offset, .count = (size_t)p->count};
+        layout->floats += ((size_t)p->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+    }
+    TRY_GOTO(status, cpu_readers_plan(layout, graph, err), fail);
+    *out = layout;
+    return MOCO_OK;
+fail:
+    cpu_layout_free(layout);
+    return status;
+}
+
+void cpu_layout_free(struct be_layout *layout)
+{
+    if (layout == NULL)
+        return;
+    struct ctx *ctx = layout->dev->ctx;
+    cpu_readers_free(layout);
+    mem_free(ctx, layout->params);
+    mem_free(ctx, layout->ranges);
+    mem_free(ctx, layout);
+}
+
+size_t cpu_layout_bytes(const struct be_layout *layout)
+{
+    return layout->floats * sizeof(float);
+}
+
+/* Place in the slab's order of the number that stands at [o][i][yx] in the reference's shape. */
+static int64_t place(const struct cpu_param *p, int64_t o, int64_t i, int64_t yx)
+{
+    int64_t b = p->block, inputs = p->dims[1], area = p->dims[2] * p->dims[3];
+    switch (p->order) {
+    case SHIM_OIHW8:
+    case SHIM_OIHW16:
+        return ((o / b * (inputs / b) + i / b) * area + yx) * b * b + i % b * b + o % b;
+    case SHIM_OHWI8:
+    case SHIM_OHWI16:
+        return ((o / b * area + yx) * inputs + i) * b + o % b;
+    default:
+        return (o * inputs + i) * area + yx;
+    }
+}
+
+static moco_status find(const struct be_layout *layout, int index, const struct cpu_param **out, struct err *err)
+{
+    if (index < 0 || index >= layout->count)
+        return err_set(err, MOCO_EINVAL, "there is no parameter %d: there are %d", index, layout->count);
+    *out = &layout->params[index];
+    return MOCO_OK;
+}
+
+moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err)
+{
+    const struct cpu_param *p = NULL;
+    TRY(find(layout, index, &p, err));
+    const float *from = (const float *)slab + p->offset;
+    int64_t area = p->dims[2] * p->dims[3];
+    for (int64_t o = 0; o < p->dims[0]; o++)
+        for (int64_t i = 0; i < p->dims[1]; i++)
+            for (int64_t yx = 0; yx < area; yx++)
+                values[(o * p->dims[1] + i) * area + yx] = from[place(p, o, i, yx)];
+    return MOCO_OK;
+}
+
+moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err)
+{
+    const struct cpu_param *p = NULL;
+    TRY(find(layout, index, &p, err));
+    float *to = (float *)slab + p->offset;
+    int64_t area = p->dims[2] * p->dims[3];
+    for (int64_t o = 0; o < p->dims[0]; o++)
+        for (int64_t i = 0; i < p->dims[1]; i++)
+            for (int64_t yx = 0; yx < area; yx++)
+                to[place(p, o, i, yx)] = (float)values[(o * p->dims[1] + i) * area + yx];
+    return MOCO_OK;
+}

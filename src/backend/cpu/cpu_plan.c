@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_plan: makes and measures a plan; see cpu_plan.h. Every primitive is made here, once, and every byte that running
+ * takes is laid out here; binding only adds an address. */
+#include "backend/cpu/cpu_plan.h"
+
+#include <string.h>
+#include <time.h>
+
+#define SLAB_ALIGN ((size_t)4096)
+
+struct kern_map cpu_value_map(const struct be_plan *plan, int v)
+{
+    const struct graph_value *value = &plan->spec.graph->values[v];
+    struct kern_map map = {.n = plan->spec.n,
+                           .groups = plan->spec.groups,
+                           .c = value->c,
+                           .h = value->h,
+                           .w = value->w,
+                           .block = value->c,
+                           .bf16 = cpu_value_bf16(plan, v)};
+    if (!plan->value_vector[v] && v != plan->spec.graph->input && plan->order != SHIM_NHWC)
+        map.block = cpu_block(plan->dev);
+    return map;
+}
+
+int cpu_value_bf16(const struct be_plan *plan, int v)
+{
+    return plan->type == SHIM_BF16 && !plan->value_vector[v];
+}
+
+size_t cpu_value_count(const struct be_plan *plan, int v)
+{
+    const struct graph_value *value = &plan->spec.graph->values[v];
+    return (size_t)plan->spec.n * (size_t)value->c * (size_t)value->h * (size_t)value->w;
+}
+
+size_t cpu_value_bytes(const struct be_plan *plan, int v)
+{
+    return cpu_value_count(plan, v) * (cpu_value_bf16(plan, v) ? 2 : 4);
+}
+
+moco_status cpu_buffer_new(struct be_plan *plan, int *out, size_t bytes, enum buffer_class class, int step,
+                           struct err *err)
+{
+    *out = NONE;
+    if (bytes == 0)
+        return MOCO_OK;
+    if (plan->buffer_count == plan->buffer_capacity) {
+        int capacity = plan->buffer_capacity == 0 ? 256 : 2 * plan->buffer_capacity;
+        struct memplan_buffer *buffers =
+            mem_grow(plan->dev->ctx, plan->buffers, (size_t)capacity * sizeof *buffers, err);
+        if (buffers == NULL)
+            return MOCO_ENOMEM;
+        plan->buffers = buffers;
+        unsigned char *classes = mem_grow(plan->dev->ctx, plan->classes, (size_t)capacity, err);
+        if (classes == NULL)
+            return MOCO_ENOMEM;
+        plan->classes = classes;
+        plan->buffer_capacity = capacity;
+    }
+    *out = plan->buffer_count++;
+    plan->buffers[*out] = (struct memplan_buffer){.bytes = bytes, .first = step, .last = step};
+    plan->classes[*out] = (unsigned char)class;
+    return MOCO_OK;
+}
+
+void cpu_buffer_use(struct be_plan *plan, int buffer, int step)
+{
+    if (buffer < 0)
+        return;
+    struct memplan_buffer *b = &plan->buffers[buffer];
+    b->first = step < b->first ? step : b->first;
+    b->last = step > b->last ? step : b->last;
+}
+
+/* The most bytes of a class that are alive at once. */
+static size_t peak(const struct be_plan *plan, enum buffer_class class)
+{
+    size_t most = 0;
+    for (int step = 0; step < plan->node_count + plan->back_count; step++) {
+        size_t sum = 0;
+        for (int i = 0; i < plan->buffer_count; i++)
+            if (plan->classes[i] == class && plan->buffers[i].first <= step && step <= plan->buffers[i].last)
+                sum += plan->buffers[i].bytes;
+        most = sum > most ? sum : most;
+    }
+    return most;
+}
+
+static moco_status lay_out(struct be_plan *plan, struct err *err)
+{
+    size_t total;
+    TRY(memplan_solve(plan->dev->ctx, plan->buffers, plan->buffer_count, &total, err));
+    if (total > SIZE_MAX - SLAB_ALIGN)
+        return err_set(err, MOCO_ENOMEM, "cpu: the plan needs %zu bytes", total);
+    plan->bytes.slab = (total + SLAB_ALIGN - 1) / SLAB_ALIGN * SLAB_ALIGN;
+    plan->bytes.activations = peak(plan, CLASS_ACTIVATION);
+    plan->bytes.gradients = peak(plan, CLASS_GRADIENT);
+    plan->bytes.scratch = peak(plan, CLASS_SCRATCH);
+    return MOCO_OK;
+}
+
+static moco_status check_spec(const struct be_device *dev, const struct be_plan_spec *spec, struct err *err)
+{
+    if (spec->n < 1 || spec->groups < 1 || spec->n % spec->groups != 0)
+        return err_set(err, MOCO_EINVAL, "cpu: a launch of %d samples in %d groups", spec->n, spec->groups);
+    if (spec->output < 0 || spec->output >= spec->graph->value_count)
+        return err_set(err, MOCO_EINVAL, "cpu: a plan's output is value %d of %d", spec->output,
+                       spec->graph->value_count);
+    if (spec->pass == BE_TRAIN && spec->output != spec->graph->embedding)
+        return err_set(err, MOCO_EINVAL, "cpu: a plan for training ends in the embedding");
+    if (spec->f32_input && spec->pass != BE_INFER)
+        return err_set(err, MOCO_EINVAL, "cpu: only inference takes images that are normalised already");
+    if (spec->layout->dev != dev || spec->layout->count != spec->graph->param_count)
+        return err_set(err, MOCO_EINVAL, "cpu: the layout is not of this device and network");
+    if (spec->precision != BE_F32 && spec->precision != BE_BF16)
+        return err_set(err, MOCO_ENOTSUP, "cpu: there is no precision %d", (int)spec->precision);
+    if (spec->precision == BE_BF16 && spec->pass != BE_INFER && spec->layout->precision != BE_BF16)
+        return err_set(err, MOCO_EINVAL, "cpu: a bf16 plan needs a layout made for bf16");
+    return MOCO_OK;
+}
+
+static moco_status compile(struct be_plan *plan, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_nodes_build(plan, err));
+    TRY(cpu_enter(plan->dev, &scope, err));
+    moco_status status = cpu_compile_forward(plan, err);
+    if (status == MOCO_OK && plan->spec.pass == BE_TRAIN)
+        status = cpu_compile_backward(plan, err);
+    parallel_leave(&scope);
+    if (status == MOCO_OK)
+        status = lay_out(plan, err);
+    return status;
+}
+
+moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
+                            struct err *err)
+{
+    *out = NULL;
+    TRY(check_spec(dev, spec, err));
+    struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
+    if (plan == NULL)
+        return MOCO_ENOMEM;
+    plan->dev = dev;
+    plan->spec = *spec;
+    plan->fold = NONE;
+    moco_status status = compile(plan, err);
+    if (status != MOCO_OK) {
+        cpu_plan_free(plan);
+        return status;
+    }
+    *out = plan;
+    return MOCO_OK;
+}
+
+void cpu_plan_free(struct be_plan *plan)
+{
+    if (plan == NULL)
+        return;
+    struct ctx *ctx = plan->dev->ctx;
+    for (int i = 0; i < plan->node_count; i++)
+        cpu_node_free(&plan->nodes[i]);
+    for (int i = 0; i < plan->back_count; i++)
+        cpu_back_free(&plan->backs[i]);
+    mem_free(ctx, plan->nodes);
+    mem_free(ctx, plan->backs);
+    mem_free(ctx, plan->value_buffer);
+    mem_free(ctx, plan->value_readers);
+    mem_free(ctx, plan->value_vector);
+    mem_free(ctx, plan->buffers);
+    mem_free(ctx, plan->classes);
+    mem_free(ctx, plan);
+}
+
+void cpu_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
+{
+    *bytes = plan->bytes;
+}
+
+moco_status cpu_poll(be_cancel *cancel, struct err *err)
+{
+    if (cancel != NULL && atomic_load(cancel) != 0)
+        return err_set(err, MOCO_ECANCELED, "cancelled");
+    return MOCO_OK;
+}
+
+double cpu_clock(const struct be_plan *plan)
+{
+    struct timespec t;
+    if (plan->profile == NULL || clock_gettime(CLOCK_MONOTONIC, &t) != 0)
+        return 0;
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+void cpu_profile(struct be_plan *plan, int step, double began)
+{
+    if (plan->profile != NULL)
+        plan->profile[step] += cpu_clock(plan) - began;
+}

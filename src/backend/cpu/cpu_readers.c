@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_readers: copies of the weights as plans read them. In f32 a plan reads the masters themselves; in bf16 each
+ * convolution has one copy in forward's layout and one in backward data's. A key encoder reads one block: in f32 a slab
+ * of averages, in bf16 forward's copies followed by everything else in f32. What a reader would get wrong: the layouts
+ * are chosen here once, for a usual launch; a plan of another size that prefers others re-orders for itself (cpu_conv).
+ */
+#include "backend/cpu/cpu_layout.h"
+
+#define ALIGN 64
+#define USUAL_BATCH 32
+
+static size_t aligned(size_t bytes)
+{
+    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
+}
+
+/* The layout that oneDNN likes best, and a reorder into it. */
+static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, int which, const struct shim_conv *shape,
+                               struct err *err)
+{
+    struct shim_conv_spec spec = {.pass = which == 0 ? SHIM_FORWARD : SHIM_BACK_DATA,
+                                  .type = SHIM_BF16,
+                                  .shape = *shape,
+                                  .src = SHIM_NHWC,
+                                  .dst = SHIM_NHWC};
+    struct shim_prim prim;
+    TRY(shim_conv_create(&prim, layout->dev->engine, &spec, err));
+    p->reader[which] = prim.weights;
+    prim.weights = (struct shim_md){0};
+    shim_prim_free(&prim);
+    TRY(shim_reorder_create(&p->fill[which], layout->dev->engine, &p->master, &p->reader[which], err));
+    if (p->fill[which].scratch > p->scratch)
+        p->scratch = p->fill[which].scratch;
+    return MOCO_OK;
+}
+
+static moco_status plan_conv(struct be_layout *layout, const struct graph *graph, const struct graph_op *op,
+                             struct err *err)
+{
+    struct cpu_param *p = &layout->params[op->param[0]];
+    if (p->master.handle != NULL)
+        return MOCO_OK; /* two convolutions of one weight */
+    TRY(cpu_param_master(&p->master, p, err));
+    struct shim_conv shape = cpu_conv_shape(graph, op, USUAL_BATCH, cpu_conv_gathers(op));
+    TRY(plan_reader(layout, p, 0, &shape, err));
+    if (op->in[0] == graph->input)
+        return MOCO_OK; /* images have no gradient */
+    shape = cpu_conv_shape(graph, op, USUAL_BATCH, 0);
+    return plan_reader(layout, p, 1, &shape, err);
+}
+
+/* Offsets: forward's copies, then backward's; in a key block forward's, then all that is no convolution. */
+static void lay_out(struct be_layout *layout)
+{
+    size_t at = 0, scratch = 0, largest = 0;
+    for (int i = 0; i < layout->count; i++) {
+        struct cpu_param *p = &layout->params[i];
+        p->reader_at[0] = p->reader_at[1] = CPU_NOWHERE;
+        if (p->reader[0].handle == NULL)
+            continue;
+        p->reader_at[0] = p->key = at;
+        at += aligned(p->reader[0].bytes);
+        scratch = p->scratch > scratch ? p->scratch : scratch;
+        size_t floats = aligned((size_t)p->count * sizeof(float));
+        largest = floats > largest ? floats : largest;
+    }
+    layout->forward_bytes = layout->key_bytes = at;
+    for (int i = 0; i < layout->count; i++) {
+        struct cpu_param *p = &layout->params[i];
+        if (p->reader[1].handle != NULL) {
+            p->reader_at[1] = at;
+            at += aligned(p->reader[1].bytes);
+        }
+        if (p->reader[0].handle == NULL) {
+            p->key = layout->key_bytes;
+            layout->key_bytes += aligned((size_t)p->count * sizeof(float));
+        }
+    }
+    layout->bytes = at;
+    layout->average_bytes = largest;
+}
+
+moco_status cpu_readers_plan(struct be_layout *layout, const struct graph *graph, struct err *err)
+{
+    if (layout->precision != BE_BF16) {
+        for (int i = 0; i < layout->count; i++)
+            layout->params[i].key = layout->params[i].offset * sizeof(float);
+        layout->key_bytes = layout->floats * sizeof(float);
+        return MOCO_OK;
+    }
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    moco_status status = MOCO_OK;
+    for (int i = 0; i < graph->op_count && status == MOCO_OK; i++)
+        if (graph->ops[i].kind == OP_CONV)
+            status = plan_conv(layout, graph, &graph->ops[i], err);
+    parallel_leave(&scope);
+    if (status != MOCO_OK)
+        return status;
+    lay_out(layout);
+    size_t scratch = 0;
+    for (int i = 0; i < layout->count; i++)
+        if (layout->params[i].scratch > scratch)
+            scratch = layout->params[i].scratch;
+    layout->scratch = mem_zalloc(layout->dev->ctx, layout->average_bytes + scratch, err);
+    return layout->scratch == NULL ? MOCO_ENOMEM : MOCO_OK;
+}
+
+void cpu_readers_free(struct be_layout *layout)
+{
+    for (int i = 0; i < layout->count; i++) {
+        struct cpu_param *p = &layout->params[i];
+        shim_md_free(&p->master);
+        for (int which = 0; which < 2; which++) {
+            shim_md_free(&p->reader[which]);
+            shim_prim_free(&p->fill[which]);
+        }
+    }
+    mem_free(layout->dev->ctx, layout->scratch);
+}
+
+size_t cpu_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward)
+{
+    if (precision != BE_BF16 || layout->precision != BE_BF16)
+        return 0;
+    return backward ? layout->bytes : layout->forward_bytes;
+}
+
+size_t cpu_key_bytes(const struct be_layout *layout, enum be_precision precision)
+{
+    (void)precision;
+    return layout->key_bytes;
+}
+
+static moco_status check_precision(const struct be_layout *layout, enum be_precision precision, struct err *err)
+{
+    if (precision != layout->precision)
+        return err_set(err, MOCO_EINVAL, "cpu: a layout made for precision %d cannot fill readers of precision %d",
+                       (int)layout->precision, (int)precision);
+    return MOCO_OK;
+}
+
+static moco_status fill(const struct be_layout *layout, const struct cpu_param *p, int which, const float *from,
+                        char *block, struct err *err)
+{
+    void *at[SHIM_SLOTS] = {0};
+    at[SHIM_SRC] = (void *)from;
+    at[SHIM_DST] = block + p->reader_at[which];
+    at[SHIM_SCRATCH] = (char *)layout->scratch + layout->average_bytes;
+    return shim_run(layout->dev->engine, &p->fill[which], at, err);
+}
+
+moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
+                        void *out, struct err *err)
+{
+    TRY(check_precision(layout, precision, err));
+    if (precision != BE_BF16)
+        return MOCO_OK; /* plans read the masters */
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    moco_status status = MOCO_OK;
+    for (int i = 0; i < layout->count && status == MOCO_OK; i++) {
+        const struct cpu_param *p = &layout->params[i];
+        for (int which = 0; which < 1 + !!backward && status == MOCO_OK; which++)
+            if (p->reader[which].handle != NULL)
+                status = fill(layout, p, which, (const float *)masters + p->offset, out, err);
+    }
+    parallel_leave(&scope);
+    return status;
+}
+
+moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
+                            double m, void *out, struct err *err)
+{
+    TRY(check_precision(layout, precision, err));
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    moco_status status = MOCO_OK;
+    const struct kern_team *team = &layout->dev->team;
+    if (precision != BE_BF16)
+        kern_ema(team, layout->floats, m, k, q, out);
+    else
+        for (int i = 0; i < layout->count && status == MOCO_OK; i++) {
+            const struct cpu_param *p = &layout->params[i];
+            int reader = p->reader[0].handle != NULL;
+            float *average = reader ? layout->scratch : (void *)((char *)out + p->key);
+            kern_ema(team, (size_t)p->count, m, (const float *)k + p->offset, (const float *)q + p->offset, average);
+            if (reader)
+                status = fill(layout, p, 0, average, out, err);
+        }
+    parallel_leave(&scope);
+    return status;
+}

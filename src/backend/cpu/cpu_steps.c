@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_steps: what a training step asks of the device beside its plans. Slabs are walked from end to end, padding
+ * included: it is zero, and averages, sums and SGD of zeros leave it so. */
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/infonce.h"
+
+size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t length)
+{
+    (void)length; /* one pass, whatever its length */
+    return cpu_infonce_scratch(&dev->team, n, dim);
+}
+
+moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(dev, &scope, err));
+    cpu_infonce(&dev->team, io, scratch);
+    parallel_leave(&scope);
+    return MOCO_OK;
+}
+
+moco_status cpu_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    kern_ema(&layout->dev->team, layout->floats, m, k, q, k);
+    parallel_leave(&scope);
+    return MOCO_OK;
+}
+
+moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
+                    struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    slab_sgd(&layout->dev->team, layout->floats, io->lr, io->momentum, io->weight_decay, io->first, io->p, io->g,
+             io->v);
+    parallel_leave(&scope);
+    return readers == NULL ? MOCO_OK : cpu_readers(layout, precision, 1, io->p, readers, err);
+}
+
+moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
+                           struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    slab_check(&layout->dev->team, layout->floats, gradients, layout->ranges, layout->count, sum_squares, bad);
+    parallel_leave(&scope);
+    return MOCO_OK;
+}
+
+moco_status cpu_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+                             int groups, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    for (int i = 0; i < graph->stat_count; i++) {
+        const struct graph_stat *stat = &graph->stats[i];
+        float *to = (float *)running + stat->offset;
+        const float *from = (const float *)stage + stat->offset;
+        for (int j = 0; j < 2 * stat->channels; j++)
+            to[j] = (float)((1 - stat->momentum) * to[j] + stat->momentum * from[j] / groups);
+    }
+    return MOCO_OK;
+}
+
+moco_status cpu_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(dev, &scope, err));
+    moco_status status = shim_gemm_nt(m, n, k, a, b, c, err);
+    parallel_leave(&scope);
+    return status;
+}
