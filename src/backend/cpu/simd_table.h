@@ -67,12 +67,37 @@ struct slab_loops {
     void (*to_bf16)(size_t count, const float *from, uint16_t *to);
 };
 
+enum { INFONCE_TILE = 192 }; /* rows of the queue handled at once */
+
+/* InfoNCE of `blocks` units of queries with one stretch of the queue. Arrays have a number per query. */
+struct infonce_part {
+    const float *queue; /* [rows][dim] */
+    size_t rows;
+    int dim, width, blocks; /* width: dim in whole vectors */
+    float inverse_temperature;
+    const float *queries;    /* [blocks][dim][unit] */
+    const float *positive;   /* cosines */
+    float *max;              /* cosine; at the start the positive's */
+    double *sum;             /* of e^((cosine - max) / temperature) */
+    double *cosines;         /* sum */
+    int32_t *larger, *equal; /* than, to the positive's */
+    float *out;              /* [][width]: sum of e^((cosine - max) / temperature) * row */
+    float *tile, *padded;    /* [INFONCE_TILE][unit], [INFONCE_TILE][width] to work with */
+};
+
+struct infonce_loops {
+    void (*positives)(const float *queries, const float *keys, int dim, float *positive); /* of one unit */
+    void (*stretch)(const struct infonce_part *part);
+    void (*exponentials)(size_t count, const float *x, float *y); /* x <= 0 */
+};
+
 struct simd_table {
     const char *name;
     int unit; /* numbers handled at once */
     const struct bn_loops *bn;
     const struct map_loops *map;
     const struct slab_loops *slab;
+    const struct infonce_loops *infonce;
 };
 
 /* The levels that this build has and this CPU can run, slowest first; NULL past the end. */
