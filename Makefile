@@ -207,6 +207,11 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
+# Tests that make system calls on files fail: tests/robust/file_faults.h stands in for these.
+file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
+$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: \
+    LDFLAGS += $(foreach c,$(file_calls),-Wl,--wrap=$(c))
+
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)

@@ -48,8 +48,8 @@ moco_status file_read_at(const struct file *f, int64_t offset, void *bytes, size
             continue;
         if (got < 0) {
             int error = errno;
-            return err_set(err, MOCO_EIO, "%.300s: reading %zu bytes at offset %lld failed: %s", f->path, size,
-                           (long long)offset, file_reason(error, (char[FILE_REASON]){0}));
+            return err_set(err, file_status(error), "%.300s: reading %zu bytes at offset %lld failed: %s", f->path,
+                           size, (long long)offset, file_reason(error, (char[FILE_REASON]){0}));
         }
         if (got == 0)
             return err_set(err, MOCO_EIO,

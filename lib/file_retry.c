@@ -19,9 +19,13 @@ const char *file_reason(int error, char *text)
     return text;
 }
 
+moco_status file_status(int error)
+{
+    return error == ENOMEM ? MOCO_ENOMEM : MOCO_EIO;
+}
+
 moco_status file_error(struct err *err, int error, const char *path, const char *what)
 {
     char reason[FILE_REASON];
-    return err_set(err, error == ENOMEM ? MOCO_ENOMEM : MOCO_EIO, "%.300s: %s: %s", path, what,
-                   file_reason(error, reason));
+    return err_set(err, file_status(error), "%.300s: %s: %s", path, what, file_reason(error, reason));
 }

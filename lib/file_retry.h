@@ -14,7 +14,9 @@ int file_again(int *tries);
 /* The system's text for `error`, in `text`, which has FILE_REASON bytes and is returned. */
 const char *file_reason(int error, char *text);
 
-/* MOCO_ENOMEM for ENOMEM, else MOCO_EIO: "PATH: WHAT: reason". */
+moco_status file_status(int error); /* MOCO_ENOMEM for ENOMEM, else MOCO_EIO */
+
+/* Records "PATH: WHAT: reason". */
 moco_status file_error(struct err *err, int error, const char *path, const char *what);
 
 #endif

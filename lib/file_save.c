@@ -122,8 +122,8 @@ moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *
             continue;
         if (put <= 0) {
             int error = put < 0 ? errno : EIO; /* a regular file always takes something */
-            return err_set(err, MOCO_EIO, "%.300s: writing %zu bytes at offset %lld failed: %s", s->path, count,
-                           (long long)offset, file_reason(error, (char[FILE_REASON]){0}));
+            return err_set(err, file_status(error), "%.300s: writing %zu bytes at offset %lld failed: %s", s->path,
+                           count, (long long)offset, file_reason(error, (char[FILE_REASON]){0}));
         }
         from += put;
         offset += put;
