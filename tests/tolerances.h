@@ -48,6 +48,9 @@
 /* One number, computed in reals of the device and once in double. */
 #define TOL_REAL(real_bytes) ((real_bytes) == 8 ? 1e-14 : 2e-6)
 
+/* InfoNCE from f32 rows: a similarity errs by some 1e-7, and is divided by the temperature before the exponential. */
+#define TOL_INFONCE_F32(temperature) (2e-6 + 4e-7 / (temperature))
+
 /* ---- one step said in two ways, on one device ---- */
 
 /* In double the two differ by the order of their sums: 1e-12 was seen on gradients after three steps of narrow networks
