@@ -124,10 +124,10 @@ install_include := $(DESTDIR)$(PREFIX)/include/moco
 install_bin := $(DESTDIR)$(PREFIX)/bin
 tools := $(filter $(BUILD)/examples/train_imagenet,$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
+space := $(subst ,, )
 fill := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
         -e 's|@VERSION_MINOR@|$(basename $(VERSION))|g' -e 's|@LIBS_PRIVATE@|$(libs_private)|g' \
         -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
-space := $(subst ,, )
 
 install: all ## into PREFIX (/usr/local), below DESTDIR if set
 	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)

@@ -1,0 +1,120 @@
+#!/bin/sh
+# An installed libmoco serves its users: staged with DESTDIR and moved to its PREFIX, as a package is, it is found by
+# pkg-config and CMake, linked from C and C++, shared and static, and uninstalled without a file left.
+set -u
+: "${BUILD:=build}" "${CC:=cc}" "${CXX:=c++}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+failed=0
+fail() {
+    echo "$*"
+    failed=1
+}
+# MAKEFLAGS: this runs below make, whose job server is not ours.
+MAKEFLAGS='' make -s BUILD="$BUILD" DESTDIR="$work/stage" PREFIX="$prefix" install || exit 1
+[ -e "$prefix" ] && fail "make install with DESTDIR wrote to PREFIX itself"
+[ "$(ls "$work/stage")" = "${prefix#/}" ] || [ -d "$work/stage$prefix" ] || { fail "nothing is below DESTDIR/PREFIX"; exit 1; }
+mv "$work/stage$prefix" "$prefix"
+[ -z "$(find "$work/stage" ! -type d)" ] || fail "files outside of PREFIX: $(find "$work/stage" ! -type d)"
+grep -rl "$work/stage" "$prefix/lib/pkgconfig" "$prefix/lib/cmake" && fail "DESTDIR stands in the files above"
+for header in include/moco/*.h; do
+    cmp -s "$header" "$prefix/$header" || fail "$header is not installed"
+done
+export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
+
+# One program, C and C++ alike; the names that libmoco uses inside are free for its users.
+cat >"$work/user.c" <<'PROGRAM'
+#include <moco/moco.h>
+#include <stdio.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+int pool_create(void);
+int ctx_create(void);
+int graph_create(void);
+int err_set(void);
+#ifdef __cplusplus
+}
+#endif
+int pool_create(void) { return 1; }
+int ctx_create(void) { return 2; }
+int graph_create(void) { return 3; }
+int err_set(void) { return 4; }
+int main(void)
+{
+    moco_context *context = NULL;
+    moco_device *device = NULL;
+    if (moco_version() != MOCO_VERSION || moco_context_create(&context, NULL) != MOCO_OK)
+        return 1;
+    if (moco_device_open(&device, context, "ref") != MOCO_OK || moco_device_open(&device, context, "?") != MOCO_ENODEV)
+        return 2;
+    moco_device_free(device);
+    moco_context_free(context);
+    printf("%d\n", pool_create() + ctx_create() + graph_create() + err_set());
+    return 0;
+}
+PROGRAM
+cp "$work/user.c" "$work/user.cc"
+runs() { # name, command that compiles to $work/name...
+    name=$1
+    shift
+    rm -f "$work/$name"
+    "$@" -o "$work/$name" || { fail "$name does not compile"; return; }
+    [ "$("$work/$name")" = 10 ] || fail "$name does not run"
+    count=$((count + 1))
+}
+count=0
+flags() {
+    pkg-config "$@" moco || fail "pkg-config $* moco"
+}
+# shellcheck disable=SC2046
+{
+    runs c "$CC" -std=c99 $(flags --cflags) "$work/user.c" $(flags --libs)
+    runs cxx "$CXX" -std=c++11 $(flags --cflags) "$work/user.cc" $(flags --libs)
+    # Everything else is shared still, so the archive is named: -lmoco would find the shared library first.
+    runs static "$CC" $(flags --cflags) "$work/user.c" "$prefix/lib/libmoco.a" \
+        $(flags --static --libs | sed 's/ *-lmoco\b//')
+}
+readelf -d "$work/c" | grep -q 'NEEDED.*libmoco\.so\.0' || fail "the C program does not load libmoco.so.0"
+readelf -d "$work/static" | grep -q 'NEEDED.*libmoco' && fail "the static program loads a shared libmoco"
+[ "$(pkg-config --modversion moco)" = "$(sed -n 's/^.define MOCO_VERSION_[MP][A-Z]* //p' include/moco/base.h | paste -sd.)" ] ||
+    fail "moco.pc has another version than the headers"
+
+skipped=
+if command -v cmake >/dev/null 2>&1; then
+    mkdir "$work/cmake"
+    cp "$work/user.c" "$work/cmake"
+    cat >"$work/cmake/CMakeLists.txt" <<'LISTS'
+cmake_minimum_required(VERSION 3.16)
+project(user C)
+find_package(moco 0.1 REQUIRED CONFIG)
+add_executable(shared user.c)
+target_link_libraries(shared PRIVATE moco::moco)
+add_executable(archive user.c)
+target_link_libraries(archive PRIVATE moco::static)
+LISTS
+    if cmake -S "$work/cmake" -B "$work/cmake/build" -DCMAKE_PREFIX_PATH="$prefix" >"$work/log" 2>&1 &&
+        cmake --build "$work/cmake/build" >>"$work/log" 2>&1; then
+        for name in shared archive; do
+            [ "$("$work/cmake/build/$name")" = 10 ] || fail "CMake's $name does not run"
+            count=$((count + 1))
+        done
+    else
+        cat "$work/log"
+        fail "find_package(moco)"
+    fi
+    sed -i 's/moco 0\.1/moco 9.9/' "$work/cmake/CMakeLists.txt"
+    cmake -S "$work/cmake" -B "$work/cmake/other" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null 2>&1 &&
+        fail "find_package(moco 9.9) was content with this version"
+else
+    skipped="SKIPPED: cmake is not here: find_package(moco) was not tried"
+fi
+
+touch "$prefix/lib/not-ours"
+MAKEFLAGS='' make -s BUILD="$BUILD" PREFIX="$prefix" uninstall || fail "make uninstall"
+left=$(find "$prefix" ! -type d)
+[ "$left" = "$prefix/lib/not-ours" ] || fail "left, or too much removed, by make uninstall: $left"
+echo "$count programs"
+[ -n "$skipped" ] && echo "$skipped"
+exit $failed
