@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * test_checkpoint: a training state on disk against damage, through the public calls: bits of header and payload, cuts,
+ * other versions and configurations, a disk that fills or fails at any call of a save.
+ * Whatever happens, the trainer stays as it was to the bit, and the file at the path is the old or the new one. */
+#define _DEFAULT_SOURCE
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "ctx.h"
+#include "format/safetensors.h"
+#include "philox.h"
+#include "robust/file_faults.h"
+#include "support/scratch_folder.h"
+#include "support/train_rig.h"
+
+static struct scratch_folder folder;
+static struct rig rig;    /* two steps into training; every failure must leave it so */
+static char *bytes;       /* its checkpoint */
+static size_t size, data; /* of the file; where the tensors begin */
+static char good[4096], bad[4096];
+
+static struct rig_spec tiny(void)
+{
+    struct rig_spec spec = rig_spec();
+    spec.model.width = 1.0 / 32;
+    spec.model.dim = 8;
+    return spec;
+}
+
+static int set_up(void **state)
+{
+    (void)state;
+    struct rig_spec spec = tiny();
+    fault_off();
+    scratch_folder_make(&folder);
+    snprintf(good, sizeof good, "%s", scratch_path(&folder, "good"));
+    snprintf(bad, sizeof bad, "%s", scratch_path(&folder, "bad"));
+    rig_open(&rig, &spec);
+    rig_run(&rig, 0, 2);
+    rig_ok(moco_trainer_save(rig.trainer, good, "note"));
+    bytes = rig_read_file(good, &size);
+    data = 8;
+    for (int i = 0; i < 8; i++)
+        data += (size_t)(unsigned char)bytes[i] << 8 * i;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    (void)state;
+    fault_off();
+    free(bytes);
+    rig_close(&rig);
+    scratch_folder_remove(&folder);
+    return 0;
+}
+
+/* The trainer saves what it saved before. */
+static void expect_unchanged(void)
+{
+    size_t now;
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "now"), "note"));
+    char *again = rig_read_file(scratch_path(&folder, "now"), &now);
+    assert_int_equal(now, size);
+    assert_memory_equal(again, bytes, size);
+    free(again);
+}
+
+static void expect_refused(const char *what, size_t where)
+{
+    moco_status status = moco_trainer_load(rig.trainer, bad);
+    if (status != MOCO_EFORMAT || strstr(moco_error(), bad) == NULL)
+        fail_msg("%s at %zu of %zu bytes: status %d, \"%s\"", what, where, size, (int)status, moco_error());
+}
+
+/* ---- damage ---- */
+
+/* Flips a bit of the file in place, so that a thousand damaged files cost no thousand copies. */
+static void flip(int fd, size_t bit)
+{
+    bytes[bit / 8] ^= (char)(1 << bit % 8);
+    assert_int_equal(pwrite(fd, bytes + bit / 8, 1, (off_t)(bit / 8)), 1);
+}
+
+/* The length and the first bytes bit by bit, a bit of every 61st byte of the header after that (all of a small header
+ * are flipped in unit/test_safetensors.c), and random ones of the tensors. */
+static void flipped_bits(void **state)
+{
+    (void)state;
+    enum { PAYLOAD = 1500 };
+    scratch_write(&folder, "bad", bytes, size);
+    int fd = open(bad, O_RDWR);
+    assert_true(fd >= 0);
+    for (size_t bit = 0; bit < 8 * data; bit += bit < 8 * 64 ? 1 : 8 * 61 + 1) {
+        flip(fd, bit);
+        expect_refused("header bit", bit);
+        flip(fd, bit);
+    }
+    struct rng rng;
+    rng_init(&rng, 3, 0, 0, 0, RNG_TEST);
+    for (int i = 0; i < PAYLOAD; i++) {
+        size_t bit = 8 * data + (size_t)rng_below(&rng, 8 * (size - data));
+        flip(fd, bit);
+        expect_refused("payload bit", bit);
+        flip(fd, bit);
+    }
+    close(fd);
+    expect_unchanged();
+    rig_ok(moco_trainer_load(rig.trainer, bad)); /* every bit is back */
+    expect_unchanged();
+}
+
+static void cut_files(void **state)
+{
+    (void)state;
+    scratch_write(&folder, "bad", bytes, size);
+    for (size_t cut = size; cut-- > 0; cut -= cut > 64 && cut < size - 64 ? (cut > 997 ? 997 : cut - 64) : 0) {
+        assert_int_equal(truncate(bad, (off_t)cut), 0);
+        expect_refused("cut", cut);
+    }
+    char *longer = calloc(1, size + 1);
+    memcpy(longer, bytes, size);
+    scratch_write(&folder, "bad", longer, size + 1);
+    free(longer);
+    expect_refused("one byte more", size + 1);
+    expect_unchanged();
+}
+
+/* ---- other files ---- */
+
+/* Copies the checkpoint with one text changed, sound in itself. */
+static void rewrite(const char *key, const char *value)
+{
+    static const char *const keys[] = {"format",     "format_version", "kind",           "note",
+                                       "state.step", "state.epoch",    "state.position", "state.queue_filled"};
+    struct ctx *ctx = NULL;
+    struct safetensors *f = NULL;
+    struct safetensors_writer *w = NULL;
+    struct safetensors_text texts[64];
+    struct safetensors_tensor list[1024];
+    int64_t count = 0, tensors;
+    struct ctx_options options = {.threads = 1};
+    assert_int_equal(ctx_create(&ctx, &options, NULL), MOCO_OK);
+    assert_int_equal(safetensors_open(&f, ctx, good, 0, NULL), MOCO_OK);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
+        texts[count++] =
+            (struct safetensors_text){keys[i], strcmp(keys[i], key) == 0 ? value : safetensors_find_text(f, keys[i])};
+    tensors = safetensors_count(f);
+    assert_in_range(tensors, 1, 1024);
+    for (int64_t i = 0; i < tensors; i++)
+        list[i] = *safetensors_at(f, i);
+    assert_int_equal(safetensors_create(&w, ctx, bad, list, tensors, texts, count, SAFETENSORS_HASHES, NULL), MOCO_OK);
+    for (int64_t i = 0; i < tensors; i++)
+        assert_int_equal(safetensors_write(w, i, bytes + list[i].offset, (size_t)list[i].bytes, NULL), MOCO_OK);
+    assert_int_equal(safetensors_commit(w, NULL), MOCO_OK);
+    safetensors_close(f);
+    ctx_unref(ctx);
+}
+
+static void other_versions(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"0", "2", "", "one", "-1", "99999999999999999999"};
+    for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
+        rewrite("format_version", versions[i]);
+        expect_refused("version", i);
+        assert_non_null(strstr(moco_error(), "version"));
+    }
+    rewrite("format", "other");
+    expect_refused("format", 0);
+    rewrite("kind", "encoder");
+    expect_refused("kind", 0);
+    expect_unchanged();
+}
+
+/* Sound checkpoints of trainings that differ in one thing from this one. */
+static void other_configurations(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct rig_spec spec = tiny();
+        static const char *const says[] = {"arch", "stem", "head", "dim", "width", "queue", "temperature", "batch"};
+        struct rig other;
+        spec.model.arch = i == 0 ? "resnet34" : spec.model.arch;
+        spec.model.stem = i == 1 ? "imagenet" : spec.model.stem;
+        spec.model.head = i == 2 ? "linear" : spec.model.head;
+        spec.model.dim = i == 3 ? 16 : spec.model.dim;
+        spec.model.width = i == 4 ? 1.0 / 16 : spec.model.width;
+        spec.queue_length = i == 5 ? 48 : spec.queue_length;
+        spec.trainer.temperature = i == 6 ? 0.07 : spec.trainer.temperature;
+        spec.trainer.batch_size = i == 7 ? 8 : spec.trainer.batch_size;
+        rig_open(&other, &spec);
+        rig_ok(moco_trainer_save(other.trainer, bad, NULL));
+        rig_close(&other);
+        rig_expect(moco_trainer_load(rig.trainer, bad), MOCO_EINVAL);
+        if (strstr(moco_error(), says[i]) == NULL || strstr(moco_error(), bad) == NULL)
+            fail_msg("\"%s\" does not say \"%s\"", moco_error(), says[i]);
+    }
+    expect_unchanged();
+}
+
+/* ---- disks ---- */
+
+static void expect_file(const char *what)
+{
+    size_t now;
+    char *there = rig_read_file(bad, &now);
+    if (now != size || memcmp(there, bytes, size) != 0)
+        fail_msg("%s: the file that was there is another one", what);
+    free(there);
+}
+
+/* A disk that is full, or fails, from the n-th call on. The old file stays, and the next save works. */
+static void full_disk(void **state)
+{
+    (void)state;
+    static const int errors[] = {ENOSPC, EIO};
+    scratch_write(&folder, "bad", bytes, size);
+    fault_off();
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "now"), "another note"));
+    long rename = strchr(fault.log, 'n') != NULL ? strchr(fault.log, 'n') - fault.log : fault.calls - 4;
+    for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
+        for (long at = 3; at < rename;
+             at += at < 8 || at > rename - 4 ? 1 : 29) { /* 3: after the folder was looked at */
+            fault_set(FAULT_ERROR, errors[i], 0, at);
+            moco_status status = moco_trainer_save(rig.trainer, bad, "another note");
+            assert_int_equal(fault.hits, 1);
+            fault_off();
+            if (status != MOCO_EIO || strstr(moco_error(), strerror(errors[i])) == NULL)
+                fail_msg("call %ld: status %d, \"%s\"", at, (int)status, moco_error());
+            expect_file("a failed save");
+        }
+    expect_unchanged();
+    rig_ok(moco_trainer_save(rig.trainer, bad, "note"));
+    expect_file("a save after failures");
+}
+
+static void failing_reads(void **state)
+{
+    (void)state;
+    fault_off();
+    rig_ok(moco_trainer_load(rig.trainer, good));
+    long calls = fault.calls - 1; /* the last one closes */
+    for (long at = 0; at < calls; at += at < 8 ? 1 : 1 + calls / 40) {
+        fault_set(FAULT_ERROR, EIO, 0, at);
+        moco_status status = moco_trainer_load(rig.trainer, good);
+        fault_off();
+        if (status != MOCO_EIO || strstr(moco_error(), strerror(EIO)) == NULL)
+            fail_msg("call %ld: status %d, \"%s\"", at, (int)status, moco_error());
+    }
+    expect_unchanged();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(flipped_bits, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(cut_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_versions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(other_configurations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(full_disk, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(failing_reads, set_up, tear_down),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
