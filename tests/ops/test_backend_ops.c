@@ -53,12 +53,24 @@ static struct harness_tensors run(const struct harness_spec *base, const char *n
     return t;
 }
 
-static double allowed(enum be_precision precision, double error)
+/* `behind_relus`: the tensor depends on gradients of a deep network. */
+static double allowed(enum be_precision precision, double error, int behind_relus)
 {
-    return precision == BE_BF16 ? TOL_DEVICE_BF16(error) : TOL_DEVICE_F32(error);
+    double most = precision == BE_BF16 ? TOL_DEVICE_BF16(error) : TOL_DEVICE_F32(error);
+    return behind_relus && most < TOL_DEVICE_F32_FLIPS ? TOL_DEVICE_F32_FLIPS : most;
 }
 
-static int compare(const char *what, enum be_precision precision, const struct harness_tensors *got,
+/* What the first forward pass computes: no gradient has a part in it. */
+static int is_forward(const char *name)
+{
+    static const char *const names[] = {"loss", "top1", "top5", "pos", "neg", "out"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        if (strcmp(name, names[i]) == 0)
+            return 1;
+    return strncmp(name, "stage.", 6) == 0 || strncmp(name, "running.", 8) == 0;
+}
+
+static int compare(const char *what, enum be_precision precision, int deep, const struct harness_tensors *got,
                    const struct harness_tensors *rounded, const struct harness_tensors *exact, double *worst)
 {
     int bad = 0;
@@ -68,12 +80,14 @@ static int compare(const char *what, enum be_precision precision, const struct h
         assert_string_equal(x->name, e->name);
         double error = harness_error(x->count, x->values, e->values),
                own = harness_error(r->count, r->values, e->values);
-        double part = error / allowed(precision, own);
+        if (deep && precision == BE_BF16 && own > 0.5)
+            continue; /* few samples' statistics, a step later: ref itself has lost this number in bf16 */
+        double most = allowed(precision, own, deep && !is_forward(x->name)), part = error / most;
         *worst = part > *worst ? part : *worst;
         if (!(part <= 1)) {
             bad++;
             print_error("%s %s: %s: error %.3g, ref's %.3g, allowed %.3g\n", what,
-                        precision == BE_BF16 ? "bf16" : "f32", x->name, error, own, allowed(precision, own));
+                        precision == BE_BF16 ? "bf16" : "f32", x->name, error, own, most);
         }
     }
     return bad;
@@ -82,7 +96,7 @@ static int compare(const char *what, enum be_precision precision, const struct h
 static int bf16_there;
 static double worst_of[4];
 
-static void check(const char *what, const struct harness_spec *spec)
+static void check(const char *what, const struct harness_spec *spec, int deep)
 {
     int bad = 0;
     struct harness_tensors exact = run(spec, "ref", BE_F64);
@@ -90,7 +104,7 @@ static void check(const char *what, const struct harness_spec *spec)
         if (p == BE_BF16 && !bf16_there)
             continue;
         struct harness_tensors rounded = run(spec, "ref", p), got = run(spec, device, p);
-        bad += compare(what, p, &got, &rounded, &exact, &worst_of[p]);
+        bad += compare(what, p, deep, &got, &rounded, &exact, &worst_of[p]);
         /* The yardstick measures rounding, not nonsense. */
         double own = harness_error(exact.tensor[1].count, rounded.tensor[1].values, exact.tensor[1].values);
         if (p == BE_F32 ? !(own > 0 && own < 1e-4) : !(own > 1e-5 && own < 0.4))
@@ -173,7 +187,7 @@ static void check_ops(const char *kind, harness_build build, const struct op_cas
                                     .user = o,
                                     .config = harness_net(18, 1, STEM_CIFAR, HEAD_LINEAR, 6, o->h)};
         spec.config.image_w = o->w;
-        check(what, &spec);
+        check(what, &spec, 0);
     }
 }
 
@@ -226,7 +240,7 @@ static void test_networks(void **state)
             .threads = 2,
             .seed = 40 + i,
             .config = harness_net(nets[i].depth, nets[i].width, nets[i].stem, nets[i].head, 16, nets[i].image)};
-        check(what, &spec);
+        check(what, &spec, nets[i].depth >= 50);
     }
 }
 

@@ -95,7 +95,7 @@ static moco_status lay_out(struct be_plan *plan, struct err *err)
     if (total > SIZE_MAX - SLAB_ALIGN)
         return err_set(err, MOCO_ENOMEM, "cpu: the plan needs %zu bytes", total);
     plan->bytes.slab = (total + SLAB_ALIGN - 1) / SLAB_ALIGN * SLAB_ALIGN;
-    plan->bytes.activations = peak(plan, CLASS_ACTIVATION);
+    plan->bytes.activations = plan->spec.pass == BE_TRAIN ? peak(plan, CLASS_ACTIVATION) : 0; /* kept for backward */
     plan->bytes.gradients = peak(plan, CLASS_GRADIENT);
     plan->bytes.scratch = peak(plan, CLASS_SCRATCH);
     return MOCO_OK;
