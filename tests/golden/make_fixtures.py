@@ -36,6 +36,7 @@ CIFAR = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010])
 COMMON = dict(key_momentum=0.5, sgd_momentum=0.9, weight_decay=0.05, symmetric=0, shuffle=1, interleave=0, own_state=0,
               first_ptr=0, full=256)
 
+# With key_momentum 0.5 every term shows, but m and 1 - m are one: hence also 0.75 and 0.9.
 # own_state 1: key encoder, momentum buffers and queue_ptr start from values of their own instead of copies and zeros.
 CASES = {
     # everything stored in full; one BN group
@@ -43,7 +44,8 @@ CASES = {
                         bn_group_size=8, queue=24, temperature=0.2, seed=16, full=1 << 20, **CIFAR),
     # four groups, MLP head, a queue that the batch does not divide, a state of its own
     "groups_mlp": dict(arch="resnet18", stem="cifar", head="mlp", dim=16, width=0.125, h=16, w=16, batch_size=16,
-                       bn_group_size=4, queue=50, temperature=0.07, seed=14, own_state=1, first_ptr=37, **CIFAR),
+                       bn_group_size=4, queue=50, temperature=0.07, key_momentum=0.75, seed=14, own_state=1,
+                       first_ptr=37, **CIFAR),
     # bottlenecks, 7x7 stem with max-pool, odd sizes on the way down
     "bottleneck_imagenet": dict(arch="resnet50", stem="imagenet", head="mlp", dim=16, width=0.0625, h=48, w=48,
                                 batch_size=12, bn_group_size=6, queue=21, temperature=0.2, seed=18, **IMAGENET),
@@ -53,10 +55,11 @@ CASES = {
                               first_ptr=5, **IMAGENET),
     # both directions; a batch of keys that wraps within one push
     "symmetric": dict(arch="resnet18", stem="small", head="mlp", dim=16, width=0.0625, h=24, w=24, batch_size=8,
-                      bn_group_size=4, symmetric=1, queue=35, temperature=0.2, seed=14, **CIFAR),
+                      bn_group_size=4, symmetric=1, queue=35, temperature=0.2, key_momentum=0.75, seed=14, **CIFAR),
     # deeper basic blocks
     "deep_one_group": dict(arch="resnet34", stem="small", head="mlp", dim=8, width=1 / 32, h=24, w=24, batch_size=8,
-                           bn_group_size=8, queue=30, temperature=0.07, seed=18, own_state=1, first_ptr=29, **IMAGENET),
+                           bn_group_size=8, queue=30, temperature=0.07, key_momentum=0.9, seed=18, own_state=1,
+                           first_ptr=29, **IMAGENET),
 }
 CASES = {name: COMMON | c for name, c in CASES.items()}
 
