@@ -11,7 +11,7 @@
 
 #include "backend/cpu/simd_table.h"
 
-enum { BUDGET = 12 << 20 }; /* bytes of accumulated rows, over all threads, that decide how many queries a pass takes */
+enum { BUDGET = 8 << 20 }; /* bytes of transposed and accumulated rows, which decide how many queries a pass takes */
 
 struct infonce_plan {
     const struct kern_team *team;
@@ -46,7 +46,7 @@ static size_t lay_out_part(const struct infonce_plan *plan, int dim, char *at, s
                       n * sizeof(int32_t),
                       n * width * sizeof(float),
                       INFONCE_TILE * unit * sizeof(float),
-                      INFONCE_TILE * width * sizeof(float)};
+                      plan->width == dim ? 0 : INFONCE_TILE * width * sizeof(float)};
     void *places[sizeof sizes / sizeof *sizes];
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -74,7 +74,7 @@ static size_t lay_out(struct infonce_plan *plan, const struct kern_team *team, i
 {
     int unit = team->simd->unit;
     *plan = (struct infonce_plan){.team = team, .width = round_up(dim, unit / 4)};
-    int64_t fit = BUDGET / ((int64_t)plan->width * 4 * team->threads) / unit * unit;
+    int64_t fit = BUDGET / (((int64_t)plan->width * 4 + 32) * (team->threads + 2)) / unit * unit;
     plan->chunk = round_up(n > 1 ? n : 1, unit);
     if (plan->chunk > fit)
         plan->chunk = fit > unit ? (int)fit : unit;

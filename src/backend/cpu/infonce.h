@@ -11,7 +11,8 @@
 #include "backend/backend.h"
 #include "backend/cpu/kernels.h"
 
-/* Bytes, whatever the queue's length; at most 16 MB up to 2048 dimensions on 16 threads. The block is aligned to 64. */
+/* Bytes, whatever the queue's length: at most 16 MB on 16 threads for up to 512 dimensions, or 2048 that fill whole
+ * vectors. The block is aligned to 64. */
 size_t cpu_infonce_scratch(const struct kern_team *team, int n, int dim);
 
 /* Between parallel_enter and parallel_leave. Reals are f32. */
