@@ -91,18 +91,20 @@ tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wild
 test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
+fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: all lib examples bench tests check check-san check-peers install uninstall list clean format demo
+.PHONY: fuzz all lib examples bench tests check check-san check-peers install uninstall list clean format demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
 examples: $(examples) ## example programs and the training driver
 bench: $(benches) ## benchmark programs: each prints JSON
-tests: $(tests) $(test_tools) ## test programs, without running them
+tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running them
 
-check: all bench $(tests) $(test_tools) ## run all tests that guard correctness (about 8 minutes at most)
+check: all bench $(tests) $(test_tools) $(fuzz_replays) ## run all tests that guard correctness (about 8 minutes at most)
 	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),,$(test_scripts))
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
@@ -114,6 +116,16 @@ check-peers: all bench $(tests) $(test_tools) ## against PyTorch, Pillow and a b
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
+
+FUZZ_SECONDS ?= 60
+fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (60) each; finds are added to BUILD/fuzz/corpus
+	$(MAKE) BUILD=$(BUILD)/fuzz/lib CC=clang CXX=clang++ SAN=address,undefined CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" \
+	    $(BUILD)/fuzz/lib/libmoco_internal.a
+	for t in $(fuzz_targets); do \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) \
+	        -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
+	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
+	done
 
 demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
 	$(BUILD)/examples/demo
@@ -216,6 +228,10 @@ $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+
+$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o $(BUILD)/libmoco_internal.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
