@@ -94,6 +94,72 @@ static void stopping_at_any_step_changes_no_byte(void **state)
     resume_everywhere(spec);
 }
 
+/* bf16 reads copies of the weights, which a load and a set must bring up to date: on "ref", and on the device under
+ * test if it has bf16. */
+static const char *const bf16_devices[] = {"ref", NULL};
+
+static int has_bf16(const char *name)
+{
+    moco_context *context;
+    moco_device *device;
+    moco_memory_estimate estimate;
+    struct rig_spec spec = rig_spec();
+    spec.trainer.precision = MOCO_PRECISION_BF16;
+    moco_memory_estimate_init(&estimate);
+    rig_ok(moco_context_create(&context, NULL));
+    rig_ok(moco_device_open(&device, context, name != NULL ? name : rig_device()));
+    moco_status status = moco_trainer_estimate(device, &spec.model, 8, &spec.trainer, &estimate);
+    if (status != MOCO_ENOTSUP)
+        rig_ok(status);
+    moco_device_free(device);
+    moco_context_free(context);
+    return status == MOCO_OK;
+}
+
+static void the_same_in_bf16(void **state)
+{
+    (void)state;
+    struct rig_spec spec = rig_spec();
+    spec.trainer.precision = MOCO_PRECISION_BF16;
+    for (int i = 0; i < 2; i++)
+        if (has_bf16(bf16_devices[i])) {
+            spec.device = bf16_devices[i];
+            resume_everywhere(spec);
+        }
+}
+
+static void state_that_is_set_by_name_is_used(void **state)
+{
+    (void)state;
+    struct rig_spec spec = rig_spec();
+    for (int i = 0; i < 4; i++) {
+        spec.device = bf16_devices[i / 2];
+        spec.trainer.precision = i % 2 ? MOCO_PRECISION_BF16 : MOCO_PRECISION_F32;
+        if (i % 2 && !has_bf16(spec.device))
+            continue;
+        struct rig from, to;
+        const char *name;
+        spec.model.seed = 1;
+        rig_open(&from, &spec);
+        spec.model.seed = 2;
+        rig_open(&to, &spec);
+        for (int t = 0; (name = moco_trainer_tensor_name(from.trainer, t)) != NULL; t++) {
+            size_t count;
+            double *values = rig_get(&from, name, &count);
+            if (strncmp(name, "grad.", 5) != 0)
+                rig_set(&to, name, values);
+            free(values);
+        }
+        rig_run(&from, 0, 2);
+        rig_run(&to, 0, 2);
+        for (int t = 0; (name = moco_trainer_tensor_name(from.trainer, t)) != NULL; t++)
+            if (rig_difference(&from, &to, name) != 0)
+                fail_msg("%s differs after two steps from a state set by name", name);
+        rig_close(&from);
+        rig_close(&to);
+    }
+}
+
 static void two_runs_are_the_same_to_the_bit(void **state)
 {
     (void)state;
@@ -323,6 +389,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stopping_at_any_step_changes_no_byte),
+        cmocka_unit_test(the_same_in_bf16),
+        cmocka_unit_test(state_that_is_set_by_name_is_used),
         cmocka_unit_test(two_runs_are_the_same_to_the_bit),
         cmocka_unit_test(another_configuration_is_named),
         cmocka_unit_test(damage_is_found_before_anything_changes),
