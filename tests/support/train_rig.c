@@ -25,6 +25,7 @@ struct rig_spec rig_spec(void)
 {
     struct rig_spec spec = {.queue_length = 40};
     moco_context_options_init(&spec.context);
+    spec.context.threads = 1; /* teams of OpenMP wait long for each other on a machine that is busy with other tests */
     moco_model_options_init(&spec.model);
     spec.model.arch = "resnet18";
     spec.model.stem = "small";

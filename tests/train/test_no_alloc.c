@@ -29,6 +29,7 @@ static void run(int symmetric)
     struct rig_spec spec = rig_spec();
     struct rig rig;
     spec.trainer.symmetric = symmetric;
+    spec.context.threads = 0;
     rig_open(&rig, &spec);
     rig_run(&rig, 0, 1);
     rig_draw(&rig, 1);

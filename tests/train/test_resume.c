@@ -165,6 +165,7 @@ static void two_runs_are_the_same_to_the_bit(void **state)
     (void)state;
     struct rig a, b;
     struct rig_spec spec = rig_spec();
+    spec.context.threads = 0;
     rig_open(&a, &spec);
     rig_open(&b, &spec);
     for (int i = 0; i < 8; i++) {
