@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_config: see file_config.h. docs/formats.md lists these keys. */
+ * file_config: see file_config.h. */
 #include "algo/file_config.h"
 
 #include <math.h>
