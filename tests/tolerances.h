@@ -17,8 +17,8 @@
 
 /* `err` is that of an emulation which rounds activations, their gradients and the weights read to bf16: the largest of
  * six draws of the rounding errors. It is some 0.01 on the loss and 0.2 on gradients of these networks, whose BN groups
- * are tiny. */
-#define TOL_GOLDEN_BF16(err) (2 * (err) + 4e-3)
+ * are tiny. Of 17,000 comparisons (ref and cpu on a Zen 5) the worst stood at 2.1 err, on a tensor of two numbers. */
+#define TOL_GOLDEN_BF16(err) (3 * (err) + 4e-3)
 
 /* ---- ops: ref against central differences in double ---- */
 
@@ -34,10 +34,10 @@
 /* ref rounds what is stored but sums in double; a device sums in f32. */
 #define TOL_DEVICE_F32(err) (8 * (err) + 1e-5)
 
-/* Gradients behind many ReLUs, in f32: among 100,000 numbers that reach a ReLU with an error of 1e-5, one or two stand on
- * the other side of zero, and each then adds or takes a whole number's gradient. Measured: 0.05 after 49 ReLUs, where the
- * embeddings differ by 2e-5. Only for networks that deep; the shallow ones and single ops hold gradients to the rule
- * above. */
+/* Gradients behind many ReLUs, in f32: among 100,000 numbers that reach a ReLU with an error of 1e-5, one or two stand
+ * on the other side of zero, and each then adds or takes a whole number's gradient. Measured: 0.05 after 49 ReLUs,
+ * where the embeddings differ by 2e-5. Only for networks that deep; the shallow ones and single ops hold gradients to
+ * the rule above. */
 #define TOL_DEVICE_F32_FLIPS 0.15
 
 /* Rounding to bf16 outweighs any sum; the errors of two such computations are of one size but not the same. */
