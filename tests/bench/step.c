@@ -1,0 +1,438 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * step: how long a training step takes through the public calls, and what its convolutions alone would take, as one
+ * JSON object.
+ *
+ *   build/bench/step [--arch resnet50] [--size 224] [--group 16] [--groups 1] [--queue 65536] [--precision bf16]
+ *                    [--threads N] [--runs 5]
+ *
+ * The bound is the sum over all convolutions of the network of twice forward (query and key), backward data (not of the
+ * first) and backward weights, each at oneDNN's best time in its best layout, measured between steps in the same
+ * memory. img_per_s and the bound are medians over rounds of one step and one sweep; of_conv_bound is the median of the
+ * rounds' ratios. What a reader would get wrong: parts are timed from outside, by a backend whose slots wrap the
+ * device's own. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef MOCO_HAVE_ONEDNN
+
+#include <sys/resource.h>
+#include <time.h>
+
+#include "api/handle.h"
+#include "backend/cpu/cpu_plan.h"
+#include "moco/moco.h"
+
+#define MAX_RUNS 64
+#define MAX_SHAPES 64
+
+enum part { EMA, KEY_FORWARD, QUERY_FORWARD, INFONCE, BACKWARD, CHECK, SGD, PARTS };
+static const char *const part_names[PARTS] = {"ema",   "key_forward", "query_forward", "infonce", "backward",
+                                              "check", "sgd"};
+
+struct options {
+    const char *arch, *precision;
+    int size, group, groups, threads, runs;
+    long queue;
+};
+
+/* What the wrapped slots see; the slots have no argument that could carry it. */
+static struct {
+    double ms[PARTS];
+    struct be_plan *key, *query;
+    struct be_memory largest;
+} seen;
+
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + 1e-6 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(const double *values, int count)
+{
+    double sorted[MAX_RUNS];
+    memcpy(sorted, values, (size_t)count * sizeof *values);
+    qsort(sorted, (size_t)count, sizeof *sorted, by_value);
+    return count % 2 ? sorted[count / 2] : 0.5 * (sorted[count / 2 - 1] + sorted[count / 2]);
+}
+
+/* ---- the device's slots, timed ---- */
+
+#define TIMED(part, call)                                                                                              \
+    double began = now_ms();                                                                                           \
+    moco_status status = backend_cpu.call;                                                                             \
+    seen.ms[part] += now_ms() - began;                                                                                 \
+    return status
+
+static moco_status timed_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err)
+{
+    moco_status status = backend_cpu.alloc(dev, bytes, out, err);
+    if (status == MOCO_OK && bytes > seen.largest.bytes)
+        seen.largest = *out;
+    return status;
+}
+
+static moco_status timed_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
+                                     struct err *err)
+{
+    moco_status status = backend_cpu.plan_create(out, dev, spec, err);
+    if (status == MOCO_OK && spec->pass == BE_KEY)
+        seen.key = *out;
+    if (status == MOCO_OK && spec->pass == BE_TRAIN)
+        seen.query = *out;
+    return status;
+}
+
+static moco_status timed_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k,
+                                     const void *q, double m, void *out, struct err *err)
+{
+    TIMED(EMA, ema_readers(layout, precision, k, q, m, out, err));
+}
+
+static moco_status timed_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
+{
+    TIMED(EMA, ema(layout, k, q, m, err));
+}
+
+static moco_status timed_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
+{
+    TIMED(plan == seen.key ? KEY_FORWARD : QUERY_FORWARD, forward(plan, io, err));
+}
+
+static moco_status timed_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
+{
+    TIMED(INFONCE, infonce(dev, io, scratch, err));
+}
+
+static moco_status timed_backward(struct be_plan *plan, const struct be_backward *io, struct err *err)
+{
+    TIMED(BACKWARD, backward(plan, io, err));
+}
+
+static moco_status timed_grad_check(const struct be_layout *layout, const void *gradients, double *sum, int *bad,
+                                    struct err *err)
+{
+    TIMED(CHECK, grad_check(layout, gradients, sum, bad, err));
+}
+
+static moco_status timed_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
+                             void *readers, struct err *err)
+{
+    TIMED(SGD, sgd(layout, precision, io, readers, err));
+}
+
+/* ---- the bound ---- */
+
+struct bound_conv {
+    struct shim_prim prim[2]; /* one per layout */
+    int count;                /* how often a step runs it */
+};
+
+struct bound {
+    struct shim_engine *engine;
+    struct bound_conv conv[3 * MAX_SHAPES];
+    int conv_count;
+    char *memory;
+};
+
+static int add_pass(struct bound *b, const struct shim_conv *shape, enum shim_pass pass, int bf16, int block, int count)
+{
+    enum shim_order blocked = block == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
+    struct bound_conv *c = &b->conv[b->conv_count];
+    *c = (struct bound_conv){.count = count};
+    int made = 0;
+    for (int layout = 0; layout < (bf16 ? 1 : 2); layout++) {
+        enum shim_order order = layout == 0 ? SHIM_NHWC : blocked;
+        if (order != SHIM_NHWC && shape->co % block != 0)
+            continue;
+        struct shim_conv_spec spec = {.pass = pass,
+                                      .type = bf16 ? SHIM_BF16 : SHIM_F32,
+                                      .shape = *shape,
+                                      .src = shape->ci == 3 && order != SHIM_NHWC ? SHIM_PLAIN : order,
+                                      .dst = order};
+        struct shim_prim prim;
+        if (shim_conv_create(&prim, b->engine, &spec, NULL) != MOCO_OK)
+            continue;
+        if (prim.reference)
+            shim_prim_free(&prim);
+        else
+            c->prim[made++] = prim;
+    }
+    b->conv_count++;
+    return made > 0;
+}
+
+static int make_bound(struct bound *b, const struct be_plan *plan)
+{
+    struct shim_conv shapes[MAX_SHAPES];
+    int counts[MAX_SHAPES], shape_count = 0;
+    const struct graph *g = plan->spec.graph;
+    for (int i = 0; i < g->op_count; i++) {
+        if (g->ops[i].kind != OP_CONV)
+            continue;
+        struct shim_conv shape = cpu_conv_shape(g, &g->ops[i], plan->spec.n, 0);
+        int at = 0;
+        while (at < shape_count && memcmp(&shapes[at], &shape, sizeof shape) != 0)
+            at++;
+        if (at == MAX_SHAPES)
+            return 0;
+        if (at == shape_count) {
+            shapes[shape_count] = shape;
+            counts[shape_count++] = 0;
+        }
+        counts[at]++;
+    }
+    int bf16 = plan->type == SHIM_BF16, block = cpu_block(plan->dev), good = 1;
+    b->engine = plan->dev->engine;
+    b->memory = seen.largest.at;
+    for (int i = 0; i < shape_count; i++) {
+        good &= add_pass(b, &shapes[i], SHIM_FORWARD, bf16, block, 2 * counts[i]);
+        good &= add_pass(b, &shapes[i], SHIM_BACK_WEIGHTS, bf16, block, counts[i]);
+        if (shapes[i].ci != 3)
+            good &= add_pass(b, &shapes[i], SHIM_BACK_DATA, bf16, block, counts[i]);
+    }
+    return good;
+}
+
+/* Milliseconds of all convolutions of a launch: the better of two runs of the better layout of each. */
+static double sweep(const struct bound *b)
+{
+    double total = 0;
+    size_t quarter = seen.largest.bytes / 4 / 4096 * 4096;
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = b->memory,
+                            [SHIM_DST] = b->memory + quarter,
+                            [SHIM_WEIGHTS] = b->memory + 2 * quarter,
+                            [SHIM_SCRATCH] = b->memory + 3 * quarter};
+    for (int i = 0; i < b->conv_count; i++) {
+        double best = 0;
+        for (int layout = 0; layout < 2; layout++)
+            for (int run = 0; run < 2 && b->conv[i].prim[layout].primitive != NULL; run++) {
+                double began = now_ms();
+                if (shim_run(b->engine, &b->conv[i].prim[layout], at, NULL) != MOCO_OK)
+                    return 0;
+                double ms = now_ms() - began;
+                if (best == 0 || ms < best)
+                    best = ms;
+            }
+        total += b->conv[i].count * best;
+    }
+    return total;
+}
+
+static void free_bound(struct bound *b)
+{
+    for (int i = 0; i < b->conv_count; i++)
+        for (int layout = 0; layout < 2; layout++)
+            shim_prim_free(&b->conv[i].prim[layout]);
+}
+
+/* ---- steps ---- */
+
+struct results {
+    double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
+    double conv_ms, bn_ms; /* of the plans, per step */
+    double rss_mb;         /* before the bound was measured */
+};
+
+/* Convolutions and batch norms of both plans, from their profiles, per step. */
+static void split(struct results *r, const struct be_plan *plan, int steps)
+{
+    for (int i = 0; i < plan->node_count; i++) {
+        double ms = plan->profile[i] / steps;
+        r->conv_ms += plan->nodes[i].kind == NODE_CONV ? ms : 0;
+        r->bn_ms += plan->nodes[i].kind == NODE_BN ? ms : 0;
+    }
+    for (int i = 0; i < plan->back_count; i++) {
+        double ms = plan->profile[plan->node_count + i] / steps;
+        enum back_kind kind = plan->backs[i].kind;
+        r->conv_ms += kind == BACK_CONV_WEIGHTS || kind == BACK_CONV_DATA ? ms : 0;
+        r->bn_ms += kind == BACK_BN ? ms : 0;
+    }
+}
+
+static double peak_rss_mb(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (double)usage.ru_maxrss / 1024;
+}
+
+static int start_profile(struct be_plan *plan)
+{
+    plan->profile = calloc((size_t)(plan->node_count + plan->back_count), sizeof *plan->profile);
+    return plan->profile != NULL;
+}
+
+static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const struct options *o, struct results *r)
+{
+    moco_status status = moco_trainer_step(trainer, batch, 0.03); /* warm up */
+    if (status != MOCO_OK)
+        return status;
+    static struct bound bound;
+    r->rss_mb = peak_rss_mb();
+    if (!start_profile(seen.key) || !start_profile(seen.query))
+        return MOCO_ENOMEM;
+    if (!make_bound(&bound, seen.query))
+        return MOCO_ENOTSUP;
+    for (int run = 0; run < o->runs; run++) {
+        memset(seen.ms, 0, sizeof seen.ms);
+        double began = now_ms(), parts = 0;
+        if ((status = moco_trainer_step(trainer, batch, 0.03)) != MOCO_OK)
+            return status;
+        r->step[run] = now_ms() - began;
+        for (int p = 0; p < PARTS; p++)
+            parts += r->part[p][run] = seen.ms[p];
+        r->other[run] = r->step[run] - parts;
+        r->bound[run] = sweep(&bound) * o->group * o->groups / seen.query->spec.n;
+        r->ratio[run] = r->bound[run] / r->step[run];
+    }
+    split(r, seen.key, o->runs);
+    split(r, seen.query, o->runs);
+    free_bound(&bound);
+    free(seen.key->profile);
+    free(seen.query->profile);
+    seen.key->profile = seen.query->profile = NULL;
+    return MOCO_OK;
+}
+
+static void print(const struct options *o, const moco_device *device, const struct results *r)
+{
+    double images = o->group * o->groups;
+    printf(
+        "{\"bench\": \"step\", \"arch\": \"%s\", \"precision\": \"%s\", \"size\": %d, \"group\": %d, \"groups\": %d, "
+        "\"queue\": %ld, \"threads\": %d, \"isa\": \"%s\", \"library\": \"%s\", \"img_per_s\": %.2f, "
+        "\"conv_bound_img_per_s\": %.2f, \"of_conv_bound\": %.3f, \"peak_rss_mb\": %.0f, \"parts_ms\": {",
+        o->arch, seen.query->type == SHIM_BF16 ? "bf16" : "f32", o->size, o->group, o->groups, o->queue,
+        device->info.threads, device->info.isa, device->info.library, 1e3 * images / median(r->step, o->runs),
+        1e3 * images / median(r->bound, o->runs), median(r->ratio, o->runs), r->rss_mb);
+    for (int p = 0; p < PARTS; p++)
+        printf("\"%s\": %.2f, ", part_names[p], median(r->part[p], o->runs));
+    printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f}\n", median(r->other, o->runs), r->conv_ms, r->bn_ms);
+}
+
+static int fail(const char *what)
+{
+    fprintf(stderr, "step: %s: %s\n", what, moco_error());
+    return 1;
+}
+
+static int run(const struct options *o)
+{
+    moco_context *context;
+    moco_device *device;
+    moco_model *model;
+    moco_queue *queue;
+    moco_trainer *trainer;
+    moco_context_options context_options;
+    moco_model_options model_options;
+    moco_trainer_options options;
+    moco_context_options_init(&context_options);
+    context_options.threads = o->threads;
+    if (moco_context_create(&context, &context_options) != MOCO_OK ||
+        moco_device_open(&device, context, "cpu") != MOCO_OK)
+        return fail("device");
+    struct backend timed = backend_cpu;
+    timed.alloc = timed_alloc;
+    timed.plan_create = timed_plan_create;
+    timed.ema_readers = timed_ema_readers;
+    timed.ema = timed_ema;
+    timed.forward = timed_forward;
+    timed.infonce = timed_infonce;
+    timed.backward = timed_backward;
+    timed.grad_check = timed_grad_check;
+    timed.sgd = timed_sgd;
+    device->backend = &timed;
+
+    moco_model_options_init(&model_options);
+    model_options.arch = o->arch;
+    model_options.stem = o->size >= 64 ? "imagenet" : "cifar";
+    model_options.image_size = o->size;
+    moco_trainer_options_init(&options);
+    options.batch_size = o->group * o->groups;
+    options.bn_group_size = o->group;
+    options.image_h = options.image_w = o->size;
+    options.precision = strcmp(o->precision, "bf16") == 0 ? MOCO_PRECISION_BF16 : MOCO_PRECISION_F32;
+    if (moco_model_create(&model, device, &model_options) != MOCO_OK ||
+        moco_queue_create(&queue, device, model_options.dim, o->queue, 1) != MOCO_OK ||
+        moco_trainer_create(&trainer, model, queue, &options) != MOCO_OK)
+        return fail("trainer");
+
+    size_t bytes = (size_t)options.batch_size * (size_t)o->size * (size_t)o->size * 3;
+    uint8_t *images = malloc(2 * bytes);
+    if (images == NULL)
+        return 1;
+    uint32_t state = 1;
+    for (size_t i = 0; i < 2 * bytes; i++) {
+        state = state * 1664525u + 1013904223u;
+        images[i] = (uint8_t)(state >> 24);
+    }
+    moco_batch batch;
+    moco_batch_init(&batch);
+    batch.n = options.batch_size;
+    batch.h = batch.w = o->size;
+    batch.views = 2;
+    batch.view[0] = images;
+    batch.view[1] = images + bytes;
+    static struct results results;
+    if (measure(trainer, &batch, o, &results) != MOCO_OK)
+        return fail("step");
+    print(o, device, &results);
+    moco_trainer_free(trainer);
+    moco_queue_free(queue);
+    moco_model_free(model);
+    moco_device_free(device);
+    moco_context_free(context);
+    free(images);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {
+        .arch = "resnet50", .precision = "bf16", .size = 224, .group = 16, .groups = 1, .runs = 5, .queue = 65536};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *name = argv[i], *value = argv[i + 1];
+        if (strcmp(name, "--arch") == 0)
+            o.arch = value;
+        else if (strcmp(name, "--precision") == 0)
+            o.precision = value;
+        else if (strcmp(name, "--size") == 0)
+            o.size = atoi(value);
+        else if (strcmp(name, "--group") == 0)
+            o.group = atoi(value);
+        else if (strcmp(name, "--groups") == 0)
+            o.groups = atoi(value);
+        else if (strcmp(name, "--queue") == 0)
+            o.queue = atol(value);
+        else if (strcmp(name, "--threads") == 0)
+            o.threads = atoi(value);
+        else if (strcmp(name, "--runs") == 0)
+            o.runs = atoi(value);
+        else {
+            fprintf(stderr, "step: unknown option %s\n", name);
+            return 2;
+        }
+    }
+    if (o.runs < 1 || o.runs > MAX_RUNS || o.size < 8 || o.group < 1 || o.groups < 1 || o.queue < 1)
+        return 2;
+    return run(&o);
+}
+
+#else
+
+int main(void)
+{
+    printf("{\"bench\": \"step\", \"skipped\": \"this build has no cpu device\"}\n");
+    return 0;
+}
+
+#endif
