@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * metrics: metrics.jsonl in the run folder, one JSON object a line, for programs to read:
+ *   {"type":"config",...}   the first line: the full configuration, machine and versions
+ *   {"type":"step",...}     one per step
+ *   {"type":"epoch",...}    one per finished epoch, and one for epoch 0, before training
+ *   {"type":"resume",...}   where a run went on
+ * Epochs count from 1 (the kNN of epoch 0 is that of the untrained encoder). A line is written whole or not at all. */
+#ifndef MOCO_EXAMPLES_METRICS_H
+#define MOCO_EXAMPLES_METRICS_H
+
+#include <moco/moco.h>
+
+#include "err.h"
+
+struct metrics {
+    int fd; /* -1: closed */
+    char path[1200];
+};
+
+/* Opens and locks the file. Lines past `step` are cut off (-1: none is there yet); so is the epoch line of `step`
+ * itself unless `epoch_done`: a run that goes on will write it again. */
+moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
+void metrics_close(struct metrics *metrics);
+int metrics_begun(const struct metrics *metrics); /* 1: there is a line already */
+
+/* `members` is the inside of a JSON object. */
+moco_status metrics_config(struct metrics *metrics, const char *members, struct err *err);
+moco_status metrics_resume(struct metrics *metrics, int64_t epoch, int64_t step, struct err *err);
+moco_status metrics_step(struct metrics *metrics, int64_t epoch, const moco_step_report *report, double img_per_s,
+                         double data_wait, struct err *err);
+/* knn_top1 in percent; a negative one and a mean loss of NaN are written as null. */
+moco_status metrics_epoch(struct metrics *metrics, int64_t epoch, int64_t step, double mean_loss, double knn_top1,
+                          double seconds, struct err *err);
+
+/* `text` as a JSON string with its quotes. */
+void json_quote(const char *text, char *out, size_t size);
+
+#endif

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * monitor: see monitor.h. An unreadable image is replaced by its neighbour, and its label with it: labels go by the
+ * sample numbers that the batch reports. */
+#include "monitor.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "from_moco.h"
+
+#define BATCH 250
+#define BANK_SEED 1 /* of the bank's random choice: the same in every run, so that runs can be compared */
+
+struct sweep {
+    const struct monitor *monitor;
+    moco_model *model;
+    moco_dataset *set;
+    int32_t dim;
+    float *features;
+    int32_t labels[BATCH], predicted[BATCH];
+};
+
+static moco_status open_loader(moco_loader **loader, const struct sweep *s, int permuted, struct err *err)
+{
+    moco_loader_options o;
+    moco_loader_options_init(&o);
+    o.batch_size = BATCH;
+    o.workers = s->monitor->workers;
+    o.permuted = permuted;
+    o.drop_last = 0;
+    o.seed = BANK_SEED;
+    o.max_bad = s->monitor->max_bad;
+    o.recipe[0] = &s->monitor->recipe;
+    return from_moco(moco_loader_create(loader, s->set, &o), err);
+}
+
+/* Features and labels of the first n images of a batch. */
+static moco_status embed(struct sweep *s, const moco_batch *batch, int32_t n, moco_tensor *features, struct err *err)
+{
+    moco_tensor images;
+    moco_tensor_init(&images);
+    images.dtype = MOCO_U8;
+    images.ndim = 4;
+    images.shape[0] = n;
+    images.shape[1] = batch->h;
+    images.shape[2] = batch->w;
+    images.shape[3] = 3;
+    images.data = (void *)(uintptr_t)batch->view[0];
+    moco_tensor_init(features);
+    features->dtype = MOCO_F32;
+    features->ndim = 2;
+    features->shape[0] = n;
+    features->shape[1] = s->dim;
+    features->data = s->features;
+    for (int32_t i = 0; i < n; i++)
+        s->labels[i] = moco_dataset_label(s->set, batch->ids[i]);
+    return from_moco(moco_model_embed(s->model, &images, s->monitor->on, features), err);
+}
+
+/* Adds the set to the bank, or (`right` not NULL) classifies it and counts what is right. */
+static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *right, struct err *err)
+{
+    moco_loader *loader = NULL;
+    moco_batch batch;
+    moco_tensor features;
+    int64_t count = moco_dataset_count(s->set), done = 0;
+    if (limit > 0 && limit < count)
+        count = limit;
+    moco_batch_init(&batch);
+    moco_status status;
+    TRY_GOTO(status, open_loader(&loader, s, count < moco_dataset_count(s->set), err), out);
+    TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
+    while (done < count) {
+        if (s->monitor->stop != NULL && s->monitor->stop()) {
+            status = MOCO_ECANCELED;
+            goto out;
+        }
+        TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), out);
+        int32_t n = batch.n < count - done ? batch.n : (int32_t)(count - done);
+        TRY_GOTO(status, embed(s, &batch, n, &features, err), out);
+        if (right == NULL) {
+            TRY_GOTO(status, from_moco(moco_knn_add(knn, &features, s->labels), err), out);
+        } else {
+            TRY_GOTO(status, from_moco(moco_knn_classify(knn, &features, s->predicted), err), out);
+            for (int32_t i = 0; i < n; i++)
+                *right += s->predicted[i] == s->labels[i];
+        }
+        done += n;
+    }
+out:
+    moco_loader_free(loader);
+    return status;
+}
+
+moco_status monitor_run(const struct monitor *monitor, moco_model *model, double *accuracy, struct err *err)
+{
+    moco_model_info info;
+    moco_model_info_init(&info);
+    TRY(from_moco(moco_model_describe(model, &info), err));
+    struct sweep *s = calloc(1, sizeof *s);
+    moco_knn *knn = NULL;
+    int64_t right = 0;
+    moco_status status;
+    if (s == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    s->monitor = monitor;
+    s->model = model;
+    s->dim = monitor->on == MOCO_PROJECTION ? info.dim : info.feature_dim;
+    s->features = malloc(sizeof(float) * BATCH * (size_t)s->dim);
+    if (s->features == NULL) {
+        status = err_set(err, MOCO_ENOMEM, "out of memory");
+        goto out;
+    }
+    TRY_GOTO(status, from_moco(moco_knn_create(&knn, monitor->device, s->dim, monitor->k, monitor->temperature), err),
+             out);
+    s->set = monitor->bank;
+    TRY_GOTO(status, run(s, knn, monitor->bank_limit, NULL, err), out);
+    s->set = monitor->queries;
+    TRY_GOTO(status, run(s, knn, 0, &right, err), out);
+    *accuracy = (double)right / (double)moco_dataset_count(monitor->queries);
+out:
+    moco_knn_free(knn);
+    free(s->features);
+    free(s);
+    return status;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * resume: see resume.h. */
+#include "resume.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "from_moco.h"
+
+static void pass_over(const struct resume *r, const struct err *reason)
+{
+    char sentence[800];
+    snprintf(sentence, sizeof sentence, "passing over a damaged checkpoint: %s", reason->text);
+    r->warn(sentence);
+}
+
+/* Is `status` the checkpoint's own fault, so that an older one may do? */
+static int damaged(moco_status status)
+{
+    return status == MOCO_EFORMAT || status == MOCO_EIO || status == MOCO_ESHAPE;
+}
+
+/* Moves on to the first candidate, from `at` on, whose note can be read. */
+static moco_status seek(struct resume *r, struct run_note *note, struct err *err)
+{
+    for (; r->at < r->count; r->at++) {
+        struct err reason = {0};
+        struct run_note read = {.config = note->config};
+        run_dir_checkpoint_path(r->folder, r->numbers[r->at], r->path);
+        moco_status status = checkpoint_read_note(r->context, r->path, &read, &reason);
+        if (status == MOCO_OK) {
+            *note = read;
+            return MOCO_OK;
+        }
+        if (!damaged(status))
+            return err_set(err, status, "%s", reason.text);
+        pass_over(r, &reason);
+    }
+    return err_set(err, MOCO_EFORMAT,
+                   "none of the %d checkpoints in %.300s is valid; move them away to start anew, or name one with "
+                   "--resume FILE",
+                   r->count, r->folder);
+}
+
+moco_status resume_open(struct resume *r, moco_context *context, const char *what, const char *folder,
+                        void (*warn)(const char *sentence), struct run_note *note, int *found, struct err *err)
+{
+    *r = (struct resume){.context = context, .warn = warn};
+    *found = 0;
+    if (what[0] == 0)
+        return MOCO_OK;
+    if (strcmp(what, "auto") != 0) {
+        snprintf(r->path, sizeof r->path, "%s", what);
+        *found = 1;
+        return checkpoint_read_note(context, r->path, note, err);
+    }
+    struct stat stat_of;
+    if (stat(folder, &stat_of) != 0)
+        return MOCO_OK;
+    r->folder = folder;
+    TRY(run_dir_checkpoints(folder, &r->numbers, &r->count, err));
+    *found = r->count > 0;
+    return *found ? seek(r, note, err) : MOCO_OK;
+}
+
+moco_status resume_load(struct resume *r, moco_trainer *trainer, struct run_note *note, struct err *err)
+{
+    for (;;) {
+        struct err reason = {0};
+        moco_status status = from_moco(moco_trainer_load(trainer, r->path), &reason);
+        if (status == MOCO_OK)
+            return MOCO_OK;
+        if (r->folder == NULL || !damaged(status))
+            return err_set(err, status, "%s", reason.text);
+        pass_over(r, &reason);
+        r->at++;
+        TRY(seek(r, note, err));
+    }
+}
+
+void resume_close(struct resume *r)
+{
+    free(r->numbers);
+    r->numbers = NULL;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_dir: see run_dir.h. The newest checkpoint is found by reading the folder: a link or a file that names it could
+ * be out of date after a crash. */
+#include "run_dir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+moco_status run_dir_make(const char *folder, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    size_t length = strlen(folder);
+    if (length == 0 || length + 64 > sizeof path)
+        return err_set(err, MOCO_EINVAL, "the run folder's path must have 1 to %d bytes", RUN_PATH_SIZE - 64);
+    memcpy(path, folder, length + 1);
+    for (size_t i = 1; i <= length; i++) {
+        if (path[i] != '/' && path[i] != 0)
+            continue;
+        char held = path[i];
+        path[i] = 0;
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return err_set(err, MOCO_EIO, "the run folder %.300s cannot be made: %s; choose another with --out", path,
+                           strerror(errno));
+        path[i] = held;
+    }
+    struct stat stat_of;
+    if (stat(folder, &stat_of) != 0 || !S_ISDIR(stat_of.st_mode))
+        return err_set(err, MOCO_EIO, "%.300s is not a folder; choose another with --out", folder);
+    return MOCO_OK;
+}
+
+void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE])
+{
+    snprintf(path, RUN_PATH_SIZE, "%s/%s", folder, name);
+}
+
+void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE])
+{
+    snprintf(path, RUN_PATH_SIZE, "%s/checkpoint_%04lld.safetensors", folder, (long long)number);
+}
+
+/* -1: not the name of a checkpoint. */
+static int64_t number_of(const char *name)
+{
+    if (strncmp(name, "checkpoint_", 11) != 0)
+        return -1;
+    size_t digits = strspn(name + 11, "0123456789");
+    if (digits < 4 || digits > 9 || strcmp(name + 11 + digits, ".safetensors") != 0)
+        return -1;
+    return strtoll(name + 11, NULL, 10);
+}
+
+static int newest_first(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err)
+{
+    *numbers = NULL;
+    *count = 0;
+    DIR *dir = opendir(folder);
+    if (dir == NULL)
+        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be read: %s", folder, strerror(errno));
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        int64_t number = number_of(entry->d_name);
+        if (number < 0)
+            continue;
+        int64_t *grown = realloc(*numbers, (size_t)(*count + 1) * sizeof *grown);
+        if (grown == NULL) {
+            closedir(dir);
+            return err_set(err, MOCO_ENOMEM, "out of memory");
+        }
+        *numbers = grown;
+        grown[(*count)++] = number;
+    }
+    closedir(dir);
+    if (*count > 0)
+        qsort(*numbers, (size_t)*count, sizeof **numbers, newest_first);
+    return MOCO_OK;
+}
+
+moco_status run_dir_unused(const char *folder, struct err *err)
+{
+    int64_t *numbers;
+    int count;
+    char metrics[RUN_PATH_SIZE];
+    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
+    free(numbers);
+    TRY(status);
+    run_dir_path(folder, "metrics.jsonl", metrics);
+    if (count > 0 || access(metrics, F_OK) == 0)
+        return err_set(err, MOCO_ESTATE,
+                       "%.300s holds a run already: go on with it by --resume auto, or choose another folder with --out",
+                       folder);
+    return MOCO_OK;
+}
+
+moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err)
+{
+    int64_t *numbers;
+    int count;
+    if (keep == 0)
+        return MOCO_OK;
+    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
+    for (int64_t i = keep; status == MOCO_OK && i < count; i++) {
+        char path[RUN_PATH_SIZE];
+        run_dir_checkpoint_path(folder, numbers[i], path);
+        if (unlink(path) != 0 && errno != ENOENT)
+            status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+    }
+    free(numbers);
+    return status;
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_dir: the folder of a run and the checkpoints in it. checkpoint_0007.safetensors is the state in or after the
+ * eighth epoch: numbers start at 0, as in the reference. */
+#ifndef MOCO_EXAMPLES_RUN_DIR_H
+#define MOCO_EXAMPLES_RUN_DIR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+#define RUN_PATH_SIZE 1200
+
+moco_status run_dir_make(const char *folder, struct err *err); /* with the folders above it; fine if it is there */
+
+/* Numbers of the checkpoints, newest first, malloc'ed (NULL if there are none). */
+moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err);
+
+/* MOCO_ESTATE if the folder holds a run already. */
+moco_status run_dir_unused(const char *folder, struct err *err);
+
+void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE]);
+void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE]);
+
+/* Removes the oldest checkpoints but `keep`; 0 keeps all. */
+moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err);
+
+#endif

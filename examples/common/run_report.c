@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_report: see run_report.h. */
+#include "run_report.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "from_moco.h"
+#include "human.h"
+#include "metrics.h"
+
+#define PREFETCHED 3 /* batches that a loader holds: two ready and one in use */
+
+static int64_t steps_per_epoch(const struct run_config *c, const struct open_data *data)
+{
+    return moco_dataset_count(data->train) / c->batch;
+}
+
+void run_report_config(const struct run_config *c, const moco_device_info *device, const struct open_data *data)
+{
+    moco_preset preset;
+    char value[CLI_PATH_SIZE];
+    printf("configuration (--help explains each option)\n");
+    for (int i = 0; i < run_cli.count; i++) {
+        const struct cli_option *o = &run_cli.option[i];
+        if (o->kind == CLI_ALIAS || strcmp(o->name, "help") == 0 || strcmp(o->name, "dry-run") == 0)
+            continue;
+        cli_text(&run_cli, i, c, value, sizeof value);
+        printf("  %-18s %s%s\n", o->name, value[0] != 0 ? value : "-", c->given[i] ? "  (given)" : "");
+    }
+    if (moco_preset_get(&preset, c->preset) == MOCO_OK)
+        printf("  preset from        %s\n", preset.source);
+    printf("  data               %s: %s: %s\n", c->data, data->kind, data->print);
+    if (data->held_out != NULL)
+        printf("  held out           %s images\n", human_count(moco_dataset_count(data->held_out)));
+    printf("  machine            %s%s%s%s%s, %d threads, libmoco %d.%d.%d\n", device->name, device->isa[0] ? ", " : "",
+           device->isa, device->library[0] ? ", " : "", device->library, (int)device->threads, moco_version() / 10000,
+           moco_version() / 100 % 100, moco_version() % 100);
+    printf("  steps              %s per epoch, %s in all\n", human_count(steps_per_epoch(c, data)),
+           human_count(steps_per_epoch(c, data) * c->epochs));
+    fflush(stdout);
+}
+
+static void kind(const char *name, int64_t bytes, const char *what)
+{
+    printf("  %-18s %10s  %s\n", name, human_bytes(bytes), what);
+}
+
+moco_status run_report_estimate(const struct run_config *c, moco_device *device, const struct open_data *data,
+                                struct err *err)
+{
+    moco_model_options model;
+    moco_trainer_options trainer;
+    moco_memory_estimate e;
+    run_config_model(c, &model);
+    run_config_trainer(c, &trainer);
+    moco_memory_estimate_init(&e);
+    TRY(from_moco(moco_trainer_estimate(device, &model, c->queue, &trainer, &e), err));
+    int64_t views = PREFETCHED * 2 * c->batch * c->size * c->size * 3, steps = steps_per_epoch(c, data);
+    printf("memory (nothing of it was taken)\n");
+    printf("  %-18s %10s  trainable numbers\n", "parameters", human_count(e.parameters));
+    kind("weights", e.weights_bytes, "query and key encoder");
+    kind("readers", e.reader_bytes, "copies of them in the type that computes");
+    kind("gradients", e.gradient_bytes, "");
+    kind("momentum", e.momentum_bytes, "of SGD");
+    kind("queue", e.queue_bytes, "negative keys");
+    kind("slab", e.slab_bytes, "one launch: activations, their gradients, scratch");
+    kind("views", views, "batches that the loader holds");
+    kind("all", e.total_bytes + views, "");
+    printf("  %-18s %10d  per pass over a batch\n", "launches", (int)e.launches);
+    printf("time\n  %-18s %.3g\n", "operations", e.step_flops);
+    if (e.step_seconds > 0) {
+        printf("  %-18s %s (about %.3g images a second)\n", "step", human_seconds(e.step_seconds),
+               (double)c->batch / e.step_seconds);
+        printf("  %-18s %s\n", "epoch", human_seconds(e.step_seconds * (double)steps));
+        printf("  %-18s %s, kNN monitor aside\n", "run",
+               human_seconds(e.step_seconds * (double)steps * (double)c->epochs));
+    } else {
+        printf("  %-18s unknown: this device cannot tell its speed\n", "step");
+    }
+    fflush(stdout);
+    return MOCO_OK;
+}
+
+void run_report_json(const struct run_config *c, const moco_device_info *device, const struct open_data *data,
+                     char *text, size_t size)
+{
+    char options[NOTE_SIZE], folder[2 * CLI_PATH_SIZE], name[80], isa[160], library[160];
+    run_config_json(c, options, sizeof options);
+    json_quote(c->data, folder, sizeof folder);
+    json_quote(device->name, name, sizeof name);
+    json_quote(device->isa, isa, sizeof isa);
+    json_quote(device->library, library, sizeof library);
+    snprintf(text, size,
+             "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
+             "\"knn-bank\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
+             "\"version\":%d",
+             options, folder, data->print, (long long)moco_dataset_count(data->held_out),
+             (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, name, isa, library,
+             (int)device->threads, (long long)c->workers, moco_version());
+}

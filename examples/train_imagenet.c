@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * train_imagenet: MoCo pre-training from the command line, with the options of the reference's main_moco.py and a run
+ * folder that survives anything: a checkpoint per epoch, exact resume at any step, metrics a program can read. The
+ * pieces lie in common/; this file is the order in which they happen. What a reader would get wrong: libmoco owns no
+ * loop, so epochs, schedule, signals and files are all decided here. */
+#include <moco/moco.h>
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/checkpoints.h"
+#include "common/from_moco.h"
+#include "common/human.h"
+#include "common/metrics.h"
+#include "common/monitor.h"
+#include "common/open_data.h"
+#include "common/progress.h"
+#include "common/resume.h"
+#include "common/run_config.h"
+#include "common/run_dir.h"
+#include "common/run_report.h"
+#include "common/stop_signal.h"
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
+
+struct run {
+    struct run_note note; /* with the configuration, and how far the epoch under way has come */
+    moco_context *context;
+    moco_device *device;
+    moco_device_info info;
+    struct open_data data;
+    struct resume resume;
+    moco_model *model;
+    moco_queue *queue;
+    moco_trainer *trainer;
+    moco_loader *loader;
+    moco_augment_options train_view, eval_view;
+    struct monitor monitor;
+    int watching; /* the kNN monitor has what it needs */
+    struct metrics metrics;
+    struct progress progress;
+    int64_t steps_per_epoch, last_step;
+    double epoch_begun;
+};
+
+static const char help_head[] =
+    "usage: train_imagenet DIR [OPTIONS]\n"
+    "\n"
+    "Pre-trains an image encoder with MoCo (Momentum Contrast) on the images below DIR. They need no labels; class\n"
+    "folders serve the kNN monitor only. DIR holds one of\n"
+    "  train/ and val/ or test/   folders of class folders, as ImageNet is unpacked\n"
+    "  class folders, or images   .jpg .jpeg .png; nothing is held out then\n"
+    "  data_batch_*.bin           CIFAR-10's binary files, and test_batch.bin\n"
+    "\n"
+    "Option names are those of the reference's main_moco.py. This is its MoCo v2 command:\n"
+    "  train_imagenet /data/imagenet -a resnet50 --lr 0.03 --batch-size 256 --mlp --moco-t 0.2 --aug-plus --cos\n"
+    "and, as that is the default preset, so is\n"
+    "  train_imagenet /data/imagenet --out run1\n"
+    "A look before the leap, a run of an hour or two, and going on after anything that ended a run:\n"
+    "  train_imagenet /data/imagenet --dry-run\n"
+    "  train_imagenet /data/cifar10 --preset cifar10 --width 0.25 --epochs 10 --out cifar\n"
+    "  train_imagenet /data/cifar10 --resume auto --out cifar\n";
+
+static const char help_tail[] =
+    "\n"
+    "The run folder holds\n"
+    "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
+    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference\n"
+    "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
+    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error.\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what, where and what to do. 2 wrong command\n"
+    "line. 75 stopped by SIGINT or SIGTERM, and saved: --resume auto goes on from there, to the same bits. A second\n"
+    "signal ends the program at once; whatever was saved before stays good.\n";
+
+static void warn(const char *sentence)
+{
+    const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : ""; /* a progress line may stand there */
+    fprintf(stderr, "%strain_imagenet: warning: %s\n", clear, sentence);
+}
+
+static void on_log(void *user, int level, const char *line)
+{
+    (void)user;
+    if (level >= MOCO_LOG_WARN)
+        warn(line);
+}
+
+static void on_launch(void *user, int done, int of)
+{
+    progress_launch(user, done, of);
+}
+
+/* What a person can do about a failure whose sentence comes from libmoco. */
+static const char *advice(moco_status status)
+{
+    switch (status) {
+    case MOCO_EBADDATA:
+        return "; repair or remove them, or raise --max-bad";
+    case MOCO_ENUMERIC:
+        return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
+    case MOCO_ENOMEM:
+        return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size";
+    case MOCO_ENOTSUP:
+        return "; try --precision f32";
+    default:
+        return "";
+    }
+}
+
+static int complain(moco_status status, const struct err *err)
+{
+    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(status));
+    return EXIT_FAILED;
+}
+
+/* ---- setting up ---- */
+
+static moco_status open_machine(struct run *r, struct err *err)
+{
+    struct run_config *c = &r->note.config;
+    moco_context_options o;
+    moco_context_options_init(&o);
+    o.threads = (int32_t)c->threads;
+    o.log = on_log;
+    TRY(from_moco(moco_context_create(&r->context, &o), err));
+    TRY(from_moco(moco_device_open(&r->device, r->context, c->device), err));
+    moco_device_info_init(&r->info);
+    TRY(from_moco(moco_device_describe(r->device, &r->info), err));
+    run_config_settle(c, &r->info);
+    TRY(open_data(&r->data, r->context, c->data, err));
+    return MOCO_OK;
+}
+
+static moco_status check_data(struct run *r, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    int64_t count = moco_dataset_count(r->data.train);
+    if (count < c->batch)
+        return err_set(err, MOCO_EINVAL,
+                       "%.300s holds %lld training images, fewer than --batch-size %lld; lower it or add images",
+                       c->data, (long long)count, (long long)c->batch);
+    r->steps_per_epoch = count / c->batch; /* the last partial batch is left out, as in the reference */
+    r->last_step = r->steps_per_epoch * c->epochs;
+    if (c->max_steps > 0 && c->max_steps < r->last_step)
+        r->last_step = c->max_steps;
+    return MOCO_OK;
+}
+
+/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error. */
+static moco_status choose_checkpoint(struct run *r, int *found, int *conflict, struct err *err)
+{
+    struct run_config mine = r->note.config;
+    char print[sizeof r->note.data];
+    *conflict = 0;
+    TRY(resume_open(&r->resume, r->context, mine.resume, mine.out, warn, &r->note, found, err));
+    snprintf(print, sizeof print, "%s", r->note.data);
+    snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
+    if (!*found)
+        return MOCO_OK;
+    moco_status status = run_config_conflict(&mine, &r->note.config, err);
+    *conflict = status != MOCO_OK;
+    TRY(status);
+    if (strcmp(print, r->data.print) != 0)
+        return err_set(err, MOCO_EINVAL,
+                       "%.200s was made on other images (%s) than %.100s holds (%s); name the folder it was made on",
+                       r->resume.path, print, mine.data, r->data.print);
+    return run_config_check(&r->note.config, err);
+}
+
+static void print_warnings(struct run *r)
+{
+    const struct run_config *c = &r->note.config;
+    char sentence[512];
+    int64_t count = moco_dataset_count(r->data.train);
+    if (c->queue > count / 4) {
+        snprintf(sentence, sizeof sentence,
+                 "the queue of --moco-k %lld keys is longer than a quarter of the %lld images: many negatives will be "
+                 "other views of the query's own image; consider --moco-k %lld or less",
+                 (long long)c->queue, (long long)count, (long long)(count / 4 > 0 ? count / 4 : 1));
+        warn(sentence);
+    }
+    if (c->knn_every > 0 && !r->watching) {
+        snprintf(sentence, sizeof sentence, "no kNN monitor: %s; training goes on without it", r->data.lack);
+        warn(sentence);
+    }
+}
+
+static void set_monitor(struct run *r)
+{
+    const struct run_config *c = &r->note.config;
+    r->watching = c->knn_every > 0 && r->data.held_out != NULL && r->data.lack[0] == 0;
+    r->monitor = (struct monitor){
+        .device = r->device,
+        .bank = r->data.train,
+        .queries = r->data.held_out,
+        .recipe = r->eval_view,
+        .bank_limit = c->knn_bank,
+        .on = strcmp(c->knn_on, "projection") == 0 ? MOCO_PROJECTION : MOCO_FEATURES,
+        .k = (int)c->knn_k,
+        .temperature = c->knn_temperature,
+        .workers = (int)c->workers,
+        .max_bad = c->max_bad,
+        .stop = stop_signal_came,
+    };
+}
+
+static moco_status make_trainer(struct run *r, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    moco_model_options model;
+    moco_trainer_options trainer;
+    moco_loader_options loader;
+    run_config_model(c, &model);
+    run_config_trainer(c, &trainer);
+    trainer.progress = on_launch;
+    trainer.progress_user = &r->progress;
+    TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
+    TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
+    TRY(from_moco(moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
+    moco_loader_options_init(&loader);
+    loader.batch_size = (int32_t)c->batch;
+    loader.workers = (int32_t)c->workers;
+    loader.permuted = 1;
+    loader.drop_last = 1;
+    loader.seed = (uint64_t)c->seed;
+    loader.max_bad = c->max_bad;
+    loader.recipe[0] = loader.recipe[1] = &r->train_view;
+    TRY(from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err));
+    stop_signal_cancels(r->trainer);
+    return MOCO_OK;
+}
+
+static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    int64_t step = 0, epoch = 0;
+    char members[2 * NOTE_SIZE];
+    TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
+    TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
+    if (resumed && metrics_begun(&r->metrics)) {
+        progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
+        return metrics_resume(&r->metrics, epoch + 1, step, err);
+    }
+    run_report_json(c, &r->info, &r->data, members, sizeof members);
+    return metrics_config(&r->metrics, members, err);
+}
+
+/* ---- training ---- */
+
+static moco_status save(struct run *r, int64_t epoch, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    run_dir_checkpoint_path(r->note.config.out, epoch, path);
+    TRY(checkpoint_write(r->trainer, path, &r->note, err));
+    return run_dir_prune(r->note.config.out, r->note.config.keep, err);
+}
+
+static moco_status watch(struct run *r, double *percent, struct err *err)
+{
+    double accuracy = 0;
+    *percent = -1;
+    if (!r->watching)
+        return MOCO_OK;
+    TRY(monitor_run(&r->monitor, r->model, &accuracy, err));
+    *percent = 100 * accuracy;
+    return MOCO_OK;
+}
+
+/* The untrained encoder's accuracy: what all later ones are compared with. */
+static moco_status watch_untrained(struct run *r, struct err *err)
+{
+    double percent, begun = seconds_now();
+    if (!r->watching)
+        return MOCO_OK;
+    TRY(watch(r, &percent, err));
+    progress_say(&r->progress, "epoch 0/%lld  kNN %.2f %% untrained, %s", (long long)r->note.config.epochs, percent,
+                 human_seconds(seconds_now() - begun));
+    return metrics_epoch(&r->metrics, 0, 0, NAN, percent, seconds_now() - begun, err);
+}
+
+static moco_status wait_seconds(struct run *r, double *seconds, struct err *err)
+{
+    moco_loader_stats stats;
+    moco_loader_stats_init(&stats);
+    TRY(from_moco(moco_loader_get_stats(r->loader, &stats), err));
+    *seconds = stats.wait_seconds;
+    return MOCO_OK;
+}
+
+static moco_status after_step(struct run *r, int64_t epoch, double *mark, double *waited, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    moco_step_report report;
+    double now_waited = 0;
+    moco_step_report_init(&report);
+    TRY(from_moco(moco_trainer_report(r->trainer, &report), err));
+    TRY(wait_seconds(r, &now_waited, err));
+    double now = seconds_now(), passed = now - *mark > 1e-9 ? now - *mark : 1e-9;
+    r->note.epoch_loss += report.loss;
+    r->note.epoch_steps++;
+    TRY(metrics_step(&r->metrics, epoch + 1, &report, (double)c->batch / passed, (now_waited - *waited) / passed, err));
+    struct progress_step shown = {
+        .epoch = epoch + 1,
+        .epochs = c->epochs,
+        .at = r->note.epoch_steps,
+        .of = r->steps_per_epoch,
+        .left = r->last_step - report.step,
+        .wait_seconds = now_waited,
+        .report = &report,
+    };
+    progress_step(&r->progress, &shown);
+    *mark = now;
+    *waited = now_waited;
+    return MOCO_OK;
+}
+
+/* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. */
+static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
+{
+    moco_batch batch;
+    double waited = 0, mark = seconds_now();
+    moco_batch_init(&batch);
+    TRY(from_moco(moco_loader_start_at(r->loader, epoch, position), err));
+    TRY(wait_seconds(r, &waited, err));
+    progress_mark(&r->progress, *step, waited);
+    while (*step < r->last_step) {
+        if (stop_signal_came())
+            return MOCO_ECANCELED;
+        moco_status status = moco_loader_next(r->loader, &batch);
+        if (status == MOCO_EEND)
+            break;
+        TRY(from_moco(status, err));
+        TRY(from_moco(moco_trainer_step(r->trainer, &batch, run_config_lr(&r->note.config, *step, r->steps_per_epoch)),
+                      err));
+        ++*step;
+        TRY(after_step(r, epoch, &mark, &waited, err));
+    }
+    return MOCO_OK;
+}
+
+static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    double percent = -1, loss = r->note.epoch_loss / (double)r->note.epoch_steps;
+    char knn[32] = "";
+    if (c->knn_every > 0 && ((epoch + 1) % c->knn_every == 0 || epoch + 1 == c->epochs))
+        TRY(watch(r, &percent, err));
+    if (percent >= 0)
+        snprintf(knn, sizeof knn, "  kNN %.2f %%", percent);
+    double seconds = seconds_now() - r->epoch_begun;
+    progress_say(&r->progress, "epoch %lld/%lld  mean loss %.4f%s  %s", (long long)epoch + 1, (long long)c->epochs,
+                 loss, knn, human_seconds(seconds));
+    TRY(metrics_epoch(&r->metrics, epoch + 1, step, loss, percent, seconds, err));
+    r->note.epoch_done = 1;
+    return save(r, epoch, err);
+}
+
+static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct err *err)
+{
+    int64_t position = 0;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, step, epoch, &position), err));
+    if (*step == 0)
+        TRY(watch_untrained(r, err));
+    for (; *epoch < r->note.config.epochs; ++*epoch) {
+        r->epoch_begun = seconds_now();
+        if (!r->note.epoch_done) {
+            TRY(train_epoch(r, *epoch, position, step, err));
+            if (r->note.epoch_steps < r->steps_per_epoch)
+                return save(r, *epoch, err); /* --max-steps */
+            TRY(finish_epoch(r, *epoch, *step, err));
+        }
+        if (*step >= r->last_step)
+            break;
+        r->note.epoch_done = r->note.epoch_steps = 0;
+        r->note.epoch_loss = position = 0;
+    }
+    return MOCO_OK;
+}
+
+static int stopped(struct run *r, int64_t epoch, int64_t step)
+{
+    struct err err = {0};
+    moco_status status = save(r, epoch, &err);
+    progress_break(&r->progress);
+    if (status != MOCO_OK)
+        return complain(status, &err);
+    progress_say(&r->progress, "stopped by signal %d after step %lld, and saved; go on with: train_imagenet %s --out %s "
+                               "--resume auto",
+                 stop_signal_came(), (long long)step, r->note.config.data, r->note.config.out);
+    return EXIT_STOPPED;
+}
+
+static int train_and_finish(struct run *r)
+{
+    struct err err = {0};
+    int64_t epoch = 0, step = 0;
+    char path[RUN_PATH_SIZE];
+    moco_status status = train(r, &epoch, &step, &err);
+    if (status == MOCO_ECANCELED)
+        return stopped(r, epoch, step);
+    if (status == MOCO_EBADDATA || status == MOCO_EIO) { /* the state is whole: keep what was trained, if it can be */
+        struct err second = {0};
+        save(r, epoch, &second);
+    }
+    run_dir_path(r->note.config.out, "encoder.safetensors", path);
+    if (status == MOCO_OK)
+        status = from_moco(moco_model_save(r->model, path), &err);
+    progress_break(&r->progress);
+    if (status != MOCO_OK)
+        return complain(status, &err);
+    progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
+    return EXIT_DONE;
+}
+
+static int prepare_and_train(struct run *r)
+{
+    struct err err = {0};
+    struct run_config *c = &r->note.config;
+    moco_status status;
+    int resumed = 0, conflict = 0;
+    TRY_GOTO(status, open_machine(r, &err), fail);
+    TRY_GOTO(status, choose_checkpoint(r, &resumed, &conflict, &err), fail);
+    TRY_GOTO(status, check_data(r, &err), fail);
+    TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
+    set_monitor(r);
+    run_report_config(c, &r->info, &r->data);
+    print_warnings(r);
+    if (c->dry_run) {
+        TRY_GOTO(status, run_report_estimate(c, r->device, &r->data, &err), fail);
+        return EXIT_DONE;
+    }
+    TRY_GOTO(status, run_dir_make(c->out, &err), fail);
+    if (!resumed)
+        TRY_GOTO(status, run_dir_unused(c->out, &err), fail);
+    stop_signal_catch();
+    progress_init(&r->progress, c->print_every, c->batch);
+    TRY_GOTO(status, make_trainer(r, &err), fail);
+    if (resumed)
+        TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
+    TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
+    return train_and_finish(r);
+fail:
+    complain(status, &err);
+    return conflict ? EXIT_USAGE : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = {0};
+    struct run *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        fprintf(stderr, "train_imagenet: out of memory\n");
+        return EXIT_FAILED;
+    }
+    r->metrics.fd = -1;
+    moco_status status = run_config_parse(&r->note.config, argc, argv, &err);
+    if (status == MOCO_OK && r->note.config.help) {
+        fputs(help_head, stdout);
+        cli_help(&run_cli, stdout);
+        fputs(help_tail, stdout);
+        free(r);
+        return EXIT_DONE;
+    }
+    if (status == MOCO_OK)
+        status = run_config_check(&r->note.config, &err);
+    int code = EXIT_USAGE;
+    if (status != MOCO_OK)
+        fprintf(stderr, "train_imagenet: %s\n", err.text);
+    else
+        code = prepare_and_train(r);
+    stop_signal_cancels(NULL);
+    metrics_close(&r->metrics);
+    moco_loader_free(r->loader);
+    moco_trainer_free(r->trainer);
+    moco_queue_free(r->queue);
+    moco_model_free(r->model);
+    resume_close(&r->resume);
+    open_data_free(&r->data);
+    moco_device_free(r->device);
+    moco_context_free(r->context);
+    free(r);
+    return code;
+}
