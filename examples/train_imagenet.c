@@ -44,6 +44,7 @@ struct run {
     struct progress progress;
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
+    int silent; /* 1: libmoco's warnings are not passed on */
 };
 
 static const char help_head[] =
@@ -84,8 +85,8 @@ static void warn(const char *sentence)
 
 static void on_log(void *user, int level, const char *line)
 {
-    (void)user;
-    if (level >= MOCO_LOG_WARN)
+    const struct run *r = user; /* the untrained encoder is measured on purpose: no need to be warned of it */
+    if (level >= MOCO_LOG_WARN && !r->silent)
         warn(line);
 }
 
@@ -126,6 +127,7 @@ static moco_status open_machine(struct run *r, struct err *err)
     moco_context_options_init(&o);
     o.threads = (int32_t)c->threads;
     o.log = on_log;
+    o.user = r;
     TRY(from_moco(moco_context_create(&r->context, &o), err));
     TRY(from_moco(moco_device_open(&r->device, r->context, c->device), err));
     moco_device_info_init(&r->info);
@@ -276,7 +278,10 @@ static moco_status watch_untrained(struct run *r, struct err *err)
     double percent, begun = seconds_now();
     if (!r->watching)
         return MOCO_OK;
-    TRY(watch(r, &percent, err));
+    r->silent = 1;
+    moco_status status = watch(r, &percent, err);
+    r->silent = 0;
+    TRY(status);
     progress_say(&r->progress, "epoch 0/%lld  kNN %.2f %% untrained, %s", (long long)r->note.config.epochs, percent,
                  human_seconds(seconds_now() - begun));
     return metrics_epoch(&r->metrics, 0, 0, NAN, percent, seconds_now() - begun, err);
@@ -388,8 +393,9 @@ static int stopped(struct run *r, int64_t epoch, int64_t step)
     progress_break(&r->progress);
     if (status != MOCO_OK)
         return complain(status, &err);
-    progress_say(&r->progress, "stopped by signal %d after step %lld, and saved; go on with: train_imagenet %s --out %s "
-                               "--resume auto",
+    progress_say(&r->progress,
+                 "stopped by signal %d after step %lld, and saved; go on with: train_imagenet %s --out %s "
+                 "--resume auto",
                  stop_signal_came(), (long long)step, r->note.config.data, r->note.config.out);
     return EXIT_STOPPED;
 }

@@ -91,8 +91,7 @@ static moco_status set_list(const struct cli_option *o, struct cli_list *to, con
         errno = 0;
         long value = strtol(at, &end, 10);
         if (end == at || (*end != 0 && *end != ',') || errno != 0 || value < 1 || value > 1000000)
-            return err_set(err, MOCO_EINVAL, "--%s %.60s: it must be epochs from 1 on, such as 120,160", o->name,
-                           text);
+            return err_set(err, MOCO_EINVAL, "--%s %.60s: it must be epochs from 1 on, such as 120,160", o->name, text);
         if (list.count == CLI_LIST_MAX || (list.count > 0 && value <= list.at[list.count - 1]))
             return err_set(err, MOCO_EINVAL, "--%s %.60s: it must be at most %d epochs, each later than the one before",
                            o->name, text, CLI_LIST_MAX);

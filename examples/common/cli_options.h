@@ -24,21 +24,21 @@ struct cli_list {
 };
 
 enum cli_kind {
-    CLI_PATH,   /* char[CLI_PATH_SIZE] */
-    CLI_NAME,   /* char[CLI_NAME_SIZE]; one of `choices` ("a|b|c"), or anything if that is NULL */
-    CLI_INT,    /* int64_t within low..high */
-    CLI_REAL,   /* double within low..high */
-    CLI_FLAG,   /* int64_t, 1; --no-NAME sets 0 */
-    CLI_LIST,   /* struct cli_list of epochs: one argument "120,160" or several */
-    CLI_ALIAS   /* a shorter way to write another option: `choices` is "name=value" */
+    CLI_PATH, /* char[CLI_PATH_SIZE] */
+    CLI_NAME, /* char[CLI_NAME_SIZE]; one of `choices` ("a|b|c"), or anything if that is NULL */
+    CLI_INT,  /* int64_t within low..high */
+    CLI_REAL, /* double within low..high */
+    CLI_FLAG, /* int64_t, 1; --no-NAME sets 0 */
+    CLI_LIST, /* struct cli_list of epochs: one argument "120,160" or several */
+    CLI_ALIAS /* a shorter way to write another option: `choices` is "name=value" */
 };
 
 struct cli_option {
-    const char *name;  /* without the dashes */
-    const char *also;  /* a second name, or NULL */
-    char letter;       /* or 0 */
+    const char *name; /* without the dashes */
+    const char *also; /* a second name, or NULL */
+    char letter;      /* or 0 */
     enum cli_kind kind;
-    size_t offset;     /* in the values struct */
+    size_t offset; /* in the values struct */
     double low, high;
     const char *choices;
     int saved;         /* 1: decides what is computed, so a checkpoint keeps it and --resume compares it */

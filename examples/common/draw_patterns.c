@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * draw_patterns: see draw_patterns.h. A pattern is drawn at 96 pixels as a signal of about -1..1, sharpened by a
- * logistic into two grey levels, reduced to 32 pixels by the triangle filter that image libraries call bilinear, and made
- * noisy. */
+ * logistic into two grey levels, reduced to 32 pixels by the triangle filter that image libraries call bilinear, and
+ * made noisy. */
 #include "draw_patterns.h"
 
 #include <math.h>
@@ -15,19 +15,25 @@
 #define PI 3.14159265358979323846
 
 enum { HORIZONTAL, VERTICAL, DIAGONAL, CHECKS, DOTS, RINGS, SPOKES, COARSE, FINE, DISC };
-const char *const pattern_names[PATTERN_CLASSES] = {"horizontal stripes", "vertical stripes", "diagonal stripes",
-                                                    "checks",             "dots",             "rings",
-                                                    "spokes",             "coarse noise",     "fine noise",
+const char *const pattern_names[PATTERN_CLASSES] = {"horizontal stripes",
+                                                    "vertical stripes",
+                                                    "diagonal stripes",
+                                                    "checks",
+                                                    "dots",
+                                                    "rings",
+                                                    "spokes",
+                                                    "coarse noise",
+                                                    "fine noise",
                                                     "disc"};
 
 struct pattern {
     int kind, spokes, grid;
-    double frequency;        /* radians over the side */
+    double frequency; /* radians over the side */
     double phase[2];
     double centre[2];
-    double cosine, sine;     /* of the tilt */
+    double cosine, sine; /* of the tilt */
     double radius;
-    double dark, light;      /* grey levels */
+    double dark, light; /* grey levels */
     double value[GRID_MAX][GRID_MAX];
 };
 

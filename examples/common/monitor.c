@@ -112,8 +112,11 @@ moco_status monitor_run(const struct monitor *monitor, moco_model *model, double
         status = err_set(err, MOCO_ENOMEM, "out of memory");
         goto out;
     }
-    TRY_GOTO(status, from_moco(moco_knn_create(&knn, monitor->device, s->dim, monitor->k, monitor->temperature), err),
-             out);
+    int64_t bank = moco_dataset_count(monitor->bank);
+    if (monitor->bank_limit > 0 && monitor->bank_limit < bank)
+        bank = monitor->bank_limit;
+    int k = monitor->k < bank ? monitor->k : (int)bank;
+    TRY_GOTO(status, from_moco(moco_knn_create(&knn, monitor->device, s->dim, k, monitor->temperature), err), out);
     s->set = monitor->bank;
     TRY_GOTO(status, run(s, knn, monitor->bank_limit, NULL, err), out);
     s->set = monitor->queries;

@@ -140,15 +140,16 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
     if (!is_folder(folder)) {
         struct stat stat_of;
         int missing = stat(folder, &stat_of) != 0;
-        return err_set(err, MOCO_EIO, "%.300s cannot be opened as a folder of images: %s; name a folder that holds them",
-                       folder, missing ? strerror(errno) : "it is a file");
+        return err_set(err, MOCO_EIO,
+                       "%.300s cannot be opened as a folder of images: %s; name a folder that holds them", folder,
+                       missing ? strerror(errno) : "it is a file");
     }
     char(*path)[PATH_BYTES] = malloc((size_t)BATCH_FILES_MAX * sizeof *path);
     if (path == NULL)
         return err_set(err, MOCO_ENOMEM, "out of memory");
     int count = batch_files(folder, path);
-    moco_status status = count > 0 ? open_cifar(d, context, folder, path, count, err)
-                                   : open_folders(d, context, folder, err);
+    moco_status status =
+        count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, err);
     free(path);
     if (status == MOCO_OK)
         fingerprint(d, folder);

@@ -8,15 +8,15 @@
 #include <moco/moco.h>
 
 struct progress {
-    int terminal;    /* standard output is one */
-    int open;        /* an unfinished line stands there */
-    int64_t every;   /* steps between plain lines */
-    double shown;    /* when the line was last rewritten */
-    double mark;     /* start of the stretch that rates are taken over */
+    int terminal;  /* standard output is one */
+    int open;      /* an unfinished line stands there */
+    int64_t every; /* steps between plain lines */
+    double shown;  /* when the line was last rewritten */
+    double mark;   /* start of the stretch that rates are taken over */
     double mark_wait;
     int64_t mark_step;
-    double rate, wait;          /* of the last stretch: steps a second, part of the time spent waiting for data */
-    char line[256];             /* of the last step */
+    double rate, wait; /* of the last stretch: steps a second, part of the time spent waiting for data */
+    char line[256];    /* of the last step */
     int64_t images_per_step;
 };
 
@@ -26,10 +26,10 @@ void progress_init(struct progress *progress, int64_t every, int64_t images_per_
 void progress_mark(struct progress *progress, int64_t step, double wait_seconds);
 
 struct progress_step {
-    int64_t epoch, epochs;   /* from 1 */
-    int64_t at, of;          /* step within the epoch, from 1 */
-    int64_t left;            /* steps until the run is over */
-    double wait_seconds;     /* that the loader made us wait, since it was made */
+    int64_t epoch, epochs; /* from 1 */
+    int64_t at, of;        /* step within the epoch, from 1 */
+    int64_t left;          /* steps until the run is over */
+    double wait_seconds;   /* that the loader made us wait, since it was made */
     const moco_step_report *report;
 };
 void progress_step(struct progress *progress, const struct progress_step *step);

@@ -192,7 +192,9 @@ void run_config_settle(struct run_config *c, const moco_device_info *device)
 {
     if (strcmp(c->precision, "auto") == 0)
         snprintf(c->precision, sizeof c->precision, "%s",
-                 strcmp(device->name, "ref") == 0 ? "f64" : device->bf16_native ? "bf16" : "f32");
+                 strcmp(device->name, "ref") == 0 ? "f64"
+                 : device->bf16_native            ? "bf16"
+                                                  : "f32");
     if (c->workers < 0)
         c->workers = device->threads;
 }

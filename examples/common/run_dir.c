@@ -97,9 +97,9 @@ moco_status run_dir_unused(const char *folder, struct err *err)
     TRY(status);
     run_dir_path(folder, "metrics.jsonl", metrics);
     if (count > 0 || access(metrics, F_OK) == 0)
-        return err_set(err, MOCO_ESTATE,
-                       "%.300s holds a run already: go on with it by --resume auto, or choose another folder with --out",
-                       folder);
+        return err_set(
+            err, MOCO_ESTATE,
+            "%.300s holds a run already: go on with it by --resume auto, or choose another folder with --out", folder);
     return MOCO_OK;
 }
 
