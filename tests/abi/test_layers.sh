@@ -55,8 +55,10 @@ violations() {
         may["examples"] = may["common"]
         inside = L3 "backend/ref backend/cpu eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
-        may["golden"] = may["bench"] = inside "bench "
+        may["golden"] = inside
+        may["bench"] = inside "api bench "
         may["robust"] = inside "api robust "
+        may["fuzz"] = may["peers"] = L1 "format fuzz peers " # readers and writers of files
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
         may["abi"] = "public status support abi "
