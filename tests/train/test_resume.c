@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/not_tested.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
 
@@ -113,6 +114,8 @@ static int has_bf16(const char *name)
         rig_ok(status);
     moco_device_free(device);
     moco_context_free(context);
+    if (status != MOCO_OK)
+        not_tested_here(NO_BF16);
     return status == MOCO_OK;
 }
 
