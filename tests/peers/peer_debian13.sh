@@ -9,7 +9,7 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 2>/dev/null | grep -v secur
 root=${MOCO_DEBIAN13:-$(mktemp -d)}
 cleanup() {
     umount "$root/proc" 2>/dev/null
-    [ -n "${MOCO_DEBIAN13:-}" ] || rm -rf "$root"
+    [ -n "${MOCO_DEBIAN13:-}" ] || rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT
 if [ ! -e "$root/etc/debian_version" ]; then

@@ -126,7 +126,8 @@ static void other_locale(void **state)
         snprintf(text, sizeof text, "%.1f", 0.5);
         assert_string_equal(text, "0,5"); /* the locale is in force */
     } else {
-        puts("no locale with a comma could be made: the \"C\" locale alone was tried");
+        puts(
+            "SKIPPED: localedef could make no locale with a comma (Debian: locales); the \"C\" locale alone was tried");
     }
     check_format(1.5, "1.5");
     check_format(1234567.25, "1234567.25");
