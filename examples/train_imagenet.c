@@ -305,6 +305,10 @@ static moco_status after_step(struct run *r, int64_t epoch, double *mark, double
     TRY(from_moco(moco_trainer_report(r->trainer, &report), err));
     TRY(wait_seconds(r, &now_waited, err));
     double now = seconds_now(), passed = now - *mark > 1e-9 ? now - *mark : 1e-9;
+    if (r->note.epoch_done) { /* the first step of another epoch */
+        r->note.epoch_done = r->note.epoch_steps = 0;
+        r->note.epoch_loss = 0;
+    }
     r->note.epoch_loss += report.loss;
     r->note.epoch_steps++;
     TRY(metrics_step(&r->metrics, epoch + 1, &report, (double)c->batch / passed, (now_waited - *waited) / passed, err));
@@ -370,18 +374,18 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     TRY(from_moco(moco_trainer_cursor(r->trainer, step, epoch, &position), err));
     if (*step == 0)
         TRY(watch_untrained(r, err));
-    for (; *epoch < r->note.config.epochs; ++*epoch) {
+    /* The note tells of the last epoch that a step was taken in; a stop between two epochs finds the first of them
+     * done. */
+    for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {
         r->epoch_begun = seconds_now();
-        if (!r->note.epoch_done) {
+        if (!done) {
             TRY(train_epoch(r, *epoch, position, step, err));
-            if (r->note.epoch_steps < r->steps_per_epoch)
+            if (r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch)
                 return save(r, *epoch, err); /* --max-steps */
             TRY(finish_epoch(r, *epoch, *step, err));
         }
         if (*step >= r->last_step)
             break;
-        r->note.epoch_done = r->note.epoch_steps = 0;
-        r->note.epoch_loss = position = 0;
     }
     return MOCO_OK;
 }
@@ -389,7 +393,8 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
 static int stopped(struct run *r, int64_t epoch, int64_t step)
 {
     struct err err = {0};
-    moco_status status = save(r, epoch, &err);
+    int between = r->note.epoch_done != 0; /* nothing of this epoch was done yet */
+    moco_status status = save(r, between ? epoch - 1 : epoch, &err);
     progress_break(&r->progress);
     if (status != MOCO_OK)
         return complain(status, &err);

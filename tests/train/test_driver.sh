@@ -1,0 +1,101 @@
+#!/bin/sh
+# The training driver as a person uses it, on a few drawn pictures: run, stop, resume, wrong options, damaged files.
+set -u
+BUILD=${BUILD:-build}
+driver=$BUILD/examples/train_imagenet
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+
+mkdir "$work/data"
+"$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
+tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 40 --moco-dim 16 --width 0.125 --threads 1 -p 1"
+
+# expect STATUS WORD COMMAND...: exit status, and a sentence on standard error that holds WORD
+expect() {
+    wanted=$1 word=$2
+    shift 2
+    "$@" >"$work/out" 2>"$work/err"
+    status=$?
+    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
+    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
+}
+same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
+last() { ls "$1"/checkpoint_*.safetensors | sort | tail -n 1; }
+
+# A whole run; its files.
+expect 0 "" $driver "$work/data" $tiny --epochs 2 --out "$work/a"
+for file in metrics.jsonl checkpoint_0000.safetensors checkpoint_0001.safetensors encoder.safetensors; do
+    [ -s "$work/a/$file" ] || fail "there is no $file"
+done
+[ "$(grep -c '"type":"step"' "$work/a/metrics.jsonl")" -eq 6 ] || fail "metrics.jsonl has not 6 steps"
+[ "$(grep -c '"type":"epoch"' "$work/a/metrics.jsonl")" -eq 3 ] || fail "metrics.jsonl has not 3 epochs"
+for key in epoch step loss acc1 acc5 lr img_per_s data_wait queue_fill chance_loss; do
+    [ "$(grep '"type":"step"' "$work/a/metrics.jsonl" | grep -c "\"$key\":")" -eq 6 ] || fail "steps have no $key"
+done
+grep '"type":"epoch"' "$work/a/metrics.jsonl" | grep -q '"knn_top1":[0-9]' || fail "epochs have no knn_top1"
+if command -v python3 >/dev/null 2>&1; then
+    python3 -c 'import json, sys; [json.loads(line) for line in open(sys.argv[1])]' "$work/a/metrics.jsonl" ||
+        fail "metrics.jsonl is not one JSON object a line"
+fi
+
+# Stopped in the middle of an epoch and resumed; other workers: the same bytes, the same losses.
+expect 0 "" $driver "$work/data" $tiny --epochs 2 --max-steps 4 --out "$work/b"
+expect 0 "" $driver "$work/data" --resume auto --max-steps 0 --threads 1 -p 1 --out "$work/b"
+same "$work/a/checkpoint_0001.safetensors" "$work/b/checkpoint_0001.safetensors"
+same "$work/a/encoder.safetensors" "$work/b/encoder.safetensors"
+expect 0 "" $driver "$work/data" $tiny --epochs 2 --workers 3 --out "$work/c"
+same "$work/a/checkpoint_0001.safetensors" "$work/c/checkpoint_0001.safetensors"
+losses() { grep '"type":"step"' "$1/metrics.jsonl" | sed 's/.*"epoch":\([0-9]*\),"step":\([0-9]*\),"loss":\([0-9.]*\).*/\1 \2 \3/'; }
+[ "$(losses "$work/a" | wc -l)" -eq 6 ] && [ "$(losses "$work/a")" = "$(losses "$work/b")" ] || fail "a resumed run logs other losses"
+
+# A signal: saved, 75, and going on gives what a run without a break gives.
+$driver "$work/data" $tiny --epochs 3000 --knn-every 0 --keep 2 --out "$work/d" >/dev/null 2>"$work/err" &
+pid=$!
+tries=0
+while [ "$(cat "$work/d/metrics.jsonl" 2>/dev/null | grep -c '"type":"step"')" -lt 5 ] && [ $tries -lt 300 ]; do
+    sleep 0.2
+    tries=$((tries + 1))
+done
+kill -TERM $pid
+wait $pid
+status=$?
+[ $status -eq 75 ] || { fail "status $status after SIGTERM, not 75"; cat "$work/err"; }
+stopped=$(grep -c '"type":"step"' "$work/d/metrics.jsonl")
+expect 0 "" $driver "$work/data" --resume auto --max-steps $((stopped + 4)) --threads 1 -p 1 --out "$work/d"
+expect 0 "" $driver "$work/data" $tiny --epochs 3000 --knn-every 0 --keep 2 --max-steps $((stopped + 4)) --out "$work/e"
+same "$(last "$work/d")" "$(last "$work/e")"
+
+# A look before the leap takes nothing and leaves nothing.
+expect 0 "" $driver "$work/data" -b 32 --dry-run --out "$work/none"
+[ ! -e "$work/none" ] || fail "a dry run made a folder"
+grep -q "23,508,032\|27,966,656" "$work/out" || fail "a dry run does not tell the parameters"
+
+# Wrong in every way a person is.
+mkdir "$work/empty"
+expect 1 "$work/empty" $driver "$work/empty" $tiny --out "$work/x"
+expect 1 "$work/nowhere" $driver "$work/nowhere" $tiny --out "$work/x"
+expect 2 "--epochs" $driver "$work/data" --epoch 3
+expect 2 "batch" $driver "$work/data" $tiny --batch-size zwölf --out "$work/x"
+expect 2 "bn_group_size\|bn-group-size" $driver "$work/data" $tiny --batch-size 12 --out "$work/x"
+expect 1 "48" $driver "$work/data" $tiny --batch-size 64 --out "$work/x"
+expect 2 "resnet34" $driver "$work/data" --resume "$work/a/checkpoint_0000.safetensors" --arch resnet34 --out "$work/x"
+head -c 20000 "$work/a/checkpoint_0001.safetensors" >"$work/cut.safetensors"
+expect 1 "cut.safetensors" $driver "$work/data" --resume "$work/cut.safetensors" --out "$work/x"
+# The newest checkpoint is damaged: the one before it, with a word about it, and then the same bytes.
+cp "$work/cut.safetensors" "$work/b/checkpoint_0001.safetensors"
+expect 0 "checkpoint_0001" $driver "$work/data" --resume auto --threads 1 --out "$work/b"
+same "$work/a/checkpoint_0001.safetensors" "$work/b/checkpoint_0001.safetensors"
+# More bad images than are tolerated; then fewer.
+cp -r "$work/data" "$work/bad"
+for i in 000 001 002; do echo "not a picture" >"$work/bad/train/$((${i#00} % 3))/$i.png"; done
+expect 1 "" $driver "$work/bad" $tiny --epochs 1 --knn-every 0 --max-bad 2 --out "$work/f"
+expect 0 "" $driver "$work/bad" $tiny --epochs 1 --knn-every 0 --max-bad 3 --out "$work/g"
+# Images without labels: trained all the same.
+mkdir "$work/flat" && cp "$work"/data/train/*/*.png "$work/flat"
+expect 0 "" $driver "$work/flat" $tiny --epochs 1 --out "$work/h"
+exit $failed
