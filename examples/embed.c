@@ -47,6 +47,7 @@ static float *encode(moco_model *model, const moco_model_info *info, moco_datase
     moco_loader_options_init(&loading);
     loading.batch_size = 64;
     loading.workers = 2;
+    loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
     loading.recipe[0] = &view;
     moco_batch_init(&batch);
     check(moco_loader_create(&loader, images, &loading));

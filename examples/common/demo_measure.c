@@ -146,6 +146,8 @@ moco_status demo_measure_agreement(const struct demo_measure *m, moco_model *mod
     held.data = p->pixels;
     moco_loader_options_init(&o);
     o.batch_size = CHUNK;
+    o.permuted = 0; /* both passes see the pictures in one order */
+    o.drop_last = 0;
     o.seed = m->seed;
     o.recipe[0] = o.recipe[1] = m->recipe;
     TRY_GOTO(status, look_open(&l, m, model, 1, err), out);

@@ -56,6 +56,7 @@ static moco_status read_all(struct demo_pictures *p, moco_dataset *set, int64_t 
     o.batch_size = 100;
     o.workers = 2;
     o.permuted = 1;
+    o.drop_last = 0;
     o.seed = (uint64_t)seed;
     o.recipe[0] = &view;
     TRY_GOTO(status, from_moco(moco_loader_create(&loader, set, &o), err), out);
