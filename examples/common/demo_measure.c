@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo_measure: see demo_measure.h. Raw pixels are 0..1 as they come: every picture has the same mean, so subtracting
- * it would change no order of neighbours, only sharpen their votes. */
+ * demo_measure: see demo_measure.h. Raw pixels are 0..1 as they come, like a user's own. Every picture has the same
+ * mean, so subtracting it changes no order of neighbours, but their votes become sharper: it would give 79.9 % instead
+ * of 70.4 (seed 0). */
 #include "demo_measure.h"
 
 #include <stdlib.h>

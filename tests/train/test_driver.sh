@@ -75,6 +75,25 @@ expect 0 "" $driver "$work/data" -b 32 --dry-run --out "$work/none"
 [ ! -e "$work/none" ] || fail "a dry run made a folder"
 grep -q "23,508,032\|27,966,656" "$work/out" || fail "a dry run does not tell the parameters"
 
+# The demo on somebody's own pictures, with classes and without, and what embed makes of the encoder: a line an image.
+mkdir "$work/many" && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
+expect 0 "" "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/demo"
+tail -n 1 "$work/out" | grep -q '^demo: kNN accuracy' || fail "the demo measured nothing on class folders"
+for count in 192 64; do # a multiple of a batch of images, too
+    rm -rf "$work/few" && mkdir "$work/few"
+    for file in $(ls "$work"/many/train/*/*.png | head -n $count); do cp "$file" "$work/few"; done
+    expect 0 "" "$BUILD/examples/embed" "$work/demo/encoder.safetensors" "$work/few"
+    [ "$(wc -l <"$work/out")" -eq $count ] || fail "embed gives not one line for each of $count images"
+    [ "$(cut -f 2- "$work/out" | sort -u | wc -l)" -gt $((count / 2)) ] || fail "embed gives all images one vector"
+done
+cut -f 2- "$work/out" | sed -n 5p >"$work/fifth"
+name=$(cut -f 1 "$work/out" | sed -n 5p)
+mkdir "$work/one" && cp "$name" "$work/one"
+expect 0 "" "$BUILD/examples/embed" "$work/demo/encoder.safetensors" "$work/one"
+cut -f 2- "$work/out" | cmp - "$work/fifth" || fail "an image has another vector when it is alone"
+mkdir "$work/unlabelled" && cp "$work"/many/train/*/*.png "$work/unlabelled"
+expect 0 "" "$BUILD/examples/demo" "$work/unlabelled" --steps 2 --threads 1
+
 # Wrong in every way a person is.
 mkdir "$work/empty"
 expect 1 "$work/empty" $driver "$work/empty" $tiny --out "$work/x"
