@@ -109,7 +109,8 @@ MOCO_API void moco_context_options_init_sized(moco_context_options *options, siz
 #define moco_context_options_init(o) moco_context_options_init_sized((o), sizeof *(o))
 
 /* `options` is copied; NULL means the defaults. The context is owned by the caller; handles made from it hold a counted
- * reference, so any order of freeing is right. A context refuses to work in a forked child (MOCO_ESTATE).
+ * reference, so any order of freeing is right. A context and its handles refuse to work in a forked child (MOCO_ESTATE);
+ * freeing them there is fine, and gives their memory back only when the child ends.
  * Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_context_create(moco_context **context, const moco_context_options *options);
 

@@ -76,7 +76,9 @@ void handle_free(void *object, enum handle_kind kind)
     if (!handle_valid(handle, kind))
         return;
     atomic_store_explicit(&handle->tag, TAG_DEAD, memory_order_relaxed);
-    handle_unref(handle);
+    struct err forked = {0};
+    if (ctx_check(handle->ctx, &forked) == MOCO_OK)
+        handle_unref(handle);
 }
 
 int handle_valid(const void *object, enum handle_kind kind)
@@ -96,12 +98,20 @@ moco_status handle_check(const void *object, enum handle_kind kind, const char *
 
 void struct_init(void *given, size_t size, const void *defaults, size_t known)
 {
-    if (given == NULL || size < 8 || size > UINT32_MAX)
+    if (given == NULL || size < 8 || size > STRUCT_MAX)
         return;
     memset(given, 0, size);
     memcpy(given, defaults, size < known ? size : known);
     uint32_t size32 = (uint32_t)size;
     memcpy(given, &size32, sizeof size32);
+}
+
+moco_status struct_fill_check(const void *given, size_t size, const char *name, struct err *err)
+{
+    TRY(api_not_null(given, name, err));
+    if (size < 8 || size % 8 != 0 || size > STRUCT_MAX)
+        return err_set(err, MOCO_EINVAL, "size %zu is not that of %s (use the macro)", size, name);
+    return MOCO_OK;
 }
 
 moco_status struct_check(const void *given, const char *name, struct err *err)

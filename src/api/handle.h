@@ -66,7 +66,8 @@ void handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle); /* NULL is fine */
 
 /* The body of every moco_*_free: wipes the tag and drops the caller's reference. NULL, a freed handle and a handle of
- * another kind are left alone. */
+ * another kind are left alone. In a forked child only the tag goes: threads that the object would wait for, and those
+ * that hold its locks, are not there. */
 void handle_free(void *handle, enum handle_kind kind);
 
 /* MOCO_EINVAL if `handle` is NULL, freed or of another kind (`name` is the argument's); MOCO_ESTATE in a forked child.
@@ -83,8 +84,12 @@ moco_status api_return(moco_status status, const char *function, struct err *err
 moco_status api_not_null(const void *pointer, const char *name, struct err *err);
 
 /* The body of the ..._init_sized functions: `defaults` has `known` bytes; fields that the caller's struct has not are
- * dropped, bytes that the library does not know are zeroed. NULL and a size below 8 are left alone. */
+ * dropped, bytes that the library does not know are zeroed. NULL and a size that no struct has are left alone. */
 void struct_init(void *given, size_t size, const void *defaults, size_t known);
+
+/* The same for calls that fill a struct and can fail, which set struct_size themselves: NULL and a size that no struct
+ * has are MOCO_EINVAL. */
+moco_status struct_fill_check(const void *given, size_t size, const char *name, struct err *err);
 
 /* Reads a caller's struct: `copy` holds `known` bytes of defaults, which the caller's min(sizes) bytes overwrite.
  * MOCO_EINVAL: NULL, not initialised by its macro (size 0 or absurd), or non-zero bytes that this library is too old to
