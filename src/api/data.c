@@ -235,8 +235,8 @@ static moco_status verify(const moco_dataset *dataset, int64_t first, int64_t co
     TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
     TRY(api_not_null(bad, "bad", err));
     if (first < 0 || count < 0 || count > dataset->ds->count - first)
-        return err_set(err, MOCO_EINVAL, "images %lld to %lld of a data set of %lld", (long long)first,
-                       (long long)(count > 0 ? first + (count - 1) : first), (long long)dataset->ds->count);
+        return err_set(err, MOCO_EINVAL, "first is %lld and count %lld in a data set of %lld images", (long long)first,
+                       (long long)count, (long long)dataset->ds->count);
     if (max_pixels < 0)
         return err_set(err, MOCO_EINVAL, "max_pixels is %lld; it must be positive, or 0 for the default",
                        (long long)max_pixels);
@@ -256,7 +256,7 @@ moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t first, int6
 static moco_status augment_preset(moco_augment_options *options, size_t size, const char *name, int image_size,
                                   struct err *err)
 {
-    TRY(api_not_null(options, "options", err));
+    TRY(struct_fill_check(options, size, "options", err));
     TRY(api_not_null(name, "name", err));
     moco_augment_options recipe = {0};
     TRY(augment_recipe(&recipe, name, image_size, err));

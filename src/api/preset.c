@@ -158,18 +158,9 @@ const char *moco_preset_name(int index)
     return index >= 0 && index < ROWS ? rows[index].name : NULL;
 }
 
-/* The fill calls set struct_size themselves, like an init macro. */
-static moco_status fill_check(const void *given, size_t size, const char *name, struct err *err)
-{
-    TRY(api_not_null(given, name, err));
-    if (size < 8 || size % 8 != 0 || size > 65536)
-        return err_set(err, MOCO_EINVAL, "size %zu is not that of a struct (use the macro)", size);
-    return MOCO_OK;
-}
-
 static moco_status preset_get(moco_preset *preset, size_t size, const char *name, struct err *err)
 {
-    TRY(fill_check(preset, size, "preset", err));
+    TRY(struct_fill_check(preset, size, "preset", err));
     const struct row *row = NULL;
     TRY(find(&row, name, err));
     moco_preset p = {0};
@@ -199,7 +190,7 @@ moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *
 
 static moco_status model_preset(moco_model_options *options, size_t size, const char *name, struct err *err)
 {
-    TRY(fill_check(options, size, "options", err));
+    TRY(struct_fill_check(options, size, "options", err));
     const struct row *row = NULL;
     TRY(find(&row, name, err));
     moco_model_options o;
@@ -224,7 +215,7 @@ moco_status moco_model_options_preset_sized(moco_model_options *options, size_t 
 
 static moco_status trainer_preset(moco_trainer_options *options, size_t size, const char *name, struct err *err)
 {
-    TRY(fill_check(options, size, "options", err));
+    TRY(struct_fill_check(options, size, "options", err));
     const struct row *row = NULL;
     TRY(find(&row, name, err));
     moco_trainer_options o;
