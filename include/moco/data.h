@@ -48,7 +48,7 @@ MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context 
 typedef struct moco_image_source {
     uint32_t struct_size;
     int32_t classes; /* 0: no labels */
-    int64_t count;
+    int64_t count;   /* 1 to 2^48 */
     /* Points `pixels` at picture `id` (0 to count - 1), RGB [h,w,3] without gaps, which stays as it is until `done`.
      * Answers MOCO_OK; MOCO_EFORMAT: this picture is bad (it is replaced and counted like a damaged file); anything
      * else ends the epoch with that status. The same id gives the same picture each time, or resuming is not exact.

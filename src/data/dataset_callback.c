@@ -8,6 +8,8 @@
 #include "dataset.h"
 #include "decode_codec.h"
 
+#define COUNT_MAX (INT64_C(1) << 48) /* what the order of an epoch is defined for */
+
 struct callback {
     struct dataset base;
     struct dataset_source source;
@@ -71,8 +73,8 @@ moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const s
     *out = NULL;
     if (source->read == NULL)
         return err_set(err, MOCO_EINVAL, "data set by callback: read is NULL");
-    if (source->count < 1)
-        return err_set(err, MOCO_EINVAL, "data set by callback: count is %lld; there must be at least one image",
+    if (source->count < 1 || source->count > COUNT_MAX)
+        return err_set(err, MOCO_EINVAL, "data set by callback: count is %lld; it must be 1 to 2^48",
                        (long long)source->count);
     if (source->classes < 0 || (source->classes > 0) != (source->label != NULL))
         return err_set(err, MOCO_EINVAL,
