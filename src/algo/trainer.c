@@ -11,9 +11,11 @@
 #include "algo/trainer_state.h"
 
 #define BATCH_MAX (1 << 20)
+#define SIDE_MAX 16384 /* graph_input's */
 #define LAUNCH_PIXELS (INT64_C(32) * 224 * 224)
 #define PAGE ((size_t)4096)
-#define OF_RATE 0.75 /* of the convolutions' rate, what a whole step was seen to reach */
+#define SLAB_MAX ((size_t)1 << 62) /* what is added to it fits an int64_t */
+#define OF_RATE 0.75               /* of the convolutions' rate, what a whole step was seen to reach */
 
 /* ---- options ---- */
 
@@ -53,6 +55,9 @@ static moco_status check_options(const moco_trainer_options *o, struct err *err)
                        "groups_per_launch is %d; it must be 0 (automatic) or divide the %d groups of a batch "
                        "(batch_size %d / bn_group_size %d)",
                        o->groups_per_launch, groups, o->batch_size, o->bn_group_size);
+    if (o->image_h < 1 || o->image_h > SIDE_MAX || o->image_w < 1 || o->image_w > SIDE_MAX)
+        return err_set(err, MOCO_EINVAL, "image_h x image_w is %d x %d; each must be 1 to %d", o->image_h, o->image_w,
+                       SIDE_MAX);
     TRY(check_numbers(o, err));
     TRY(check_flag(o->symmetric, "symmetric", err));
     TRY(check_flag(o->shuffle, "shuffle", err));
@@ -101,6 +106,9 @@ static moco_status make_plan(struct trainer *t, enum be_pass pass, struct be_pla
                                 .output = t->graph->embedding};
     TRY(t->be->plan_create(plan, t->dev, &spec, err));
     t->be->plan_bytes(*plan, bytes);
+    if (bytes->slab > SLAB_MAX)
+        return err_set(err, MOCO_ENOMEM, "a launch of %d images of %d x %d takes %zu bytes, more than any machine has",
+                       t->launch_n, t->o.image_h, t->o.image_w, bytes->slab);
     return MOCO_OK;
 }
 
