@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "moco/moco.h"
+#include "support/struct_probe.h"
 
 /* ---- layout ---- */
 
@@ -134,12 +135,6 @@ static void preset_moco_trainer_options(void *given, size_t size)
 
 typedef void (*init_function)(void *given, size_t size);
 
-union block {
-    uint32_t struct_size;
-    double align;
-    unsigned char bytes[1024];
-};
-
 static void test_init_respects_size(void **state)
 {
     (void)state;
@@ -169,7 +164,7 @@ static void test_init_respects_size(void **state)
     };
     assert_int_equal(sizeof inits / sizeof *inits, STRUCTS + 2);
     for (size_t i = 0; i < sizeof inits / sizeof *inits; i++) {
-        union block whole, cut;
+        union struct_block whole, cut;
         memset(&whole, 0xab, sizeof whole);
         inits[i].init(&whole, inits[i].size + 24); /* a newer caller */
         assert_int_equal(whole.struct_size, inits[i].size + 24);
@@ -285,7 +280,7 @@ static moco_status read_augment_options(void *given)
 
 static moco_status read_recipe_of_loader(void *given)
 {
-    union block options;
+    union struct_block options;
     valid_loader_options(&options, sizeof(moco_loader_options));
     ((moco_loader_options *)&options)->recipe[0] = given;
     return read_loader_options(&options);
@@ -322,14 +317,7 @@ static moco_status write_loader_stats(void *given)
     return moco_loader_get_stats(loader, given);
 }
 
-static const struct probe {
-    const char *name;
-    size_t size;
-    init_function init; /* to something the call accepts */
-    moco_status (*call)(void *given);
-    int output; /* 1: filled by the call */
-    int whole;  /* 1: no smaller struct will do */
-} probes[] = {
+static const struct struct_probe probes[] = {
     {"moco_context_create", sizeof(moco_context_options), init_moco_context_options, read_context_options, 0, 0},
     {"moco_dataset_from_memory", sizeof(moco_tensor), valid_tensor, read_tensor, 0, 1},
     {"moco_loader_create", sizeof(moco_loader_options), valid_loader_options, read_loader_options, 0, 0},
@@ -343,62 +331,16 @@ static const struct probe {
 };
 #define PROBES ((int)(sizeof probes / sizeof *probes))
 
-static void expect(const struct probe *p, union block *given, moco_status wanted, const char *what)
-{
-    moco_status got = p->call(given);
-    if (got != wanted)
-        fail_msg("%s with %s: %s (%s)", p->name, what, moco_status_text(got), moco_error());
-    if (wanted != MOCO_OK && strlen(moco_error()) < 20)
-        fail_msg("%s with %s: the sentence is \"%s\"", p->name, what, moco_error());
-}
-
 static void test_sizes(void **state)
 {
     (void)state;
-    static const uint32_t absurd[] = {0, 1, 4, 7, 12, 65544, 0xfffffff8, 0xffffffff};
-    for (const struct probe *p = probes; p < probes + PROBES; p++) {
-        union block given;
-        memset(&given, 0xab, sizeof given);
-        p->init(&given, p->size);
-        expect(p, &given, MOCO_OK, "its own size");
-        for (size_t i = 0; i < sizeof absurd / sizeof *absurd; i++) {
-            p->init(&given, p->size);
-            given.struct_size = absurd[i];
-            expect(p, &given, MOCO_EINVAL, "a size that no macro wrote");
-        }
-        memset(&given, 0xab, sizeof given);
-        p->init(&given, p->size - 8);
-        expect(p, &given, p->whole ? MOCO_EINVAL : MOCO_OK, "the last field missing");
-        assert_int_equal(given.struct_size, p->size - 8);
-        for (size_t at = p->size - 8; at < sizeof given; at++)
-            if (given.bytes[at] != 0xab)
-                fail_msg("%s wrote byte %zu of a struct of %zu", p->name, at, p->size - 8);
-    }
+    struct_probe_sizes(probes, PROBES);
 }
 
 static void test_newer_callers(void **state)
 {
     (void)state;
-    for (const struct probe *p = probes; p < probes + PROBES; p++) {
-        union block given, filled;
-        p->init(&filled, p->size);
-        expect(p, &filled, MOCO_OK, "its own size");
-        p->init(&given, p->size + 16);
-        expect(p, &given, MOCO_OK, "two unknown fields of zero");
-        assert_int_equal(given.struct_size, p->size + 16);
-        if (p->output)
-            assert_memory_equal(given.bytes + 4, filled.bytes + 4, p->size - 4);
-        for (size_t at = 0; at < 16; at++) {
-            assert_int_equal(given.bytes[p->size + at], 0);
-            if (p->output)
-                continue; /* what stands there before a call that fills is nobody's promise */
-            p->init(&given, p->size + 16);
-            given.bytes[p->size + at] = 1;
-            expect(p, &given, MOCO_EINVAL, "an unknown byte that is not zero");
-            assert_int_equal(given.bytes[p->size + at], 1);
-            given.bytes[p->size + at] = 0;
-        }
-    }
+    struct_probe_newer_callers(probes, PROBES);
 }
 
 int main(void)
