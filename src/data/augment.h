@@ -42,6 +42,9 @@ moco_status augment_check(const moco_augment_options *options, struct err *err);
 moco_status augment_draw(const moco_augment_options *options, int w, int h, struct rng *rng,
                          struct augment_params *params, struct err *err);
 
+/* The smallest box that holds the crops of `count` views, at least one. */
+struct image_box augment_shown(const struct augment_params *params, int count);
+
 /* Parameters that a stranger made: MOCO_EINVAL names the first that augment_apply could not take for an image of w x h
  * and views of `size`. */
 moco_status augment_params_check(const struct augment_params *params, int w, int h, int size, struct err *err);

@@ -212,6 +212,19 @@ moco_status augment_draw(const moco_augment_options *o, int w, int h, struct rng
     return MOCO_OK;
 }
 
+struct image_box augment_shown(const struct augment_params *params, int count)
+{
+    int left = params->x, top = params->y, right = params->x + params->w, bottom = params->y + params->h;
+    for (int v = 1; v < count; v++) {
+        const struct augment_params *p = &params[v];
+        left = p->x < left ? p->x : left;
+        top = p->y < top ? p->y : top;
+        right = p->x + p->w > right ? p->x + p->w : right;
+        bottom = p->y + p->h > bottom ? p->y + p->h : bottom;
+    }
+    return (struct image_box){left, top, right - left, bottom - top};
+}
+
 static void set_crop(moco_augment_options *o, double least, double flip)
 {
     o->crop = AUGMENT_CROP_RANDOM;

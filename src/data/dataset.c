@@ -3,6 +3,23 @@
  * dataset: what all data sets share. */
 #include "dataset.h"
 
+moco_status dataset_no_path(const struct dataset *ds, int64_t id, char *text, size_t size)
+{
+    (void)ds;
+    (void)id;
+    if (size == 0)
+        return MOCO_ESHAPE;
+    text[0] = 0;
+    return MOCO_OK;
+}
+
+const char *dataset_no_class_name(const struct dataset *ds, int32_t label)
+{
+    (void)ds;
+    (void)label;
+    return "";
+}
+
 moco_status dataset_verify(const struct dataset *ds, int64_t first, int64_t count, int64_t max_pixels,
                            int (*report)(void *user, int64_t id, const char *path, const char *reason), void *user,
                            int64_t *bad, struct err *err)

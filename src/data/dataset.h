@@ -22,6 +22,10 @@ struct dataset_ops {
     void (*destroy)(struct dataset *ds);                                                /* frees ds itself too */
 };
 
+/* `path` and `class_name` of a data set whose images or classes have none. */
+moco_status dataset_no_path(const struct dataset *ds, int64_t id, char *text, size_t size);
+const char *dataset_no_class_name(const struct dataset *ds, int32_t label);
+
 struct dataset {
     const struct dataset_ops *ops;
     struct ctx *ctx; /* a counted reference */

@@ -43,29 +43,12 @@ static int32_t label(const struct dataset *ds, int64_t id)
     return answer >= 0 && answer < ds->classes ? answer : -1;
 }
 
-static moco_status path(const struct dataset *ds, int64_t id, char *text, size_t size)
-{
-    (void)ds;
-    (void)id;
-    if (size == 0)
-        return MOCO_ESHAPE;
-    text[0] = 0;
-    return MOCO_OK;
-}
-
-static const char *class_name(const struct dataset *ds, int32_t which)
-{
-    (void)ds;
-    (void)which;
-    return "";
-}
-
 static void destroy(struct dataset *ds)
 {
     mem_free(ds->ctx, ds);
 }
 
-static const struct dataset_ops callback_ops = {read_image, label, path, class_name, destroy};
+static const struct dataset_ops callback_ops = {read_image, label, dataset_no_path, dataset_no_class_name, destroy};
 
 moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const struct dataset_source *source,
                                   struct err *err)

@@ -118,13 +118,6 @@ static int32_t label_of(const struct dataset *ds, int64_t id)
     return list->labels != NULL ? list->labels[id] : -1;
 }
 
-static const char *class_name(const struct dataset *ds, int32_t which)
-{
-    (void)ds;
-    (void)which;
-    return "";
-}
-
 static void destroy(struct dataset *ds)
 {
     struct list *list = (struct list *)ds;
@@ -134,7 +127,7 @@ static void destroy(struct dataset *ds)
     mem_free(ds->ctx, list);
 }
 
-static const struct dataset_ops list_ops = {read_image, label_of, path_of, class_name, destroy};
+static const struct dataset_ops list_ops = {read_image, label_of, path_of, dataset_no_class_name, destroy};
 
 moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char *path, struct err *err)
 {

@@ -264,13 +264,6 @@ static moco_status path(const struct dataset *ds, int64_t id, char *text, size_t
     return length >= 0 && (size_t)length < size ? MOCO_OK : MOCO_ESHAPE;
 }
 
-static const char *class_name(const struct dataset *ds, int32_t which)
-{
-    (void)ds;
-    (void)which;
-    return "";
-}
-
 static void destroy(struct dataset *ds)
 {
     struct tar_set *set = (struct tar_set *)ds;
@@ -280,7 +273,7 @@ static void destroy(struct dataset *ds)
     mem_free(ds->ctx, set);
 }
 
-static const struct dataset_ops tar_ops = {read_image, label, path, class_name, destroy};
+static const struct dataset_ops tar_ops = {read_image, label, path, dataset_no_class_name, destroy};
 
 moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                              struct err *err)

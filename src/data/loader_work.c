@@ -66,18 +66,12 @@ static moco_status draw_views(void *user, int w, int h, struct image_box *box, s
 {
     struct drawing *d = user;
     const struct loader *l = d->loader;
-    int left = w, top = h, right = 0, bottom = 0;
     for (int v = 0; v < l->o.views; v++) {
         struct rng rng;
-        struct augment_params *p = &d->params[v];
         rng_init(&rng, l->o.seed, (uint64_t)l->epoch, (uint64_t)d->wanted, (unsigned)v, RNG_AUGMENT);
-        TRY(augment_draw(&l->o.recipe[v], w, h, &rng, p, err));
-        left = p->x < left ? p->x : left;
-        top = p->y < top ? p->y : top;
-        right = p->x + p->w > right ? p->x + p->w : right;
-        bottom = p->y + p->h > bottom ? p->y + p->h : bottom;
+        TRY(augment_draw(&l->o.recipe[v], w, h, &rng, &d->params[v], err));
     }
-    *box = (struct image_box){left, top, right - left, bottom - top};
+    *box = augment_shown(d->params, l->o.views);
     d->drawn = 1;
     return MOCO_OK;
 }

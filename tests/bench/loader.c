@@ -87,11 +87,7 @@ static moco_status draw_views(void *user, int w, int h, struct image_box *box, s
         rng_init(&rng, 0, 0, (uint64_t)d->sample, (unsigned)v, RNG_AUGMENT);
         TRY(augment_draw(&d->options->recipe[v], w, h, &rng, &d->params[v], err));
     }
-    const struct augment_params *a = &d->params[0], *b = &d->params[1];
-    box->x = a->x < b->x ? a->x : b->x;
-    box->y = a->y < b->y ? a->y : b->y;
-    box->w = (a->x + a->w > b->x + b->w ? a->x + a->w : b->x + b->w) - box->x;
-    box->h = (a->y + a->h > b->y + b->h ? a->y + a->h : b->y + b->h) - box->y;
+    *box = augment_shown(d->params, 2);
     return MOCO_OK;
 }
 
