@@ -17,6 +17,10 @@ struct harness_outputs {
 };
 typedef struct harness_outputs (*harness_build)(struct graph *g, int input, const void *user);
 
+/* Called by harness_train between the forward and the loss of a launch: the plan still holds its values then. */
+struct harness;
+typedef void (*harness_watch)(struct harness *h, int launch, void *user);
+
 struct harness_spec {
     const char *device; /* "ref", "cpu" */
     int precision;      /* enum be_precision, or 0: the device's own choice */
@@ -29,6 +33,8 @@ struct harness_spec {
     struct net_config config; /* the network, unless `build` is set: then only image_h, image_w, mean and std count */
     harness_build build;
     const void *user;
+    harness_watch watch; /* may be NULL */
+    void *watch_user;
 };
 
 struct harness {
