@@ -25,12 +25,14 @@ static const struct cli_option table[] = {
     {"mlp", NULL, 0, CLI_ALIAS, 0, 0, 0, "head=mlp", 0, NULL, "the same as --head mlp"},
     {"moco-dim", NULL, 0, CLI_INT, AT(dim), 1, 65536, NULL, SAVED, "C", "length of an embedding"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS", "side of a view"},
-    {"recipe", NULL, 0, CLI_NAME, AT(recipe), 0, 0, "moco-v1|moco-v2|cifar10|demo", SAVED, "NAME",
-     "augmentation of the training views: moco-v1, moco-v2, cifar10, demo"},
+    {"recipe", NULL, 0, CLI_NAME, AT(recipe), 0, 0, "moco-v1|moco-v2|cifar10|demo|simclr|simclr-cifar10", SAVED, "NAME",
+     "augmentation of the training views: moco-v1, moco-v2, cifar10, demo,\n"
+     "simclr, simclr-cifar10"},
     {"aug-plus", NULL, 0, CLI_ALIAS, 0, 0, 0, "recipe=moco-v2", 0, NULL, "the same as --recipe moco-v2"},
-    {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|none", SAVED, "NAME",
+    {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|simclr-eval|none", SAVED, "NAME",
      "un-augmented view of the kNN monitor: eval (resize to 256/224 of the\n"
-     "size, centre crop) or none (resize to the size, centre crop)"},
+     "size, centre crop), simclr-eval (the middle 87.5 %, bicubic) or none\n"
+     "(resize to the size, centre crop)"},
 
     {"moco-k", NULL, 0, CLI_INT, AT(queue), 1, 1e9, NULL, SAVED, "K", "== Contrast\nnegative keys in the queue"},
     {"moco-m", NULL, 0, CLI_REAL, AT(key_momentum), 0, 1, NULL, SAVED, "M", "momentum of the key encoder"},

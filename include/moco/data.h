@@ -92,7 +92,8 @@ MOCO_API moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t fi
 typedef struct moco_augment_options {
     uint32_t struct_size;
     int32_t size;         /* of the view, square, pixels */
-    int32_t crop;         /* 0: none (image must have `size`), 1: RandomResizedCrop, 2: resize `resize` + centre crop */
+    int32_t crop;         /* 0: none (image must have `size`), 1: RandomResizedCrop, 2: resize `resize` + centre crop,
+                             3: the square in the middle, `centre_part` of the shorter side, resized to `size` */
     int32_t resize;       /* crop 2: length of the shorter side */
     double scale[2];      /* crop 1: part of the area */
     double ratio[2];      /* crop 1: aspect ratio, log-uniform */
@@ -104,10 +105,23 @@ typedef struct moco_augment_options {
     double blur_p;
     double blur_sigma[2]; /* uniform */
     double flip_p;
+    int32_t interpolation; /* of the resize, antialiased: 0: bilinear, 1: bicubic (a = -0.5) */
+    int32_t crop_attempts; /* crop 1: boxes tried before the largest one in the middle is taken; 0: 10 */
+    double centre_part;    /* crop 3: above 0, at most 1 */
 } moco_augment_options;
 
-/* Recipes by name: "moco-v1", "moco-v2", "cifar10", "demo" for training, "eval" (resize to size * 256 / 224, centre
- * crop) and "none". Fills `options`, whose struct_size is set by the macro. MOCO_ENOTFOUND lists the names. Since 0.1. */
+/* Recipes by name. For training: "moco-v1", "moco-v2", "cifar10" (the MoCo notebook's), "demo", "simclr" (jitter of
+ * strength s = 1: brightness, contrast, saturation 0.8 s, hue 0.2 s) and "simclr-cifar10" (s = 0.5, no blur). For
+ * looking at what was learnt: "eval" (resize to size * 256 / 224, centre crop), "simclr-eval" (middle 87.5 %, bicubic)
+ * and "none". Fills `options`, whose struct_size is set by the macro. MOCO_ENOTFOUND lists the names.
+ *
+ * The simclr recipes have SimCLR's probabilities, ranges and order, and Pillow's operations, as every recipe here.
+ * google-research/simclr differs in this: it computes in floating point and clips to [0, 1] after each op (here: rounds
+ * to 0..255 after each op, which clips too); its brightness is the product of SimCLR v2, as here, that of v1 a sum; its
+ * contrast turns on the mean of each channel, here on the mean luma; its saturation is HSV's, here a blend with luma; its
+ * blur is a Gaussian of size / 10 taps with one sigma a batch, here Pillow's three box passes with a sigma a view; its
+ * bicubic resize does not smooth what it shrinks, Pillow's does; its aspect ratio is uniform, here log-uniform.
+ * Since 0.1. */
 MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
                                                        int image_size);
 #define moco_augment_options_preset(o, name, image_size) \

@@ -15,7 +15,8 @@
 #include "moco/data.h"
 #include "philox.h"
 
-enum { AUGMENT_CROP_NONE = 0, AUGMENT_CROP_RANDOM = 1, AUGMENT_CROP_CENTRE = 2 };
+enum { AUGMENT_CROP_NONE = 0, AUGMENT_CROP_RANDOM = 1, AUGMENT_CROP_CENTRE = 2, AUGMENT_CROP_MIDDLE = 3 };
+enum { AUGMENT_BILINEAR = 0, AUGMENT_BICUBIC = 1 };
 enum { AUGMENT_BRIGHTNESS = 0, AUGMENT_CONTRAST = 1, AUGMENT_SATURATION = 2, AUGMENT_HUE = 3 };
 
 #define AUGMENT_SIZE_MAX 4096
@@ -32,6 +33,7 @@ struct augment_params {
     int grey, grey_first;
     double sigma; /* of the blur; 0: none */
     int flip;
+    int interpolation; /* AUGMENT_BILINEAR, AUGMENT_BICUBIC: of the resize */
 };
 
 /* MOCO_EINVAL names the option. */
@@ -49,7 +51,8 @@ struct image_box augment_shown(const struct augment_params *params, int count);
  * and views of `size`. */
 moco_status augment_params_check(const struct augment_params *params, int w, int h, int size, struct err *err);
 
-/* Which ops a recipe leaves out, and where its grey stands: the part of the parameters that is not drawn. */
+/* Which ops a recipe leaves out, where its grey stands and how it resizes: the part of the parameters that is not
+ * drawn. */
 void augment_params_recipe(const moco_augment_options *options, struct augment_params *params);
 
 /* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * augment_apply: parameters and picture to view, with the bytes that Pillow 9.4 and torchvision 0.14 give: resize
- * (Resample.c: antialiased triangle filter in 22-bit fixed point, horizontal pass first, each pass rounded to 8 bits),
- * ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all horizontal ones first).
- * What a reader would get wrong: the flip is made by the resize, although the reference flips last. Every later op
- * treats left and right alike, so the bytes are the same and a pass is saved. */
+ * (Resample.c: antialiased triangle or cubic filter in 22-bit fixed point, horizontal pass first, each pass rounded to
+ * 8 bits), ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all horizontal ones
+ * first). What a reader would get wrong: the flip is made by the resize, although the reference flips last. Every later
+ * op treats left and right alike, so the bytes are the same and a pass is saved. */
 #include <math.h>
 #include <string.h>
 
@@ -45,11 +45,23 @@ static void *room(struct ctx *ctx, void *block, size_t bytes, struct err *err)
             return MOCO_ENOMEM;                                                                                        \
     } while (0)
 
-/* Taps of outputs [first, first + count) when `in` samples become `out`: Resample.c, precompute_coeffs. */
-static moco_status triangle_taps(struct augment_scratch *scratch, int axis, int in, int out, int first, int count,
-                                 int *stride, struct err *err)
+/* Resample.c, bilinear_filter and bicubic_filter (Keys' kernel with a = -0.5), at a distance >= 0. */
+static double filter(int interpolation, double distance)
 {
-    double scale = (double)in / out, stretch = scale < 1 ? 1 : scale, support = stretch;
+    if (interpolation == AUGMENT_BILINEAR)
+        return distance < 1 ? 1 - distance : 0;
+    if (distance < 1)
+        return (1.5 * distance - 2.5) * distance * distance + 1;
+    return distance < 2 ? (((distance - 5) * distance + 8) * distance - 4) * -0.5 : 0;
+}
+
+/* Taps of outputs [first, first + count) when `in` samples become `out`: Resample.c, precompute_coeffs and
+ * normalize_coeffs_8bpc. Cubic weights may be negative; they round away from zero like the others. */
+static moco_status filter_taps(struct augment_scratch *scratch, int interpolation, int axis, int in, int out, int first,
+                               int count, int *stride, struct err *err)
+{
+    double scale = (double)in / out, stretch = scale < 1 ? 1 : scale;
+    double support = interpolation == AUGMENT_BICUBIC ? 2 * stretch : stretch;
     int width = (int)ceil(support) * 2 + 1;
     *stride = width;
     ROOM(scratch->bounds[axis], (size_t)count * 2 * sizeof(int));
@@ -63,14 +75,13 @@ static moco_status triangle_taps(struct augment_scratch *scratch, int axis, int 
         high = high > in ? in : high;
         int n = high - low;
         for (int t = 0; t < n; t++) {
-            double distance = fabs((t + low - centre + 0.5) * (1.0 / stretch));
-            weight[t] = distance < 1 ? 1 - distance : 0;
+            weight[t] = filter(interpolation, fabs((t + low - centre + 0.5) * (1.0 / stretch)));
             total += weight[t];
         }
         int32_t *tap = scratch->taps[axis] + (size_t)o * (size_t)width;
         for (int t = 0; t < n; t++) {
             double part = total != 0 ? weight[t] / total : weight[t];
-            tap[t] = (int32_t)(0.5 + part * (1 << RESAMPLE_BITS));
+            tap[t] = (int32_t)((part < 0 ? -0.5 : 0.5) + part * (1 << RESAMPLE_BITS));
         }
         for (int t = n; t < width; t++)
             tap[t] = 0;
@@ -92,8 +103,8 @@ static moco_status resize(const struct augment_params *p, const struct image *im
         return MOCO_OK;
     }
     int across, down;
-    TRY(triangle_taps(scratch, 0, p->w, p->rw, p->ox, size, &across, err));
-    TRY(triangle_taps(scratch, 1, p->h, p->rh, p->oy, size, &down, err));
+    TRY(filter_taps(scratch, p->interpolation, 0, p->w, p->rw, p->ox, size, &across, err));
+    TRY(filter_taps(scratch, p->interpolation, 1, p->h, p->rh, p->oy, size, &down, err));
     const int *bounds = scratch->bounds[1];
     int end = bounds[2 * size - 2] + bounds[2 * size - 1], from = 0, to = 0;
     int band = (int)(BAND_BYTES / row_bytes) & ~15;

@@ -8,11 +8,12 @@
 
 #include "augment.h"
 
-enum { CROP_TRIES = 10, STRENGTH_MAX = 100, SIGMA_MAX = 100 };
+enum { CROP_ATTEMPTS = 10, CROP_ATTEMPTS_MAX = 1000, STRENGTH_MAX = 100, SIGMA_MAX = 100 };
 /* What a side can become: see centre_crop. */
 enum { RESIZED_MAX = 16 * AUGMENT_SIZE_MAX };
 
-static const char *const recipe_names = "moco-v1, moco-v2, cifar10, demo, eval, none";
+static const char *const recipe_names =
+    "moco-v1, moco-v2, cifar10, demo, simclr, simclr-cifar10, eval, simclr-eval, none";
 
 static int is_range(const double range[2], double least, double most)
 {
@@ -37,12 +38,11 @@ static moco_status check_probabilities(const moco_augment_options *o, struct err
     return MOCO_OK;
 }
 
-moco_status augment_check(const moco_augment_options *o, struct err *err)
+static moco_status check_crop(const moco_augment_options *o, struct err *err)
 {
-    if (o->size < 1 || o->size > AUGMENT_SIZE_MAX)
-        return err_set(err, MOCO_EINVAL, "augmentation: size is %d; it must be 1 to %d", o->size, AUGMENT_SIZE_MAX);
-    if (o->crop < AUGMENT_CROP_NONE || o->crop > AUGMENT_CROP_CENTRE)
-        return err_set(err, MOCO_EINVAL, "augmentation: crop is %d; it must be 0 (none), 1 (random) or 2 (centre)",
+    if (o->crop < AUGMENT_CROP_NONE || o->crop > AUGMENT_CROP_MIDDLE)
+        return err_set(err, MOCO_EINVAL,
+                       "augmentation: crop is %d; it must be 0 (none), 1 (random), 2 (resize and centre) or 3 (middle)",
                        o->crop);
     if (o->crop == AUGMENT_CROP_RANDOM && !(is_range(o->scale, 0, 1) && o->scale[1] > 0))
         return err_set(err, MOCO_EINVAL, "augmentation: scale must be two numbers with 0 <= first <= second <= 1");
@@ -52,6 +52,22 @@ moco_status augment_check(const moco_augment_options *o, struct err *err)
     if (o->crop == AUGMENT_CROP_CENTRE && (o->resize < o->size || o->resize > AUGMENT_SIZE_MAX))
         return err_set(err, MOCO_EINVAL, "augmentation: resize is %d; it must be at least size, %d, and at most %d",
                        o->resize, o->size, AUGMENT_SIZE_MAX);
+    if (o->crop == AUGMENT_CROP_MIDDLE && !(o->centre_part > 0 && o->centre_part <= 1))
+        return err_set(err, MOCO_EINVAL, "augmentation: centre_part must be above 0 and at most 1");
+    if (o->crop_attempts < 0 || o->crop_attempts > CROP_ATTEMPTS_MAX)
+        return err_set(err, MOCO_EINVAL, "augmentation: crop_attempts is %d; it must be 1 to %d, or 0 for %d",
+                       o->crop_attempts, CROP_ATTEMPTS_MAX, CROP_ATTEMPTS);
+    if (o->interpolation != AUGMENT_BILINEAR && o->interpolation != AUGMENT_BICUBIC)
+        return err_set(err, MOCO_EINVAL, "augmentation: interpolation is %d; it must be 0 (bilinear) or 1 (bicubic)",
+                       o->interpolation);
+    return MOCO_OK;
+}
+
+moco_status augment_check(const moco_augment_options *o, struct err *err)
+{
+    if (o->size < 1 || o->size > AUGMENT_SIZE_MAX)
+        return err_set(err, MOCO_EINVAL, "augmentation: size is %d; it must be 1 to %d", o->size, AUGMENT_SIZE_MAX);
+    TRY(check_crop(o, err));
     TRY(check_probabilities(o, err));
     const double strength[3] = {o->brightness, o->contrast, o->saturation};
     for (int i = 0; i < 3; i++)
@@ -115,6 +131,7 @@ void augment_params_recipe(const moco_augment_options *o, struct augment_params 
     p->skip[AUGMENT_SATURATION] = o->saturation == 0;
     p->skip[AUGMENT_HUE] = o->hue == 0;
     p->grey_first = o->grey_first;
+    p->interpolation = o->interpolation;
 }
 
 static void draw_colours(const moco_augment_options *o, struct rng *rng, struct augment_params *p)
@@ -139,11 +156,12 @@ static void draw_colours(const moco_augment_options *o, struct rng *rng, struct 
     p->flip = rng_uniform(rng) < o->flip_p;
 }
 
-/* torchvision's RandomResizedCrop.get_params: ten tries, then the largest centred box within the ratios. */
+/* torchvision's RandomResizedCrop.get_params: some tries, then the largest centred box within the ratios. */
 static void draw_crop(const moco_augment_options *o, int w, int h, struct rng *rng, struct augment_params *p)
 {
     double area = (double)w * h, low = log(o->ratio[0]), high = log(o->ratio[1]);
-    for (int i = 0; i < CROP_TRIES; i++) {
+    int attempts = o->crop_attempts > 0 ? o->crop_attempts : CROP_ATTEMPTS;
+    for (int i = 0; i < attempts; i++) {
         double target = area * between(rng, o->scale[0], o->scale[1]);
         double ratio = exp(between(rng, low, high));
         double cw = round_even(sqrt(target * ratio)), ch = round_even(sqrt(target / ratio));
@@ -191,6 +209,15 @@ static void centre_crop(const moco_augment_options *o, int w, int h, struct augm
     p->oy = (int)round_even((p->rh - o->size) / 2.0);
 }
 
+/* SimCLR's centre crop: a square in the middle, later resized. A part that rounds to nothing is one pixel. */
+static void middle_crop(const moco_augment_options *o, int w, int h, struct augment_params *p)
+{
+    int side = (int)round_even(o->centre_part * (w < h ? w : h));
+    p->w = p->h = side < 1 ? 1 : side;
+    p->x = (w - p->w + 1) / 2;
+    p->y = (h - p->h + 1) / 2;
+}
+
 moco_status augment_draw(const moco_augment_options *o, int w, int h, struct rng *rng, struct augment_params *p,
                          struct err *err)
 {
@@ -201,6 +228,8 @@ moco_status augment_draw(const moco_augment_options *o, int w, int h, struct rng
         draw_crop(o, w, h, rng, p);
     } else if (o->crop == AUGMENT_CROP_CENTRE) {
         centre_crop(o, w, h, p);
+    } else if (o->crop == AUGMENT_CROP_MIDDLE) {
+        middle_crop(o, w, h, p);
     } else {
         if (w != o->size || h != o->size)
             return err_set(err, MOCO_ESHAPE,
@@ -243,6 +272,22 @@ static void set_jitter(moco_augment_options *o, double p, double strength, doubl
     o->grey_p = grey;
 }
 
+static void set_blur(moco_augment_options *o)
+{
+    o->blur_p = 0.5;
+    o->blur_sigma[0] = 0.1;
+    o->blur_sigma[1] = 2.0;
+}
+
+/* google-research/simclr, data_util.py: colour distortion of strength s, 100 tries to find a crop, bicubic. */
+static void set_simclr(moco_augment_options *o, double s)
+{
+    set_crop(o, 0.08, 0.5);
+    set_jitter(o, 0.8, 0.8 * s, 0.2 * s, 0.2);
+    o->interpolation = AUGMENT_BICUBIC;
+    o->crop_attempts = 100;
+}
+
 moco_status augment_recipe(moco_augment_options *o, const char *name, int size, struct err *err)
 {
     uint32_t struct_size = o->struct_size;
@@ -256,15 +301,22 @@ moco_status augment_recipe(moco_augment_options *o, const char *name, int size, 
     } else if (strcmp(name, "moco-v2") == 0) { /* main_moco.py --aug-plus */
         set_crop(o, 0.2, 0.5);
         set_jitter(o, 0.8, 0.4, 0.1, 0.2);
-        o->blur_p = 0.5;
-        o->blur_sigma[0] = 0.1;
-        o->blur_sigma[1] = 2.0;
+        set_blur(o);
     } else if (strcmp(name, "cifar10") == 0) { /* the notebook flips before the jitter: the pixels are the same */
         set_crop(o, 0.08, 0.5);
         set_jitter(o, 0.8, 0.4, 0.1, 0.2);
     } else if (strcmp(name, "demo") == 0) {
         set_crop(o, 0.5, 0.5);
         set_jitter(o, 0.8, 0.4, 0.1, 0.2);
+    } else if (strcmp(name, "simclr") == 0) {
+        set_simclr(o, 1.0);
+        set_blur(o);
+    } else if (strcmp(name, "simclr-cifar10") == 0) {
+        set_simclr(o, 0.5);
+    } else if (strcmp(name, "simclr-eval") == 0) {
+        o->crop = AUGMENT_CROP_MIDDLE;
+        o->centre_part = 0.875;
+        o->interpolation = AUGMENT_BICUBIC;
     } else if (strcmp(name, "eval") == 0) {
         o->crop = AUGMENT_CROP_CENTRE;
         o->resize = (int32_t)(((int64_t)size * 256 + 112) / 224);

@@ -117,18 +117,20 @@ def queue_row(seed, row, dim):
 
 
 def recipe(name):
-    """The training recipes: crop scale, jitter p, strength, hue, grey p, blur p, flip p."""
+    """The training recipes: crop scale and attempts, jitter p, strength, hue, grey p, blur p, flip p."""
     return {
-        "moco-v1": (0.2, 1.0, 0.4, 0.4, 0.2, 0.0, 0.5),
-        "moco-v2": (0.2, 0.8, 0.4, 0.1, 0.2, 0.5, 0.5),
-        "cifar10": (0.08, 0.8, 0.4, 0.1, 0.2, 0.0, 0.5),
-        "demo": (0.5, 0.8, 0.4, 0.1, 0.2, 0.0, 0.5),
+        "moco-v1": (0.2, 10, 1.0, 0.4, 0.4, 0.2, 0.0, 0.5),
+        "moco-v2": (0.2, 10, 0.8, 0.4, 0.1, 0.2, 0.5, 0.5),
+        "cifar10": (0.08, 10, 0.8, 0.4, 0.1, 0.2, 0.0, 0.5),
+        "demo": (0.5, 10, 0.8, 0.4, 0.1, 0.2, 0.0, 0.5),
+        "simclr": (0.08, 100, 0.8, 0.8, 0.2, 0.2, 0.5, 0.5),
+        "simclr-cifar10": (0.08, 100, 0.8, 0.4, 0.1, 0.2, 0.0, 0.5),
     }[name]
 
 
-def draw_crop(stream, w, h, least):
+def draw_crop(stream, w, h, least, attempts):
     low, high = math.log(3 / 4), math.log(4 / 3)
-    for _ in range(10):
+    for _ in range(attempts):
         target, ratio = w * h * stream.between(least, 1), math.exp(stream.between(low, high))
         cw, ch = round(math.sqrt(target * ratio)), round(math.sqrt(target / ratio))
         if 0 < cw <= w and 0 < ch <= h:
@@ -145,7 +147,7 @@ def draw_crop(stream, w, h, least):
 
 def draw_view(name, w, h, seed, epoch, sample, view):
     """Parameters of a view: box x, y, w, h; jitter, order of its ops, grey, flip; four factors; sigma."""
-    least, jitter_p, strength, hue, grey_p, blur_p, flip_p = recipe(name)
+    least, attempts, jitter_p, strength, hue, grey_p, blur_p, flip_p = recipe(name)
     stream = Stream(seed, epoch, sample, view, AUGMENT)
     jitter, order = int(stream.uniform() < jitter_p), [0, 1, 2, 3]
     for i in (3, 2, 1):
@@ -155,7 +157,7 @@ def draw_view(name, w, h, seed, epoch, sample, view):
     grey, blur = int(stream.uniform() < grey_p), stream.uniform() < blur_p
     sigma = stream.between(0.1 if blur_p else 0, 2.0 if blur_p else 0)
     flip = int(stream.uniform() < flip_p)
-    return [*draw_crop(stream, w, h, least), jitter, *order, grey, flip, *factor, sigma if blur else 0.0]
+    return [*draw_crop(stream, w, h, least, attempts), jitter, *order, grey, flip, *factor, sigma if blur else 0.0]
 
 
 def answer(command):
@@ -224,7 +226,7 @@ def random_commands():
         yield f"shuffle {seed()} {r.getrandbits(40)} {r.randrange(2)} {r.choice([1, 2, 8, 33, 256])}"
         n = r.choice([1, 2, 3, 7, 1000, 50000, 1281167, 2**32 + 5, 2**48])
         yield f"epoch {seed()} {r.getrandbits(20)} {n} {r.randrange(max(n - 4, 1))} {min(n, 3)}"
-        name, w, h = r.choice(["moco-v1", "moco-v2", "cifar10", "demo"]), r.randrange(1, 700), r.randrange(1, 700)
+        name, w, h = r.choice(["moco-v1", "moco-v2", "cifar10", "demo", "simclr", "simclr-cifar10"]), *r.choices(range(1, 700), k=2)
         yield f"view {name} {w} {h} {seed()} {r.getrandbits(31)} {r.getrandbits(47)} {r.randrange(256)}"
         yield f"init {seed()} {r.randrange(200)} conv {r.randrange(1, 9)} {r.randrange(1, 5)} 3 3"
         yield f"init {seed()} {r.randrange(200)} linear {r.randrange(1, 9)} {r.randrange(1, 9)}"

@@ -52,14 +52,15 @@ class Tool:
 
     def view(self, level, size, p):
         numbers = [*p["box"], *p["resized"], *p["offset"], p["jitter"], *p["order"], *map(repr, p["factor"]),
-                   *p["skip"], p["grey"], p["grey_first"], repr(p["sigma"]), p["flip"]]
+                   *p["skip"], p["grey"], p["grey_first"], repr(p["sigma"]), p["flip"], p["interpolation"]]
         self.send(f"view {level} {size} " + " ".join(map(str, numbers)))
         return np.frombuffer(self.process.stdout.read(size * size * 3), np.uint8).reshape(size, size, 3)
 
 
 def reference_view(image, size, p):
     x, y, w, h = p["box"]
-    out = F.resize(F.crop(image, y, x, h, w), (p["resized"][1], p["resized"][0]), InterpolationMode.BILINEAR)
+    mode = InterpolationMode.BICUBIC if p["interpolation"] else InterpolationMode.BILINEAR
+    out = F.resize(F.crop(image, y, x, h, w), (p["resized"][1], p["resized"][0]), mode)
     out = F.crop(out, p["offset"][1], p["offset"][0], size, size)
     if p["grey"] and p["grey_first"]:
         out = F.rgb_to_grayscale(out, 3)
@@ -88,13 +89,15 @@ def draw(rng, w, h, size):
                 jitter=int(rng.random() < 0.9), order=order, factor=factor,
                 skip=[int(rng.random() < 0.1) for _ in range(4)], grey=int(rng.random() < 0.2),
                 grey_first=rng.randint(0, 1), sigma=rng.choice([0, rng.uniform(0.1, 2.0), rng.uniform(0.1, 2.0),
-                                                               rng.uniform(2, 12)]), flip=rng.randint(0, 1))
+                                                               rng.uniform(2, 12)]), flip=rng.randint(0, 1),
+                interpolation=rng.randint(0, 1))
 
 
-def eval_params(w, h, size, resize):
+def eval_params(w, h, size, resize, interpolation=0):
     rw, rh = (resize, int(resize * h / w)) if w <= h else (int(resize * w / h), resize)
     return dict(box=(0, 0, w, h), resized=(rw, rh), offset=(int(round((rw - size) / 2.0)), int(round((rh - size) / 2.0))),
-                jitter=0, order=[0, 1, 2, 3], factor=[1.0] * 4, skip=[1] * 4, grey=0, grey_first=0, sigma=0, flip=0)
+                jitter=0, order=[0, 1, 2, 3], factor=[1.0] * 4, skip=[1] * 4, grey=0, grey_first=0, sigma=0, flip=0,
+                interpolation=interpolation)
 
 
 def picture(rng, w, h):
@@ -211,15 +214,15 @@ static const struct view_fixture {{
     struct augment_params params;
     uint32_t crc;
 }} view_fixtures[] = {{""")
-    for number in range(60):
+    for number in range(90):
         w, h, seed = rng.randint(20, 300), rng.randint(20, 300), rng.randint(0, 99)
         size = rng.choice([32, 33, 64, 96, 224])
-        p = draw(rng, w, h, size) if number % 6 else eval_params(w, h, size, (size * 256 + 112) // 224)
+        p = draw(rng, w, h, size) if number % 6 else eval_params(w, h, size, (size * 256 + 112) // 224, number // 6 % 2)
         crc = zlib.crc32(reference_view(Image.fromarray(draw_pixels(w, h, seed)), size, p).tobytes())
         lists = {name: "{" + ", ".join(map(repr, p[name])) + "}" for name in ("order", "factor", "skip")}
         print(f"    {{{w}, {h}, {seed}, {size}, {{{', '.join(map(str, (*p['box'], *p['resized'], *p['offset'], p['jitter'])))},"
               f" {lists['order']}, {lists['factor']}, {lists['skip']}, {p['grey']}, {p['grey_first']}, {p['sigma']!r},"
-              f" {p['flip']}}}, 0x{crc:08x}}},")
+              f" {p['flip']}, {p['interpolation']}}}, 0x{crc:08x}}},")
     print("};")
 
 
@@ -244,7 +247,8 @@ def main():
             cases = []
             for draw_number in range(args.draws + 1):
                 size = rng.choice([224, 224, 96, 32, 33])
-                p = draw(rng, w, h, size) if draw_number else eval_params(w, h, size, (size * 256 + 112) // 224)
+                p = draw(rng, w, h, size) if draw_number else eval_params(w, h, size, (size * 256 + 112) // 224,
+                                                                               rng.randint(0, 1))
                 theirs = reference_view(image, size, p)
                 for level in tool.levels:
                     bad += compare(f"view {name} {level} {size} {p}", tool.view(level, size, p), theirs)

@@ -3,7 +3,7 @@
  * tool_view: libmoco's decoder and augmentation as a filter, for test_pillow.py. Each line of standard input is one of
  *   decode PATH                       -> "W H\n" and W*H*3 bytes of RGB, or "ERROR reason\n"
  *   part x y w h PATH                 -> "W H\n": only this part is decoded, as for a loader whose views show no more
- *   view LEVEL SIZE x y w h rw rh ox oy jitter op[4] factor[4] skip[4] grey grey_first sigma flip
+ *   view LEVEL SIZE x y w h rw rh ox oy jitter op[4] factor[4] skip[4] grey grey_first sigma flip cubic
  *                                     -> SIZE*SIZE*3 bytes: the parameters applied to the picture decoded last
  * LEVEL names the instruction set; "level N" answers its name, or "-". */
 #include <stdio.h>
@@ -57,11 +57,11 @@ static int view(const char *text, const struct image *image, struct augment_scra
     struct augment_params p = {0};
     char level[32];
     int size;
-    int got = sscanf(text, "%31s %d %d %d %d %d %d %d %d %d %d %d %d %d %d %lf %lf %lf %lf %d %d %d %d %d %d %lf %d",
+    int got = sscanf(text, "%31s %d %d %d %d %d %d %d %d %d %d %d %d %d %d %lf %lf %lf %lf %d %d %d %d %d %d %lf %d %d",
                      level, &size, &p.x, &p.y, &p.w, &p.h, &p.rw, &p.rh, &p.ox, &p.oy, &p.jitter, &p.op[0], &p.op[1],
                      &p.op[2], &p.op[3], &p.factor[0], &p.factor[1], &p.factor[2], &p.factor[3], &p.skip[0], &p.skip[1],
-                     &p.skip[2], &p.skip[3], &p.grey, &p.grey_first, &p.sigma, &p.flip);
-    if (got != 27)
+                     &p.skip[2], &p.skip[3], &p.grey, &p.grey_first, &p.sigma, &p.flip, &p.interpolation);
+    if (got != 28)
         return 0;
     const struct view_kernels *kernels;
     for (int i = 0; (kernels = view_kernels_level(i)) != NULL && strcmp(kernels->name, level) != 0; i++) {

@@ -410,7 +410,7 @@ static void recipes(void **state)
         BAD_I(moco_augment_options, size, -1),
         BAD_I(moco_augment_options, size, INT32_MAX),
         BAD_I(moco_augment_options, crop, -1),
-        BAD_I(moco_augment_options, crop, 3),
+        BAD_I(moco_augment_options, crop, 4),
         BAD_WORD(moco_augment_options, scale[0], BAD_DOUBLE, 0, -1, "scale"),
         BAD_WORD(moco_augment_options, scale[1], BAD_DOUBLE, 0, NAN, "scale"),
         BAD_WORD(moco_augment_options, ratio[0], BAD_DOUBLE, 0, 0, "ratio"),
@@ -427,6 +427,8 @@ static void recipes(void **state)
         BAD_WORD(moco_augment_options, blur_sigma[0], BAD_DOUBLE, 0, -1, "blur_sigma"),
         BAD_WORD(moco_augment_options, blur_sigma[1], BAD_DOUBLE, 0, NAN, "blur_sigma"),
         BAD_D(moco_augment_options, flip_p, -INFINITY),
+        BAD_I(moco_augment_options, interpolation, 2),
+        BAD_I(moco_augment_options, crop_attempts, -1),
     };
     ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
     REFUSED(EINVAL, "augment is NULL", moco_augment_create(NULL, context, &recipe));
@@ -440,6 +442,9 @@ static void recipes(void **state)
     ok(moco_augment_options_preset(&recipe, "eval", SIDE));
     recipe.resize = SIDE - 1;
     REFUSED(EINVAL, "resize", moco_augment_create(&made, context, &recipe));
+    ok(moco_augment_options_preset(&recipe, "simclr-eval", SIDE));
+    recipe.centre_part = NAN;
+    REFUSED(EINVAL, "centre_part", moco_augment_create(&made, context, &recipe));
     moco_augment_free(NULL);
 }
 

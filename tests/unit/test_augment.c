@@ -163,6 +163,49 @@ static void test_colour_draws(void **state)
     }
 }
 
+/* SPEC 2: the ranges of strength 1 and 0.5, the resize, the middle 87.5 %. */
+static void test_simclr_draws(void **state)
+{
+    (void)state;
+    static double factor[4][N], sigma[N];
+    for (int cifar = 0; cifar < 2; cifar++) {
+        double s = cifar ? 0.5 : 1;
+        moco_augment_options o = recipe(cifar ? "simclr-cifar10" : "simclr", cifar ? 32 : 224);
+        int jitter = 0, grey = 0, blurred = 0, flip = 0;
+        for (int i = 0; i < N; i++) {
+            struct augment_params p = draw(&o, 500, 375, 0, (uint64_t)i, 0);
+            for (int k = 0; k < 4; k++)
+                factor[k][i] = p.factor[k];
+            jitter += p.jitter;
+            grey += p.grey;
+            flip += p.flip;
+            if (p.sigma > 0)
+                sigma[blurred++] = p.sigma;
+            assert_true(p.interpolation == AUGMENT_BICUBIC && !p.grey_first);
+        }
+        assert_uniform("brightness", factor[0], N, 1 - 0.8 * s, 1 + 0.8 * s);
+        assert_uniform("contrast", factor[1], N, 1 - 0.8 * s, 1 + 0.8 * s);
+        assert_uniform("saturation", factor[2], N, 1 - 0.8 * s, 1 + 0.8 * s);
+        assert_uniform("hue", factor[3], N, -0.2 * s, 0.2 * s);
+        assert_probability("jitter", jitter, N, 0.8);
+        assert_probability("grey", grey, N, 0.2);
+        assert_probability("flip", flip, N, 0.5);
+        if (cifar) {
+            assert_int_equal(blurred, 0);
+            continue;
+        }
+        assert_probability("blur", blurred, N, 0.5);
+        assert_uniform("sigma", sigma, blurred, 0.1, 2.0);
+    }
+    moco_augment_options e = recipe("simclr-eval", 224), v2 = recipe("moco-v2", 224);
+    struct augment_params p = draw(&e, 500, 375, 0, 0, 0);
+    assert_true(p.w == 328 && p.h == 328 && p.x == 86 && p.y == 24 && p.rw == 224 && p.rh == 224);
+    assert_true(p.interpolation == AUGMENT_BICUBIC && !p.jitter && !p.flip && !p.grey && p.sigma == 0);
+    p = draw(&e, 1, 700, 0, 0, 0);
+    assert_true(p.w == 1 && p.h == 1 && p.x == 0 && p.y == 350);
+    assert_int_equal(draw(&v2, 500, 375, 0, 0, 0).interpolation, AUGMENT_BILINEAR);
+}
+
 /* Where every box fits, area and ratio keep their own distributions, and the place is uniform. */
 static void test_crop_draws(void **state)
 {
@@ -187,9 +230,9 @@ static void test_crop_draws(void **state)
 }
 
 /* The whole rule with its rejections, written again from torchvision's description, with other random numbers. */
-static void simulate(struct rng *rng, int w, int h, const double scale[2], double *area, double *shape)
+static void simulate(struct rng *rng, int w, int h, const double scale[2], int attempts, double *area, double *shape)
 {
-    for (int attempt = 0; attempt < 10; attempt++) {
+    for (int attempt = 0; attempt < attempts; attempt++) {
         double target = w * h * (scale[0] + (scale[1] - scale[0]) * rng_uniform(rng));
         double aspect = exp(log(0.75) + (log(4.0 / 3) - log(0.75)) * rng_uniform(rng));
         double cw = nearbyint(sqrt(target * aspect)), ch = nearbyint(sqrt(target / aspect));
@@ -208,10 +251,11 @@ static void simulate(struct rng *rng, int w, int h, const double scale[2], doubl
 static void test_crop_rejections(void **state)
 {
     (void)state;
-    static const int sizes[][2] = {{500, 375}, {375, 500}, {224, 224}, {600, 200}, {32, 32}};
+    static const int sizes[][2] = {{500, 375}, {375, 500}, {224, 224}, {600, 200}, {32, 32}, {900, 150}};
+    static const char *const names[] = {"moco-v2", "moco-v2", "moco-v2", "moco-v2", "cifar10", "simclr"};
     static double area[2][N], shape[2][N];
-    for (int s = 0; s < 5; s++) {
-        moco_augment_options o = recipe(s == 4 ? "cifar10" : "moco-v2", 32);
+    for (int s = 0; s < 6; s++) {
+        moco_augment_options o = recipe(names[s], 32);
         int w = sizes[s][0], h = sizes[s][1];
         for (int i = 0; i < N; i++) {
             struct augment_params p = draw(&o, w, h, 1, (uint64_t)i, 1);
@@ -219,7 +263,7 @@ static void test_crop_rejections(void **state)
             rng_init(&rng, 3, 0, (uint64_t)i, 0, RNG_TEST);
             area[0][i] = (double)p.w * p.h;
             shape[0][i] = (double)p.w / p.h;
-            simulate(&rng, w, h, o.scale, &area[1][i], &shape[1][i]);
+            simulate(&rng, w, h, o.scale, s == 5 ? 100 : 10, &area[1][i], &shape[1][i]);
         }
         assert_same_distribution("area", area[0], area[1], N);
         assert_same_distribution("shape", shape[0], shape[1], N);
@@ -306,7 +350,7 @@ static void test_options_are_checked(void **state)
     } while (0)
     REFUSED(o.size = 0, "size");
     REFUSED(o.size = AUGMENT_SIZE_MAX + 1, "size");
-    REFUSED(o.crop = 3, "crop");
+    REFUSED(o.crop = 4, "crop");
     REFUSED(o.scale[0] = -0.1, "scale");
     REFUSED(o.scale[1] = 1.1, "scale");
     REFUSED(o.scale[0] = NAN, "scale");
@@ -320,6 +364,10 @@ static void test_options_are_checked(void **state)
     REFUSED(o.hue = 0.6, "hue");
     REFUSED(o.blur_sigma[1] = INFINITY, "blur_sigma");
     REFUSED(o.grey_first = 2, "grey_first");
+    REFUSED(o.interpolation = -1, "interpolation");
+    REFUSED(o.crop_attempts = 1001, "crop_attempts");
+    REFUSED((o.crop = AUGMENT_CROP_MIDDLE), "centre_part");
+    REFUSED((o.crop = AUGMENT_CROP_MIDDLE, o.centre_part = 1.01), "centre_part");
     REFUSED((o.crop = AUGMENT_CROP_CENTRE, o.resize = 100), "resize");
 #undef REFUSED
     err = (struct err){0};
@@ -439,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_independence),        cmocka_unit_test(test_draws_are_fixed_in_place),
         cmocka_unit_test(test_options_are_checked), cmocka_unit_test(test_pillow_checksums),
         cmocka_unit_test(test_order_v1_v2),         cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_simclr_draws),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

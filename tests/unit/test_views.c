@@ -75,8 +75,8 @@ static void view_of(moco_augment *augment, int sample, int64_t epoch, int which,
 static void makes_the_views_of_a_loader(void **state)
 {
     (void)state;
-    const char *const names[] = {"moco-v1", "moco-v2", "cifar10"};
-    for (size_t r = 0; r < 3; r++) {
+    const char *const names[] = {"moco-v1", "moco-v2", "cifar10", "simclr"};
+    for (size_t r = 0; r < 4; r++) {
         moco_augment_options recipe;
         assert_int_equal(moco_augment_options_preset(&recipe, names[r], SIZE), MOCO_OK);
         moco_tensor images = rgb(pictures, COUNT, H);
