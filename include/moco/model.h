@@ -12,19 +12,20 @@ extern "C" {
 
 typedef struct moco_model moco_model;
 
-/* Strings are copied. Defaults: resnet50, width 1, stem "imagenet", head "mlp", dim 128, image 224. */
+/* Strings are copied. Defaults: resnet50, width 1, stem "imagenet", head "mlp", dim 128, image 224, zero_init 0. */
 typedef struct moco_model_options {
     uint32_t struct_size;
-    int32_t dim;        /* C, the length of an embedding */
-    const char *arch;   /* "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" */
-    const char *stem;   /* "imagenet" (7x7 stride 2, max-pool), "cifar" (3x3 stride 1), "small" (3x3 stride 2) */
-    const char *head;   /* "linear" (MoCo v1), "mlp" (MoCo v2: linear, ReLU, linear) */
-    double width;       /* multiplies the channels of every layer: 1 is the standard network (64 channels in the stem) */
-    double mean[3];     /* input normalisation, per channel, of values scaled to 0..1; default ImageNet's */
+    int32_t dim;      /* C, the length of an embedding */
+    const char *arch; /* "resnet18", "resnet34", "resnet50", "resnet101", "resnet152" */
+    const char *stem; /* "imagenet" (7x7 stride 2, max-pool), "cifar" (3x3 stride 1), "small" (3x3 stride 2) */
+    const char *head; /* "linear" (MoCo v1); "mlp" (MoCo v2: linear, ReLU, linear); "simclr-v1", "simclr-v2" (two and
+                         three layers of linear without bias and BN, ReLU between them, the last BN without bias) */
+    double width;     /* multiplies the channels of every layer: 1 is the standard network (64 channels in the stem) */
+    double mean[3];   /* input normalisation, per channel, of values scaled to 0..1; default ImageNet's */
     double std[3];
     uint64_t seed;      /* of the initial weights */
     int32_t image_size; /* height and width that images are expected to have (224); others work too */
-    int32_t reserved0;
+    int32_t zero_init;  /* 1: the last BN of each residual branch starts with weight 0 (SimCLR), 0: with 1 (MoCo) */
 } moco_model_options;
 MOCO_API void moco_model_options_init_sized(moco_model_options *options, size_t size);
 #define moco_model_options_init(o) moco_model_options_init_sized((o), sizeof *(o))
@@ -43,8 +44,9 @@ typedef struct moco_model_info {
 MOCO_API void moco_model_info_init_sized(moco_model_info *info, size_t size);
 #define moco_model_info_init(i) moco_model_info_init_sized((i), sizeof *(i))
 
-/* A freshly initialised encoder (SPEC: kaiming normal fan-out convolutions, BN 1 and 0, linear U(+-1/sqrt(fan_in))), a
- * pure function of the options. Owned. Errors: MOCO_EINVAL names the option, MOCO_ENOMEM. Threads: any. Since 0.1. */
+/* A freshly initialised encoder (SPEC: kaiming normal fan-out convolutions, BN 1 and 0 (with zero_init some 0 and 0),
+ * linear U(+-1/sqrt(fan_in))), a pure function of the options. Owned. Errors: MOCO_EINVAL names the option,
+ * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_model_create(moco_model **model, moco_device *device, const moco_model_options *options);
 
 /* An encoder from a file that moco_model_save or moco_trainer_save wrote (of the latter, the query encoder). Owned.
@@ -56,8 +58,8 @@ MOCO_API void moco_model_free(moco_model *model);
 
 /* Writes a safetensors file with torchvision's names (conv1.weight ... fc.2.bias), f32 (f64 from "ref"), and the
  * network's description in __metadata__. Written to a temporary file and renamed: whatever was at `path` stays whole
- * until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence names the tensor), nothing is written.
- * Threads: one call per model. Since 0.1. */
+ * until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence names the tensor), nothing is
+ * written. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
 
 /* Replaces all tensors by those of the file, which must describe the same network; on failure nothing changes.
@@ -71,8 +73,8 @@ MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_inf
 MOCO_API const char *moco_model_tensor_name(const moco_model *model, int index);
 
 /* Copies a tensor out of or into the model, converting between f32, f64 and (num_batches_tracked) i64. With
- * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set while a trainer uses
- * the model: MOCO_ESTATE. Threads: one call per model. Since 0.1. */
+ * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set while a trainer
+ * uses the model: MOCO_ESTATE. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_get(moco_model *model, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_model_set(moco_model *model, const char *name, const moco_tensor *tensor);
 

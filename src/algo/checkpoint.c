@@ -199,6 +199,7 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     t->readers_stale = t->broken = t->reported = 0;
     /* Where the weights come from, so that the next checkpoint says the same. */
     t->query->config.seed = config->seed;
+    t->query->config.zero_init = config->zero_init;
     t->query->config.image_h = t->query->config.image_w = config->image_h;
 }
 

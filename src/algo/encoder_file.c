@@ -132,6 +132,7 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
     encoder_numbers_swap(encoder, &fresh);
     encoder->config.seed = config.seed; /* where these weights come from */
+    encoder->config.zero_init = config.zero_init;
     encoder->config.image_h = encoder->config.image_w = config.image_h;
 done:
     encoder_numbers_free(encoder, &fresh);

@@ -16,6 +16,26 @@ static const char *const precisions[] = {
 static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
 static const char *const std_keys[] = {"model.std.0", "model.std.1", "model.std.2"};
 
+/* Keys that files of before they were known do not have, and what those files mean. */
+static const struct {
+    const char *key, *meaning;
+} later[] = {{"model.zero_init", "0"}};
+
+static const char *meaning_of(const char *key)
+{
+    for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
+        if (strcmp(later[i].key, key) == 0)
+            return later[i].meaning;
+    return NULL;
+}
+
+/* A whole number that may be missing; *value stays then. */
+static moco_status get_later_int(const struct safetensors *f, const char *key, int64_t low, int64_t high,
+                                 int64_t *value, struct err *err)
+{
+    return safetensors_find_text(f, key) == NULL ? MOCO_OK : safetensors_get_int(f, key, low, high, value, err);
+}
+
 moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err)
 {
     TRY(safetensors_metadata_add(m, "format", FORMAT, err));
@@ -55,6 +75,7 @@ moco_status config_put_model(struct safetensors_metadata *m, const struct net_co
         TRY(safetensors_metadata_add_double(m, mean_keys[i], config->mean[i], err));
         TRY(safetensors_metadata_add_double(m, std_keys[i], config->std[i], err));
     }
+    TRY(safetensors_metadata_add_int(m, "model.zero_init", config->zero_init, err));
     TRY(safetensors_metadata_add_int(m, "model.image_size", config->image_h, err));
     return safetensors_metadata_add_int(m, "model.seed", (int64_t)config->seed, err);
 }
@@ -62,7 +83,7 @@ moco_status config_put_model(struct safetensors_metadata *m, const struct net_co
 moco_status config_get_model(const struct safetensors *f, struct net_config *config, struct err *err)
 {
     const char *arch, *stem, *head;
-    int64_t dim, size, seed;
+    int64_t dim, size, seed, zero_init = 0;
     *config = (struct net_config){0};
     TRY(safetensors_get_text(f, "model.arch", &arch, err));
     TRY(safetensors_get_text(f, "model.stem", &stem, err));
@@ -79,9 +100,11 @@ moco_status config_get_model(const struct safetensors *f, struct net_config *con
         TRY(safetensors_get_double(f, mean_keys[i], -1e6, 1e6, &config->mean[i], err));
         TRY(safetensors_get_double(f, std_keys[i], 1e-6, 1e6, &config->std[i], err));
     }
+    TRY(get_later_int(f, "model.zero_init", 0, 1, &zero_init, err));
     TRY(safetensors_get_int(f, "model.image_size", 1, 16384, &size, err));
     TRY(safetensors_get_int(f, "model.seed", INT64_MIN, INT64_MAX, &seed, err));
     config->dim = (int)dim;
+    config->zero_init = (int)zero_init;
     config->image_h = config->image_w = (int)size;
     config->seed = (uint64_t)seed;
     return MOCO_OK;
@@ -181,10 +204,11 @@ moco_status config_compare(const struct safetensors *f, const struct safetensors
     for (int64_t i = 0; i < ours->count; i++) {
         const char *key = ours->items[i].key, *here = ours->items[i].value;
         if (strncmp(key, prefix, strlen(prefix)) != 0 || strcmp(key, "model.seed") == 0 ||
-            strcmp(key, "model.image_size") == 0)
+            strcmp(key, "model.image_size") == 0 || strcmp(key, "model.zero_init") == 0)
             continue;
-        const char *there;
-        TRY(safetensors_get_text(f, key, &there, err));
+        const char *there = meaning_of(key);
+        if (there == NULL || safetensors_find_text(f, key) != NULL)
+            TRY(safetensors_get_text(f, key, &there, err));
         if (strcmp(there, here) != 0)
             return err_set(err, status, "%s: %s is %.64s in the file and %.64s here", safetensors_path(f), key, there,
                            here);

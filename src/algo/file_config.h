@@ -25,8 +25,10 @@ moco_status config_put_trainer(struct safetensors_metadata *m, const moco_traine
 moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
                                struct err *err);
 
-/* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. Where
- * weights came from and how large images are expected to be do not matter to a state: it brings its own. */
+/* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. A key
+ * that came after the first version of the format may be missing: then it counts as what was done before there was a
+ * choice. Where weights came from and how large images are expected to be do not matter to a state: it brings its own.
+ */
 moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
                            moco_status status, struct err *err);
 

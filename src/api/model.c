@@ -24,18 +24,20 @@ moco_status model_options_read(struct net_config *config, const moco_model_optio
     moco_model_options o;
     moco_model_options_init(&o);
     TRY(struct_read(&o, sizeof o, given, "options", err));
-    TRY(struct_reserved(o.reserved0, "moco_model_options.reserved0", err));
     TRY(api_not_null(o.arch, "options.arch", err));
     TRY(api_not_null(o.stem, "options.stem", err));
     TRY(api_not_null(o.head, "options.head", err));
     if (o.image_size < 1 || o.image_size > 16384)
         return err_set(err, MOCO_EINVAL, "image_size is %d; it must be 1 to 16384", o.image_size);
+    if (o.zero_init != 0 && o.zero_init != 1)
+        return err_set(err, MOCO_EINVAL, "zero_init is %d; it must be 0 or 1", o.zero_init);
     *config = (struct net_config){.width = o.width,
                                   .dim = o.dim,
                                   .image_h = o.image_size,
                                   .image_w = o.image_size,
                                   .mean = {o.mean[0], o.mean[1], o.mean[2]},
                                   .std = {o.std[0], o.std[1], o.std[2]},
+                                  .zero_init = o.zero_init,
                                   .seed = o.seed};
     return net_config_parse(config, o.arch, o.stem, o.head, err);
 }
@@ -50,7 +52,8 @@ void model_options_write(moco_model_options *options, const struct net_config *c
                             .mean = {config->mean[0], config->mean[1], config->mean[2]},
                             .std = {config->std[0], config->std[1], config->std[2]},
                             .seed = config->seed,
-                            .image_size = config->image_h};
+                            .image_size = config->image_h,
+                            .zero_init = config->zero_init};
     struct_write(options, &o, sizeof o);
 }
 

@@ -221,7 +221,7 @@ int graph_conv(struct graph *g, int in, const char *name, int channels, int kern
     return op_end(g, &op, channels, h, w);
 }
 
-int graph_bn(struct graph *g, int in, const char *name)
+int graph_bn_with(struct graph *g, int in, const char *name, int flags)
 {
     struct graph_op op;
     if (op_begin(g, &op, OP_BN, name, in, -1) != MOCO_OK)
@@ -230,11 +230,19 @@ int graph_bn(struct graph *g, int in, const char *name)
     const int64_t shape[4] = {value.c};
     op.eps = 1e-5;
     op.momentum = 0.1;
-    if (add_param(g, &op.param[0], PARAM_BN_WEIGHT, op.name, "weight", 1, shape) != MOCO_OK ||
-        add_param(g, &op.param[1], PARAM_BN_BIAS, op.name, "bias", 1, shape) != MOCO_OK ||
-        add_stat(g, &op, value.c) != MOCO_OK)
+    if (add_param(g, &op.param[0], PARAM_BN_WEIGHT, op.name, "weight", 1, shape) != MOCO_OK)
+        return -1;
+    g->params[op.param[0]].zero = (flags & GRAPH_ZERO_WEIGHT) != 0;
+    if (!(flags & GRAPH_NO_BIAS) && add_param(g, &op.param[1], PARAM_BN_BIAS, op.name, "bias", 1, shape) != MOCO_OK)
+        return -1;
+    if (add_stat(g, &op, value.c) != MOCO_OK)
         return -1;
     return op_end(g, &op, value.c, value.h, value.w);
+}
+
+int graph_bn(struct graph *g, int in, const char *name)
+{
+    return graph_bn_with(g, in, name, 0);
 }
 
 int graph_relu(struct graph *g, int in)
@@ -286,17 +294,23 @@ int graph_gap(struct graph *g, int in)
     return op_end(g, &op, g->values[in].c, 1, 1);
 }
 
-int graph_linear(struct graph *g, int in, const char *name, int out)
+int graph_linear_with(struct graph *g, int in, const char *name, int out, int flags)
 {
     struct graph_op op;
     if (op_begin(g, &op, OP_LINEAR, name, in, -1) != MOCO_OK || check_vector(g, &op) != MOCO_OK ||
         check_channels(g, op.name, out) != MOCO_OK)
         return -1;
     const int64_t weight[4] = {out, g->values[in].c}, bias[4] = {out};
-    if (add_param(g, &op.param[0], PARAM_LINEAR, op.name, "weight", 2, weight) != MOCO_OK ||
-        add_param(g, &op.param[1], PARAM_BIAS, op.name, "bias", 1, bias) != MOCO_OK)
+    if (add_param(g, &op.param[0], PARAM_LINEAR, op.name, "weight", 2, weight) != MOCO_OK)
+        return -1;
+    if (!(flags & GRAPH_NO_BIAS) && add_param(g, &op.param[1], PARAM_BIAS, op.name, "bias", 1, bias) != MOCO_OK)
         return -1;
     return op_end(g, &op, out, 1, 1);
+}
+
+int graph_linear(struct graph *g, int in, const char *name, int out)
+{
+    return graph_linear_with(g, in, name, out, 0);
 }
 
 int graph_l2norm(struct graph *g, int in)

@@ -2,8 +2,9 @@
  *
  * graph: a network as a list of typed, named ops in execution order, with shapes per sample. No arithmetic here.
  * The batch dimension is not part of a graph: a backend compiles it for a launch of n samples. What a reader would get
- * wrong: parameter and statistic indices do not depend on the image size, so two graphs of one network at two sizes share
- * parameters. Builder calls return a value number >= 0, or -1 after the first failure, which graph_freeze reports. */
+ * wrong: parameter and statistic indices do not depend on the image size, so two graphs of one network at two sizes
+ * share parameters. Builder calls return a value number >= 0, or -1 after the first failure, which graph_freeze
+ * reports. */
 #ifndef MOCO_GRAPH_H
 #define MOCO_GRAPH_H
 
@@ -13,14 +14,14 @@
 #include "err.h"
 
 enum op_kind {
-    OP_INPUT,   /* uint8 RGB [h][w][3] -> (x / 255 - mean) / std, 3 channels */
-    OP_CONV,    /* square kernel, no bias */
-    OP_BN,      /* batch norm over (group, h, w) */
+    OP_INPUT, /* uint8 RGB [h][w][3] -> (x / 255 - mean) / std, 3 channels */
+    OP_CONV,  /* square kernel, no bias */
+    OP_BN,    /* batch norm over (group, h, w), with or without bias */
     OP_RELU,
     OP_ADD,
     OP_MAXPOOL, /* padding never wins */
     OP_GAP,     /* global average pool: c x h x w -> c x 1 x 1 */
-    OP_LINEAR,  /* with bias, on c x 1 x 1 */
+    OP_LINEAR,  /* with or without bias, on c x 1 x 1 */
     OP_L2NORM,  /* x / max(|x|, 1e-12), on c x 1 x 1 */
     OP_KINDS
 };
@@ -37,7 +38,7 @@ struct graph_op {
     enum op_kind kind;
     int in[2]; /* values; -1: unused */
     int out;
-    int param[2]; /* CONV: weight; LINEAR: weight, bias; BN: weight, bias; -1: unused */
+    int param[2]; /* CONV: weight; LINEAR, BN: weight, bias; -1: there is none */
     int stat;     /* BN: statistic number; -1 */
     int kernel, stride, pad;
     double eps, momentum; /* BN: 1e-5, 0.1 */
@@ -49,6 +50,7 @@ struct graph_param {
     int ndim;
     int64_t shape[4]; /* the reference's: [co,ci,kh,kw], [out,in], [c] */
     int64_t count;
+    int zero;      /* BN weight that starts at 0 instead of 1 */
     char name[64]; /* "layer1.0.conv2.weight" */
 };
 
@@ -93,6 +95,9 @@ int graph_add(struct graph *g, int a, int b);
 int graph_maxpool(struct graph *g, int in, int kernel, int stride, int pad);
 int graph_gap(struct graph *g, int in);
 int graph_linear(struct graph *g, int in, const char *name, int out);
+enum { GRAPH_NO_BIAS = 1, GRAPH_ZERO_WEIGHT = 2 /* of a BN, at the start */ };
+int graph_bn_with(struct graph *g, int in, const char *name, int flags);
+int graph_linear_with(struct graph *g, int in, const char *name, int out, int flags);
 int graph_l2norm(struct graph *g, int in);
 
 /* Checks everything (each value produced before it is read, outputs set, shapes positive) and counts readers. */

@@ -32,7 +32,7 @@ void init_param(const struct graph *g, int index, uint64_t seed, double *values)
     case PARAM_BN_WEIGHT:
     case PARAM_BN_BIAS:
         for (int64_t i = 0; i < p->count; i++)
-            values[i] = p->kind == PARAM_BN_WEIGHT ? 1 : 0;
+            values[i] = p->kind == PARAM_BN_WEIGHT && !p->zero ? 1 : 0;
         break;
     }
 }

@@ -12,7 +12,8 @@ static const struct {
 } archs[] = {{18, "resnet18"}, {34, "resnet34"}, {50, "resnet50"}, {101, "resnet101"}, {152, "resnet152"}};
 
 static const char *const stems[] = {[STEM_IMAGENET] = "imagenet", [STEM_CIFAR] = "cifar", [STEM_SMALL] = "small"};
-static const char *const heads[] = {[HEAD_LINEAR] = "linear", [HEAD_MLP] = "mlp"};
+static const char *const heads[] = {
+    [HEAD_LINEAR] = "linear", [HEAD_MLP] = "mlp", [HEAD_SIMCLR_V1] = "simclr-v1", [HEAD_SIMCLR_V2] = "simclr-v2"};
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 
@@ -35,7 +36,7 @@ moco_status net_config_parse(struct net_config *config, const char *arch, const 
     if (stem_number < 0)
         return err_set(err, MOCO_EINVAL, "stem is \"%.40s\"; it must be imagenet, cifar or small", stem);
     if (head_number < 0)
-        return err_set(err, MOCO_EINVAL, "head is \"%.40s\"; it must be linear or mlp", head);
+        return err_set(err, MOCO_EINVAL, "head is \"%.40s\"; it must be linear, mlp, simclr-v1 or simclr-v2", head);
     config->depth = depth;
     config->stem = (enum net_stem)stem_number;
     config->head = (enum net_head)head_number;

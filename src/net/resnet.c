@@ -19,6 +19,7 @@ static const struct {
 struct block {
     struct graph *g;
     char prefix[32];
+    int zero_init;
 };
 
 static int conv(const struct block *b, int in, const char *suffix, int channels, int kernel, int stride)
@@ -28,11 +29,11 @@ static int conv(const struct block *b, int in, const char *suffix, int channels,
     return graph_conv(b->g, in, name, channels, kernel, stride, kernel / 2);
 }
 
-static int norm(const struct block *b, int in, const char *suffix)
+static int norm(const struct block *b, int in, const char *suffix, int last)
 {
     char name[48];
     snprintf(name, sizeof name, "%s.%s", b->prefix, suffix);
-    return graph_bn(b->g, in, name);
+    return graph_bn_with(b->g, in, name, last && b->zero_init ? GRAPH_ZERO_WEIGHT : 0);
 }
 
 /* `channels` is the width of the stage; a bottleneck's output has four times as many. `project`: the shortcut changes
@@ -41,15 +42,15 @@ static int block_build(const struct block *b, int in, int bottleneck, int channe
 {
     struct graph *g = b->g;
     int x = in, shortcut = in, out = bottleneck ? 4 * channels : channels;
-    x = norm(b, conv(b, x, "conv1", channels, bottleneck ? 1 : 3, bottleneck ? 1 : stride), "bn1");
+    x = norm(b, conv(b, x, "conv1", channels, bottleneck ? 1 : 3, bottleneck ? 1 : stride), "bn1", 0);
     x = graph_relu(g, x);
-    x = norm(b, conv(b, x, "conv2", channels, 3, bottleneck ? stride : 1), "bn2");
+    x = norm(b, conv(b, x, "conv2", channels, 3, bottleneck ? stride : 1), "bn2", !bottleneck);
     if (bottleneck) {
         x = graph_relu(g, x);
-        x = norm(b, conv(b, x, "conv3", out, 1, 1), "bn3");
+        x = norm(b, conv(b, x, "conv3", out, 1, 1), "bn3", 1);
     }
     if (project)
-        shortcut = norm(b, conv(b, in, "downsample.0", out, 1, stride), "downsample.1");
+        shortcut = norm(b, conv(b, in, "downsample.0", out, 1, stride), "downsample.1", 0);
     return graph_relu(g, graph_add(g, x, shortcut));
 }
 
@@ -69,7 +70,7 @@ int resnet_build(struct graph *g, int in, const struct net_config *config)
     int x = stem_build(g, in, config->stem, base);
     for (int stage = 0; stage < 4; stage++) {
         for (int i = 0; i < depths[entry].blocks[stage]; i++) {
-            struct block b = {.g = g};
+            struct block b = {.g = g, .zero_init = config->zero_init};
             snprintf(b.prefix, sizeof b.prefix, "layer%d.%d", stage + 1, i);
             int stride = stage > 0 && i == 0 ? 2 : 1;
             int project = i == 0 && (stage > 0 || bottleneck);

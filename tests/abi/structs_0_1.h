@@ -41,7 +41,7 @@ BEGIN(moco_model_options, 104)
     FIELD(moco_model_options, std, 64)
     FIELD(moco_model_options, seed, 88)
     FIELD(moco_model_options, image_size, 96)
-    FIELD(moco_model_options, reserved0, 100)
+    FIELD(moco_model_options, zero_init, 100)
 END
 BEGIN(moco_model_info, 136)
     FIELD(moco_model_info, struct_size, 0)
@@ -197,4 +197,4 @@ BEGIN(moco_preset, 288)
     FIELD(moco_preset, image_size, 280)
     FIELD(moco_preset, reserved0, 284)
 END
-/* clang-format on */
+    /* clang-format on */

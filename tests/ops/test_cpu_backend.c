@@ -55,6 +55,8 @@ static const struct net_case cases[] = {
     {50, 0.1, STEM_CIFAR, HEAD_LINEAR, 16, 6, 3, 1,
      TOL_GRADIENT_DEEP}, /* strided 1 x 1 from fewer channels than a block */
     {34, 0.5, STEM_SMALL, HEAD_LINEAR, 16, 4, 1, 1, TOL_GRADIENT_DEEP},
+    {18, 0.25, STEM_SMALL, HEAD_SIMCLR_V2, 32, 16, 2, 2, TOL_GRADIENT_DEEP}, /* BN of vectors */
+    {18, 0.1, STEM_CIFAR, HEAD_SIMCLR_V1, 16, 16, 1, 1, TOL_GRADIENT_DEEP},
 };
 #define CASES (sizeof cases / sizeof cases[0])
 
@@ -179,6 +181,7 @@ static void test_bf16_as_near_as_ref(void **state)
         {18, 0.25, STEM_CIFAR, HEAD_MLP, 32, 16, 2, 1, 0},
         {18, 0.1, STEM_IMAGENET, HEAD_LINEAR, 72, 8, 1, 1, 0},
         {50, 0.25, STEM_SMALL, HEAD_MLP, 32, 16, 1, 2, 0},
+        {18, 0.25, STEM_SMALL, HEAD_SIMCLR_V2, 32, 32, 2, 1, 0},
     };
     for (size_t i = 0; i < sizeof wide / sizeof wide[0]; i++) {
         struct harness_spec spec = spec_of(&wide[i], "cpu", BE_BF16);
@@ -210,7 +213,8 @@ static void test_bf16_as_near_as_ref(void **state)
 
 /* ---- graphs that no ResNet has ---- */
 
-/* Convolution upon convolution, ReLU and ADD without batch norm, a value with four readers, batch norm of vectors. */
+/* Convolution upon convolution, ReLU and ADD without batch norm, a value with four readers, batch norm of vectors;
+ * layers without bias: batch norm behind a convolution, alone on a map, and a linear one with ReLU. */
 static struct harness_outputs odd_graph(struct graph *g, int input, const void *user)
 {
     int channels = *(const int *)user;
@@ -218,12 +222,12 @@ static struct harness_outputs odd_graph(struct graph *g, int input, const void *
     int b = graph_conv(g, graph_conv(g, a, "b1", 2 * channels, 1, 1, 0), "b2", channels, 3, 1, 1);
     int c = graph_maxpool(g, graph_relu(g, graph_add(g, a, b)), 2, 2, 0);
     int d = graph_bn(g, graph_conv(g, c, "d", channels, 3, 1, 1), "d_bn");
-    int e = graph_relu(g, graph_bn(g, graph_conv(g, c, "e", channels, 1, 1, 0), "e_bn"));
-    int f = graph_add(g, graph_add(g, c, d), e);
+    int e = graph_relu(g, graph_bn_with(g, graph_conv(g, c, "e", channels, 1, 1, 0), "e_bn", GRAPH_NO_BIAS));
+    int f = graph_bn_with(g, graph_add(g, graph_add(g, c, d), e), "f_bn", GRAPH_NO_BIAS);
     int s = graph_bn(g, graph_conv(g, c, "s", 2 * channels, 1, 2, 0), "s_bn");
     int t = graph_add(g, graph_conv(g, f, "t", 2 * channels, 3, 2, 1), s);
     int features = graph_gap(g, t);
-    int hidden = graph_bn(g, graph_relu(g, graph_linear(g, features, "l1", 24)), "l1_bn");
+    int hidden = graph_bn(g, graph_relu(g, graph_linear_with(g, features, "l1", 24, GRAPH_NO_BIAS)), "l1_bn");
     int projection = graph_linear(g, hidden, "l2", 8);
     return (struct harness_outputs){features, projection, graph_l2norm(g, projection)};
 }

@@ -525,6 +525,7 @@ static void test_networks(void **state)
         {18, 34, STEM_IMAGENET, HEAD_LINEAR, 4, 1, 1}, {18, 11, STEM_CIFAR, HEAD_MLP, 9, 3, 1},
         {18, 18, STEM_SMALL, HEAD_LINEAR, 6, 1, 2},    {50, 35, STEM_IMAGENET, HEAD_MLP, 4, 1, 1},
         {50, 9, STEM_CIFAR, HEAD_LINEAR, 12, 3, 1},    {50, 18, STEM_SMALL, HEAD_MLP, 5, 1, 1},
+        {18, 18, STEM_SMALL, HEAD_SIMCLR_V1, 8, 2, 1}, {18, 11, STEM_CIFAR, HEAD_SIMCLR_V2, 8, 1, 2},
     };
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         char name[96];

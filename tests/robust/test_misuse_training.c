@@ -116,7 +116,8 @@ static const struct bad_field bad_models[] = {
     BAD_I(moco_model_options, image_size, 0),
     BAD_I(moco_model_options, image_size, -1),
     BAD_I(moco_model_options, image_size, INT32_MAX),
-    BAD_I(moco_model_options, reserved0, 1),
+    BAD_I(moco_model_options, zero_init, 2),
+    BAD_I(moco_model_options, zero_init, -1),
 };
 
 static void making_models(void **state)

@@ -283,7 +283,7 @@ static void arguments_are_checked(void **state)
     REFUSED(std[1], 0, "std");
     REFUSED(mean[2], INFINITY, "mean");
     REFUSED(image_size, 0, "image_size");
-    REFUSED(reserved0, 1, "reserved0");
+    REFUSED(zero_init, 2, "zero_init");
 #undef REFUSED
     model = make_model();
     float out[DIM];

@@ -125,6 +125,34 @@ static void test_moco_heads(void **state)
     graph_free(g);
 }
 
+/* SimCLR's projection: linear layers without bias, BN after each, the last BN without bias. */
+static void test_simclr_heads(void **state)
+{
+    (void)state;
+    static const char *const tails[2][14] = {
+        {"fc.0.weight 512 512\n", "fc.1.weight 512\n", "fc.1.bias 512\n", "fc.1.running_mean 512\n",
+         "fc.1.running_var 512\n", "fc.1.num_batches_tracked\n", "fc.3.weight 128 512\n", "fc.4.weight 128\n",
+         "fc.4.running_mean 128\n", "fc.4.running_var 128\n", "fc.4.num_batches_tracked\n"},
+        {"fc.3.weight 512 512\n", "fc.4.weight 512\n", "fc.4.bias 512\n", "fc.4.running_mean 512\n",
+         "fc.4.running_var 512\n", "fc.4.num_batches_tracked\n", "fc.6.weight 128 512\n", "fc.7.weight 128\n",
+         "fc.7.running_mean 128\n", "fc.7.running_var 128\n", "fc.7.num_batches_tracked\n"}};
+    static const char *const heads[2] = {"simclr-v1", "simclr-v2"};
+    const int64_t backbone = 11689512 - 512 * 1000 - 1000, block = 512 * 512 + 2 * 512, last = 512 * 128 + 128;
+    for (int v = 0; v < 2; v++) {
+        const struct net_config config = config_of("resnet18", "imagenet", heads[v], 128, 224);
+        struct graph *g = build(&config);
+        assert_int_equal(g->param_total, backbone + (v + 1) * block + last);
+        for (int i = 0; i < 11; i++) {
+            char line[128];
+            state_line(g, g->state_count - 11 + i, line, sizeof line);
+            assert_string_equal(line, tails[v][i]);
+        }
+        assert_int_equal(g->values[g->projection].c, 128);
+        assert_int_equal(g->ops[g->values[g->projection].producer].kind, OP_BN);
+        graph_free(g);
+    }
+}
+
 static void test_flops(void **state)
 {
     (void)state;
@@ -307,7 +335,7 @@ static void test_refusals(void **state)
     REFUSE(dim, 0, "dim is 0");
     REFUSE(dim, 65537, "dim is 65537");
     REFUSE(stem, (enum net_stem)3, "stem is number 3");
-    REFUSE(head, (enum net_head)2, "head is number 2");
+    REFUSE(head, (enum net_head)4, "head is number 4");
     REFUSE(image_h, 0, "input is 0 x 32");
     REFUSE(image_w, 20000, "input is 32 x 20000");
     REFUSE(std[1], 0, "channel 1");
@@ -441,6 +469,33 @@ static void test_init_bn(void **state)
     graph_free(g);
 }
 
+/* The last BN of each residual branch and no other, in both kinds of block. */
+static void test_zero_init(void **state)
+{
+    (void)state;
+    static const char *const archs[] = {"resnet34", "resnet50"}, *const last[] = {".bn2.weight", ".bn3.weight"};
+    for (int a = 0; a < 2; a++) {
+        struct net_config config = config_of(archs[a], "cifar", "simclr-v2", 128, 32);
+        config.width = 0.125;
+        config.zero_init = 1;
+        struct graph *g = build(&config);
+        int zeros = 0;
+        for (int i = 0; i < g->param_count; i++) {
+            const char *name = g->params[i].name;
+            if (g->params[i].kind != PARAM_BN_WEIGHT)
+                continue;
+            int zero = strncmp(name, "layer", 5) == 0 && strstr(name, last[a]) != NULL;
+            double *w = init(g, i, 3);
+            for (int64_t k = 0; k < g->params[i].count; k++)
+                assert_true(w[k] == !zero);
+            zeros += zero;
+            free(w);
+        }
+        assert_int_equal(zeros, 16);
+        graph_free(g);
+    }
+}
+
 static void test_init_purity(void **state)
 {
     (void)state;
@@ -479,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_state_dicts),
         cmocka_unit_test(test_moco_heads),
         cmocka_unit_test(test_flops),
+        cmocka_unit_test(test_simclr_heads),
         cmocka_unit_test(test_width),
         cmocka_unit_test(test_stems),
         cmocka_unit_test(test_bottleneck_stride),
@@ -489,6 +545,7 @@ int main(void)
         cmocka_unit_test(test_init_convolutions),
         cmocka_unit_test(test_init_linear),
         cmocka_unit_test(test_init_bn),
+        cmocka_unit_test(test_zero_init),
         cmocka_unit_test(test_init_purity),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -87,9 +87,11 @@ moco_status cpu_run_back(const struct be_plan *plan, const struct back *back, co
     }
 }
 
+/* NULL: the layer has no such parameter. */
 static float *gradient_of(const struct be_plan *plan, const struct be_backward *io, const struct node *node, int which)
 {
-    return (float *)io->gradients + plan->spec.layout->params[node->op->param[which]].offset;
+    int param = node->op->param[which];
+    return param < 0 ? NULL : (float *)io->gradients + plan->spec.layout->params[param].offset;
 }
 
 static void back_bn(const struct be_plan *plan, const struct back *back, const struct be_backward *io)
@@ -170,8 +172,9 @@ static moco_status back_step(const struct be_plan *plan, const struct back *back
         break;
     case BACK_LINEAR_WEIGHTS:
         TRY(cpu_run_back(plan, back, NULL, gradient_of(plan, io, node, 0), io->accumulate, err));
-        kern_bias_back(&plan->dev->team, plan->spec.n, plan->spec.graph->values[node->out].c,
-                       cpu_buffer(plan, back->dy), gradient_of(plan, io, node, 1), io->accumulate);
+        if (node->op->param[1] >= 0)
+            kern_bias_back(&plan->dev->team, plan->spec.n, plan->spec.graph->values[node->out].c,
+                           cpu_buffer(plan, back->dy), gradient_of(plan, io, node, 1), io->accumulate);
         announce(io, node);
         break;
     case BACK_CONV_DATA:

@@ -120,7 +120,8 @@ static moco_status compile_linear(struct be_plan *plan, struct node *node, int s
     TRY(scratch(plan, &node->scratch, node->product.scratch, step, err));
     if (plan->spec.pass == BE_INFER) {
         TRY(persistent(plan, &node->folded, (size_t)in * (size_t)out * sizeof(float), err));
-        TRY(persistent(plan, &node->bias, (size_t)out * sizeof(float), err));
+        if (node->op->param[1] >= 0)
+            TRY(persistent(plan, &node->bias, (size_t)out * sizeof(float), err));
     }
     return value_new(plan, node->out, step, err);
 }

@@ -17,10 +17,12 @@ const void *cpu_conv_weights(const struct be_plan *plan, const struct node *node
     return (const float *)weights + p->offset;
 }
 
-/* Batch norm's and linear layers' parameters. */
+/* Batch norm's and linear layers' parameters; NULL: it has none. */
 static const float *vector_param(const struct be_plan *plan, const struct be_forward *io, const struct graph_op *op,
                                  int which)
 {
+    if (op->param[which] < 0)
+        return NULL;
     const struct cpu_param *p = &plan->spec.layout->params[op->param[which]];
     if (plan->spec.pass == BE_KEY)
         return (const float *)(const void *)((const char *)io->weights + p->key);
@@ -139,8 +141,11 @@ static moco_status forward_linear(const struct be_plan *plan, const struct node 
     const float *weights = infer ? cpu_buffer(plan, node->folded) : vector_param(plan, io, node->op, 0);
     const float *bias = infer ? cpu_buffer(plan, node->bias) : vector_param(plan, io, node->op, 1);
     TRY(cpu_run_linear(plan, node, weights, err));
-    kern_bias(&plan->dev->team, plan->spec.n, plan->spec.graph->values[node->out].c, bias, node->relu,
-              cpu_value(plan, node->out));
+    float *y = cpu_value(plan, node->out);
+    if (bias != NULL)
+        kern_bias(&plan->dev->team, plan->spec.n, plan->spec.graph->values[node->out].c, bias, node->relu, y);
+    else if (node->relu)
+        kern_relu_back(&plan->dev->team, cpu_value_count(plan, node->out), 0, y, y, y);
     return MOCO_OK;
 }
 

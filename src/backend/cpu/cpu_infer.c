@@ -49,7 +49,7 @@ static moco_status fold_conv(const struct be_plan *plan, const struct node *node
     memset(bias, 0, (size_t)c * sizeof(float));
     if (node->bn != NULL) {
         const float *gamma = masters + params[node->bn->param[0]].offset;
-        const float *beta = masters + params[node->bn->param[1]].offset;
+        const float *beta = node->bn->param[1] < 0 ? NULL : masters + params[node->bn->param[1]].offset;
         const float *mean = stats + g->stats[node->bn->stat].offset, *variance = mean + c;
         scale = bias; /* first the factors, then what they leave */
         for (int i = 0; i < c; i++)
@@ -57,7 +57,7 @@ static moco_status fold_conv(const struct be_plan *plan, const struct node *node
         f.scale = scale;
         parallel_run(plan->dev->team.threads, fold_rows, &f);
         for (int i = 0; i < c; i++)
-            bias[i] = beta[i] - mean[i] * scale[i];
+            bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * scale[i];
     } else {
         parallel_run(plan->dev->team.threads, fold_rows, &f);
     }
@@ -79,14 +79,19 @@ static void fold_bn(const struct be_plan *plan, const struct node *node, const f
     for (size_t i = 0; i < c; i++)
         saved[c + i] = inverse_deviation(mean[c + i], node->op->eps);
     memcpy(saved + 2 * c, masters + params[node->op->param[0]].offset, c * sizeof(float));
-    memcpy(saved + 3 * c, masters + params[node->op->param[1]].offset, c * sizeof(float));
+    if (node->op->param[1] >= 0)
+        memcpy(saved + 3 * c, masters + params[node->op->param[1]].offset, c * sizeof(float));
+    else
+        memset(saved + 3 * c, 0, c * sizeof(float));
 }
 
 static void fold_linear(const struct be_plan *plan, const struct node *node, const float *masters)
 {
     const struct cpu_param *w = &plan->spec.layout->params[node->op->param[0]];
-    const struct cpu_param *b = &plan->spec.layout->params[node->op->param[1]];
     memcpy(cpu_buffer(plan, node->folded), masters + w->offset, (size_t)w->count * sizeof(float));
+    if (node->op->param[1] < 0)
+        return;
+    const struct cpu_param *b = &plan->spec.layout->params[node->op->param[1]];
     memcpy(cpu_buffer(plan, node->bias), masters + b->offset, (size_t)b->count * sizeof(float));
 }
 

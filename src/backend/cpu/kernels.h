@@ -49,12 +49,13 @@ size_t kern_bn_scratch(const struct kern_team *team, const struct kern_map *map)
 void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, const void *x, double eps, float *saved,
                    float *stage_mean, float *stage_var, void *scratch);
 
-/* y = [relu]((x - mean) * invstd * gamma + beta [+ add]); y may be x. Writes mask unless NULL (relu 1 then). */
+/* y = [relu]((x - mean) * invstd * gamma + beta [+ add]); beta NULL: 0; y may be x. Writes mask unless NULL (relu 1
+ * then). */
 void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const void *x, const float *saved,
                    const float *gamma, const float *beta, const void *add, int relu, void *y, uint8_t *mask);
 
 /* d = (dy [+ dy2]) where mask lets through (mask NULL: everywhere). dz = d unless NULL; dx = gradient of x; d_gamma,
- * d_beta written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
+ * d_beta (NULL: not wanted) written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
 void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const void *x, const void *dy,
                       const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
                       float *d_gamma, float *d_beta, int accumulate, void *scratch);
@@ -75,7 +76,7 @@ void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, 
 void kern_gap(const struct kern_team *team, const struct kern_map *in, const void *x, float *y);
 void kern_gap_back(const struct kern_team *team, const struct kern_map *in, const float *dy, void *dx);
 
-/* y[n][c] = [relu](y + bias); d_bias[c] = (or, with accumulate, +=) sum of dy over n. */
+/* y[n][c] = [relu](y + bias), bias not NULL; d_bias[c] = (or, with accumulate, +=) sum of dy over n. */
 void kern_bias(const struct kern_team *team, int n, int c, const float *bias, int relu, float *y);
 void kern_bias_back(const struct kern_team *team, int n, int c, const float *dy, float *d_bias, int accumulate);
 

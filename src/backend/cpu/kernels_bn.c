@@ -298,7 +298,7 @@ static void apply_runs(void *arg, int thread, int threads)
                 for (int c = 0; c < n; c++) {
                     mean[c] = saved[first + c];
                     scale[c] = saved[s->c + first + c] * job->gamma[first + c];
-                    shift[c] = job->beta[first + c];
+                    shift[c] = job->beta != NULL ? job->beta[first + c] : 0;
                 }
                 repeat(mean, n, period + simd->unit, mean);
                 repeat(scale, n, period + simd->unit, scale);
@@ -403,7 +403,8 @@ static void back_coefficients(const struct bn_job *job, const float *gamma, floa
             scratch.channels[3][at] = (float)(-scale * sums[0] / count);
         }
         d_gamma[c] = (float)((accumulate ? (double)d_gamma[c] : 0) + product);
-        d_beta[c] = (float)((accumulate ? (double)d_beta[c] : 0) + sum);
+        if (d_beta != NULL)
+            d_beta[c] = (float)((accumulate ? (double)d_beta[c] : 0) + sum);
     }
 }
 

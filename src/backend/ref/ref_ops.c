@@ -60,7 +60,7 @@ void ref_bn_apply(const struct ref_shape *s, int groups, const double *x, const 
     for (int g = 0; g < groups; g++, saved += 2 * c)
         for (size_t p = 0; p < m; p++, x += c, y += c)
             for (size_t i = 0; i < c; i++)
-                y[i] = (x[i] - saved[i]) * saved[c + i] * gamma[i] + beta[i];
+                y[i] = (x[i] - saved[i]) * saved[c + i] * gamma[i] + (beta != NULL ? beta[i] : 0);
 }
 
 /* With xh = (x - mean) * invstd: dx = gamma * invstd * (dy - mean(dy) - xh * mean(dy * xh)), means over the group. */

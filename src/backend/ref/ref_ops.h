@@ -43,7 +43,7 @@ void ref_bias_backward(const struct ref_shape *s, const double *dy, double *d_bi
 /* saved[group][2][c] = mean, 1 / sqrt(biased variance + eps). stage[2][c] += mean and unbiased variance of every group
  * (NULL: not wanted); of a single number the unbiased variance is taken as 0. */
 void ref_bn_stats(const struct ref_shape *s, int groups, const double *x, double eps, double *saved, double *stage);
-/* y may be x. */
+/* beta NULL: 0. y may be x. */
 void ref_bn_apply(const struct ref_shape *s, int groups, const double *x, const double *saved, const double *gamma,
                   const double *beta, double *y);
 /* dx may be dy; scratch: 2 c numbers. */

@@ -95,7 +95,7 @@ static void mark_values(struct be_plan *plan)
         /* From the pooling over all pixels on, vectors are f32 in bf16 too. */
         if (op->kind == OP_GAP || op->kind == OP_LINEAR || op->kind == OP_L2NORM)
             out->rounding = ref_master(plan->precision);
-        if (op->kind == OP_RELU || op->kind == OP_ADD)
+        if (op->kind == OP_BN || op->kind == OP_RELU || op->kind == OP_ADD)
             out->rounding = plan->values[op->in[0]].rounding;
         if (!plan->nodes[i].used)
             continue;
@@ -187,12 +187,12 @@ static void add_gradients(struct be_plan *plan)
             else if (node->d_in < 0)
                 node->d_in = add_buffer(plan, in->count * sizeof(double), step, step);
         }
-        if (op->param[0] >= 0)
-            node->d_param = add_buffer(
-                plan,
-                (size_t)(g->params[op->param[0]].count + (op->param[1] >= 0 ? g->params[op->param[1]].count : 0)) *
-                    sizeof(double),
-                step, step);
+        if (op->param[0] >= 0) {
+            size_t count = (size_t)g->params[op->param[0]].count, biases = 0;
+            if (op->param[1] >= 0 || op->kind == OP_BN) /* BN computes its bias's even if it has none */
+                biases = (size_t)g->values[op->out].c;
+            node->d_param = add_buffer(plan, (count + biases) * sizeof(double), step, step);
+        }
     }
 }
 
@@ -218,6 +218,8 @@ static void add_extras(struct be_plan *plan)
             scratch = 2 * (size_t)plan->values[op->out].shape.c;
             node->kept = add_buffer(plan, scratch * (size_t)plan->groups * sizeof(double), step, train ? back : step);
         }
+        if (op->kind == OP_BN && plan->pass == BE_INFER && op->param[1] < 0)
+            node->kept = add_buffer(plan, (size_t)plan->values[op->out].shape.c * sizeof(double), 0, last_step(plan));
         if (op->kind == OP_MAXPOOL && train)
             node->kept = add_buffer(plan, plan->values[op->out].count * sizeof(uint16_t), step, back);
         if (train && scratch > 0)

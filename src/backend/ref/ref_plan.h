@@ -25,7 +25,7 @@ struct ref_node {
     int folded;  /* INFER: a convolution whose weight holds the BN after it; or that BN, which only shifts */
     int adds[2]; /* the gradient of this input exists already: backward adds to it */
     /* buffers; -1: none */
-    int kept; /* BN's saved statistics, pooling's winners */
+    int kept; /* BN's saved statistics (INFER: the shift of one without bias), pooling's winners */
     int scratch, scratch_back;
     int d_param; /* this launch's gradient of the parameters, one after the other */
     int d_in;    /* gradient of an input before it is added */

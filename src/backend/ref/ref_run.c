@@ -34,6 +34,13 @@ static moco_status check_bound(const struct be_plan *plan, struct err *err)
 
 /* ---- inference: weights with BN folded in ---- */
 
+/* Where a BN's shift stands: in place of its bias, or apart if it has none. */
+static double *shift_at(const struct be_plan *plan, int op, double *weights)
+{
+    int bias = plan->graph->ops[op].param[1];
+    return bias < 0 ? ref_at(plan, plan->nodes[op].kept) : weights + plan->layout->offset[bias];
+}
+
 moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
 {
     const struct graph *g = plan->graph;
@@ -47,12 +54,13 @@ moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void 
         if (op->kind != OP_BN)
             continue;
         double *scale = weights + plan->layout->offset[op->param[0]];
-        double *shift = weights + plan->layout->offset[op->param[1]];
+        double *shift = shift_at(plan, i, weights);
         const struct graph_stat *stat = &g->stats[op->stat];
         const double *mean = (const double *)stats + stat->offset, *var = mean + stat->channels;
         for (int c = 0; c < stat->channels; c++) {
+            double bias = op->param[1] < 0 ? 0 : shift[c];
             scale[c] /= sqrt(var[c] + op->eps);
-            shift[c] = ref_round(ref_master(plan->precision), shift[c] - mean[c] * scale[c]);
+            shift[c] = ref_round(ref_master(plan->precision), bias - mean[c] * scale[c]);
         }
         if (!plan->nodes[i].folded)
             continue;
@@ -96,6 +104,7 @@ static void run_bn(struct be_plan *plan, int i, const struct forward_run *run)
     const double *x = value_at(plan, op->in[0]);
     double *y = value_at(plan, op->out);
     if (plan->pass == BE_INFER) {
+        beta = shift_at(plan, i, ref_at(plan, plan->folded_weights));
         ref_affine(shape, x, plan->nodes[i].folded ? NULL : gamma, beta, y);
         return;
     }
@@ -124,7 +133,7 @@ static void run_op(struct be_plan *plan, int i, const struct forward_run *run)
     case OP_LINEAR: {
         const struct ref_conv conv = ref_window_of(plan, op);
         ref_conv_forward(&conv, a, param_at(plan, run->weights, op->param[0]), y, ref_at(plan, plan->nodes[i].scratch));
-        if (op->kind == OP_LINEAR)
+        if (op->kind == OP_LINEAR && op->param[1] >= 0)
             ref_bias(&out->shape, param_at(plan, run->masters, op->param[1]), y);
         break;
     }
@@ -214,7 +223,7 @@ static void back_conv(struct be_plan *plan, int i, const struct be_backward *io,
     const struct graph_op *op = &plan->graph->ops[i];
     const struct ref_conv conv = ref_window_of(plan, op);
     double *d_param = ref_at(plan, plan->nodes[i].d_param), *scratch = ref_at(plan, plan->nodes[i].scratch_back);
-    if (op->kind == OP_LINEAR) {
+    if (op->kind == OP_LINEAR && op->param[1] >= 0) {
         double *d_bias = d_param + plan->layout->length[op->param[0]];
         ref_bias_backward(&conv.out, dy, d_bias);
         add_gradient(plan, io, op->param[1], d_bias);
@@ -232,7 +241,8 @@ static void back_bn(struct be_plan *plan, int i, const struct be_backward *io, c
     ref_bn_backward(&plan->values[op->out].shape, plan->groups, value_at(plan, op->in[0]),
                     ref_at(plan, plan->nodes[i].kept), param_at(plan, io->masters, op->param[0]), dy, dx, d_gamma,
                     d_beta, ref_at(plan, plan->nodes[i].scratch_back));
-    add_gradient(plan, io, op->param[1], d_beta);
+    if (op->param[1] >= 0)
+        add_gradient(plan, io, op->param[1], d_beta);
     add_gradient(plan, io, op->param[0], d_gamma);
 }
 
