@@ -25,6 +25,7 @@ MAKEFLAGS += --no-builtin-rules
 
 # ---- what this machine has -------------------------------------------------------------------------------------------
 PACKAGES := libjpeg libpng libxxhash
+LINKED := libjpeg libpng # xxhash is compiled in from its header
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 has_dnnl := $(shell echo '\#include <oneapi/dnnl/dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
 needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
@@ -47,7 +48,7 @@ endif
 CPPFLAGS_ALL := -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
 CFLAGS_ALL := -std=c11 -fPIC -fvisibility=hidden -fno-math-errno $(WARN) $(CFLAGS)
 CXXFLAGS_ALL := -std=c++17 -fPIC -fvisibility=hidden $(WARNXX) $(CXXFLAGS)
-LIBS := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null) -lm -lpthread
+LIBS := $(shell $(PKG_CONFIG) --libs $(LINKED) 2>/dev/null) -lm -lpthread
 ifeq ($(ONEDNN),1)
 CPPFLAGS_ALL += -DMOCO_HAVE_ONEDNN=1
 LIBS += -ldnnl -fopenmp -lstdc++
@@ -225,10 +226,12 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# Tests that make system calls on files fail: tests/robust/file_faults.h stands in for these.
+# Tests that make system calls on files fail, or log them: tests/robust/file_faults.h stands in for these.
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: \
     LDFLAGS += $(foreach c,$(file_calls),-Wl,--wrap=$(c))
+$(BUILD)/tests/robust/test_power_loss: \
+    LDFLAGS += $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a

@@ -94,7 +94,8 @@ static void flip(int fd, size_t bit)
 static void flipped_bits(void **state)
 {
     (void)state;
-    enum { PAYLOAD = 1500 };
+    const char *wanted = getenv("MOCO_TEST_PAYLOAD_BITS"); /* a campaign flips 100,000 */
+    int payload = wanted != NULL ? atoi(wanted) : 1500;
     scratch_write(&folder, "bad", bytes, size);
     int fd = open(bad, O_RDWR);
     assert_true(fd >= 0);
@@ -105,7 +106,7 @@ static void flipped_bits(void **state)
     }
     struct rng rng;
     rng_init(&rng, 3, 0, 0, 0, RNG_TEST);
-    for (int i = 0; i < PAYLOAD; i++) {
+    for (int i = 0; i < payload; i++) {
         size_t bit = 8 * data + (size_t)rng_below(&rng, 8 * (size - data));
         flip(fd, bit);
         expect_refused("payload bit", bit);
