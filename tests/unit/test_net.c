@@ -293,7 +293,7 @@ static void test_names(void **state)
     expect_parse("", "cifar", "mlp", "arch is \"\"");
     expect_parse("ResNet18", "cifar", "mlp", "arch is");
     expect_parse("resnet18", "cifar10", "mlp", "stem is \"cifar10\"; it must be imagenet, cifar or small");
-    expect_parse("resnet18", "cifar", "MLP", "head is \"MLP\"; it must be linear or mlp");
+    expect_parse("resnet18", "cifar", "MLP", "head is \"MLP\"; it must be linear, mlp, simclr-v1 or simclr-v2");
     for (size_t i = 0; i < sizeof reference / sizeof *reference; i++) {
         const struct net_config c = config_of(reference[i].arch, "small", "mlp", 8, 32);
         assert_string_equal(net_arch_name(c.depth), reference[i].arch);
