@@ -14,6 +14,7 @@
 #include "common/checkpoints.h"
 #include "common/from_moco.h"
 #include "common/human.h"
+#include "common/live_report.h"
 #include "common/metrics.h"
 #include "common/monitor.h"
 #include "common/open_data.h"
@@ -41,6 +42,7 @@ struct run {
     struct monitor monitor;
     int watching; /* the kNN monitor has what it needs */
     struct metrics metrics;
+    struct live_report report;
     struct progress progress;
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
@@ -70,6 +72,8 @@ static const char help_tail[] =
     "The run folder holds\n"
     "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
     "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference\n"
+    "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
+    "other\n"
     "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
     "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error.\n"
     "\n"
@@ -322,6 +326,7 @@ static moco_status after_step(struct run *r, int64_t epoch, double *mark, double
         .report = &report,
     };
     progress_step(&r->progress, &shown);
+    live_report_tick(&r->report);
     *mark = now;
     *waited = now_waited;
     return MOCO_OK;
@@ -364,6 +369,7 @@ static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, stru
     progress_say(&r->progress, "epoch %lld/%lld  mean loss %.4f%s  %s", (long long)epoch + 1, (long long)c->epochs,
                  loss, knn, human_seconds(seconds));
     TRY(metrics_epoch(&r->metrics, epoch + 1, step, loss, percent, seconds, err));
+    live_report_epoch(&r->report);
     r->note.epoch_done = 1;
     return save(r, epoch, err);
 }
@@ -424,6 +430,8 @@ static int train_and_finish(struct run *r)
     if (status != MOCO_OK)
         return complain(status, &err);
     progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
+    if (r->report.log != NULL)
+        progress_say(&r->progress, "the report is %s", r->report.path);
     return EXIT_DONE;
 }
 
@@ -453,6 +461,8 @@ static int prepare_and_train(struct run *r)
     if (resumed)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
+    if (c->report)
+        live_report_open(&r->report, c->out, warn);
     return train_and_finish(r);
 fail:
     complain(status, &err);
@@ -484,7 +494,9 @@ int main(int argc, char **argv)
     else
         code = prepare_and_train(r);
     stop_signal_cancels(NULL);
+    live_report_now(&r->report); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
+    live_report_close(&r->report);
     moco_loader_free(r->loader);
     moco_trainer_free(r->trainer);
     moco_queue_free(r->queue);

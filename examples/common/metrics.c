@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "json.h"
 #include "run_dir.h"
 
 #define LINE_MAX_BYTES 32768
@@ -22,14 +23,18 @@ void json_quote(const char *text, char *out, size_t size)
 {
     size_t at = 0;
     out[at++] = '"';
-    for (; *text != 0 && at + 8 < size; text++) {
+    for (size_t length; *text != 0 && at + 8 < size; text += length > 0 ? length : 1) {
         unsigned char c = (unsigned char)*text;
+        length = json_utf8(text, strlen(text));
         if (c == '"' || c == '\\')
             at += (size_t)snprintf(out + at, size - at, "\\%c", c);
         else if (c < 32)
             at += (size_t)snprintf(out + at, size - at, "\\u%04x", c);
+        else if (length == 0) /* paths may be any bytes, JSON may not */
+            at += (size_t)snprintf(out + at, size - at, "\\ufffd");
         else
-            out[at++] = (char)c;
+            for (size_t i = 0; i < length; i++)
+                out[at++] = text[i];
     }
     out[at++] = '"';
     out[at] = 0;

@@ -85,6 +85,9 @@ static const struct cli_option table[] = {
      "go on from a checkpoint; auto: the newest valid one in the run folder,\n"
      "or from the start if there is none"},
     {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept (default 0: all)"},
+    {"report", NULL, 0, CLI_FLAG, AT(report), 0, 1, NULL, 0, NULL,
+     "draw report.html (the default): curves and numbers in one page, drawn\n"
+     "again as the run goes on; --no-report leaves it out"},
     {"max-steps", NULL, 0, CLI_INT, AT(max_steps), 0, BIG, NULL, 0, "N",
      "stop, save and succeed after step N of the run (the schedule is not\n"
      "shortened); 0: all of it"},
@@ -148,6 +151,7 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     c->momentum = t.sgd_momentum;
     c->weight_decay = t.weight_decay;
     c->knn_every = 1;
+    c->report = 1;
     c->knn_bank = 50000;
     c->knn_k = p.knn_k;
     c->knn_temperature = p.knn_temperature;

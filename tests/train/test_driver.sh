@@ -29,7 +29,7 @@ last() { ls "$1"/checkpoint_*.safetensors | sort | tail -n 1; }
 
 # A whole run; its files.
 expect 0 "" $driver "$work/data" $tiny --epochs 2 --out "$work/a"
-for file in metrics.jsonl checkpoint_0000.safetensors checkpoint_0001.safetensors encoder.safetensors; do
+for file in metrics.jsonl report.html checkpoint_0000.safetensors checkpoint_0001.safetensors encoder.safetensors; do
     [ -s "$work/a/$file" ] || fail "there is no $file"
 done
 [ "$(grep -c '"type":"step"' "$work/a/metrics.jsonl")" -eq 6 ] || fail "metrics.jsonl has not 6 steps"
@@ -43,12 +43,18 @@ if command -v python3 >/dev/null 2>&1; then
         fail "metrics.jsonl is not one JSON object a line"
 fi
 
+# The page that was drawn while the run went on is the one that its file gives afterwards.
+grep -v '>Drawn ' "$work/a/report.html" >"$work/live.html"
+expect 0 "" "$BUILD/examples/report" "$work/a"
+grep -v '>Drawn ' "$work/a/report.html" | cmp - "$work/live.html" || fail "the report drawn on the way is another"
+
 # Stopped in the middle of an epoch and resumed; other workers: the same bytes, the same losses.
 expect 0 "" $driver "$work/data" $tiny --epochs 2 --max-steps 4 --out "$work/b"
 expect 0 "" $driver "$work/data" --resume auto --max-steps 0 --threads 1 -p 1 --out "$work/b"
 same "$work/a/checkpoint_0001.safetensors" "$work/b/checkpoint_0001.safetensors"
 same "$work/a/encoder.safetensors" "$work/b/encoder.safetensors"
-expect 0 "" $driver "$work/data" $tiny --epochs 2 --workers 3 --out "$work/c"
+expect 0 "" $driver "$work/data" $tiny --epochs 2 --workers 3 --no-report --out "$work/c"
+[ ! -e "$work/c/report.html" ] || fail "--no-report drew a report"
 same "$work/a/checkpoint_0001.safetensors" "$work/c/checkpoint_0001.safetensors"
 losses() { grep '"type":"step"' "$1/metrics.jsonl" | sed 's/.*"epoch":\([0-9]*\),"step":\([0-9]*\),"loss":\([0-9.]*\).*/\1 \2 \3/'; }
 [ "$(losses "$work/a" | wc -l)" -eq 6 ] && [ "$(losses "$work/a")" = "$(losses "$work/b")" ] || fail "a resumed run logs other losses"

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * run_log: what metrics.jsonl says, in bounded memory, read on from where it was left: a page that is redrawn while a
+ * run goes on reads each line once. A line that cannot be used is counted, remembered with its number and passed over.
+ * What a reader would get wrong: the file stays open from run_log_open to run_log_free, for closing any descriptor of
+ * it would give up the lock that a running driver holds on it. */
+#ifndef MOCO_EXAMPLES_RUN_LOG_H
+#define MOCO_EXAMPLES_RUN_LOG_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+#include "file.h"
+#include "run_series.h"
+
+enum run_metric { /* members of the step lines, then of the epoch lines */
+                  RUN_LOSS,
+                  RUN_CHANCE,
+                  RUN_ACC1,
+                  RUN_ACC5,
+                  RUN_LR,
+                  RUN_POSITIVE,
+                  RUN_NEGATIVE,
+                  RUN_STD,
+                  RUN_GRADIENT,
+                  RUN_FILL,
+                  RUN_SPEED,
+                  RUN_WAIT,
+                  RUN_EPOCH_LOSS,
+                  RUN_KNN,
+                  RUN_SECONDS,
+                  RUN_METRICS
+};
+#define RUN_EPOCH_METRICS RUN_EPOCH_LOSS
+
+extern const char *const run_metric_names[RUN_METRICS]; /* as in the file */
+
+struct run_option {
+    char *name, *value; /* text; numbers as they are written */
+};
+
+struct run_problem {
+    int64_t line;
+    char text[200];
+};
+#define RUN_PROBLEMS_KEPT 20
+
+struct run_log {
+    char folder[1100], path[1200];
+    char name[256]; /* the folder's last part: what the run is called */
+    struct run_option *option;
+    int options;
+    struct series metric[RUN_METRICS];
+    int64_t steps, epochs, resumes; /* lines of each kind */
+    int64_t last_step, last_epoch;  /* -1: none */
+    int64_t full_step;              /* the first step that found the queue full, -1: none did */
+    int64_t best_epoch;             /* of the best kNN, -1: none */
+    double best_knn;
+    int64_t problems; /* lines that cannot be used */
+    struct run_problem problem[RUN_PROBLEMS_KEPT];
+    int64_t offset, line; /* how far the file has been read */
+    struct ctx *ctx;
+    struct file file;
+};
+
+/* About 400 KB. MOCO_EIO: there is no metrics.jsonl. Free with run_log_free. */
+moco_status run_log_open(struct run_log **log, const char *folder, struct err *err);
+
+/* Reads what has been added. `whole`: nobody writes any more, so that a last line without end is a broken one; else it
+ * is left for the next time. */
+moco_status run_log_read(struct run_log *log, int whole, struct err *err);
+void run_log_free(struct run_log *log);
+
+const char *run_log_option(const struct run_log *log, const char *name); /* NULL: not there */
+double run_log_number(const struct run_log *log, const char *name);      /* NAN: not there, or no number */
+
+#endif

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * report: draws report.html again from what lies in a run folder, or lays several runs over each other.
+ *
+ *   build/examples/report RUN                        RUN/report.html
+ *   build/examples/report RUN RUN... --out FILE      one page with all of them (default compare.html)
+ *
+ * A line of metrics.jsonl that cannot be used is told with file and line, and left out. */
+#include <stdio.h>
+#include <string.h>
+
+#include "common/report.h"
+#include "common/run_dir.h"
+
+static const char help[] =
+    "usage: report RUN                      draw RUN/report.html again\n"
+    "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
+    "\n"
+    "RUN is a run folder of train_imagenet. Lines of its metrics.jsonl that cannot be used are told and left out.\n";
+
+struct arguments {
+    const char *folder[REPORT_RUNS_MAX], *out;
+    int folders;
+};
+
+static int usage(const char *why, const char *what)
+{
+    fprintf(stderr, "report: %s%s\n%s", why, what, help);
+    return 2;
+}
+
+/* 0, or an exit status + 1. */
+static int parse(struct arguments *a, int argc, char **argv)
+{
+    int only_folders = 0;
+    for (int i = 1; i < argc; i++) {
+        if (!only_folders && strcmp(argv[i], "--") == 0) {
+            only_folders = 1;
+        } else if (!only_folders && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
+            fputs(help, stdout);
+            return 1;
+        } else if (!only_folders && strcmp(argv[i], "--out") == 0) {
+            if (++i == argc)
+                return 1 + usage("--out needs the name of a file", "");
+            a->out = argv[i];
+        } else if (!only_folders && argv[i][0] == '-') {
+            return 1 + usage("there is no option ", argv[i]);
+        } else if (a->folders == REPORT_RUNS_MAX) {
+            return 1 + usage("it shows 16 runs at most; one too many is ", argv[i]);
+        } else {
+            a->folder[a->folders++] = argv[i];
+        }
+    }
+    return a->folders > 0 ? 0 : 1 + usage("which run?", "");
+}
+
+static void tell_problems(const struct run_log *log)
+{
+    for (int64_t i = 0; i < log->problems && i < RUN_PROBLEMS_KEPT; i++)
+        fprintf(stderr, "report: %s, line %lld: %s; it is left out\n", log->path, (long long)log->problem[i].line,
+                log->problem[i].text);
+    if (log->problems > RUN_PROBLEMS_KEPT)
+        fprintf(stderr, "report: %s: %lld more lines are left out\n", log->path,
+                (long long)(log->problems - RUN_PROBLEMS_KEPT));
+}
+
+/* Two runs of one name are called by their folders. */
+static void tell_apart(struct run_log *const *run, int runs)
+{
+    int shared[REPORT_RUNS_MAX] = {0};
+    for (int i = 0; i < runs; i++)
+        for (int j = 0; j < runs; j++)
+            shared[i] |= i != j && strcmp(run[i]->name, run[j]->name) == 0;
+    for (int i = 0; i < runs; i++)
+        if (shared[i])
+            snprintf(run[i]->name, sizeof run[i]->name, "%.255s", run[i]->folder);
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments a = {.out = NULL};
+    struct run_log *run[REPORT_RUNS_MAX] = {NULL};
+    struct err err = {0};
+    char path[RUN_PATH_SIZE] = "compare.html";
+    moco_status status = MOCO_OK;
+    int code = parse(&a, argc, argv);
+    if (code != 0)
+        return code - 1;
+    for (int i = 0; i < a.folders && status == MOCO_OK; i++) {
+        status = run_log_open(&run[i], a.folder[i], &err);
+        if (status == MOCO_OK)
+            status = run_log_read(run[i], 1, &err);
+        if (status == MOCO_OK)
+            tell_problems(run[i]);
+    }
+    if (status == MOCO_OK) {
+        tell_apart(run, a.folders);
+        if (a.folders == 1)
+            run_dir_path(run[0]->folder, "report.html", path);
+        status = report_write(a.out != NULL ? a.out : path, run, a.folders, &err);
+    }
+    if (status == MOCO_OK)
+        printf("%s\n", a.out != NULL ? a.out : path);
+    else
+        fprintf(stderr, "report: %s\n", err.text);
+    for (int i = 0; i < a.folders; i++)
+        run_log_free(run[i]);
+    return status == MOCO_OK ? 0 : 1;
+}

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""Holds a report page against the metrics.jsonl of its runs: every number in its tables and in the data of its curves is
+computed again, from the lines alone. Used by test_report.py on the file, and by the browser's peer on what the browser
+made of it."""
+import base64
+import hashlib
+import json
+import math
+import os
+import re
+import xml.etree.ElementTree as ElementTree
+
+HTML = "{http://www.w3.org/1999/xhtml}"
+STEP, EPOCH = "step", "epoch"
+
+
+def read_lines(folder):
+    """The usable lines of a run: {"step": [...], "epoch": [...]}, config, and numbers of lines that are none."""
+    lines, config, bad = {STEP: [], EPOCH: []}, {}, []
+    with open(os.path.join(folder, "metrics.jsonl"), "rb") as file:
+        for number, line in enumerate(file.read().split(b"\n")[:-1], 1):
+            try:
+                item = json.loads(line.decode("utf-8"))
+                if item["type"] == "config":
+                    config = item
+                elif item["type"] in lines:
+                    lines[item["type"]].append(item)
+            except (ValueError, KeyError, TypeError):
+                bad.append(number)
+    return lines, config, bad
+
+
+def parse(text):
+    """The page as a tree: it is XML too, so a strict parser takes all of it or none."""
+    return ElementTree.fromstring(re.sub(r"^<!DOCTYPE html>\n", "", text))
+
+
+def words(element):
+    return "".join(element.itertext())
+
+
+def finite(lines, name):
+    return [item[name] for item in lines if isinstance(item.get(name), (int, float))]
+
+
+def expected_numbers(lines):
+    """What each row of the final numbers has to say; None: no such row."""
+    steps, epochs = lines[STEP], lines[EPOCH]
+    last = lambda items, name: (finite(items, name) or [None])[-1]
+    mean = lambda items, name: (lambda v: math.fsum(v) / len(v) if v else None)(finite(items, name))
+    knn = [(item["knn_top1"], -item["epoch"]) for item in epochs if isinstance(item.get("knn_top1"), (int, float))]
+    full = [item["step"] for item in steps if isinstance(item.get("queue_fill"), (int, float)) and item["queue_fill"] >= 1]
+    seconds = finite(epochs, "seconds")
+    untrained = [item["knn_top1"] for item in epochs if item["epoch"] == 0 and item.get("knn_top1") is not None]
+    rows = {
+        "steps": steps[-1]["step"] if steps else 0,
+        "epochs": epochs[-1]["epoch"] if epochs else 0,
+        "knn_last": last(epochs, "knn_top1"),
+        "knn_best": max(knn)[0] if knn else None,
+        "knn_best_epoch": -max(knn)[1] if knn else None,
+        "knn_untrained": untrained[0] if untrained and len(epochs) <= 400 else None,
+        "loss_epoch": last(epochs, "loss"),
+        "full_step": full[0] if full else None,
+        "img_per_s_mean": mean(steps, "img_per_s"),
+        "data_wait_mean": mean(steps, "data_wait"),
+        "seconds_total": math.fsum(seconds) if seconds else None,
+    }
+    for row, name in (("loss", "loss"), ("chance", "chance_loss"), ("acc1", "acc1"), ("acc5", "acc5"), ("lr", "lr"),
+                      ("pos_cosine", "pos_cosine"), ("neg_cosine", "neg_cosine"), ("feature_std", "feature_std"),
+                      ("grad_norm", "grad_norm")):
+        rows[row + "_last"] = last(steps, name)
+    return rows
+
+
+def close(a, b, relative=2e-9):
+    return abs(a - b) <= relative * max(abs(a), abs(b)) + 1e-300
+
+
+def shown_value(text):
+    return float(re.sub(r"[,% s]", "", text))
+
+
+def check_shown(element, scale=1):
+    """What people read is the value, rounded where its last digit is."""
+    value, text = float(element.get("value")) * scale, words(element)
+    digits = re.sub(r"[,% s]", "", text)
+    shown = float(digits)
+    mantissa, _, exponent = digits.partition("e")
+    unit = 10.0 ** (int(exponent or 0) - (len(mantissa.partition(".")[2])))
+    assert abs(shown - value) <= 0.5001 * unit + 1e-12 * abs(value), f"{value} is shown as {text}"
+
+
+def check_numbers(tree, runs):
+    """runs: lines of each run, in the page's order. Returns how many numbers were compared."""
+    compared = 0
+    expected = [expected_numbers(lines) for lines in runs]
+    rows = {row.get("id")[4:]: row for row in tree.iter(HTML + "tr") if (row.get("id") or "").startswith("row-")}
+    for name in expected[0]:
+        wanted = [run[name] for run in expected]
+        if all(value is None for value in wanted):
+            assert name not in rows, f"there is a row {name}, and nothing to be said in it"
+            continue
+        cells = rows[name].findall(HTML + "td")
+        assert len(cells) == len(runs), f"row {name} has {len(cells)} cells"
+        for cell, value in zip(cells, wanted):
+            data = cell.find(HTML + "data")
+            if value is None:
+                assert data is None, f"row {name} says {words(cell)}, and there is nothing to be said"
+                continue
+            assert close(float(data.get("value")), value), f"row {name} says {data.get('value')}, not {value}"
+            check_shown(data, 100 if name == "data_wait_mean" else 1)
+            compared += 1
+    assert set(rows) <= set(expected[0]), f"rows that no one expects: {set(rows) - set(expected[0])}"
+    for tiles in tree.iter(HTML + "dl"):
+        for data in tiles.iter(HTML + "data"):
+            assert close(float(data.get("value")), expected[0][data.get("class")]), f"tile {data.get('class')}"
+            compared += 1
+    return compared + check_epochs(tree, runs)
+
+
+def check_epochs(tree, runs):
+    compared = 0
+    for table in tree.iter(HTML + "table"):
+        if table.get("class") != "epochs":
+            continue
+        epochs = runs[int(table.get("data-run"))][EPOCH]
+        for row in table.find(HTML + "tbody"):
+            first, _, last = words(row[0]).partition("\u2013")
+            covered = [item for item in epochs if int(first) <= item["epoch"] <= int(last or first)]
+            for cell, name in zip(row[1:], ("loss", "knn_top1", "seconds")):
+                values, data = finite(covered, name), cell.find(HTML + "data")
+                assert (data is None) == (not values), f"epoch {first}: {name}"
+                if values and len(covered) == 1:
+                    assert close(float(data.get("value")), values[0]), f"epoch {first}: {name}"
+                    check_shown(data)
+                    compared += 1
+    return compared
+
+
+def check_curves(tree, runs):
+    """Every bucket of every curve, from the lines; and that each curve is drawn with as many points."""
+    compared = 0
+    data = json.loads(words(next(e for e in tree.iter(HTML + "script") if e.get("id") == "data")))
+    figures = {figure.get("id"): figure for figure in tree.iter(HTML + "figure")}
+    for chart, content in data.items():
+        lines = [p for p in figures[chart].iter() if (p.get("class") or "").startswith("line ")]
+        assert len(lines) == len(content["curves"]), f"{chart} draws {len(lines)} curves of {len(content['curves'])}"
+        for path, curve in zip(lines, content["curves"]):
+            items = runs[curve["run"]][curve["kind"]]
+            values = {item[curve["kind"]]: item[curve["metric"]] for item in items
+                      if isinstance(item.get(curve["metric"]), (int, float))}
+            width, offset = curve["width"], 1 if curve["kind"] == STEP else 0
+            buckets = {}
+            for key, value in values.items():
+                buckets.setdefault((key - offset) // width, []).append((key, value))
+            assert len(buckets) == len(curve["mean"]) <= 400, f"{chart}: {len(buckets)} buckets"
+            for i, index in enumerate(sorted(buckets)):
+                keys, of_bucket = zip(*buckets[index])
+                assert curve["first"][i] == min(keys), f"{chart}: bucket {i} begins at {curve['first'][i]}"
+                assert close(curve["mean"][i], math.fsum(of_bucket) / len(of_bucket)), f"{chart}: mean of {keys}"
+                if width == 1:
+                    assert curve["mean"][i] == of_bucket[0]
+                else:
+                    assert curve["last"][i] == max(keys)
+                    assert curve["min"][i] == min(of_bucket) and curve["max"][i] == max(of_bucket)
+                compared += len(of_bucket)
+            points = len(re.findall(r"[ML]", path.get("d")))
+            assert points == len(buckets), f"{chart}: {points} points are drawn of {len(buckets)}"
+    return compared, data
+
+
+def check_alone(text):
+    """Nothing is fetched, no script runs but ours, and every picture is in the page."""
+    bare = text.replace("http://www.w3.org/1999/xhtml", "")
+    assert "://" not in bare and "@import" not in bare and "url(" not in bare, "the page names something outside"
+    for source in re.findall(r'\s(?:src|href|srcset|action)\s*=\s*"([^"]*)"', bare):
+        assert source.startswith(("data:", "#")), f"the page fetches {source[:60]}"
+    tree = parse(text)
+    scripts = [e for e in tree.iter(HTML + "script") if e.get("type") is None]
+    assert len(scripts) == 1, f"{len(scripts)} scripts run"
+    raw = re.search(r"<script>(.*?)</script>", text, re.S).group(1)
+    right = base64.b64encode(hashlib.sha256(raw.encode()).digest()).decode()
+    assert f"script-src 'sha256-{right}'" in text, f"report_js_hash has to be {right}"
+    for element in tree.iter():
+        assert not any(name.lower().startswith("on") for name in element.attrib), f"a handler in {element.tag}"
+    for picture in list(tree.iter(HTML + "svg")) + list(tree.iter(HTML + "img")):
+        spoken = picture.get("aria-labelledby") or picture.get("alt")
+        assert spoken, "a picture has nothing to be read aloud"
+    identifiers = [e.get("id") for e in tree.iter() if e.get("id")]
+    assert len(identifiers) == len(set(identifiers)), "two elements share an id"
+    for svg in tree.iter(HTML + "svg"):
+        for name in svg.get("aria-labelledby").split():
+            assert name in identifiers, f"{name} is not there"
+    return tree

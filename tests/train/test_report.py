@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""The report as a file, without a browser: test_report.sh runs it. Runs are made up here, lines and all."""
+import json
+import math
+import os
+import random
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import check_page  # noqa: E402
+
+REPORT = os.path.join(os.environ.get("BUILD", "build"), "examples", "report")
+
+
+def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=1, config=None):
+    os.makedirs(folder)
+    rng = random.Random(seed)
+    number = lambda value, digits=9: float(f"%.{digits}g" % value)
+    with open(os.path.join(folder, "metrics.jsonl"), "w", encoding="utf-8") as file:
+        options = {"type": "config", "preset": "cifar10", "arch": "resnet18", "width": 0.25, "moco-k": queue,
+                   "moco-dim": 128, "epochs": max(1, steps // per_epoch), "steps_per_epoch": per_epoch, "seed": seed,
+                   "data": "/data/cifar", "schedule": ""}
+        options.update(config or {})
+        file.write(json.dumps(options, ensure_ascii=False) + "\n")
+        for step in range(steps + 1):
+            if step > 0:
+                item = {"type": "step", "epoch": (step - 1) // per_epoch + 1, "step": step,
+                        "loss": number(8 / (1 + step / steps) + rng.gauss(0, 0.1)), "chance_loss": number(math.log(queue + 1)),
+                        "acc1": number(rng.uniform(0, 40), 6), "acc5": number(rng.uniform(40, 60), 6),
+                        "lr": number(0.06 * (1 - step / steps)), "pos_cosine": number(rng.uniform(0, 1), 6),
+                        "neg_cosine": number(rng.uniform(-0.1, 0.1), 6), "feature_std": number(rng.uniform(0, 0.09), 6),
+                        "grad_norm": number(rng.expovariate(1), 6), "queue_fill": number(min(1, step * batch / queue), 6),
+                        "img_per_s": number(rng.uniform(300, 500), 6), "data_wait": number(rng.random() ** 8, 4)}
+                if step % 97 == 13:
+                    item["grad_norm"] = None # not finite
+                file.write(json.dumps(item) + "\n")
+            if step % per_epoch == 0:
+                epoch = step // per_epoch
+                watched = epoch % knn_every == 0
+                file.write(json.dumps({"type": "epoch", "epoch": epoch, "step": step,
+                                       "loss": number(5 + rng.random()) if epoch else None,
+                                       "knn_top1": number(rng.uniform(30, 60), 6) if watched else None,
+                                       "seconds": number(rng.uniform(90, 110), 6)}) + "\n")
+    return folder
+
+
+def report(*arguments, status=0):
+    done = subprocess.run([REPORT, *arguments], capture_output=True)
+    assert done.returncode == status, f"status {done.returncode}, not {status}: {arguments} {done.stderr!r}"
+    return done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+
+
+def read(path):
+    with open(path, encoding="utf-8") as file: # strict: no byte of it may be other than UTF-8
+        return file.read()
+
+
+def check(path, folders):
+    text = read(path)
+    tree = check_page.check_alone(text)
+    runs = [check_page.read_lines(folder)[0] for folder in folders]
+    numbers = check_page.check_numbers(tree, runs)
+    values, data = check_page.check_curves(tree, runs)
+    return text, tree, numbers, values, data
+
+
+def test_one_run(work):
+    folder = make_run(os.path.join(work, "run"), 300, 30, knn_every=2)
+    out, err = report(folder)
+    assert out.strip() == os.path.join(folder, "report.html") and err == ""
+    text, tree, numbers, values, data = check(out.strip(), [folder])
+    assert numbers > 50 and values > 2500, (numbers, values)
+    assert set(data) == {"loss", "knn", "contrast", "cosine", "std", "gradient", "lr", "speed", "wait"}
+    assert "ln(K+1) = 8.318" in text and "queue full: step 8" in text
+    assert all(curve["width"] == 1 for chart in data.values() for curve in chart["curves"])
+    report(folder + "/")
+    same = lambda page: [line for line in page.split("\n") if "Drawn" not in line]
+    assert same(read(out.strip())) == same(text), "the same run gives another page"
+    assert sorted(os.listdir(folder)) == ["metrics.jsonl", "report.html"], "something was left behind"
+
+
+def test_long_run(work):
+    """A hundred thousand steps: no larger than twice a run of 800, and every value is in it."""
+    small = make_run(os.path.join(work, "small"), 800, 80)
+    large = make_run(os.path.join(work, "large"), 100000, 100, knn_every=1) # 1,001 epochs
+    report(small)
+    report(large)
+    sizes = [os.path.getsize(os.path.join(folder, "report.html")) for folder in (small, large)]
+    assert sizes[1] < 2 * sizes[0] and sizes[1] < 1000000, sizes
+    _, _, _, values, data = check(os.path.join(large, "report.html"), [large])
+    assert values == 10 * 100000 - 1031 + 1001, values # 1,031 gradient norms are null
+    assert data["loss"]["curves"][0]["width"] == 256
+
+
+def test_several_runs(work):
+    folders = [make_run(os.path.join(work, name, "run"), steps, 40, seed, config={"moco-t": t})
+               for seed, (name, steps, t) in enumerate((("a", 120, 0.1), ("b", 80, 0.2), ("c", 130, 0.2)))]
+    page = os.path.join(work, "several.html")
+    out, _ = report(*folders, "--out", page)
+    assert out.strip() == page
+    text, tree, numbers, values, data = check(page, folders)
+    assert len(data["loss"]["curves"]) == 3 and {"contrast", "contrast2", "cosine", "cosine2"} <= set(data)
+    assert all(curve["name"].endswith("/run") for curve in data["loss"]["curves"]), "runs of one name are not told apart"
+    differing = [check_page.words(row[0]).split()[0] for row in tree.iter(check_page.HTML + "tr")
+                 if row.get("class") == "differs"]
+    assert differing == ["epochs", "seed", "moco-t"], differing
+    assert "ln(K+1)" in text
+
+
+def test_hostile_names(work):
+    nasty = "<script>alert(1)</script>\"'&amp;]]>\u202e\u0007\u0085\uffff\ud7ff <!-- --> {x}"
+    folder = os.fsencode(work) + b"/run <script>alert('x')<\\script>\"'&\xff\xc0\x80\x01 \xe2\x80\xae"
+    made = make_run(os.path.join(work, "plain"), 12, 4, config={"data": nasty, "preset": "a\"><img src=x onerror=alert(1)>",
+                                                             nasty: nasty, "deep": {"a": [1, {"b": 2}]}})
+    os.rename(made, folder)
+    other = make_run(os.path.join(work, "other"), 12, 4)
+    page = os.path.join(work, "hostile.html")
+    out, err = report(os.fsdecode(folder), other, "--out", page)
+    text, tree, _, _, data = check(page, [os.fsdecode(folder), other])
+    assert "<script>alert" not in text and "<img" not in text and "onerror=alert(1)>" not in text
+    assert "\ufffd" in data["loss"]["curves"][0]["name"]
+    assert any(nasty.replace("\u0007", "\ufffd").replace("\u0085", "\ufffd").replace("\uffff", "\ufffd") == check_page.words(cell)
+               for cell in tree.iter(check_page.HTML + "td")), "a hostile value does not come back as it was"
+    report(os.fsdecode(folder))
+
+
+def test_broken_lines(work):
+    folder = make_run(os.path.join(work, "run"), 40, 10)
+    path = os.path.join(folder, "metrics.jsonl")
+    with open(path, "rb") as file:
+        lines = file.read().split(b"\n")
+    lines[5] = lines[5][:40]                                        # line 6: cut
+    lines[8] = b"\xff\xfe\x00 not JSON"                             # line 9
+    lines[11] = lines[11].replace(b'"loss":', b'"loss":"x","was":') # line 12: not a number
+    lines[14] = lines[10]                                           # line 15: a step again
+    lines[17] = b"[1,2,3]"                                          # line 18
+    lines[20] = b"{" * 70000                                        # line 21: too long
+    lines[23] = b'{"type":"surprise","step":"no"}'                  # of a later version: nothing is wrong with it
+    with open(path, "wb") as file:
+        file.write(b"\n".join(lines[:-1]) + b'\n{"type":"step","epoch":5,"st')
+    _, err = report(folder)
+    for number in (6, 9, 12, 15, 18, 21, len(lines)):
+        assert f"metrics.jsonl, line {number}:" in err, (number, err)
+    assert err.count("left out") == 7, err
+    text = read(os.path.join(folder, "report.html"))
+    check_page.check_alone(text)
+    assert "7 lines left out" in text and "line 21: longer than" in text
+    many = make_run(os.path.join(work, "many"), 4, 4)
+    with open(os.path.join(many, "metrics.jsonl"), "ab") as file:
+        file.write(b"x\n" * 100000)
+    _, err = report(many)
+    assert "99980 more lines" in err and len(err) < 10000
+
+
+def test_little_to_show(work):
+    for name, content in (("empty", b""), ("config", b'{"type":"config","seed":1}\n'), ("blank", b"\n\n"),
+                          ("huge", b'{"type":"step","step":9007199254740992,"loss":1e308}\n'
+                                   b'{"type":"epoch","epoch":9007199254740991,"step":9007199254740992,"loss":-1e308}\n'),
+                          ("nulls", b'{"type":"step","step":1,"loss":null}\n{"type":"epoch","epoch":0,"step":0}\n')):
+        folder = os.path.join(work, name)
+        os.makedirs(folder)
+        with open(os.path.join(folder, "metrics.jsonl"), "wb") as file:
+            file.write(content)
+        report(folder)
+        check_page.check_alone(read(os.path.join(folder, "report.html")))
+
+
+def test_wrong_use(work):
+    folder = make_run(os.path.join(work, "run"), 4, 4)
+    assert "which run" in report(status=2)[1]
+    assert "--wrong" in report("--wrong", status=2)[1]
+    assert "--out" in report(folder, "--out", status=2)[1]
+    assert "nowhere" in report(os.path.join(work, "nowhere"), status=1)[1]
+    assert "16" in report(*[folder] * 17, status=2)[1]
+    assert "no/such" in report(folder, "--out", os.path.join(work, "no/such/page.html"), status=1)[1]
+    assert "usage" in report("--help")[0]
+
+
+def main():
+    for name, test in sorted(globals().items()):
+        if name.startswith("test_"):
+            with tempfile.TemporaryDirectory() as work:
+                test(work)
+            print("ok", name)
+
+
+main()
