@@ -220,13 +220,13 @@ static struct harness_outputs odd_graph(struct graph *g, int input, const void *
     int channels = *(const int *)user;
     int a = graph_relu(g, graph_conv(g, input, "a", channels, 3, 1, 1));
     int b = graph_conv(g, graph_conv(g, a, "b1", 2 * channels, 1, 1, 0), "b2", channels, 3, 1, 1);
-    int pooled = graph_maxpool(g, graph_relu(g, graph_add(g, a, b)), 2, 2, 0);
-    int c = graph_bn_with(g, pooled, "c_bn", GRAPH_NO_BIAS);
+    int c = graph_maxpool(g, graph_relu(g, graph_add(g, a, b)), 2, 2, 0);
     int d = graph_bn(g, graph_conv(g, c, "d", channels, 3, 1, 1), "d_bn");
     int e = graph_relu(g, graph_bn_with(g, graph_conv(g, c, "e", channels, 1, 1, 0), "e_bn", GRAPH_NO_BIAS));
-    int f = graph_add(g, graph_add(g, c, d), e);
+    int f = graph_relu(g, graph_add(g, graph_add(g, c, d), e));
     int s = graph_bn(g, graph_conv(g, c, "s", 2 * channels, 1, 2, 0), "s_bn");
-    int t = graph_add(g, graph_conv(g, f, "t", 2 * channels, 3, 2, 1), s);
+    int f_bn = graph_bn_with(g, f, "f_bn", GRAPH_NO_BIAS);
+    int t = graph_add(g, graph_conv(g, f_bn, "t", 2 * channels, 3, 2, 1), s);
     int features = graph_gap(g, t);
     int hidden = graph_bn(g, graph_relu(g, graph_linear_with(g, features, "l1", 24, GRAPH_NO_BIAS)), "l1_bn");
     int projection = graph_linear(g, hidden, "l2", 8);
