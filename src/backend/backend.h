@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device. A backend fills one `struct backend`; nothing above it knows
- * how it computes, and nothing below it knows what MoCo is.
+ * backend: the contract between the algorithms and a device. A backend fills one `struct backend`; nothing above it
+ * knows how it computes, and nothing below it knows what MoCo is.
  *
  * Words used by every function here:
- *   real       the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract (statistics,
- *              embeddings, keys, queue) are arrays of it.
- *   slab       one block for all parameters of a network, in the backend's own layout: masters of q, masters of k,
- *              gradients and SGD momentum are four slabs of one layout, so that sgd and ema are elementwise.
- *   reader     copies of the weights as a plan reads them (bf16, other block order). A precision may need none: then the
- *              plan reads the master slab itself and reader bytes are 0.
- *   launch     n samples = `groups` BN groups of n / groups contiguous samples, run through a plan at once.
- *   memory     struct be_memory: an address of the device and a size. Host code reads and writes it only through
- *              read and write.
+ *   real       the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract
+ * (statistics, embeddings, keys, queue) are arrays of it. slab       one block for all parameters of a network, in the
+ * backend's own layout: masters of q, masters of k, gradients and SGD momentum are four slabs of one layout, so that
+ * sgd and ema are elementwise. reader     copies of the weights as a plan reads them (bf16, other block order). A
+ * precision may need none: then the plan reads the master slab itself and reader bytes are 0. launch     n samples =
+ * `groups` BN groups of n / groups contiguous samples, run through a plan at once. memory     struct be_memory: an
+ * address of the device and a size. Host code reads and writes it only through read and write.
  *
  * The one thing a reader would get wrong: a plan owns no memory. `plan_create` lays out, `plan_bytes` tells, and the
  * caller binds the plan to a place in a slab that other plans may use at other times; everything a plan needs kept
@@ -27,7 +25,7 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 1
+#define BACKEND_ABI 2
 
 struct be_device; /* defined by each backend */
 struct be_layout;
@@ -74,19 +72,20 @@ typedef const _Atomic int be_cancel;
 
 struct be_forward {
     const uint8_t *images; /* host u8 [*, h, w, 3] (or f32 [n,3,h,w] if f32_input) */
+    const uint8_t *second; /* NULL, or where samples n / 2 and up are: second[index[j]]; n is even then */
     const int32_t *index;  /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Not with f32_input */
     const void *weights;   /* master slab (precisions without readers) or reader block; INFER: NULL, see plan_fold */
     const void *masters;   /* master slab: BN weight and bias, linear bias */
-    void *stage;           /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER */
-    void *out;             /* reals [n][dim of output] */
+    void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER */
+    void *out;   /* reals [n][dim of output] */
     be_cancel *cancel;
 };
 
 struct be_backward {
-    const void *weights, *masters; /* as in forward */
-    const void *d_out;             /* reals [n][dim]: d loss / d embedding */
-    void *gradients;               /* slab */
-    int accumulate;                /* 0: overwrite gradients; 1: add */
+    const void *weights, *masters;                           /* as in forward */
+    const void *d_out;                                       /* reals [n][dim]: d loss / d embedding */
+    void *gradients;                                         /* slab */
+    int accumulate;                                          /* 0: overwrite gradients; 1: add */
     void (*on_grad)(void *user, int first_param, int count); /* NULL; called as gradients become final */
     void *user;
     be_cancel *cancel;
@@ -100,18 +99,45 @@ struct be_infonce {
     int n, dim;
     int64_t length;
     double temperature;
-    double scale;      /* d_q is the gradient of scale * sum of losses */
-    void *d_q;         /* [n][dim] */
+    double scale; /* d_q is the gradient of scale * sum of losses */
+    void *d_q;    /* [n][dim] */
     /* outputs: */
     double loss, top1, top5; /* sums; top-m of one query is the chance that its positive is among the best m if ties are
                                 broken at random: (m - #larger) / (#equal + 1), cut to 0..1 */
     double pos, neg;         /* sums of cosine with the positive; of mean cosine with the queue */
 };
 
+/* A loss whose negatives are the batch itself. Inputs are reals, unit rows. Sums are over the n queries; the caller
+ * divides.
+ *   InfoNCE   the positive of query i is key first + i, its negatives are all other keys.
+ *   NT-Xent   k NULL, keys 0, d_k NULL: rows are two views of n / 2 samples, all of them queries. The positive of row i
+ * is row i + n / 2 or i - n / 2, its negatives are all rows but that and itself. */
+struct be_batch_loss {
+    const void *q; /* [n][dim] */
+    const void *k; /* [keys][dim] */
+    int n, keys, first, dim;
+    double temperature;
+    double scale; /* gradients are those of scale * sum of losses */
+    void *d_q;    /* [n][dim] */
+    void *d_k;    /* [keys][dim]; NULL: keys are constants */
+    /* outputs, as in be_infonce: */
+    double loss, top1, top5;
+    double pos, neg; /* neg: of mean cosine with the negatives; 0 if there are none */
+};
+
 struct be_sgd {
     void *p, *g, *v; /* slabs: masters, gradients, momentum */
     double lr, momentum, weight_decay;
-    int first; /* 1: v = g' (PyTorch's first step), else v = momentum * v + g' ; g' = g + weight_decay * p ; p -= lr * v */
+    int first; /* 1: v = g' (PyTorch's first step), else v = momentum * v + g' ; g' = g + weight_decay * p ; p -= lr * v
+                */
+};
+
+/* SGD with momentum whose rate is scaled per tensor by trust |p| / |g'|, g' = g + weight_decay * p (by 1 if a norm is
+ * 0). Weights and biases of BN and biases of linear layers take neither weight decay nor scaling. The rate is in the
+ * buffer: v = momentum * v + lr * scaling * g' ; p -= v. */
+struct be_lars {
+    void *p, *g, *v;
+    double lr, momentum, weight_decay, trust;
 };
 
 struct backend {
@@ -169,9 +195,13 @@ struct backend {
     /* Steps of the algorithms. */
     size_t (*infonce_scratch)(struct be_device *dev, int n, int dim, int64_t length); /* bytes */
     moco_status (*infonce)(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+    size_t (*batch_loss_scratch)(struct be_device *dev, int n, int keys, int dim); /* bytes */
+    moco_status (*batch_loss)(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
     moco_status (*ema)(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
     moco_status (*sgd)(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
                        void *readers /* of the query encoder, refreshed; NULL if none */, struct err *err);
+    moco_status (*lars)(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+                        void *readers /* as in sgd */, struct err *err);
     /* Sum of squares of a slab of `count` parameters' gradients in double; *bad = number of the first parameter with a
      * value that is not finite, or -1. Padding of a layout is zero and stays zero. */
     moco_status (*grad_check)(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,

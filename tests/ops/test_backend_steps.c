@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_backend_steps: what a training step asks of a device besides plans (InfoNCE, momentum encoder, SGD, the check of
- * gradients, statistics, memory, kNN's product), each against its definition written out here in double. */
+ * test_backend_steps: what a training step asks of a device besides plans (InfoNCE, momentum encoder, SGD, LARS, the
+ * check of gradients, statistics, memory, kNN's product), each against its definition written out here in double. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -221,6 +221,87 @@ static void test_sgd(void **state)
             harness_tensors_free(&before);
         }
         /* The readers that SGD left are those of the new masters. */
+        double left = harness_loss(&h);
+        harness_refresh(&h);
+        assert_true(harness_loss(&h) == left);
+        harness_close(&h);
+    }
+}
+
+/* google-research/simclr's LARS: what is no weight of a convolution or linear layer is plain SGD with the rate in the
+ * buffer. */
+static void simclr_lars(enum param_kind kind, size_t count, double *p, const double *g, double *buf)
+{
+    const double lr = 3, momentum = 0.9, trust = 0.01;
+    int scaled = kind == PARAM_CONV || kind == PARAM_LINEAR;
+    double decay = scaled ? 0.05 : 0, weight = 0, pull = 0, rate = lr;
+    for (size_t i = 0; i < count; i++) {
+        weight += p[i] * p[i];
+        pull += (g[i] + decay * p[i]) * (g[i] + decay * p[i]);
+    }
+    if (scaled && weight > 0 && pull > 0)
+        rate *= trust * sqrt(weight) / sqrt(pull);
+    for (size_t i = 0; i < count; i++) {
+        buf[i] = momentum * buf[i] + rate * (g[i] + decay * p[i]);
+        p[i] -= buf[i];
+    }
+}
+
+/* Two steps; then one tensor without weight and one without gradient, whose rate is not scaled. */
+static void test_lars(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        struct err err = {0};
+        spec.n = 8;
+        spec.config.head = HEAD_SIMCLR_V2;
+        harness_open(&h, &spec);
+        double tolerance = TOL_REAL(h.info.real_bytes) + (h.precision == BE_F64 ? 0 : 4e-6);
+        for (int step = 0; step < 3; step++) {
+            harness_train(&h);
+            for (int zero = 0; zero < 2 && step == 2;
+                 zero++) { /* conv1 has no weight, the last linear layer no gradient */
+                int p = zero == 0 ? 0 : h.graph->param_count - 2;
+                double *none = zeros((size_t)h.graph->params[p].count);
+                assert_int_equal(h.graph->params[p].kind, zero == 0 ? PARAM_CONV : PARAM_LINEAR);
+                struct be_memory *slab = zero == 0 ? &h.masters : &h.gradients;
+                harness_ok(h.be->param_set(h.layout, slab->at, p, none, &err), &err);
+                free(none);
+            }
+            struct harness_tensors before = harness_collect(&h, HARNESS_STEP | HARNESS_STATE);
+            struct be_lars io = {.p = h.masters.at,
+                                 .g = h.gradients.at,
+                                 .v = h.momentum.at,
+                                 .lr = 3,
+                                 .momentum = 0.9,
+                                 .weight_decay = 0.05,
+                                 .trust = 0.01};
+            harness_ok(h.be->lars(h.layout, h.precision, &io, h.readers.at, &err), &err);
+            for (int i = 0; i < h.graph->param_count; i++) {
+                char name[112];
+                size_t count = (size_t)h.graph->params[i].count;
+                snprintf(name, sizeof name, "weight.%s", h.graph->params[i].name);
+                double *p = harness_find(&before, name)->values;
+                snprintf(name, sizeof name, "momentum.%s", h.graph->params[i].name);
+                double *buf = harness_find(&before, name)->values;
+                snprintf(name, sizeof name, "grad.%s", h.graph->params[i].name);
+                const double *g = harness_find(&before, name)->values;
+                simclr_lars(h.graph->params[i].kind, count, p, g, buf);
+                double *p1 = param(&h, &h.masters, i), *buf1 = param(&h, &h.momentum, i),
+                       *g1 = param(&h, &h.gradients, i);
+                expect_near(&h, name, count, p1, p, tolerance);
+                expect_near(&h, name, count, buf1, buf, tolerance);
+                assert_memory_equal(g1, g, count * sizeof *g);
+                free(p1);
+                free(buf1);
+                free(g1);
+            }
+            harness_tensors_free(&before);
+        }
+        /* The readers that LARS left are those of the new masters. */
         double left = harness_loss(&h);
         harness_refresh(&h);
         assert_true(harness_loss(&h) == left);
@@ -603,17 +684,12 @@ static void test_gemm(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_params),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_ema),
-        cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_grad_check),
-        cmocka_unit_test(test_nan_arrives),
-        cmocka_unit_test(test_stats_commit),
-        cmocka_unit_test(test_infonce),
-        cmocka_unit_test(test_collapse_is_chance),
-        cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_params),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_ema),         cmocka_unit_test(test_sgd),
+        cmocka_unit_test(test_lars),        cmocka_unit_test(test_grad_check),
+        cmocka_unit_test(test_nan_arrives), cmocka_unit_test(test_stats_commit),
+        cmocka_unit_test(test_infonce),     cmocka_unit_test(test_collapse_is_chance),
+        cmocka_unit_test(test_ranks),       cmocka_unit_test(test_gemm),
     };
     subject_count = harness_subjects(subjects);
     if (!harness_has(harness_device(), BE_F32))

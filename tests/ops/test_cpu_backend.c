@@ -324,6 +324,49 @@ static void check_index(struct harness *h)
     free(b);
 }
 
+/* The second half of a launch from an array of its own. */
+static void check_second(struct harness *h)
+{
+    struct err err = {0};
+    size_t count = (size_t)h->spec.n * (size_t)h->dim;
+    size_t area = (size_t)h->spec.config.image_h * (size_t)h->spec.config.image_w * 3;
+    double *a = take(count, sizeof *a), *b = take(count, sizeof *b);
+    const int32_t whole[] = {2, 0, 1, 9, 11, 7}, halves[] = {2, 0, 1, 2, 4, 0};
+    harness_forward(h, 0, whole);
+    harness_read(h, h->out.at, count, a);
+    for (int indexed = 0; indexed < 2; indexed++) {
+        struct be_forward io = {.images = h->images,
+                                .second = h->images + (indexed ? 7 : 3) * area,
+                                .index = indexed ? halves : NULL,
+                                .weights = harness_weights(h),
+                                .masters = h->masters.at,
+                                .stage = h->stage.at,
+                                .out = h->out.at};
+        if (!indexed) {
+            harness_forward(h, 0, NULL);
+            harness_read(h, h->out.at, count, b);
+        }
+        harness_ok(h->be->forward(h->train, &io, &err), &err);
+        double *got = take(count, sizeof *got);
+        harness_read(h, h->out.at, count, got);
+        assert_memory_equal(got, indexed ? a : b, count * sizeof *got);
+        free(got);
+    }
+    free(a);
+    free(b);
+}
+
+static void test_second_array(void **state)
+{
+    (void)state;
+    each_precision(check_second);
+    struct harness_spec spec = spec_of(&plain, "ref", BE_F64);
+    struct harness h;
+    harness_open(&h, &spec);
+    check_second(&h);
+    harness_close(&h);
+}
+
 static void test_index_gathers(void **state)
 {
     (void)state;
@@ -565,6 +608,7 @@ int main(void)
         cmocka_unit_test(test_odd_graph),
         cmocka_unit_test(test_repeats_without_allocating),
         cmocka_unit_test(test_index_gathers),
+        cmocka_unit_test(test_second_array),
         cmocka_unit_test(test_key_equals_train),
         cmocka_unit_test(test_inference_input_and_outputs),
         cmocka_unit_test(test_announced_gradients_are_final),

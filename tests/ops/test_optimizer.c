@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_optimizer: SGD, moving average, gradient check and conversion to bf16 over slabs of the cpu device, at every
- * instruction set with 1 to 3 threads, against double; and that cutting a slab changes no bit. */
+ * test_optimizer: SGD, LARS, moving average, gradient check and conversion to bf16 over slabs of the cpu device, at
+ * every instruction set with 1 to 3 threads, against double; and that cutting a slab changes no bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -65,6 +65,47 @@ static void sgd(void **state)
             free(v1);
             free(p2);
             free(v2);
+        }
+    }
+    free(p);
+    free(g);
+    free(v);
+}
+
+static void lars(void **state)
+{
+    (void)state;
+    const double rate = 0.03, momentum = 0.9, decay = 1e-2;
+    float *p = draw(1), *g = draw(2), *v = draw(3);
+    for (size_t c = 0; c < COUNTS; c++) {
+        double weights = 0, pulls = 0, alone[2] = {0};
+        size_t count = counts[c];
+        for (size_t i = 0; i < count; i++) {
+            double pull = (double)g[i] + decay * (double)p[i];
+            weights += (double)p[i] * (double)p[i];
+            pulls += pull * pull;
+        }
+        for (struct team_walk walk = {0}; team_next(&walk);) {
+            double weight, pull;
+            slab_norms(&walk.team, count, decay, p, g, &weight, &pull);
+            check_near(weight, sqrt(weights), 1e-13 * sqrt(weights), 0, "weight", c);
+            check_near(pull, sqrt(pulls), 1e-6 * sqrt(pulls), 0, "pull", c);
+            if (walk.team.threads == 1) {
+                alone[0] = weight;
+                alone[1] = pull;
+            }
+            assert_true(weight == alone[0] && pull == alone[1]); /* whatever the number of threads */
+            float *p1 = copy(p), *v1 = copy(v);
+            slab_lars(&walk.team, count, rate, momentum, decay, p1, g, v1);
+            for (size_t i = 0; i < count; i++) {
+                double step = momentum * (double)v[i] + rate * ((double)g[i] + decay * (double)p[i]);
+                check_near((double)v1[i], step, 1e-6, 0, "v", i);
+                check_near((double)p1[i], (double)p[i] - step, 1e-6, 0, "p", i);
+            }
+            assert_memory_equal(p1 + count, p + count, sizeof(float) * (MOST - count));
+            assert_memory_equal(v1 + count, v + count, sizeof(float) * (MOST - count));
+            free(p1);
+            free(v1);
         }
     }
     free(p);
@@ -176,8 +217,9 @@ static void bf16(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sgd), cmocka_unit_test(moving_average), cmocka_unit_test(check),
-                                       cmocka_unit_test(sums), cmocka_unit_test(bf16)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sgd),   cmocka_unit_test(lars), cmocka_unit_test(moving_average),
+        cmocka_unit_test(check), cmocka_unit_test(sums), cmocka_unit_test(bf16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -76,9 +76,13 @@ moco_status cpu_backward(struct be_plan *plan, const struct be_backward *io, str
 /* cpu_steps.c */
 size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t length);
 moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+size_t cpu_step_batch_loss_bytes(struct be_device *dev, int n, int keys, int dim);
+moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
 moco_status cpu_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
 moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
                     struct err *err);
+moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+                     void *readers, struct err *err);
 moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err);
 moco_status cpu_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,

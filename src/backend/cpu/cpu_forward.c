@@ -109,8 +109,14 @@ static moco_status forward_input(const struct be_plan *plan, const struct node *
         return shim_run(plan->dev->engine, &node->convert, at, err);
     }
     struct kern_map map = cpu_value_map(plan, node->out);
-    kern_input(&plan->dev->team, &map, plan->order != SHIM_NHWC, io->images, io->index, g->mean, g->std,
-               cpu_value(plan, node->out));
+    char *out = cpu_value(plan, node->out);
+    int plain = plan->order != SHIM_NHWC;
+    if (io->second != NULL)
+        map.n /= 2;
+    kern_input(&plan->dev->team, &map, plain, io->images, io->index, g->mean, g->std, out);
+    if (io->second != NULL)
+        kern_input(&plan->dev->team, &map, plain, io->second, io->index == NULL ? NULL : io->index + map.n, g->mean,
+                   g->std, out + cpu_value_bytes(plan, node->out) / 2);
     return MOCO_OK;
 }
 

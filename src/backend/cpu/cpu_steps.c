@@ -2,6 +2,7 @@
  *
  * cpu_steps: what a training step asks of the device beside its plans. Slabs are walked from end to end, padding
  * included: it is zero, and averages, sums and SGD of zeros leave it so. */
+#include "backend/cpu/batch_loss.h"
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/infonce.h"
 
@@ -16,6 +17,20 @@ moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void 
     struct parallel_scope scope;
     TRY(cpu_enter(dev, &scope, err));
     cpu_infonce(&dev->team, io, scratch);
+    parallel_leave(&scope);
+    return MOCO_OK;
+}
+
+size_t cpu_step_batch_loss_bytes(struct be_device *dev, int n, int keys, int dim)
+{
+    return cpu_batch_loss_scratch(&dev->team, n, keys, dim);
+}
+
+moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(dev, &scope, err));
+    cpu_batch_loss(&dev->team, io, scratch);
     parallel_leave(&scope);
     return MOCO_OK;
 }
@@ -36,6 +51,34 @@ moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision,
     TRY(cpu_enter(layout->dev, &scope, err));
     slab_sgd(&layout->dev->team, layout->floats, io->lr, io->momentum, io->weight_decay, io->first, io->p, io->g,
              io->v);
+    parallel_leave(&scope);
+    return readers == NULL ? MOCO_OK : cpu_readers(layout, precision, 1, io->p, readers, err);
+}
+
+/* The learning rate of one tensor: BN's parameters and biases take it as it is. */
+static double lars_rate(const struct be_layout *layout, const struct be_lars *io, int plain,
+                        const struct slab_range *at)
+{
+    double weight, pull;
+    if (plain)
+        return io->lr;
+    slab_norms(&layout->dev->team, at->count, io->weight_decay, (const float *)io->p + at->first,
+               (const float *)io->g + at->first, &weight, &pull);
+    return weight > 0 && pull > 0 ? io->lr * io->trust * weight / pull : io->lr;
+}
+
+moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+                     void *readers, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(layout->dev, &scope, err));
+    for (int i = 0; i < layout->count; i++) {
+        const struct slab_range *at = &layout->ranges[i];
+        int plain = layout->params[i].kind != PARAM_CONV && layout->params[i].kind != PARAM_LINEAR;
+        slab_lars(&layout->dev->team, at->count, lars_rate(layout, io, plain, at), io->momentum,
+                  plain ? 0 : io->weight_decay, (float *)io->p + at->first, (const float *)io->g + at->first,
+                  (float *)io->v + at->first);
+    }
     parallel_leave(&scope);
     return readers == NULL ? MOCO_OK : cpu_readers(layout, precision, 1, io->p, readers, err);
 }

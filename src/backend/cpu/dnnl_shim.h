@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnnl_shim: all that this library wants of oneDNN, in C, for its versions 2.6 and 3.x alike. Only dnnl_shim.cc includes
- * oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so that nothing
- * may call it directly; and a primitive made for some number of threads hangs when run with fewer, so that every call
- * here belongs between parallel_enter and parallel_leave. Nothing here takes memory while it runs but the few hundred
- * bytes that oneDNN takes itself per execution. */
+ * dnnl_shim: all that this library wants of oneDNN, in C, for its versions 2.6 and 3.x alike. Only dnnl_shim.cc
+ * includes oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so that
+ * nothing may call it directly; and a primitive made for some number of threads hangs when run with fewer, so that
+ * every call here belongs between parallel_enter and parallel_leave. Nothing here takes memory while it runs but the
+ * few hundred bytes that oneDNN takes itself per execution. */
 #ifndef MOCO_CPU_DNNL_SHIM_H
 #define MOCO_CPU_DNNL_SHIM_H
 
@@ -30,7 +30,7 @@ enum shim_order {
     SHIM_BLOCK16, /* activations [n][c/16][h][w][16] */
     SHIM_OHWI8,   /* parameters [co/8][kh][kw][ci][8 co] */
     SHIM_OHWI16,
-    SHIM_OIHW8,   /* parameters [co/8][ci/8][kh][kw][8 ci][8 co] */
+    SHIM_OIHW8, /* parameters [co/8][ci/8][kh][kw][8 ci][8 co] */
     SHIM_OIHW16
 };
 
@@ -95,8 +95,8 @@ moco_status shim_conv_create(struct shim_prim *out, struct shim_engine *engine, 
 moco_status shim_reorder_create(struct shim_prim *out, struct shim_engine *engine, const struct shim_md *from,
                                 const struct shim_md *to, struct err *err);
 /* SHIM_DST[m][n] = op(SHIM_SRC) op(SHIM_WEIGHTS) in f32, row-major; with add, += . op transposes if asked to. */
-moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine, int m, int n, int k,
-                               int transpose_a, int transpose_b, int add, struct err *err);
+moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine, int m, int n, int k, int transpose_a,
+                               int transpose_b, int add, struct err *err);
 moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, void *const at[SHIM_SLOTS],
                      struct err *err);
 void shim_prim_free(struct shim_prim *prim);

@@ -220,5 +220,21 @@ static void stretch(const struct infonce_part *part)
     }
 }
 
+/* ---- the same, piece by piece, for losses within a batch ---- */
+
+static void cosines_of_tile(const float *queries, const float *rows, size_t count, int dim, float *tile_)
+{
+    const struct infonce_part part = {.dim = dim, .tile = tile_};
+    const float nobody[UNIT] = {0};
+    struct seen seen = {.sum = {{0}}};
+    tile_cosines(&part, queries, rows, count, nobody, &seen);
+}
+
+static void sums_of_tile(const float *tile_, const float *rows, size_t count, int width, float *out)
+{
+    const struct infonce_part part = {.width = width, .tile = (float *)tile_};
+    tile_sums(&part, rows, count, out);
+}
+
 extern const struct infonce_loops SIMD_NAME(infonce_loops);
-const struct infonce_loops SIMD_NAME(infonce_loops) = {positives, stretch, exponentials};
+const struct infonce_loops SIMD_NAME(infonce_loops) = {positives, stretch, exponentials, cosines_of_tile, sums_of_tile};

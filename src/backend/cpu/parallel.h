@@ -2,8 +2,8 @@
  *
  * parallel: the OpenMP team, and every `#pragma omp` of the library. What a reader would get wrong: oneDNN's primitives
  * are made for a number of threads and hang for ever when OpenMP delivers fewer (inside a parallel region of the host,
- * under OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS=0, OMP_DYNAMIC), so that every piece of code that makes or runs one stands
- * between parallel_enter and parallel_leave, and the host's own OpenMP settings are as they were afterwards. */
+ * under OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS=0, OMP_DYNAMIC), so that every piece of code that makes or runs one
+ * stands between parallel_enter and parallel_leave, and the host's own OpenMP settings are as they were afterwards. */
 #ifndef MOCO_CPU_PARALLEL_H
 #define MOCO_CPU_PARALLEL_H
 
@@ -13,15 +13,16 @@ struct parallel_scope {
     int threads, dynamic; /* the calling thread's settings before */
 };
 
-/* Makes the calling thread's teams `threads` wide. MOCO_ESTATE, with the reason, if OpenMP cannot deliver so many here. */
+/* Makes the calling thread's teams `threads` wide. MOCO_ESTATE, with the reason, if OpenMP cannot deliver so many here.
+ */
 moco_status parallel_enter(struct parallel_scope *scope, int threads, struct err *err);
 void parallel_leave(const struct parallel_scope *scope);
 
 /* Forms a team and counts it: MOCO_ESTATE, with the reason, if it is smaller than `threads`. */
 moco_status parallel_check(int threads, struct err *err);
 
-/* Calls body(arg, thread, threads) once for each thread of the team, and waits. Between enter and leave only. A body must
- * not wait for another one. */
+/* Calls body(arg, thread, threads) once for each thread of the team, and waits. Between enter and leave only. A body
+ * must not wait for another one. */
 void parallel_run(int threads, void (*body)(void *arg, int thread, int threads), void *arg);
 
 #endif

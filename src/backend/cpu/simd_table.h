@@ -64,6 +64,8 @@ struct slab_loops {
     double (*dot)(size_t count, const float *a, const float *b); /* in double */
     void (*ema)(size_t count, double m, const float *k, const float *q, float *out);
     void (*sgd)(size_t count, float lr, float momentum, float decay, int first, float *p, const float *g, float *v);
+    double (*pull)(size_t count, float decay, const float *p, const float *g); /* sum of (g + decay * p)^2, in double */
+    void (*lars)(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v);
     void (*to_bf16)(size_t count, const float *from, uint16_t *to);
 };
 
@@ -89,6 +91,10 @@ struct infonce_loops {
     void (*positives)(const float *queries, const float *keys, int dim, float *positive); /* of one unit */
     void (*stretch)(const struct infonce_part *part);
     void (*exponentials)(size_t count, const float *x, float *y); /* x <= 0 */
+    /* tile[row][lane] = cosine of row and query, of one unit of queries [dim][unit] and at most INFONCE_TILE rows */
+    void (*cosines)(const float *queries, const float *rows, size_t count, int dim, float *tile);
+    /* out[lane] += sum over the rows ([count][width], whole vectors) of tile[row][lane] * row */
+    void (*sums)(const float *tile, const float *rows, size_t count, int width, float *out);
 };
 
 struct simd_table {

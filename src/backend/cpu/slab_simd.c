@@ -140,6 +140,33 @@ static void sgd(size_t count, float lr, float momentum, float decay, int first, 
 #undef BODY
 }
 
+static double pull(size_t count, float decay, const float *p, const float *g)
+{
+    vd sum[2] = {{0}};
+    vf by = all_vf(decay);
+    for (size_t at = 0; at < count; at += LANES) {
+        vf x = fma_vf(by, load_some(p + at, count - at), load_some(g + at, count - at));
+        dot_vector(x, x, sum);
+    }
+    return sum_vd(sum[0] + sum[1]);
+}
+
+INLINE void lars_vector(size_t at, size_t n, vf lr, vf momentum, vf decay, float *p, const float *g, float *v)
+{
+    vf weight = load_some(p + at, n), step = lr * fma_vf(decay, weight, load_some(g + at, n));
+    step = fma_vf(momentum, load_some(v + at, n), step);
+    store_some(v + at, step, n);
+    store_some(p + at, weight - step, n);
+}
+
+static void lars(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v)
+{
+    vf rate = all_vf(lr), keep = all_vf(momentum), by = all_vf(decay);
+#define BODY(at, n) lars_vector(at, n, rate, keep, by, p, g, v)
+    EACH_VECTOR(count, BODY);
+#undef BODY
+}
+
 static void narrow(size_t count, const float *from, uint16_t *to)
 {
 #define BODY(at, n) put(to, at, load_some(from + (at), n), n, 1)
@@ -148,4 +175,5 @@ static void narrow(size_t count, const float *from, uint16_t *to)
 }
 
 extern const struct slab_loops SIMD_NAME(slab_loops);
-const struct slab_loops SIMD_NAME(slab_loops) = {add, relu_back, bias, scale, project, dot, ema, sgd, narrow};
+const struct slab_loops SIMD_NAME(slab_loops) = {add, relu_back, bias, scale, project, dot,
+                                                 ema, sgd,       pull, lars,  narrow};

@@ -18,10 +18,11 @@ struct be_layout {
     struct ctx *ctx;
     enum be_precision precision;
     int count;
-    int64_t total;       /* numbers in a slab, padding included */
-    int64_t *offset;     /* [count] numbers */
-    int64_t *length;     /* [count] numbers */
-    unsigned char *conv; /* [count] 1: a convolution's weight, which bf16 plans read rounded */
+    int64_t total;        /* numbers in a slab, padding included */
+    int64_t *offset;      /* [count] numbers */
+    int64_t *length;      /* [count] numbers */
+    unsigned char *conv;  /* [count] 1: a convolution's weight, which bf16 plans read rounded */
+    unsigned char *plain; /* [count] 1: of BN, or a bias: LARS neither decays nor scales it */
 };
 
 /* What a number stored in `precision` becomes. bf16 through f32, as the cpu's kernels do. */
@@ -72,10 +73,14 @@ moco_status ref_backward(struct be_plan *plan, const struct be_backward *io, str
 /* ref_loss.c: */
 size_t ref_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length);
 moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+size_t ref_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim);
+moco_status ref_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
 
 /* ref_step.c: */
 moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
                     struct err *err);
+moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+                     void *readers, struct err *err);
 moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err);
 moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,

@@ -30,7 +30,8 @@ moco_status ref_layout_create(struct be_layout **out, struct be_device *dev, con
     layout->offset = mem_array(dev->ctx, count, sizeof(int64_t), err);
     layout->length = mem_array(dev->ctx, count, sizeof(int64_t), err);
     layout->conv = mem_array(dev->ctx, count, 1, err);
-    if (layout->offset == NULL || layout->length == NULL || layout->conv == NULL) {
+    layout->plain = mem_array(dev->ctx, count, 1, err);
+    if (layout->offset == NULL || layout->length == NULL || layout->conv == NULL || layout->plain == NULL) {
         ref_layout_free(layout);
         return MOCO_ENOMEM;
     }
@@ -38,6 +39,7 @@ moco_status ref_layout_create(struct be_layout **out, struct be_device *dev, con
         layout->offset[i] = layout->total;
         layout->length[i] = graph->params[i].count;
         layout->conv[i] = graph->params[i].kind == PARAM_CONV;
+        layout->plain[i] = graph->params[i].kind != PARAM_CONV && graph->params[i].kind != PARAM_LINEAR;
         layout->total += (graph->params[i].count + ALIGN - 1) / ALIGN * ALIGN;
     }
     *out = layout;
@@ -51,6 +53,7 @@ void ref_layout_free(struct be_layout *layout)
     mem_free(layout->ctx, layout->offset);
     mem_free(layout->ctx, layout->length);
     mem_free(layout->ctx, layout->conv);
+    mem_free(layout->ctx, layout->plain);
     mem_free(layout->ctx, layout);
 }
 

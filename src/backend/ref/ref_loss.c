@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_loss: InfoNCE, query by query: all similarities in a row, then softmax, gradient and rank. What a reader would
- * get wrong: similarities are compared before they are divided by the temperature, and all come from the same loop, so
- * that equal vectors tie exactly. */
+ * ref_loss: InfoNCE and NT-Xent, query by query: all similarities in a row, the positive's first, then softmax,
+ * gradient and rank. What a reader would get wrong: similarities are compared before they are divided by the
+ * temperature, and all come from the same loop, so that equal vectors tie exactly. */
 #include "backend/ref/ref.h"
 
 #include <math.h>
@@ -32,10 +32,14 @@ static double within(double m, double larger, double equal)
     return part < 0 ? 0 : part > 1 ? 1 : part;
 }
 
-/* s[0] is the positive's similarity, s[1..length] the queue's. Leaves softmax(s / T) in s. */
-static void one_query(struct be_infonce *io, double *s)
+/* Sums over queries. */
+struct measures {
+    double loss, top1, top5, pos, neg;
+};
+
+/* s[0] is the positive's similarity, the other count - 1 are the negatives'. Leaves softmax(s / temperature) in s. */
+static void one_query(double *s, int64_t count, double temperature, struct measures *m)
 {
-    int64_t count = io->length + 1;
     double larger = 0, equal = 0, negatives = 0, top = s[0], sum = 0;
     for (int64_t j = 1; j < count; j++) {
         larger += s[j] > s[0];
@@ -43,16 +47,16 @@ static void one_query(struct be_infonce *io, double *s)
         negatives += s[j];
         top = s[j] > top ? s[j] : top;
     }
-    io->top1 += within(1, larger, equal);
-    io->top5 += within(5, larger, equal);
-    io->pos += s[0];
-    io->neg += io->length > 0 ? negatives / (double)io->length : 0;
-    double positive = (s[0] - top) / io->temperature;
+    m->top1 += within(1, larger, equal);
+    m->top5 += within(5, larger, equal);
+    m->pos += s[0];
+    m->neg += count > 1 ? negatives / (double)(count - 1) : 0;
+    double positive = (s[0] - top) / temperature;
     for (int64_t j = 0; j < count; j++) {
-        s[j] = exp((s[j] - top) / io->temperature);
+        s[j] = exp((s[j] - top) / temperature);
         sum += s[j];
     }
-    io->loss += log(sum) - positive;
+    m->loss += log(sum) - positive;
     for (int64_t j = 0; j < count; j++)
         s[j] /= sum;
 }
@@ -65,7 +69,7 @@ moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scra
             err, MOCO_EINVAL,
             "ref: InfoNCE of %d queries of %d numbers against %lld keys, or its temperature, is not possible", io->n,
             io->dim, (long long)io->length);
-    io->loss = io->top1 = io->top5 = io->pos = io->neg = 0;
+    struct measures m = {0};
     double *s = scratch;
     for (int i = 0; i < io->n; i++) {
         size_t row = (size_t)i * (size_t)io->dim;
@@ -74,7 +78,7 @@ moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scra
         s[0] = dot(io->dim, q, k);
         for (int64_t j = 0; j < io->length; j++)
             s[j + 1] = dot(io->dim, q, queue + j * io->dim);
-        one_query(io, s);
+        one_query(s, io->length + 1, io->temperature, &m);
         double unit = io->scale / io->temperature;
         for (int c = 0; c < io->dim; c++)
             d_q[c] = unit * (s[0] - 1) * k[c];
@@ -82,5 +86,74 @@ moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scra
             for (int c = 0; c < io->dim; c++)
                 d_q[c] += unit * s[j + 1] * queue[j * io->dim + c];
     }
+    io->loss = m.loss;
+    io->top1 = m.top1;
+    io->top5 = m.top5;
+    io->pos = m.pos;
+    io->neg = m.neg;
+    return MOCO_OK;
+}
+
+/* ---- the batch's own samples as negatives ---- */
+
+size_t ref_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim)
+{
+    (void)dev;
+    (void)dim;
+    return (size_t)(keys > 0 ? keys : n) * sizeof(double);
+}
+
+/* Adds weight * row to a gradient; NULL: nobody asks for it. */
+static void add_row(int dim, double weight, const double *row, double *d)
+{
+    for (int c = 0; c < dim && d != NULL; c++)
+        d[c] += weight * row[c];
+}
+
+/* Query i against all candidates: NT-Xent's are the queries themselves, of which its own row is none. */
+static void one_of_batch(const struct be_batch_loss *io, int i, double *s, struct measures *m)
+{
+    int ntxent = io->k == NULL, count = ntxent ? io->n : io->keys, dim = io->dim;
+    int own = ntxent ? (i + io->n / 2) % io->n : io->first + i, self = ntxent ? i : -1;
+    const double *rows = ntxent ? io->q : io->k, *q = (const double *)io->q + (size_t)i * (size_t)dim;
+    double *d_q = (double *)io->d_q + (size_t)i * (size_t)dim, *d_rows = ntxent ? io->d_q : io->d_k;
+    int64_t used = 1;
+    s[0] = dot(dim, q, rows + (size_t)own * (size_t)dim);
+    for (int j = 0; j < count; j++)
+        if (j != own && j != self)
+            s[used++] = dot(dim, q, rows + (size_t)j * (size_t)dim);
+    one_query(s, used, io->temperature, m);
+    used = 1;
+    for (int j = 0; j < count; j++) {
+        if (j == self)
+            continue;
+        double weight = io->scale / io->temperature * (j == own ? s[0] - 1 : s[used++]);
+        add_row(dim, weight, rows + (size_t)j * (size_t)dim, d_q);
+        add_row(dim, weight, q, d_rows == NULL ? NULL : d_rows + (size_t)j * (size_t)dim);
+    }
+}
+
+moco_status ref_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err)
+{
+    (void)dev;
+    int ntxent = io->k == NULL;
+    int fits = ntxent ? io->n % 2 == 0 && io->keys == 0 && io->d_k == NULL
+                      : io->first >= 0 && io->keys >= io->n && io->first <= io->keys - io->n;
+    if (io->n < 1 || io->dim < 1 || !(io->temperature > 0) || !fits)
+        return err_set(err, MOCO_EINVAL,
+                       "ref: a loss of %d queries of %d numbers against %d keys from %d on, or its temperature, is not "
+                       "possible",
+                       io->n, io->dim, io->keys, io->first);
+    struct measures m = {0};
+    memset(io->d_q, 0, (size_t)io->n * (size_t)io->dim * sizeof(double));
+    if (io->d_k != NULL)
+        memset(io->d_k, 0, (size_t)io->keys * (size_t)io->dim * sizeof(double));
+    for (int i = 0; i < io->n; i++)
+        one_of_batch(io, i, scratch, &m);
+    io->loss = m.loss;
+    io->top1 = m.top1;
+    io->top5 = m.top5;
+    io->pos = m.pos;
+    io->neg = m.neg;
     return MOCO_OK;
 }

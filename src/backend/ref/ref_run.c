@@ -90,8 +90,14 @@ static void run_input(struct be_plan *plan, const struct graph_op *op, const str
     const struct ref_shape *shape = &plan->values[op->out].shape;
     if (plan->f32_input)
         ref_input_planes(shape, (const float *)(const void *)io->images, value_at(plan, op->out));
-    else
+    else if (io->second == NULL)
         ref_input(shape, io->images, io->index, plan->graph->mean, plan->graph->std, value_at(plan, op->out));
+    else
+        for (int half = 0; half < 2; half++) {
+            struct ref_shape part = {shape->n / 2, shape->c, shape->h, shape->w};
+            ref_input(&part, half ? io->second : io->images, io->index == NULL ? NULL : io->index + half * part.n,
+                      plan->graph->mean, plan->graph->std, value_at(plan, op->out) + (size_t)half * ref_count(&part));
+        }
 }
 
 /* Statistics are rounded as they are stored: the saved ones and the staged sums. */

@@ -19,6 +19,36 @@ moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision,
     return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, p, readers, err);
 }
 
+static double norm_of_pull(int64_t count, const double *g, const double *p, double decay)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++) {
+        double pull = (g != NULL ? g[i] : 0) + decay * p[i];
+        sum += pull * pull;
+    }
+    return sqrt(sum);
+}
+
+moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+                     void *readers, struct err *err)
+{
+    enum be_precision master = ref_master(layout->precision);
+    for (int t = 0; t < layout->count; t++) {
+        int64_t count = layout->length[t];
+        double *p = (double *)io->p + layout->offset[t], *v = (double *)io->v + layout->offset[t];
+        const double *g = (const double *)io->g + layout->offset[t];
+        double decay = layout->plain[t] ? 0 : io->weight_decay, rate = io->lr;
+        double weight = norm_of_pull(count, NULL, p, 1), pull = norm_of_pull(count, g, p, decay);
+        if (!layout->plain[t] && weight > 0 && pull > 0)
+            rate *= io->trust * weight / pull;
+        for (int64_t i = 0; i < count; i++) {
+            v[i] = ref_round(master, io->momentum * v[i] + rate * (g[i] + decay * p[i]));
+            p[i] = ref_round(master, p[i] - v[i]);
+        }
+    }
+    return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, io->p, readers, err);
+}
+
 moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err)
 {
