@@ -31,6 +31,13 @@ enum part { EMA, KEY_FORWARD, QUERY_FORWARD, INFONCE, BACKWARD, CHECK, SGD, PART
 static const char *const part_names[PARTS] = {"ema",   "key_forward", "query_forward", "infonce", "backward",
                                               "check", "sgd"};
 
+enum { NODE_KINDS = NODE_L2NORM + 1, BACK_KINDS = BACK_COPY + 1 };
+static const char *const node_names[NODE_KINDS] = {"input",   "conv", "bn",     "relu",  "add",
+                                                   "maxpool", "gap",  "linear", "l2norm"};
+static const char *const back_names[BACK_KINDS] = {
+    "l2norm_back", "linear_weights", "linear_data", "gap_back", "maxpool_back", "relu_back",
+    "bn_back",     "conv_weights",   "conv_data",   "sum",      "copy"};
+
 struct options {
     const char *arch, *precision;
     int size, group, groups, threads, runs;
@@ -239,24 +246,16 @@ static void free_bound(struct bound *b)
 
 struct results {
     double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
-    double conv_ms, bn_ms; /* of the plans, per step */
-    double rss_mb;         /* before the bound was measured */
+    double forward[NODE_KINDS], backward[BACK_KINDS]; /* of both plans by kind, ms per step */
+    double rss_mb;                                    /* before the bound was measured */
 };
 
-/* Convolutions and batch norms of both plans, from their profiles, per step. */
 static void split(struct results *r, const struct be_plan *plan, int steps)
 {
-    for (int i = 0; i < plan->node_count; i++) {
-        double ms = plan->profile[i] / steps;
-        r->conv_ms += plan->nodes[i].kind == NODE_CONV ? ms : 0;
-        r->bn_ms += plan->nodes[i].kind == NODE_BN ? ms : 0;
-    }
-    for (int i = 0; i < plan->back_count; i++) {
-        double ms = plan->profile[plan->node_count + i] / steps;
-        enum back_kind kind = plan->backs[i].kind;
-        r->conv_ms += kind == BACK_CONV_WEIGHTS || kind == BACK_CONV_DATA ? ms : 0;
-        r->bn_ms += kind == BACK_BN ? ms : 0;
-    }
+    for (int i = 0; i < plan->node_count; i++)
+        r->forward[plan->nodes[i].kind] += plan->profile[i] / steps;
+    for (int i = 0; i < plan->back_count; i++)
+        r->backward[plan->backs[i].kind] += plan->profile[plan->node_count + i] / steps;
 }
 
 static double peak_rss_mb(void)
@@ -316,7 +315,13 @@ static void print(const struct options *o, const moco_device *device, const stru
         1e3 * images / median(r->bound, o->runs), median(r->ratio, o->runs), r->rss_mb);
     for (int p = 0; p < PARTS; p++)
         printf("\"%s\": %.2f, ", part_names[p], median(r->part[p], o->runs));
-    printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f}\n", median(r->other, o->runs), r->conv_ms, r->bn_ms);
+    printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f, \"kinds_ms\": {", median(r->other, o->runs),
+           r->forward[NODE_CONV] + r->backward[BACK_CONV_WEIGHTS] + r->backward[BACK_CONV_DATA],
+           r->forward[NODE_BN] + r->backward[BACK_BN]);
+    for (int k = 0; k < NODE_KINDS; k++)
+        printf("\"%s\": %.1f, ", node_names[k], r->forward[k]);
+    for (int k = 0; k < BACK_KINDS; k++)
+        printf("\"%s\": %.1f%s", back_names[k], r->backward[k], k < BACK_KINDS - 1 ? ", " : "}}\n");
 }
 
 static int fail(const char *what)
