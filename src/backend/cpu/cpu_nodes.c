@@ -93,6 +93,9 @@ static moco_status check_vectors(const struct build *b, const struct graph_op *o
     if ((wants_vector && !vector) || (wants_map && vector))
         return err_set(err, MOCO_ENOTSUP, "cpu: %s wants %s", op->name,
                        vector ? "a feature map, not a vector" : "a vector behind global pooling");
+    if (op->kind == OP_MAXPOOL && op->kernel * op->kernel > KERN_POOL_WINDOW)
+        return err_set(err, MOCO_ENOTSUP, "cpu: %s has a window of %d x %d; at most %d pixels are supported", op->name,
+                       op->kernel, op->kernel, KERN_POOL_WINDOW);
     b->plan->value_vector[op->out] =
         (unsigned char)(wants_vector || op->kind == OP_GAP || (op->kind != OP_INPUT && !wants_map && vector));
     return MOCO_OK;

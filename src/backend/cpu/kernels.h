@@ -67,6 +67,8 @@ void kern_add(const struct kern_team *team, size_t count, int bf16, const void *
 /* out = dy where y > 0, else 0: backward of ReLU with its output, or ReLU itself with y = dy = x. In place allowed. */
 void kern_relu_back(const struct kern_team *team, size_t count, int bf16, const void *dy, const void *y, void *out);
 
+#define KERN_POOL_WINDOW 256 /* pixels of a pooling window, at most: their places are numbered in a byte */
+
 /* index: the winner's place in its window, one byte per output; NULL: not wanted. The first of equals wins. */
 void kern_maxpool(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad, int out_h,
                   int out_w, const void *x, void *y, uint8_t *index);

@@ -8,11 +8,19 @@
 
 /* ---- pictures ---- */
 
-INLINE vf from_bytes(const uint8_t *at, size_t n)
+/* n bytes, the lanes behind them 0. */
+INLINE vi get_bytes(const uint8_t *from, size_t n)
 {
-    vb bytes = {0};
-    memcpy(&bytes, at, n >= LANES ? sizeof bytes : n);
-    return __builtin_convertvector(bytes, vf);
+    if (n >= LANES)
+        return from_bytes(from);
+    uint8_t some[LANES] = {0};
+    memcpy(some, from, n);
+    return from_bytes(some);
+}
+
+INLINE vf get_byte_floats(const uint8_t *from, size_t n)
+{
+    return __builtin_convertvector(get_bytes(from, n), vf);
 }
 
 INLINE void bytes_typed(const uint8_t *from, size_t count, int bf16, const float scale[3], const float shift[3],
@@ -26,11 +34,11 @@ INLINE void bytes_typed(const uint8_t *from, size_t count, int bf16, const float
     size_t at = 0;
     for (; at + 3 * LANES <= count; at += 3 * LANES)
         for (size_t i = 0; i < 3 * LANES; i += LANES)
-            put(to, at + i, fma_vf(from_bytes(from + at + i, LANES), load_vf(scales + i), load_vf(shifts + i)), LANES,
-                bf16);
+            put(to, at + i, fma_vf(get_byte_floats(from + at + i, LANES), load_vf(scales + i), load_vf(shifts + i)),
+                LANES, bf16);
     for (size_t i = 0; at < count; i += LANES, at += LANES)
-        put(to, at, fma_vf(from_bytes(from + at, count - at), load_vf(scales + i), load_vf(shifts + i)), count - at,
-            bf16);
+        put(to, at, fma_vf(get_byte_floats(from + at, count - at), load_vf(scales + i), load_vf(shifts + i)),
+            count - at, bf16);
 }
 
 static void bytes(const uint8_t *from, size_t count, int bf16, const float scale[3], const float shift[3], void *to)
@@ -49,7 +57,7 @@ static void byte_plane(const uint8_t *from, size_t count, int bf16, float scale,
         size_t n = count - at < LANES ? count - at : LANES;
         for (size_t i = 0; i < n; i++)
             picked[i] = from[3 * (at + i)];
-        put(to, at, fma_vf(from_bytes(picked, LANES), all_vf(scale), all_vf(shift)), n, bf16);
+        put(to, at, fma_vf(get_byte_floats(picked, LANES), all_vf(scale), all_vf(shift)), n, bf16);
     }
 }
 
@@ -61,30 +69,39 @@ INLINE void put_bytes(uint8_t *to, vi value, size_t n)
     memcpy(to, &narrow, n >= LANES ? sizeof narrow : n);
 }
 
-INLINE vi get_bytes(const uint8_t *from, size_t n)
+/* What one pixel meets across the pooling, along one axis: of the input in one window, or of the output whose windows
+ * it is in. Found once a pixel: divisions in the inner loops cost more than the channels. */
+struct pool_range {
+    int first, end;
+};
+
+INLINE struct pool_range pool_inside(const struct pool_row *r, int out, int inputs)
 {
-    vb narrow = {0};
-    memcpy(&narrow, from, n >= LANES ? sizeof narrow : n);
-    return __builtin_convertvector(narrow, vi);
+    int first = out * r->stride - r->pad, end = first + r->kernel;
+    return (struct pool_range){first < 0 ? 0 : first, end > inputs ? inputs : end};
+}
+
+INLINE struct pool_range pool_windows(const struct pool_row *r, int in, int outputs)
+{
+    int low = in + r->pad - r->kernel + 1, end = (in + r->pad) / r->stride + 1;
+    return (struct pool_range){low <= 0 ? 0 : (low + r->stride - 1) / r->stride, end > outputs ? outputs : end};
 }
 
 /* n channels of one output. A NaN wins and stays. */
-INLINE void pool_vector(const struct pool_row *r, int out_x, size_t channel, size_t n, int bf16)
+INLINE void pool_vector(const struct pool_row *r, struct pool_range rows, struct pool_range columns, int out_x,
+                        size_t channel, size_t n, int bf16)
 {
     int top = r->row * r->stride - r->pad, left = out_x * r->stride - r->pad, first = 1;
     vf best = {0};
     vi winner = {0};
-    for (int ky = 0; ky < r->kernel; ky++) {
-        if (top + ky < 0 || top + ky >= r->h)
-            continue;
-        for (int kx = 0; kx < r->kernel; kx++) {
-            if (left + kx < 0 || left + kx >= r->w)
-                continue;
-            size_t pixel = (size_t)(top + ky) * (size_t)r->w + (size_t)(left + kx);
-            vf x = get(r->from, pixel * (size_t)r->block + channel, n, bf16);
-            vi better = first ? (vi){0} - 1 : (x > best) | (x != x);
-            best = choose_vf(better, x, best);
-            winner = (better & (ky * r->kernel + kx)) | (~better & winner);
+    for (int y = rows.first; y < rows.end; y++) {
+        size_t at = ((size_t)y * (size_t)r->w + (size_t)columns.first) * (size_t)r->block + channel;
+        int place = (y - top) * r->kernel + columns.first - left;
+        for (int x = columns.first; x < columns.end; x++, at += (size_t)r->block, place++) {
+            vf value = get(r->from, at, n, bf16);
+            vi better = first ? (vi){0} - 1 : (value > best) | (value != value);
+            best = choose_vf(better, value, best);
+            winner = (better & place) | (~better & winner);
             first = 0;
         }
     }
@@ -94,26 +111,20 @@ INLINE void pool_vector(const struct pool_row *r, int out_x, size_t channel, siz
         put_bytes(r->index + at, winner, n);
 }
 
-/* n channels of one input: the sum over the windows in which it won. */
-INLINE void pool_back_vector(const struct pool_row *r, int x, size_t channel, size_t n, int bf16)
+/* n channels of one input: the sum over the windows in which it won, from top to bottom, left to right. */
+INLINE void pool_back_vector(const struct pool_row *r, struct pool_range rows, struct pool_range columns, int in_x,
+                             size_t channel, size_t n, int bf16)
 {
-    int y = r->row;
     vf sum = {0};
-    for (int ky = r->kernel - 1; ky >= 0; ky--) { /* outputs from top to bottom, left to right */
-        int down = y + r->pad - ky;
-        if (down < 0 || down % r->stride != 0 || down / r->stride >= r->out_h)
-            continue;
-        for (int kx = r->kernel - 1; kx >= 0; kx--) {
-            int right = x + r->pad - kx;
-            if (right < 0 || right % r->stride != 0 || right / r->stride >= r->out_w)
-                continue;
-            size_t pixel = (size_t)(down / r->stride) * (size_t)r->out_w + (size_t)(right / r->stride);
-            size_t at = pixel * (size_t)r->block + channel;
-            vi won = get_bytes(r->index + at, n) == ky * r->kernel + kx;
+    for (int y = rows.first; y < rows.end; y++) {
+        size_t at = ((size_t)y * (size_t)r->out_w + (size_t)columns.first) * (size_t)r->block + channel;
+        int place = (r->row + r->pad - y * r->stride) * r->kernel + in_x + r->pad - columns.first * r->stride;
+        for (int x = columns.first; x < columns.end; x++, at += (size_t)r->block, place -= r->stride) {
+            vi won = get_bytes(r->index + at, n) == place;
             sum += (vf)(won & (vi)get(r->from, at, n, bf16));
         }
     }
-    put(r->to, ((size_t)y * (size_t)r->w + (size_t)x) * (size_t)r->block + channel, sum, n, bf16);
+    put(r->to, ((size_t)r->row * (size_t)r->w + (size_t)in_x) * (size_t)r->block + channel, sum, n, bf16);
 }
 
 INLINE void pool_typed(const struct pool_row *given, int back, int bf16)
@@ -121,19 +132,19 @@ INLINE void pool_typed(const struct pool_row *given, int back, int bf16)
     const struct pool_row local = *given, *r = &local;
     size_t block = (size_t)r->block;
     int width = back ? r->w : r->out_w;
+    struct pool_range rows = back ? pool_windows(r, r->row, r->out_h) : pool_inside(r, r->row, r->h);
     for (int x = 0; x < width; x++) {
-        size_t channel = 0;
-        for (; channel + LANES <= block; channel += LANES) {
-            if (back)
-                pool_back_vector(r, x, channel, LANES, bf16);
+        struct pool_range columns = back ? pool_windows(r, x, r->out_w) : pool_inside(r, x, r->w);
+        for (size_t channel = 0; channel < block; channel += LANES) {
+            size_t n = block - channel;
+            if (back && n >= LANES)
+                pool_back_vector(r, rows, columns, x, channel, LANES, bf16);
+            else if (back)
+                pool_back_vector(r, rows, columns, x, channel, n, bf16);
+            else if (n >= LANES)
+                pool_vector(r, rows, columns, x, channel, LANES, bf16);
             else
-                pool_vector(r, x, channel, LANES, bf16);
-        }
-        if (channel < block) {
-            if (back)
-                pool_back_vector(r, x, channel, block - channel, bf16);
-            else
-                pool_vector(r, x, channel, block - channel, bf16);
+                pool_vector(r, rows, columns, x, channel, n, bf16);
         }
     }
 }

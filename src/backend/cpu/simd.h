@@ -124,6 +124,20 @@ INLINE void put(void *map, size_t i, vf v, size_t n, int bf16)
     memcpy((uint16_t *)map + i, &half, n >= LANES ? sizeof half : n * sizeof(uint16_t));
 }
 
+/* LANES bytes, 0 to 255. GCC 12 takes __builtin_convertvector apart into single bytes here. */
+INLINE vi from_bytes(const uint8_t *at)
+{
+#if defined(__AVX512F__)
+    return (vi)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)at));
+#elif defined(__AVX2__)
+    return (vi)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)at));
+#else
+    vb bytes;
+    memcpy(&bytes, at, sizeof bytes);
+    return __builtin_convertvector(bytes, vi);
+#endif
+}
+
 /* One bit per lane, and back. */
 INLINE uint32_t bits_of(vi mask)
 {
