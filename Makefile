@@ -181,6 +181,8 @@ $(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 $(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
 # ref: vectorised, and the same bits wherever one expression is compiled twice.
 $(BUILD)/obj/src/backend/ref/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
+# Evaluation: loops over rows, vectorised for any CPU.
+$(BUILD)/obj/src/eval/%.o: CFLAGS_ALL += -O3
 # Kernels: sums may be reordered by the vectors written out in the source, never by the compiler.
 $(BUILD)/obj/src/backend/cpu/%.o: CFLAGS_ALL += -O3
 

@@ -40,16 +40,21 @@ uint64_t permute_at(const struct permute *p, uint64_t position)
     return x;
 }
 
-void permute_batch(uint64_t seed, uint64_t step, int direction, int n, int32_t *place)
+void permute_draw(struct rng *r, int n, int32_t *place)
 {
     for (int i = 0; i < n; i++)
         place[i] = i;
-    struct rng r;
-    rng_init(&r, seed, step, 0, (unsigned)direction, RNG_SHUFFLE);
     for (int i = n - 1; i > 0; i--) {
-        int j = (int)rng_below(&r, (uint64_t)i + 1);
+        int j = (int)rng_below(r, (uint64_t)i + 1);
         int32_t held = place[i];
         place[i] = place[j];
         place[j] = held;
     }
+}
+
+void permute_batch(uint64_t seed, uint64_t step, int direction, int n, int32_t *place)
+{
+    struct rng r;
+    rng_init(&r, seed, step, 0, (unsigned)direction, RNG_SHUFFLE);
+    permute_draw(&r, n, place);
 }

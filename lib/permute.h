@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * permute: orders as pure functions. An explicit one for a batch (Fisher-Yates), and one for an epoch that needs no
- * memory in proportion to n: the swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012), which permutes any n directly. */
+ * memory in proportion to n: the swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012), which permutes any n
+ * directly. */
 #ifndef MOCO_LIB_PERMUTE_H
 #define MOCO_LIB_PERMUTE_H
 
 #include <stdint.h>
+
+#include "philox.h"
 
 #define PERMUTE_ROUNDS_MAX 416
 
@@ -19,7 +22,9 @@ struct permute {
 void permute_init(struct permute *p, uint64_t seed, uint64_t epoch, uint64_t n);
 uint64_t permute_at(const struct permute *p, uint64_t position); /* the sample at a position */
 
-/* place[p] = which of n stands at p: Fisher-Yates from the top, from the stream (seed; step, 0, direction, SHUFFLE). */
+/* place[p] = which of n stands at p: Fisher-Yates from the top, from a stream of the caller's. */
+void permute_draw(struct rng *r, int n, int32_t *place);
+/* The same from the stream (seed; step, 0, direction, SHUFFLE). */
 void permute_batch(uint64_t seed, uint64_t step, int direction, int n, int32_t *place);
 
 #endif

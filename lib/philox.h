@@ -16,6 +16,7 @@ enum rng_purpose {
     RNG_EPOCH_BITS = 5, /* round bits of an epoch's order */
     RNG_AUGMENT = 6,    /* a view: epoch, sample, view */
     RNG_DEMO = 7,       /* the demo's pictures: sample */
+    RNG_PROBE = 8,      /* view 0: a probe's initial weights; view 1: the order of its epoch */
     RNG_TEST = 200      /* tests */
 };
 
@@ -32,10 +33,10 @@ struct rng {
 };
 
 void rng_init(struct rng *r, uint64_t seed, uint64_t epoch, uint64_t sample, unsigned view, enum rng_purpose purpose);
-uint32_t rng_u32(struct rng *r);                 /* the next word */
-uint64_t rng_u64(struct rng *r);                 /* first word is the high half */
-double rng_uniform(struct rng *r);               /* [0, 1): (u64 >> 11) * 2^-53 */
-uint64_t rng_below(struct rng *r, uint64_t n);   /* [0, n), exactly uniform: multiply-high with rejection */
-double rng_normal(struct rng *r);                /* Box-Muller: sqrt(-2 ln(1 - u1)) cos(2 pi u2), then the sine */
+uint32_t rng_u32(struct rng *r);               /* the next word */
+uint64_t rng_u64(struct rng *r);               /* first word is the high half */
+double rng_uniform(struct rng *r);             /* [0, 1): (u64 >> 11) * 2^-53 */
+uint64_t rng_below(struct rng *r, uint64_t n); /* [0, n), exactly uniform: multiply-high with rejection */
+double rng_normal(struct rng *r);              /* Box-Muller: sqrt(-2 ln(1 - u1)) cos(2 pi u2), then the sine */
 
 #endif

@@ -166,7 +166,8 @@ static moco_status open_checkpoint(struct safetensors **file, struct ctx *ctx, c
     TRY(safetensors_open(file, ctx, path, 0, err));
     moco_status status = config_get_kind(*file, &kind, err);
     if (status == MOCO_OK && kind != FILE_TRAINER)
-        status = err_set(err, MOCO_EFORMAT, "%s: it holds an encoder, not a training state", path);
+        status = err_set(err, MOCO_EFORMAT, "%s: it holds %s, not a training state", path,
+                         kind == FILE_ENCODER ? "an encoder" : "a probe");
     if (status == MOCO_OK)
         status = safetensors_verify_header(*file, err);
     if (status != MOCO_OK) {
@@ -236,19 +237,6 @@ done:
 
 /* ---- describing ---- */
 
-static moco_status get_note(const struct safetensors *file, char *note, size_t size, struct err *err)
-{
-    const char *text = safetensors_find_text(file, "note");
-    if (note == NULL)
-        return MOCO_OK;
-    size_t bytes = text != NULL ? strlen(text) + 1 : 1;
-    if (bytes > size)
-        return err_set(err, MOCO_ESHAPE, "%s: the note has %zu bytes and there is room for %zu", safetensors_path(file),
-                       bytes, size);
-    memcpy(note, text != NULL ? text : "", bytes);
-    return MOCO_OK;
-}
-
 moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_config *config,
                                 moco_trainer_options *options, int64_t *queue_length, char *note, size_t note_size,
                                 struct err *err)
@@ -259,7 +247,7 @@ moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_co
     if (status == MOCO_OK)
         status = config_get_trainer(file, options, queue_length, err);
     if (status == MOCO_OK)
-        status = get_note(file, note, note_size, err);
+        status = config_get_note(file, note, note_size, err);
     safetensors_close(file);
     return status;
 }

@@ -70,6 +70,10 @@ static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const
     enum file_kind kind;
     TRY(safetensors_open(file, ctx, path, 0, err));
     TRY_GOTO(status, config_get_kind(*file, &kind, err), fail);
+    if (kind == FILE_PROBE) {
+        status = err_set(err, MOCO_EFORMAT, "%s: it holds a probe, not an encoder", path);
+        goto fail;
+    }
     TRY_GOTO(status, safetensors_verify(*file, NULL, NULL, err), fail);
     TRY_GOTO(status, config_get_model(*file, config, err), fail);
     *prefix = kind == FILE_TRAINER ? "encoder_q." : "";

@@ -10,7 +10,7 @@
 #define FORMAT "moco"
 #define VERSION 1
 
-static const char *const kinds[] = {[FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer"};
+static const char *const kinds[] = {[FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer", [FILE_PROBE] = "probe"};
 static const char *const precisions[] = {
     [MOCO_PRECISION_F32] = "f32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F64] = "f64"};
 static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
@@ -60,8 +60,31 @@ moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, s
             *kind = (enum file_kind)i;
             return MOCO_OK;
         }
-    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder or trainer", safetensors_path(f),
-                   name);
+    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder, trainer or probe",
+                   safetensors_path(f), name);
+}
+
+moco_status config_bad(const struct safetensors *f, moco_status status, struct err *err)
+{
+    if (status != MOCO_EINVAL)
+        return status;
+    if (err != NULL)
+        err->status = MOCO_EFORMAT;
+    err_prefix(err, safetensors_path(f));
+    return MOCO_EFORMAT;
+}
+
+moco_status config_get_note(const struct safetensors *f, char *note, size_t size, struct err *err)
+{
+    const char *text = safetensors_find_text(f, "note");
+    if (note == NULL)
+        return MOCO_OK;
+    size_t bytes = text != NULL ? strlen(text) + 1 : 1;
+    if (bytes > size)
+        return err_set(err, MOCO_ESHAPE, "%s: the note has %zu bytes and there is room for %zu", safetensors_path(f),
+                       bytes, size);
+    memcpy(note, text != NULL ? text : "", bytes);
+    return MOCO_OK;
 }
 
 moco_status config_put_model(struct safetensors_metadata *m, const struct net_config *config, struct err *err)
@@ -88,12 +111,7 @@ moco_status config_get_model(const struct safetensors *f, struct net_config *con
     TRY(safetensors_get_text(f, "model.arch", &arch, err));
     TRY(safetensors_get_text(f, "model.stem", &stem, err));
     TRY(safetensors_get_text(f, "model.head", &head, err));
-    if (net_config_parse(config, arch, stem, head, err) != MOCO_OK) {
-        if (err != NULL)
-            err->status = MOCO_EFORMAT;
-        err_prefix(err, safetensors_path(f));
-        return MOCO_EFORMAT;
-    }
+    TRY(config_bad(f, net_config_parse(config, arch, stem, head, err), err));
     TRY(safetensors_get_double(f, "model.width", 1.0 / 128, 16, &config->width, err));
     TRY(safetensors_get_int(f, "model.dim", 1, 65536, &dim, err));
     for (int i = 0; i < 3; i++) {

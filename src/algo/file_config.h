@@ -10,7 +10,7 @@
 #include "moco/trainer.h"
 #include "net/net.h"
 
-enum file_kind { FILE_ENCODER, FILE_TRAINER };
+enum file_kind { FILE_ENCODER, FILE_TRAINER, FILE_PROBE };
 
 /* Format, version and kind: the first thing in every file of ours. */
 moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err);
@@ -24,6 +24,13 @@ moco_status config_put_trainer(struct safetensors_metadata *m, const moco_traine
                                size_t real_bytes, struct err *err);
 moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
                                struct err *err);
+
+/* A value that the file holds and a check of options refused (MOCO_EINVAL) is the file's fault: MOCO_EFORMAT, with its
+ * path in front of the sentence. Other statuses pass through. */
+moco_status config_bad(const struct safetensors *f, moco_status status, struct err *err);
+
+/* The caller's own string; "" if there is none. NULL: not wanted. MOCO_ESHAPE: longer than `size` bytes with its 0. */
+moco_status config_get_note(const struct safetensors *f, char *note, size_t size, struct err *err);
 
 /* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. A key
  * that came after the first version of the format may be missing: then it counts as what was done before there was a

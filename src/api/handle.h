@@ -37,7 +37,8 @@ enum handle_kind {
     HANDLE_LOADER,
     HANDLE_KNN,
     HANDLE_IMAGE,
-    HANDLE_AUGMENT
+    HANDLE_AUGMENT,
+    HANDLE_PROBE
 };
 
 struct handle { /* the first member of every public handle */

@@ -217,6 +217,10 @@ struct backend {
     /* C[m][n] = A[m][k] * B[n][k]^T on host f32, row-major: for kNN and probes. */
     moco_status (*gemm_nt)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
+    /* C[m][n] = A[k][m]^T * B[k][n], the same way: a probe's gradient. Equal arguments give equal bits, as of every
+     * function here. */
+    moco_status (*gemm_tn)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                           float *c, struct err *err);
 };
 
 extern const struct backend backend_ref; /* always built */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval/unit_rows.h"
+
 enum { QUERIES = 128, BANK = 4096 }; /* of one block: its cosines fit the second-level cache */
 
 struct neighbour {
@@ -86,19 +88,6 @@ int knn_dim(const struct knn *knn)
     return knn->dim;
 }
 
-static moco_status normalise(const float *from, int64_t row, int dim, float *to, struct err *err)
-{
-    double squares = 0;
-    for (int d = 0; d < dim; d++)
-        squares += (double)from[d] * from[d];
-    if (!isfinite(squares))
-        return err_set(err, MOCO_ENUMERIC, "features: row %lld is not finite", (long long)row);
-    double norm = sqrt(squares), scale = 1 / (norm > 1e-12 ? norm : 1e-12);
-    for (int d = 0; d < dim; d++)
-        to[d] = (float)(from[d] * scale);
-    return MOCO_OK;
-}
-
 static moco_status make_room(struct knn *knn, int64_t n, struct err *err)
 {
     int64_t need;
@@ -126,8 +115,7 @@ moco_status knn_add(struct knn *knn, const float *features, const int32_t *label
             return err_set(err, MOCO_EINVAL, "labels[%lld] is %d; labels are not negative", (long long)i,
                            (int)labels[i]);
     TRY(make_room(knn, n, err));
-    for (int64_t i = 0; i < n; i++)
-        TRY(normalise(features + i * knn->dim, i, knn->dim, knn->bank + (knn->count + i) * knn->dim, err));
+    TRY(unit_rows(features, 0, n, knn->dim, knn->bank + knn->count * knn->dim, err));
     memcpy(knn->labels + knn->count, labels, (size_t)n * sizeof *labels);
     knn->count += n;
     return MOCO_OK;
@@ -250,9 +238,7 @@ moco_status knn_classify(struct knn *knn, const float *features, int64_t n, int3
     }
     for (int64_t first = 0; first < n; first += QUERIES) {
         int rows = (int)(n - first < QUERIES ? n - first : QUERIES);
-        for (int q = 0; q < rows; q++)
-            TRY(normalise(features + (first + q) * knn->dim, first + q, knn->dim, knn->queries + (int64_t)q * knn->dim,
-                          err));
+        TRY(unit_rows(features, first, rows, knn->dim, knn->queries, err));
         TRY(classify_block(knn, rows, labels + first, err));
     }
     return MOCO_OK;

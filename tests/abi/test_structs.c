@@ -75,8 +75,8 @@ static void test_layout(void **state)
 static void test_table_is_complete(void **state)
 {
     (void)state;
-    static const char *const headers[] = {"base",    "model", "queue",  "trainer", "data",
-                                          "augment", "eval",  "preset", "random"};
+    static const char *const headers[] = {"base",    "model", "queue", "trainer", "data",
+                                          "augment", "eval",  "probe", "preset",  "random"};
     int found = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         char path[64], line[512], *at;
@@ -111,6 +111,10 @@ WRAP(moco_loader_options)
 WRAP(moco_loader_stats)
 WRAP(moco_view_params)
 WRAP(moco_image_source)
+WRAP(moco_feature_stats)
+WRAP(moco_probe_options)
+WRAP(moco_probe_fit_options)
+WRAP(moco_score)
 
 static void init_moco_augment_options(void *given, size_t size)
 {
@@ -158,6 +162,10 @@ static void test_init_respects_size(void **state)
         INIT(moco_augment_options),
         INIT(moco_preset),
         INIT(moco_image_source),
+        INIT(moco_feature_stats),
+        INIT(moco_probe_options),
+        INIT(moco_probe_fit_options),
+        INIT(moco_score),
 #undef INIT
         {preset_moco_model_options, sizeof(moco_model_options)},
         {preset_moco_trainer_options, sizeof(moco_trainer_options)},

@@ -643,7 +643,7 @@ static void test_ranks(void **state)
     }
 }
 
-/* ---- kNN's product ---- */
+/* ---- the products of kNN and probes ---- */
 
 static void test_gemm(void **state)
 {
@@ -670,6 +670,17 @@ static void test_gemm(void **state)
                 double sum = 0, size = 0;
                 for (int64_t y = 0; y < k; y++) {
                     double term = (double)a[x / n * k + y] * (double)b[x % n * k + y];
+                    sum += term;
+                    size += fabs(term);
+                }
+                assert_true(fabs((double)c[x] - sum) <= 1e-6 * size);
+                c[x] = NAN;
+            }
+            harness_ok(h.be->gemm_tn(h.dev, m, n, k, a, b, c, &err), &err); /* a is [k][m], b [k][n] */
+            for (int64_t x = 0; x < m * n; x++) {
+                double sum = 0, size = 0;
+                for (int64_t y = 0; y < k; y++) {
+                    double term = (double)a[y * m + x / n] * (double)b[y * n + x % n];
                     sum += term;
                     size += fabs(term);
                 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_misuse_data: what base.h, data.h, augment.h, eval.h, random.h and preset.h must refuse: NULL for each pointer,
+ * test_misuse_data: what base.h, data.h, augment.h, random.h and preset.h must refuse: NULL for each pointer,
  * sizes of 0, -1 and far too many, values out of range, calls out of order. The status is the documented one, the
  * sentence names the argument, and no memory stays behind. The handles themselves are test_misuse_handles's. */
 #include <setjmp.h>
@@ -20,15 +20,13 @@
 #include "support/refused.h"
 #include "support/scratch_folder.h"
 
-enum { SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { SIDE = 8, IMAGES = 4 };
 
 static struct failing_alloc memory = {.fail_at = -1};
 static struct scratch_folder folder;
 static moco_context *context;
 static moco_device *device;
 static uint8_t pixels[IMAGES * SIDE * SIDE * 3], view_pixels[SIDE * SIDE * 3];
-static float vectors[2 * DIM] = {1, 2, 3, 4, 4, 3, 2, 1};
-static int32_t labels[2];
 static long long baseline;
 
 static int set_up(void **state)
@@ -144,7 +142,11 @@ static void devices(void **state)
     X(moco_image_source)                                                                                               \
     X(moco_loader_options)                                                                                             \
     X(moco_loader_stats)                                                                                               \
-    X(moco_view_params)
+    X(moco_view_params)                                                                                                \
+    X(moco_feature_stats)                                                                                              \
+    X(moco_probe_options)                                                                                              \
+    X(moco_probe_fit_options)                                                                                          \
+    X(moco_score)
 
 /* An init macro with NULL, and sizes that no struct has: nothing is written. */
 static void init_macros(void **state)
@@ -620,52 +622,6 @@ static void loader_order(void **state)
     moco_loader_free(loader);
 }
 
-/* ---- kNN ---- */
-
-static void neighbours(void **state)
-{
-    (void)state;
-    moco_knn *knn = NULL;
-    double accuracy;
-    int32_t negative[2] = {0, -1};
-    const moco_tensor good = TENSOR(MOCO_F32, vectors, 2, DIM);
-    const moco_tensor bad[] = {TENSOR(MOCO_F64, vectors, 1, DIM), TENSOR(MOCO_F32, vectors, 2, DIM - 1),
-                               TENSOR(MOCO_F32, vectors, DIM), TENSOR(MOCO_F32, vectors, 0, DIM),
-                               TENSOR(MOCO_F32, vectors, INT64_MAX, DIM)};
-    REFUSED(EINVAL, "knn is NULL", moco_knn_create(NULL, device, DIM, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, 0, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, -1, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, INT_MAX, 1, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, 0, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, INT_MIN, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, INT_MAX, 0.1));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, 0));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, NAN));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, INFINITY));
-    assert_null(knn);
-    ok(moco_knn_create(&knn, device, DIM, 1, 0.1));
-    REFUSED(ESTATE, "empty", moco_knn_classify(knn, &good, labels));
-    REFUSED(ESTATE, "empty", moco_knn_accuracy(knn, &good, labels, &accuracy));
-    REFUSED(EINVAL, "features is NULL", moco_knn_add(knn, NULL, labels));
-    REFUSED(EINVAL, "labels is NULL", moco_knn_add(knn, &good, NULL));
-    REFUSED(EINVAL, "labels[1]", moco_knn_add(knn, &good, negative));
-    REFUSED(ESTATE, "empty", moco_knn_classify(knn, &good, labels)); /* nothing was added */
-    ok(moco_knn_add(knn, &good, labels));
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        REFUSED(ESHAPE, "features", moco_knn_add(knn, &bad[i], labels));
-        REFUSED(ESHAPE, "features", moco_knn_classify(knn, &bad[i], labels));
-        REFUSED(ESHAPE, "features", moco_knn_accuracy(knn, &bad[i], labels, &accuracy));
-    }
-    REFUSED(EINVAL, "features is NULL", moco_knn_classify(knn, NULL, labels));
-    REFUSED(EINVAL, "labels is NULL", moco_knn_classify(knn, &good, NULL));
-    REFUSED(EINVAL, "features is NULL", moco_knn_accuracy(knn, NULL, labels, &accuracy));
-    REFUSED(EINVAL, "labels is NULL", moco_knn_accuracy(knn, &good, NULL, &accuracy));
-    REFUSED(EINVAL, "accuracy is NULL", moco_knn_accuracy(knn, &good, labels, NULL));
-    ok(moco_knn_accuracy(knn, &good, labels, &accuracy));
-    moco_knn_free(knn);
-    moco_knn_free(NULL);
-}
-
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, back_to_baseline)
@@ -673,7 +629,7 @@ int main(void)
         CASE(contexts),         CASE(devices),           CASE(init_macros),    CASE(presets),
         CASE(pure_functions),   CASE(opening_data_sets), CASE(data_in_memory), CASE(data_by_callback),
         CASE(asking_data_sets), CASE(pictures),          CASE(recipes),        CASE(drawing),
-        CASE(applying),         CASE(loader_choices),    CASE(loader_order),   CASE(neighbours),
+        CASE(applying),         CASE(loader_choices),    CASE(loader_order),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

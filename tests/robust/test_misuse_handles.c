@@ -26,7 +26,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_AUGMENT + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_PROBE + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -34,11 +34,11 @@ struct world {
 };
 
 static struct scratch_folder folder;
-static char picture[300], missing[300], saved[300];
+static char picture[300], missing[300], saved[300], probe_saved[300];
 static uint8_t pixels[IMAGES * SIDE * SIDE * 3], view_pixels[SIDE * SIDE * 3];
 static float vectors[2 * DIM];
 static double weights[8192];
-static int32_t labels[2];
+static int32_t labels[2], classes[2] = {0, 1};
 static int64_t number;
 static char text[300];
 
@@ -53,6 +53,10 @@ static moco_model_info model_info;
 static moco_step_report step_report;
 static moco_memory_estimate memory_estimate;
 static moco_loader_stats loader_stats;
+static moco_probe_options probe_options;
+static moco_probe_fit_options fit_options;
+static moco_score score;
+static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
 static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight;
 
@@ -101,6 +105,13 @@ static void prepare_data(void)
     moco_view_params_init(&view_params);
     view_params.crop[2] = view_params.crop[3] = view_params.resize[0] = view_params.resize[1] = SIDE;
     moco_loader_stats_init(&loader_stats);
+    moco_probe_options_init(&probe_options);
+    probe_options.dim = DIM;
+    probe_options.classes = 2;
+    moco_probe_fit_options_init(&fit_options);
+    fit_options.epochs = 1;
+    moco_score_init(&score);
+    moco_feature_stats_init(&feature_stats);
     moco_batch_init(&loaded);
 }
 
@@ -140,6 +151,7 @@ static int set_up(void **state)
     snprintf(picture, sizeof picture, "%s", scratch_path(&folder, "picture.png"));
     snprintf(missing, sizeof missing, "%s", scratch_path(&folder, "none/there"));
     snprintf(saved, sizeof saved, "%s", scratch_path(&folder, "saved"));
+    snprintf(probe_saved, sizeof probe_saved, "%s", scratch_path(&folder, "probe"));
     return 0;
 }
 
@@ -169,6 +181,7 @@ static void world_open(struct world *w)
     moco_knn *knn;
     moco_image *read;
     moco_augment *augment;
+    moco_probe *probe;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -185,10 +198,11 @@ static void world_open(struct world *w)
     ok(moco_knn_create(&knn, device, DIM, 1, 0.1));
     ok(moco_image_read(&read, context, picture, 0));
     ok(moco_augment_create(&augment, context, &recipe));
+    ok(moco_probe_create(&probe, device, &probe_options));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
-        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment};
+        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -207,12 +221,13 @@ FREE(loader)
 FREE(knn)
 FREE(image)
 FREE(augment)
+FREE(probe)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
-    [HANDLE_AUGMENT] = free_augment};
+    [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe};
 
 static void world_close(struct world *w)
 {
@@ -234,6 +249,7 @@ static union {
     moco_knn *knn;
     moco_image *image;
     moco_augment *augment;
+    moco_probe *probe;
     void *any;
 } made; /* what a call that makes something made */
 
@@ -284,6 +300,16 @@ static union {
     X(add, "knn", KNN, OK, moco_knn_add(h, &features, labels))                                                         \
     X(classify, "knn", KNN, OK, moco_knn_classify(h, &features, labels))                                               \
     X(accuracy, "knn", KNN, OK, moco_knn_accuracy(h, &features, labels, weights))                                      \
+    X(stats_of, "device", DEVICE, OK, moco_feature_stats_compute(h, &features, NULL, &feature_stats, NULL))            \
+    X(probe, "device", DEVICE, OK, moco_probe_create(&made.probe, h, &probe_options))                                  \
+    X(probe_info, "probe", PROBE, OK, moco_probe_describe(h, NULL, &number))                                           \
+    X(probe_step, "probe", PROBE, OK, moco_probe_step(h, &features, classes, 1, NULL, NULL))                           \
+    X(fit, "probe", PROBE, OK, moco_probe_fit(h, &features, classes, &fit_options))                                    \
+    X(evaluate, "probe", PROBE, OK, moco_probe_evaluate(h, &features, classes, &score, NULL))                          \
+    X(best, "probe", PROBE, OK, moco_probe_best(h, &features, classes, &score))                                        \
+    X(predict, "probe", PROBE, OK, moco_probe_predict(h, 0, &features, labels))                                        \
+    X(probe_save, "probe", PROBE, OK, moco_probe_save(h, probe_saved, "note"))                                         \
+    X(probe_open, "device", DEVICE, OK, moco_probe_open(&made.probe, h, probe_saved, NULL, 0))                         \
     X(pixels, "image", IMAGE, OK, moco_image_pixels(h, &pixels_of))                                                    \
     X(draw, "augment", AUGMENT, OK, moco_augment_draw(h, SIDE, SIDE, 0, 0, 0, 0, &view_params))                        \
     X(apply, "augment", AUGMENT, OK, moco_augment_apply(h, &image, &view_params, &view))
@@ -500,6 +526,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_image_pixels(h, &pixels_of);
     case HANDLE_AUGMENT:
         return moco_augment_apply(h, &image, &view_params, &view);
+    case HANDLE_PROBE:
+        return moco_probe_fit(h, &features, classes, &fit_options);
     }
     return MOCO_EINVAL;
 }
@@ -522,12 +550,14 @@ static void every_order_of_freeing(void **state)
     (void)state;
     static const enum handle_kind groups[2][5] = {
         {HANDLE_CONTEXT, HANDLE_DEVICE, HANDLE_MODEL, HANDLE_QUEUE, HANDLE_TRAINER},
-        {HANDLE_DATASET, HANDLE_LOADER, HANDLE_KNN, HANDLE_IMAGE, HANDLE_AUGMENT}};
+        {HANDLE_DATASET, HANDLE_LOADER, HANDLE_KNN, HANDLE_PROBE, HANDLE_AUGMENT}};
     for (int which = 0; which < 120; which++) {
         struct world w;
         int order[5];
         world_open(&w);
         permutation(which, order);
+        if (which % 3 == 0) /* a picture is like a recipe: it has the context alone */
+            free_image(w.at[HANDLE_IMAGE]);
         for (int i = 0; i < 10; i++) {
             const enum handle_kind *group = groups[(i / 5 + which) % 2]; /* either group first */
             enum handle_kind kind = group[order[i % 5]];
@@ -536,6 +566,10 @@ static void every_order_of_freeing(void **state)
                 ok(use(&w, group[order[left]]));
             if (kind == HANDLE_CONTEXT && i == 0) /* a context that is gone still carries everything else */
                 ok(moco_trainer_step(w.at[HANDLE_TRAINER], &batch, 0.01));
+        }
+        if (which % 3 != 0) {
+            ok(use(&w, HANDLE_IMAGE));
+            free_image(w.at[HANDLE_IMAGE]);
         }
         if (w.memory.live != 0)
             fail_msg("order %d: %lld bytes are held after the last free", which, (long long)w.memory.live);

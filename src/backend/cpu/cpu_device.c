@@ -128,4 +128,5 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .grad_check = cpu_grad_check,
                                     .stats_commit = cpu_stats_commit,
                                     .rate = cpu_rate,
-                                    .gemm_nt = cpu_gemm_nt};
+                                    .gemm_nt = cpu_gemm_nt,
+                                    .gemm_tn = cpu_gemm_tn};

@@ -117,3 +117,13 @@ moco_status cpu_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, 
     parallel_leave(&scope);
     return status;
 }
+
+moco_status cpu_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(dev, &scope, err));
+    moco_status status = shim_gemm_tn(m, n, k, a, b, c, err);
+    parallel_leave(&scope);
+    return status;
+}

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnnl_shim: see dnnl_shim.h. Every function that calls oneDNN does so inside guard(), which turns exceptions and oneDNN's
- * own codes into a moco_status and a sentence. The two interfaces differ in who owns a memory descriptor (2.x: a plain
- * struct; 3.x: a handle) and in how a primitive descriptor is made; with a heap copy of the struct both look alike. */
+ * dnnl_shim: see dnnl_shim.h. Every function that calls oneDNN does so inside guard(), which turns exceptions and
+ * oneDNN's own codes into a moco_status and a sentence. The two interfaces differ in who owns a memory descriptor (2.x:
+ * a plain struct; 3.x: a handle) and in how a primitive descriptor is made; with a heap copy of the struct both look
+ * alike. */
 #include "dnnl_shim.h"
 
 #include <cstdio>
@@ -22,7 +23,8 @@ struct shim_engine {
     dnnl_stream_t stream;
 };
 
-namespace {
+namespace
+{
 
 #if DNNL_VERSION_MAJOR >= 3
 using md_handle = dnnl_memory_desc_t;
@@ -50,7 +52,7 @@ template <typename body_type> moco_status guard(struct err *err, const char *wha
         body();
         return MOCO_OK;
     } catch (const failure &f) {
-        moco_status status = f.status == dnnl_out_of_memory    ? MOCO_ENOMEM
+        moco_status status = f.status == dnnl_out_of_memory   ? MOCO_ENOMEM
                              : f.status == dnnl_unimplemented ? MOCO_ENOTSUP
                                                               : MOCO_EDEVICE;
         int length = (int)strcspn(f.call, "(");
@@ -224,7 +226,7 @@ struct conv_mds {
         pad_high[1] = (dnnl_dim_t)(s.ow - 1) * s.stride + s.kernel - s.w - s.pad;
     }
 
-private:
+  private:
     dnnl_dims_t dims_;
     const dnnl_dim_t *dims(int a, int b, int c, int d)
     {
@@ -248,15 +250,15 @@ void forward_pd(pd_owner &out, const struct shim_engine *engine, const conv_mds 
 #endif
 }
 
-void backward_pd(pd_owner &out, const struct shim_engine *engine, const struct shim_conv_spec &spec,
-                 const conv_mds &m, const pd_owner &hint, const_dnnl_primitive_attr_t attr)
+void backward_pd(pd_owner &out, const struct shim_engine *engine, const struct shim_conv_spec &spec, const conv_mds &m,
+                 const pd_owner &hint, const_dnnl_primitive_attr_t attr)
 {
     bool data = spec.pass == SHIM_BACK_DATA;
 #if DNNL_VERSION_MAJOR >= 3
     if (data)
-        CHECK(dnnl_convolution_backward_data_primitive_desc_create(
-            &out.pd, engine->engine, dnnl_convolution_direct, m.src.md, m.weights.md, m.dst.md, m.strides, m.dilates,
-            m.pad_low, m.pad_high, hint.pd, attr));
+        CHECK(dnnl_convolution_backward_data_primitive_desc_create(&out.pd, engine->engine, dnnl_convolution_direct,
+                                                                   m.src.md, m.weights.md, m.dst.md, m.strides,
+                                                                   m.dilates, m.pad_low, m.pad_high, hint.pd, attr));
     else
         CHECK(dnnl_convolution_backward_weights_primitive_desc_create(
             &out.pd, engine->engine, dnnl_convolution_direct, m.src.md, m.weights.md, nullptr, m.dst.md, m.strides,
@@ -264,8 +266,8 @@ void backward_pd(pd_owner &out, const struct shim_engine *engine, const struct s
 #else
     dnnl_convolution_desc_t desc;
     if (data)
-        CHECK(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, m.src.md, m.weights.md,
-                                                       m.dst.md, m.strides, m.pad_low, m.pad_high));
+        CHECK(dnnl_convolution_backward_data_desc_init(&desc, dnnl_convolution_direct, m.src.md, m.weights.md, m.dst.md,
+                                                       m.strides, m.pad_low, m.pad_high));
     else
         CHECK(dnnl_convolution_backward_weights_desc_init(&desc, dnnl_convolution_direct, m.src.md, m.weights.md,
                                                           nullptr, m.dst.md, m.strides, m.pad_low, m.pad_high));
@@ -445,9 +447,9 @@ moco_status shim_conv_create(struct shim_prim *out, struct shim_engine *engine, 
     static const char *const passes[] = {"forward", "inference", "backward data", "backward weights"};
     const struct shim_conv &s = spec->shape;
     char what[160];
-    std::snprintf(what, sizeof what, "make a %s convolution (%d x %d x %d x %d to %d channels, kernel %d, stride %d, %s)",
-                  passes[spec->pass], s.n, s.ci, s.h, s.w, s.co, s.kernel, s.stride,
-                  spec->type == SHIM_BF16 ? "bf16" : "f32");
+    std::snprintf(
+        what, sizeof what, "make a %s convolution (%d x %d x %d x %d to %d channels, kernel %d, stride %d, %s)",
+        passes[spec->pass], s.n, s.ci, s.h, s.w, s.co, s.kernel, s.stride, spec->type == SHIM_BF16 ? "bf16" : "f32");
     *out = shim_prim();
     return build(out, guard(err, what, [&] { conv_build(out, engine, *spec); }));
 }
@@ -467,32 +469,32 @@ moco_status shim_reorder_create(struct shim_prim *out, struct shim_engine *engin
                  }));
 }
 
-moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine, int m, int n, int k,
-                               int transpose_a, int transpose_b, int add, struct err *err)
+moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine, int m, int n, int k, int transpose_a,
+                               int transpose_b, int add, struct err *err)
 {
     *out = shim_prim();
-    return build(out, guard(err, "make a matrix product", [&] {
-                     dnnl_dims_t a = {m, k}, b = {k, n}, c = {m, n};
-                     md_owner ma(md_tag(2, a, dnnl_f32, transpose_a ? dnnl_ba : dnnl_ab));
-                     md_owner mb(md_tag(2, b, dnnl_f32, transpose_b ? dnnl_ba : dnnl_ab));
-                     md_owner mc(md_tag(2, c, dnnl_f32, dnnl_ab));
-                     attr_owner attr;
-                     if (add)
-                         attr.post(true, false);
-                     pd_owner pd;
+    return build(
+        out, guard(err, "make a matrix product", [&] {
+            dnnl_dims_t a = {m, k}, b = {k, n}, c = {m, n};
+            md_owner ma(md_tag(2, a, dnnl_f32, transpose_a ? dnnl_ba : dnnl_ab));
+            md_owner mb(md_tag(2, b, dnnl_f32, transpose_b ? dnnl_ba : dnnl_ab));
+            md_owner mc(md_tag(2, c, dnnl_f32, dnnl_ab));
+            attr_owner attr;
+            if (add)
+                attr.post(true, false);
+            pd_owner pd;
 #if DNNL_VERSION_MAJOR >= 3
-                     CHECK(dnnl_matmul_primitive_desc_create(&pd.pd, engine->engine, ma.md, mb.md, nullptr, mc.md,
-                                                             attr.attr));
+            CHECK(dnnl_matmul_primitive_desc_create(&pd.pd, engine->engine, ma.md, mb.md, nullptr, mc.md, attr.attr));
 #else
                      dnnl_matmul_desc_t desc;
                      CHECK(dnnl_matmul_desc_init(&desc, ma.md, mb.md, nullptr, mc.md));
                      CHECK(dnnl_primitive_desc_create(&pd.pd, &desc, attr.attr, engine->engine, nullptr));
 #endif
-                     finish(out, engine, pd);
-                     add_memory(out, engine, SHIM_SRC, DNNL_ARG_SRC, ma.md);
-                     add_memory(out, engine, SHIM_WEIGHTS, DNNL_ARG_WEIGHTS, mb.md);
-                     add_memory(out, engine, SHIM_DST, DNNL_ARG_DST, mc.md);
-                 }));
+            finish(out, engine, pd);
+            add_memory(out, engine, SHIM_SRC, DNNL_ARG_SRC, ma.md);
+            add_memory(out, engine, SHIM_WEIGHTS, DNNL_ARG_WEIGHTS, mb.md);
+            add_memory(out, engine, SHIM_DST, DNNL_ARG_DST, mc.md);
+        }));
 }
 
 moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, void *const at[SHIM_SLOTS],
@@ -528,4 +530,9 @@ void shim_prim_free(struct shim_prim *prim)
 moco_status shim_gemm_nt(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c, struct err *err)
 {
     return guard(err, "multiply matrices", [&] { CHECK(dnnl_sgemm('N', 'T', m, n, k, 1.0f, a, k, b, k, 0.0f, c, n)); });
+}
+
+moco_status shim_gemm_tn(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c, struct err *err)
+{
+    return guard(err, "multiply matrices", [&] { CHECK(dnnl_sgemm('T', 'N', m, n, k, 1.0f, a, m, b, n, 0.0f, c, n)); });
 }

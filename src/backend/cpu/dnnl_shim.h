@@ -101,8 +101,9 @@ moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, v
                      struct err *err);
 void shim_prim_free(struct shim_prim *prim);
 
-/* C[m][n] = A[m][k] B[n][k]^T in f32, row-major, for sizes that change with every call. */
+/* C[m][n] = A[m][k] B[n][k]^T, or A[k][m]^T B[k][n], in f32, row-major, for sizes that change with every call. */
 moco_status shim_gemm_nt(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c, struct err *err);
+moco_status shim_gemm_tn(int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c, struct err *err);
 
 #ifdef __cplusplus
 }

@@ -87,5 +87,7 @@ moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, v
                              int groups, struct err *err);
 moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                         float *c, struct err *err);
+moco_status ref_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err);
 
 #endif

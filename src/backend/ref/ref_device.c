@@ -138,4 +138,5 @@ const struct backend backend_ref = {
     .stats_commit = ref_stats_commit,
     .rate = NULL, /* nobody waits for ref by choice */
     .gemm_nt = ref_gemm_nt,
+    .gemm_tn = ref_gemm_tn,
 };

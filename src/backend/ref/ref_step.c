@@ -96,3 +96,18 @@ moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, 
         }
     return MOCO_OK;
 }
+
+moco_status ref_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                        float *c, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t x = 0; x < k; x++)
+                sum += (double)a[x * m + i] * (double)b[x * n + j];
+            c[i * n + j] = (float)sum;
+        }
+    return MOCO_OK;
+}
