@@ -99,7 +99,7 @@ fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz all lib examples bench tests check check-avx2 check-clang check-san check-peers install uninstall list clean format demo
+.PHONY: fuzz fuzz-cover fuzz-planted all lib examples bench tests check check-avx2 check-clang check-san check-peers install uninstall list clean format demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
@@ -129,10 +129,28 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	$(MAKE) BUILD=$(BUILD)/fuzz/lib CC=clang CXX=clang++ SAN=address,undefined CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" \
 	    $(BUILD)/fuzz/lib/libmoco_internal.a
 	for t in $(fuzz_targets); do \
-	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) \
-	        -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -Itests \
+	        -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c tests/support/failing_alloc.c $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
 	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
+
+# The parsers and what they stand on.
+parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c
+export parser_src LIBS
+
+fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)
+	mkdir -p $(BUILD)/cover && rm -f $(BUILD)/cover/*.profraw
+	for t in $(fuzz_targets); do \
+	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -Itests -o $(BUILD)/cover/$$t \
+	        tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c tests/support/failing_alloc.c $(parser_src) $(LIBS) && \
+	    LLVM_PROFILE_FILE=$(BUILD)/cover/$$t.profraw $(BUILD)/cover/$$t tests/fuzz/corpus/$$t || exit 1; \
+	done
+	llvm-profdata merge -o $(BUILD)/cover/all.profdata $(BUILD)/cover/*.profraw
+	llvm-cov report -show-functions=0 -show-branch-summary=0 -show-region-summary=0 $(BUILD)/cover/$(firstword $(fuzz_targets)) \
+	    $(foreach t,$(wordlist 2,99,$(fuzz_targets)),-object $(BUILD)/cover/$t) -instr-profile $(BUILD)/cover/all.profdata
+
+fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes)
+	tests/fuzz/planted_bugs.sh
 
 demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
 	$(BUILD)/examples/demo
@@ -240,7 +258,8 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_intern
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
-$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o $(BUILD)/libmoco_internal.a
+$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
+    $(BUILD)/obj/tests/support/failing_alloc.o $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 

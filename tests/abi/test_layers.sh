@@ -58,7 +58,7 @@ violations() {
         may["golden"] = inside
         may["bench"] = inside "api bench "
         may["robust"] = inside "api robust "
-        may["fuzz"] = may["peers"] = L1 "format fuzz peers " # readers and writers of files
+        may["fuzz"] = may["peers"] = L1 "format data support fuzz peers " # readers and writers of files
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
         may["abi"] = "public status support abi "

@@ -24,6 +24,15 @@ static void run(const uint8_t *bytes, size_t size)
     runs++;
 }
 
+/* The middle of a stretch of zeros, of which an archive has thousands: changing one of them says what its neighbours
+ * say. */
+static int is_padding(const uint8_t *bytes, size_t size, size_t at)
+{
+    enum { NEAR = 6 };
+    static const uint8_t zeros[2 * NEAR + 1];
+    return at >= NEAR && at + NEAR < size && memcmp(bytes + at - NEAR, zeros, sizeof zeros) == 0;
+}
+
 static int run_file(const char *path)
 {
     static const uint8_t masks[] = {0x01, 0x20, 0x80, 0xff};
@@ -35,6 +44,8 @@ static int run_file(const char *path)
     fclose(file);
     run(bytes, size);
     for (size_t at = 0; at < size; at++) {
+        if (is_padding(bytes, size, at))
+            continue;
         run(bytes, at);
         for (size_t i = 0; i < sizeof masks; i++) {
             bytes[at] ^= masks[i];

@@ -3,7 +3,9 @@
 set -eu
 cd "$(dirname "$0")/../.."
 : "${BUILD:=build}"
-for target in json safetensors; do
+for source in tests/fuzz/fuzz_*.c; do
+    target=$(basename "$source" .c)
+    target=${target#fuzz_}
     printf '%s: ' "$target"
     "$BUILD/fuzz/replay_$target" "tests/fuzz/corpus/$target"
 done

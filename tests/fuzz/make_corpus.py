@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Draws the seeds of the fuzz targets jpeg, png, tar, list, cifar and safetensors: usage: make_corpus.py [FOLDER]
+
+Every kind of file once, as small as it goes: the replay changes every byte of every seed. Needs Pillow. What is in
+tests/fuzz/corpus was drawn by this, or added from a fuzzer's finds.
+"""
+import io
+import os
+import sys
+import tarfile
+
+from PIL import Image
+
+ASK_ALL = 31
+FIX_SUMS = 32
+
+
+def write(target, name, content):
+    folder = os.path.join(sys.argv[1] if len(sys.argv) > 1 else "tests/fuzz/corpus", target)
+    os.makedirs(folder, exist_ok=True)
+    with open(os.path.join(folder, name), "wb") as out:
+        out.write(content)
+
+
+def picture(w, h):
+    image = Image.new("RGB", (w, h))
+    image.putdata([(x * 37 % 256, y * 53 % 256, (x * y * 11 + 90) % 256) for y in range(h) for x in range(w)])
+    return image
+
+
+def encoded(image, kind, **options):
+    out = io.BytesIO()
+    image.save(out, kind, **options)
+    return out.getvalue()
+
+
+def control(window=15, fail_at=0, box=(60, 90, 100, 120), cut=128, ask=ASK_ALL):
+    """struct control of picture_target.h."""
+    return bytes([ask, window, fail_at, *box, cut])
+
+
+def jpegs():
+    base = picture(35, 19)
+    for name, image, options in (
+            ("colour420", base, dict(subsampling=2)), ("colour422", base, dict(subsampling=1)),
+            ("colour444", picture(9, 9), dict(subsampling=0)), ("grey", base.convert("L"), {}),
+            ("cmyk", picture(18, 18).convert("CMYK"), {}), ("progressive", picture(17, 17), dict(progressive=True)),
+            ("restarts", picture(40, 8), dict(restart_marker_blocks=1))):
+        content = encoded(image, "JPEG", quality=20, optimize=True, **options)
+        write("jpeg", name, content + control())
+        if name in ("cmyk", "progressive"):
+            for fail_at in (1, 2, 3):
+                write("jpeg", f"{name}-memory{fail_at}", content[:40] + content[-60:] + control(0, fail_at, ask=4))
+    grey = encoded(picture(8, 8).convert("L"), "JPEG", quality=20, optimize=True)
+    write("jpeg", "empty", control())
+    write("jpeg", "html", b"<html>" + control())
+    write("jpeg", "memory", grey + control(fail_at=2, ask=4))
+    frame = grey.index(b"\xff\xc0")
+    for name, at, value in (("tall", 5, 0x7f), ("components", 9, 2), ("bits", 4, 12)):
+        write("jpeg", name, grey[:frame + at] + bytes([value]) + grey[frame + at + 1:] + control())
+    write("jpeg", "tall-part", encoded(picture(8, 64), "JPEG", quality=20, optimize=True) + control(box=(0, 240, 255, 99)))
+    two = grey[frame:frame + 3] + b"\x0e" + grey[frame + 4:frame + 9] + b"\x02\x01\x11\0\x02\x11\0"
+    write("jpeg", "two-components", grey[:frame] + two + grey[frame + 13:] + control())
+    flat = encoded(Image.new("L", (64, 64)), "JPEG", quality=20, optimize=True)  # scans again and again of one component
+    frame, scan = flat.index(b"\xff\xc0"), flat.index(b"\xff\xda")
+    three = flat[frame:frame + 3] + b"\x11" + flat[frame + 4:frame + 9] + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
+    write("jpeg", "scans", flat[:frame] + three + flat[frame + 13:scan] + 12 * flat[scan:-2] + flat[-2:] + control(ask=1))
+    comment = b"\xff\xfe\x00\x42" + b"c" * 64  # longer than a small window: it is skipped
+    write("jpeg", "comment", grey[:2] + comment + grey[2:] + control(window=3))
+
+
+def pngs():
+    base = picture(11, 9)
+    alpha = base.convert("RGBA")
+    for name, image, options in (
+            ("rgb", base, {}), ("rgba", alpha, {}), ("grey", base.convert("L"), {}), ("grey-alpha", base.convert("LA"), {}),
+            ("bit", base.convert("1"), {}), ("palette4", base.quantize(16), dict(bits=4)),
+            ("palette", base.quantize(32), {}), ("transparent", base.quantize(4), dict(bits=2, transparency=1)),
+            ("grey16", Image.new("I;16", (5, 4), 0x1234), {})):
+        write("png", name, encoded(image, "PNG", optimize=True, **options) + control(ask=ASK_ALL | FIX_SUMS))
+    rgb = encoded(picture(3, 2), "PNG")
+    write("png", "as-it-is", rgb + control())
+    for fail_at in (1, 2, 3, 4, 5, 6):
+        write("png", f"memory{fail_at}", rgb + control(fail_at=fail_at, ask=4 | FIX_SUMS))
+    for name, at, value in (("interlaced", 28, 1), ("wide", 17, 0xff), ("nothing", 19, 0)):
+        write("png", name, rgb[:at] + bytes([value]) + rgb[at + 1:] + control(ask=ASK_ALL | FIX_SUMS))
+
+
+def archive(kind, members):
+    """Members (name, content, type); without the padding to twenty blocks; checksums left to the target."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w", format=kind) as tar:
+        for name, content, member_type in members:
+            info = tarfile.TarInfo(name)
+            info.size, info.type = len(content), member_type
+            tar.addfile(info, io.BytesIO(content))
+    content = bytearray(out.getvalue().rstrip(b"\0"))
+    content += bytes(-len(content) % 512)
+    for at in range(0, len(content), 512):
+        if content[at + 257:at + 262] == b"ustar":
+            content[at + 148:at + 149] = b"?"
+    return bytes(content)
+
+
+def set_size(tar, block, text):
+    at = block * 512 + 124
+    return tar[:at] + text + tar[at + len(text):]
+
+
+def tars():
+    file, folder, link = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
+    png = encoded(picture(2, 2), "PNG")
+    sample = [("a/1.png", png, file), ("a/1.cls", b"7\n", file)]
+    plain = archive(tarfile.USTAR_FORMAT, [("a", b"", folder), *sample, ("a/l", b"", link), ("a/none.cls", b"1", file)])
+    write("tar", "plain", plain + b"\0\0")
+    write("tar", "closed", plain + bytes(1024) + b"\0\0")
+    write("tar", "shrinks", plain + b"\0\x80")
+    for fail_at in range(1, 12):
+        write("tar", f"memory{fail_at}", archive(tarfile.GNU_FORMAT, sample[:1]) + bytes([fail_at, 0]))
+    long_name = "n" * 120 + ".jpg"
+    for fail_at in range(2, 8):
+        write("tar", f"long-memory{fail_at}", archive(tarfile.PAX_FORMAT, [(long_name, b"", file)]) + bytes([fail_at, 0]))
+    write("tar", "gnu-long", archive(tarfile.GNU_FORMAT, [(long_name, b"x", file)]) + b"\0\0")
+    write("tar", "pax-long", archive(tarfile.PAX_FORMAT, [(long_name, b"x", file)]) + b"\0\0")
+    write("tar", "prefix", archive(tarfile.USTAR_FORMAT, [("d/" * 60 + "x.jpg", b"x", file)]) + b"\0\0")
+    one = archive(tarfile.USTAR_FORMAT, [("1.jpg", b"x", file)])
+    write("tar", "twice", archive(tarfile.USTAR_FORMAT, [("1.jpg", b"", file), ("2.jpg", b"", file), ("1.png", b"", file)])
+          + b"\0\0")
+    write("tar", "two-pictures", archive(tarfile.USTAR_FORMAT, [("1.jpg", b"", file), ("1.png", b"", file)]) + b"\0\0")
+    write("tar", "label", archive(tarfile.USTAR_FORMAT, [("1.cls", b"x", file)]) + b"\0\0")
+    write("tar", "too-long", set_size(one, 0, b"77777777777") + b"\0\0")
+    write("tar", "base256", set_size(one, 0, b"\x80" + bytes(10) + b"\x01") + b"\0\0")
+    write("tar", "negative", set_size(one, 0, b"\xff" * 12) + b"\0\0")
+    write("tar", "spaces", set_size(one, 0, b"         1 \0") + b"\0\0")
+    write("tar", "not-a-number", set_size(one, 0, b"1x") + b"\0\0")
+    write("tar", "sparse", one[:156] + b"S" + one[157:] + b"\0\0")
+    write("tar", "volume", one[:156] + b"g" + one[157:] + one + b"\0\0")
+    write("tar", "v7-folder", one[:0] + b"d/" + bytes(3) + one[5:156] + b"\0" + one[157:] + b"\0\0")
+    write("tar", "header-cut", one[:700] + one[:100] + b"\0\0")
+    write("tar", "extra-last", archive(tarfile.GNU_FORMAT, [(long_name, b"x", file)])[:1024] + b"\0\0")
+    huge = set_size(one[:156] + b"L" + one[157:], 0, b"00010000000")
+    write("tar", "extra-huge", huge + b"\0\0")
+    write("tar", "name-huge", set_size(one[:156] + b"L" + one[157:512], 0, b"00000010004") + b"n" * 4100 + bytes(508) + one
+          + b"\0\0")
+    for name, record in (("size", b"12 size=100\n"), ("path", b"14 path=x.jpg\n"), ("no-size", b"10 size=x\n"),
+                         ("nothing", b"9 sizes1\n"), ("short", b"90 a=b\n"), ("sparse", b"22 GNU.sparse.major=1\n"),
+                         ("zero", b"13 path=x\0jpg"[:12] + b"\n")):
+        pax = set_size(one[:156] + b"x" + one[157:512], 0, b"%011o" % len(record))
+        write("tar", f"pax-{name}", pax + record + bytes(512 - len(record)) + one + b"\0\0")
+
+
+def lists():
+    write("list", "plain", b"a.jpg\nb/c.png\r\n" + b"n" * 300 + b"\n\n/d.jpeg" + b"\0")
+    write("list", "labels", b"a.jpg\t3\nb.jpg\nc.jpg\t0\n" + b"\0")
+    for name, text in (("zero", b"a\0b\n"), ("label", b"a\t\n"), ("letters", b"a\t1x\n"), ("no-path", b"\t1\n"),
+                       ("empty", b"\n"), ("long", b"p" * 4090 + b"\n")):
+        write("list", name, text + b"\0")
+    write("list", "late-label", b"x\n" * 70 + b"y\t2\n" * 3 + b"\0")
+    for fail_at in range(1, 9):
+        write("list", f"memory{fail_at}", b"a\nb\t1\n" + bytes([fail_at]))
+
+
+def safetensors():
+    """What refuses a header, once each; the other seeds of this target were written by hand."""
+    field = '"dtype":"U8","shape":[1],"data_offsets":[0,1]'
+    for name, text in (
+            ("nul", '{"a\\u0000":{%s}}' % field), ("float", '{"a":{"shape":[1.5]}}'), ("field", '{"a":{"dtype":"U8",%s}}' % field),
+            ("axes", '{"a":{"shape":[1,1,1,1,1,1,1,1,1,1]}}'), ("lacks", '{"a":{"dtype":"U8"}}'),
+            ("gap", '{"a":{%s},"b":{"dtype":"U8","shape":[1],"data_offsets":[2,3]}}' % field),
+            ("overlap", '{"a":{%s},"b":{%s}}' % (field, field)), ("key", '{"__metadata__":{"k":"","k":""}}'),
+            ("metadata", '{"__metadata__":{},"__metadata__":{}}')):
+        write("safetensors", name, text.encode() + bytes([3, 0]))
+
+
+def cifars():
+    records = (b"\3" + bytes(3072)) + (b"\7" + bytes(range(256)) * 2 + bytes(2560))
+    write("cifar", "two", records + b"\0\0")
+    write("cifar", "shrinks", records + b"\0\1")
+    write("cifar", "label", b"\x0a" + bytes(3072) + b"\0\0")
+    write("cifar", "cut", bytes(99) + b"\0\0")
+    write("cifar", "empty", b"\0\0")
+    for fail_at in range(1, 8):
+        write("cifar", f"memory{fail_at}", bytes(3073) + bytes([fail_at, 0]))
+
+
+jpegs()
+pngs()
+tars()
+lists()
+cifars()
+safetensors()

@@ -1,0 +1,63 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# Plants bugs in copies of the parsers, one at a time, and runs the fuzz target of each from the committed corpus until it
+# finds the bug. Prints how many inputs that took; fails if one is not found within RUNS (a million). Needs clang.
+# usage: planted_bugs.sh [TARGET...]
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+plant() { # TARGET, FILE, sed command, what it is
+    local target=$1 file=$2 change=$3 what=$4
+    [ -z "${wanted:-}" ] || case " $wanted " in *" $target "*) ;; *) return ;; esac
+    rm -rf "$work/tree" "$work/finds" && mkdir -p "$work/tree" "$work/finds" "$work/new"
+    cp -r lib src include tests "$work/tree/"
+    sed -i "$change" "$work/tree/$file"
+    if cmp -s "$file" "$work/tree/$file"; then
+        echo "$target: $what: the change does not apply"
+        failed=1
+        return
+    fi
+    # shellcheck disable=SC2086 # lists of words
+    (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+        -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L -o "$work/target" "tests/fuzz/fuzz_$target.c" \
+        tests/support/failing_alloc.c $parser_src $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
+    rm -rf "$work/new"/* 
+    if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
+        "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then
+        echo "$target: $what: NOT FOUND in $RUNS inputs"
+        failed=1
+    else
+        echo "$target: $what: found after $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") inputs"
+    fi
+}
+
+wanted="$*"
+# the whole of `condition` in `if (condition` becomes false
+plant tar lib/tar.c 's/if (length >= sizeof m->name)/if (0)/' "names of any length are copied"
+plant tar lib/tar.c 's/if (size > left)/if (0)/' "members may be longer than the archive"
+plant tar lib/tar.c 's/ || length > all - record//' "pax records may be longer than their header"
+plant tar lib/tar.c 's/if (value >> 55 != 0)/if (0)/; s/value <= INT64_MAX ? (int64_t)value : -1/(int64_t)value/' \
+    "base-256 sizes may be negative"
+plant tar src/data/dataset_tar.c 's/if (m->size < (int64_t)sizeof text)/if (1)/' "labels of any length are read"
+plant jpeg src/data/decode_jpeg.c 's/MARGIN = 16/MARGIN = 0/' "no margin around a part"
+plant jpeg src/data/decode_jpeg.c 's/ && (size_t)count > j->reader.bytes_in_buffer/ \&\& 0/' "skips beyond the window"
+plant jpeg src/data/decode_jpeg.c 's/(size_t)box.w \* 4/(size_t)box.w * 3/' "a CMYK row is too short"
+plant jpeg src/data/decode_jpeg.c 's/        jpeg_finish_decompress(c);.*/        (void)0;/' "the end of a picture is not looked at"
+plant png src/data/decode_png.c 's/size < p->left ? size : p->left/size/' "reads beyond the window"
+plant png src/data/decode_png.c 's/    png_set_strip_alpha(p->codec);//; s/!= p->image->stride/== 0/' "rows with alpha in room for none"
+plant png src/data/decode.c 's/have < bytes || /have == 0 || /; s/size_t bytes = (size_t)box.w \*/size_t bytes = (size_t)(box.w - 1) */' \
+    "a column too little memory"
+plant list src/data/dataset_list.c 's/ || digits > LABEL_DIGITS//' "labels of any length"
+plant list src/data/dataset_list.c 's/if (strlen(list->folder) + strlen(text) >= PATH_BYTES)/if (0)/' "paths of any length"
+plant list src/data/dataset_list.c 's/char \*stop = memchr(at, .\\n., (size_t)(end - at));/char *stop = memchr(at, 10, (size_t)(end - at) + 2);/' \
+    "looks for the end of a line behind the file"
+plant cifar src/data/dataset_cifar.c 's/if (value > 9)/if (value > 10)/' "label 10"
+plant cifar src/data/dataset_cifar.c 's/stat.st_size % RECORD != 0/0/' "files that end in a part of a record"
+plant safetensors src/format/safetensors_parse.c 's/if (end != file_size)/if (0)/' "tensors need not fill the file"
+plant safetensors src/format/safetensors_parse.c 's/if (\*count == most)/if (0)/' "shapes of any length"
+plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
+exit $failed
