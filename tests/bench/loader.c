@@ -3,12 +3,14 @@
  * loader: how fast views come, as one JSON object. tests/bench/pil_loader.py measures the torchvision pipeline with the
  * same keys.
  *
- *   build/bench/loader [--workers N] [--preset moco-v2] [--size 224] [--seconds 5] [--batch 32] DIR
+ *   build/bench/loader [--workers N] [--preset moco-v2] [--size 224] [--seconds 5] [--batch 32] [--rounds R] DIR
  *
+ * With --rounds, 1 worker and N are measured in turn R times: "scaling" is the median of the ratios, "rounds" are they.
  * DIR: class folders or images. img_per_s counts images, each of which gives two views. decode_ms (no more than the two
  * views show), full_decode_ms and view_ms (both views together) are of one thread, taken in turn. of_decode is what the
  * bare decoding of what the views show would take of the loader's time per image and core. bytes_per_image is what the
- * index of the data set takes. */
+ * index of the data set takes, loader_bytes the most that a loader took: its ring of prefetch + 1 batches, and what
+ * each worker needs for a picture. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,9 +21,11 @@
 #include "data/view_kernels.h"
 #include "moco/moco.h"
 
+enum { ROUNDS_MAX = 99 };
+
 struct options {
     const char *preset, *folder;
-    int workers, size, batch;
+    int workers, size, batch, rounds;
     double seconds;
 };
 
@@ -40,8 +44,10 @@ static int fail(const char *what, const struct err *err)
 
 /* Epoch after epoch until the time is over; the first batch, which pays for pages and caches, is not counted. */
 static int measure_loader(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o, double seconds,
-                          double *img_per_s)
+                          double *img_per_s, int64_t *bytes)
 {
+    int64_t before = ctx->live_bytes;
+    ctx->peak_bytes = before;
     struct loader *loader;
     struct err err = {0};
     moco_batch batch = {0};
@@ -62,6 +68,7 @@ static int measure_loader(struct ctx *ctx, const struct dataset *ds, const struc
             break;
     }
     *img_per_s = (double)images / (now() - begun);
+    *bytes = ctx->peak_bytes - before;
     loader_free(loader);
     return status == MOCO_OK || status == MOCO_EEND ? 0 : fail("loader", &err);
 }
@@ -131,6 +138,34 @@ static int measure_parts(struct ctx *ctx, const struct dataset *ds, const struct
     return status == MOCO_OK ? 0 : fail("views", &err);
 }
 
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* 1 worker and many in turn: a neighbour on the machine disturbs both of a pair. */
+static int measure_scaling(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o,
+                           const struct options *given)
+{
+    double ratio[ROUNDS_MAX], one, many;
+    int64_t bytes;
+    struct loader_options single = *o;
+    single.workers = 1;
+    for (int r = 0; r < given->rounds; r++) {
+        if (measure_loader(ctx, ds, &single, given->seconds, &one, &bytes) ||
+            measure_loader(ctx, ds, o, given->seconds, &many, &bytes))
+            return 1;
+        ratio[r] = many / one;
+    }
+    qsort(ratio, (size_t)given->rounds, sizeof *ratio, ascending);
+    printf(", \"scaling\": %.2f, \"rounds\": [", ratio[given->rounds / 2]);
+    for (int r = 0; r < given->rounds; r++)
+        printf("%s%.2f", r > 0 ? ", " : "", ratio[r]);
+    printf("]");
+    return 0;
+}
+
 static int measure(const struct options *given)
 {
     struct ctx *ctx;
@@ -147,21 +182,26 @@ static int measure(const struct options *given)
     struct loader_options o = {
         .batch_size = given->batch, .workers = given->workers, .prefetch = 2, .permuted = 1, .max_bad = -1, .views = 2};
     double rate = 0;
+    int64_t bytes = 0;
     struct parts parts;
     int failed = augment_recipe(&o.recipe[0], given->preset, given->size, &err) != MOCO_OK;
     if (failed)
         fail("preset", &err);
     o.recipe[1] = o.recipe[0];
     failed = failed || measure_parts(ctx, ds, &o, given->seconds / 2, &parts) ||
-             measure_loader(ctx, ds, &o, given->seconds, &rate);
+             measure_loader(ctx, ds, &o, given->seconds, &rate, &bytes);
     if (!failed) {
         double images = (double)parts.images / 1e3, per_core = rate / (given->workers > 0 ? given->workers : 1);
-        printf("{\"bench\": \"loader\", \"preset\": \"%s\", \"workers\": %d, \"img_per_s\": %.1f, "
-               "\"img_per_s_per_core\": %.1f, \"decode_ms\": %.3f, \"view_ms\": %.3f, \"full_decode_ms\": %.3f, "
-               "\"of_decode\": %.3f, \"bytes_per_image\": %.1f, \"size\": %d, \"images\": %lld, \"isa\": \"%s\"}\n",
-               given->preset, given->workers, rate, per_core, parts.decode / images, parts.views / images,
-               parts.full / images, per_core * parts.decode / images / 1e3, per_image, given->size,
-               (long long)ds->count, view_kernels_best()->name);
+        printf(
+            "{\"bench\": \"loader\", \"preset\": \"%s\", \"workers\": %d, \"img_per_s\": %.1f, "
+            "\"img_per_s_per_core\": %.1f, \"decode_ms\": %.3f, \"view_ms\": %.3f, \"full_decode_ms\": %.3f, "
+            "\"of_decode\": %.3f, \"bytes_per_image\": %.1f, \"loader_bytes\": %lld, \"size\": %d, \"images\": %lld, "
+            "\"isa\": \"%s\"",
+            given->preset, given->workers, rate, per_core, parts.decode / images, parts.views / images,
+            parts.full / images, per_core * parts.decode / images / 1e3, per_image, (long long)bytes, given->size,
+            (long long)ds->count, view_kernels_best()->name);
+        failed = given->rounds > 0 && measure_scaling(ctx, ds, &o, given);
+        printf("}\n");
     }
     dataset_free(ds);
     ctx_unref(ctx);
@@ -183,15 +223,18 @@ int main(int argc, char **argv)
             o.batch = atoi(value), i++;
         else if (strcmp(argv[i], "--seconds") == 0)
             o.seconds = atof(value), i++;
+        else if (strcmp(argv[i], "--rounds") == 0)
+            o.rounds = atoi(value), i++;
         else if (argv[i][0] != '-')
             o.folder = argv[i];
         else
             o.folder = NULL, i = argc;
     }
     if (o.size == 0)
-        o.size = strncmp(o.preset, "moco", 4) == 0 ? 224 : 32;
-    if (o.folder == NULL || o.seconds <= 0) {
-        fprintf(stderr, "usage: loader [--workers N] [--preset NAME] [--size N] [--seconds S] [--batch N] DIR\n");
+        o.size = strncmp(o.preset, "moco", 4) == 0 || strcmp(o.preset, "simclr") == 0 ? 224 : 32;
+    if (o.folder == NULL || o.seconds <= 0 || o.rounds < 0 || o.rounds > ROUNDS_MAX) {
+        fprintf(stderr, "usage: loader [--workers N] [--preset NAME] [--size N] [--seconds S] [--batch N] [--rounds R] "
+                        "DIR\n");
         return 2;
     }
     return measure(&o);
