@@ -99,7 +99,7 @@ fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted all lib examples bench tests check check-avx2 check-clang check-san check-peers install uninstall list clean format demo
+.PHONY: fuzz fuzz-cover fuzz-planted all lib examples bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
@@ -123,6 +123,12 @@ check-peers: all bench $(tests) $(test_tools) ## against PyTorch, Pillow and a b
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
+
+# Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it.
+tsan_tests := $(addprefix unit/test_,loader sources dataset views)
+check-tsan: ## the loader's tests under ThreadSanitizer
+	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
+	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 
 FUZZ_SECONDS ?= 60
 fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (60) each; finds are added to BUILD/fuzz/corpus

@@ -10,11 +10,14 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -498,6 +501,54 @@ static void test_no_memory(void **state)
     }
 }
 
+/* Peak of this process so far, in bytes. */
+static int64_t peak(void)
+{
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+/* What a codec takes counts too, and only the system sees that: each picture is decoded in a process of its own. */
+static void test_memory_of_a_picture(void **state)
+{
+    (void)state;
+    enum { WIDE = 1600, HIGH = 1200 };
+    static uint8_t large[WIDE * HIGH * 4];
+    static const struct {
+        struct jpeg_kind kind;
+        int bytes_per_pixel;
+    } cases[] = {{{.components = 3, .quality = 60}, 3},
+                 {{.components = 3, .quality = 60, .progressive = 1}, 6},
+                 {{.components = 3, .quality = 60, .progressive = 1, .across = 1, .down = 1}, 9},
+                 {{.components = 4, .quality = 60, .progressive = 1, .across = 1, .down = 1}, 11}};
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return; /* their own memory is counted with it */
+#endif
+    draw_pixels(large, WIDE, HIGH * 4 / 3, 1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bytes file = draw_jpeg(large, WIDE, HIGH, cases[i].kind);
+        int64_t most = (int64_t)cases[i].bytes_per_pixel * WIDE * HIGH + (4 << 20);
+        fflush(NULL);
+        malloc_trim(0); /* what drawing the picture has left behind would be used again */
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            struct image image;
+            struct err err = {0};
+            int64_t before = peak();
+            moco_status status = decode_memory(&decoder, file.at, file.size, &image, &err);
+            _exit(status != MOCO_OK ? 1 : peak() - before > most ? 2 : peak() - before < most / 4 ? 3 : 0);
+        }
+        int how = -1;
+        assert_int_equal(waitpid(child, &how, 0), child);
+        if (how != 0)
+            fail_msg("case %zu: status %d: 1 not decoded, 2 more than %lld bytes, 3 nothing measured", i,
+                     WIFEXITED(how) ? WEXITSTATUS(how) : -1, (long long)most);
+        free(file.at);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,7 +558,7 @@ int main(void)
         cmocka_unit_test(test_absurd_sizes), cmocka_unit_test(test_bombs),
         cmocka_unit_test(test_parts),        cmocka_unit_test(test_parts_cost_and_damage),
         cmocka_unit_test(test_files),        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_memory_of_a_picture),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
