@@ -165,7 +165,7 @@ demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN 
 install_lib := $(DESTDIR)$(PREFIX)/lib
 install_include := $(DESTDIR)$(PREFIX)/include/moco
 install_bin := $(DESTDIR)$(PREFIX)/bin
-tools := $(filter $(BUILD)/examples/train_imagenet,$(examples))
+tools := $(filter $(addprefix $(BUILD)/examples/,train_imagenet linear_probe),$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
 fill := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \

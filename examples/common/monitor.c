@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "encode.h"
 #include "from_moco.h"
 
 #define BATCH 250
@@ -38,15 +39,6 @@ static moco_status open_loader(moco_loader **loader, const struct sweep *s, int 
 /* Features and labels of the first n images of a batch. */
 static moco_status embed(struct sweep *s, const moco_batch *batch, int32_t n, moco_tensor *features, struct err *err)
 {
-    moco_tensor images;
-    moco_tensor_init(&images);
-    images.dtype = MOCO_U8;
-    images.ndim = 4;
-    images.shape[0] = n;
-    images.shape[1] = batch->h;
-    images.shape[2] = batch->w;
-    images.shape[3] = 3;
-    images.data = (void *)(uintptr_t)batch->view[0];
     moco_tensor_init(features);
     features->dtype = MOCO_F32;
     features->ndim = 2;
@@ -55,7 +47,7 @@ static moco_status embed(struct sweep *s, const moco_batch *batch, int32_t n, mo
     features->data = s->features;
     for (int32_t i = 0; i < n; i++)
         s->labels[i] = moco_dataset_label(s->set, batch->ids[i]);
-    return from_moco(moco_model_embed(s->model, &images, s->monitor->on, features), err);
+    return encode_batch(s->model, s->monitor->on, batch, n, s->features, err);
 }
 
 /* Adds the set to the bank, or (`right` not NULL) classifies it and counts what is right. */

@@ -77,6 +77,11 @@ static void compare_classes(struct open_data *d)
         snprintf(d->lack, sizeof d->lack, "the training images have no labels (no class folders)");
         return;
     }
+    if (classes == 1) {
+        snprintf(d->lack, sizeof d->lack,
+                 "the training images are all of one class, so there is nothing to tell apart");
+        return;
+    }
     if (moco_dataset_classes(d->held_out) == 0) {
         snprintf(d->lack, sizeof d->lack, "the held-out images have no labels (no class folders)");
         return;
@@ -84,7 +89,10 @@ static void compare_classes(struct open_data *d)
     int same = moco_dataset_classes(d->held_out) == classes;
     for (int32_t i = 0; same && i < classes; i++)
         same = strcmp(moco_dataset_class_name(d->train, i), moco_dataset_class_name(d->held_out, i)) == 0;
-    if (!same)
+    if (!same && moco_dataset_classes(d->held_out) != classes)
+        snprintf(d->lack, sizeof d->lack, "the held-out images have %d class folders, the training images %d",
+                 (int)moco_dataset_classes(d->held_out), (int)classes);
+    else if (!same)
         snprintf(d->lack, sizeof d->lack, "the held-out images have other class folders than the training images");
 }
 

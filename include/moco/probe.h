@@ -26,7 +26,7 @@ typedef struct moco_probe_options {
     uint32_t struct_size;
     int32_t dim;                 /* length of a feature vector */
     int32_t classes;             /* 2 or more */
-    int32_t rates;               /* classifiers, 1 to 16; 0: the sweep 0.03, 0.1, 0.3, 1, 3, 10, 30, 100 */
+    int32_t rates;               /* classifiers, 1 to 16; 0: the ten rates 0.003, 0.01, 0.03, ... 30, 100 */
     double lr[MOCO_PROBE_RATES]; /* their learning rates */
     double momentum;             /* of SGD, as PyTorch's */
     double weight_decay;         /* of weights and biases */

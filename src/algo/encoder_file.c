@@ -90,6 +90,9 @@ static moco_status read_numbers(const struct safetensors *file, const char *pref
     struct view view = {encoder, numbers};
     struct state state = state_of(&view);
     TRY(state_check(file, prefix, 0, &state, err));
+    if (prefix[0] == 0 && safetensors_count(file) != state.count) /* none is missing, so some are foreign */
+        return err_set(err, MOCO_EFORMAT, "%s: it holds %lld tensors, and the network that it describes has %d",
+                       safetensors_path(file), (long long)safetensors_count(file), state.count);
     return state_read(encoder->ctx, file, prefix, &state, err);
 }
 

@@ -21,7 +21,7 @@ struct moco_probe {
 
 static const moco_probe_options probe_defaults = {.rates = 1, .lr = {30}, .momentum = 0.9};
 static const moco_probe_fit_options fit_defaults = {.epochs = 100, .batch_size = 256, .milestones = {60, 80, 0}};
-static const double sweep[] = {0.03, 0.1, 0.3, 1, 3, 10, 30, 100};
+static const double sweep[] = {0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100};
 
 void moco_probe_options_init_sized(moco_probe_options *options, size_t size)
 {

@@ -250,8 +250,8 @@ static void sweep(void **state)
     REFUSED(EINVAL, "init macro", moco_probe_describe(probe, &o, NULL));
     moco_probe_options_init(&o);
     ok(moco_probe_describe(probe, &o, &steps));
-    assert_int_equal(o.rates, 8);
-    assert_true(o.lr[0] == 0.03 && o.lr[6] == 30 && o.lr[7] == 100 && o.lr[8] == 0);
+    assert_int_equal(o.rates, 10);
+    assert_true(o.lr[0] == 0.003 && o.lr[8] == 30 && o.lr[9] == 100 && o.lr[10] == 0);
     assert_int_equal(o.dim, DIM);
     assert_int_equal(steps, 0);
     ok(moco_probe_describe(probe, NULL, NULL));

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * encode: the features of a whole data set. The loader's threads decode the next batches while the network runs. What a
+ * reader would get wrong: an unreadable image is replaced by its neighbour, and its label with it, so that labels go by
+ * the sample numbers that a batch reports. */
+#ifndef MOCO_EXAMPLES_ENCODE_H
+#define MOCO_EXAMPLES_ENCODE_H
+
+#include <moco/moco.h>
+
+#include "err.h"
+
+/* A batch that fills every launch of an encoder, whatever the size of its images. */
+#define ENCODE_BATCH 256
+
+struct encode {
+    moco_model *model; /* all borrowed */
+    moco_dataset *set;
+    const moco_augment_options *recipe;
+    moco_embedding what;
+    int64_t limit; /* at most so many images, drawn at random with `seed`; 0: all, in order */
+    uint64_t seed;
+    int workers;
+    int64_t max_bad;
+    int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
+};
+
+struct encoded {
+    int64_t n;
+    int32_t dim;
+    float *features; /* [n][dim] */
+    int32_t *labels; /* [n]; -1: none */
+};
+
+/* MOCO_ECANCELED without a sentence if `stop` said so. */
+moco_status encode_set(const struct encode *encode, struct encoded *out, struct err *err);
+void encoded_free(struct encoded *encoded);
+
+/* Rows [first, first + n) as libmoco takes them. */
+moco_tensor encoded_rows(const struct encoded *encoded, int64_t first, int64_t n);
+
+int32_t encode_dim(moco_model *model, moco_embedding what); /* 0: the model is none */
+
+/* The first n images of a batch: `features` [n][dim]. */
+moco_status encode_batch(moco_model *model, moco_embedding what, const moco_batch *batch, int32_t n, float *features,
+                         struct err *err);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * probe_state: how far a probe of the slow protocol has come, as the note in its state file: what it is trained on, its
+ * options, a line per finished epoch, and where the epoch under way stands. One file holds all of it, so that no crash
+ * can leave two that disagree. */
+#ifndef MOCO_EXAMPLES_PROBE_STATE_H
+#define MOCO_EXAMPLES_PROBE_STATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "err.h"
+
+struct probe_epoch {
+    double loss, train_top1, top1, top5; /* percent, but for the loss */
+};
+
+struct probe_state {
+    char head[8192];           /* lines that must be the same to go on: data, encoder, options */
+    struct probe_epoch *epoch; /* [count], malloc'ed */
+    int64_t count, room;
+    int64_t position; /* images of the epoch under way */
+    double loss;      /* sums over its steps, by images */
+    double right;
+};
+
+int64_t probe_state_best(const struct probe_state *state); /* the first epoch of the largest top1; -1: none yet */
+moco_status probe_state_add(struct probe_state *state, const struct probe_epoch *epoch, struct err *err);
+
+/* The note, malloc'ed. */
+moco_status probe_state_write(const struct probe_state *state, char **note, struct err *err);
+/* Takes all but the head from a note; MOCO_EINVAL if its head is another, naming the first line that differs. */
+moco_status probe_state_read(struct probe_state *state, const char *path, const char *note, struct err *err);
+void probe_state_free(struct probe_state *state);
+
+#endif

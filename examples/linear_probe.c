@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * linear_probe: how good an encoder's features are, as the MoCo papers measure it: a linear classifier on top of the
+ * frozen encoder. By default the protocol of the reference's main_lincls.py, resumable at any step; with --fast a sweep
+ * of learning rates on features that are encoded once. What a reader would get wrong: the held-out images are not
+ * augmented and the encoder does not move, so that their features are encoded once in either case. */
+#include <moco/moco.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/encode.h"
+#include "common/from_moco.h"
+#include "common/human.h"
+#include "common/open_data.h"
+#include "common/probe_config.h"
+#include "common/probe_result.h"
+#include "common/probe_state.h"
+#include "common/run_dir.h"
+#include "common/stop_signal.h"
+#include "hash.h"
+
+#define STATE "probe_state.safetensors"
+#define BEST "probe_best.safetensors"
+#define NOTE_BYTES (4 << 20)
+#define STATS_ROWS 4000 /* of the held-out features: time grows with their square */
+
+enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
+
+struct probing {
+    struct probe_config config;
+    moco_context *context;
+    moco_device *device;
+    moco_model *encoder;
+    moco_model_info info;
+    char hash[HASH_DIGITS + 1];
+    struct open_data data;
+    int32_t classes;
+    moco_augment_options train_view, eval_view;
+    struct encoded train, held_out; /* train: --fast only */
+    moco_feature_stats stats;
+    moco_probe *probe;
+    struct probe_state state;
+    double begun;
+};
+
+static const char help_head[] =
+    "usage: linear_probe DIR --pretrained FILE [OPTIONS]\n"
+    "\n"
+    "Trains a linear classifier on the frozen features of an encoder and prints its top-1 and top-5 accuracy on "
+    "held-out\n"
+    "images. DIR holds labelled images: train/ and val/ or test/ with class folders, or CIFAR-10's binary files.\n"
+    "Option names are those of the reference's main_lincls.py, and so are the defaults:\n"
+    "  linear_probe /data/imagenet -a resnet50 --lr 30 --batch-size 256 --pretrained run1/encoder.safetensors\n"
+    "The answer within a minute or two, for an encoder of small images:\n"
+    "  linear_probe /data/cifar10 --pretrained cifar/encoder.safetensors --fast\n";
+
+static const char help_tail[] =
+    "\n"
+    "The folder --out gets probe.json (accuracy, confusion matrix [label][predicted], protocol, options, statistics of "
+    "the\n"
+    "features); without --fast also " STATE " after each epoch and at a signal, and " BEST ".\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
+    "SIGTERM,\n"
+    "and saved: --resume auto goes on from there, to the same bits.\n";
+
+static void warn(const char *sentence)
+{
+    fprintf(stderr, "linear_probe: warning: %s\n", sentence);
+}
+
+static void on_log(void *user, int level, const char *line)
+{
+    (void)user;
+    if (level >= MOCO_LOG_WARN)
+        warn(line);
+}
+
+/* ---- the encoder ---- */
+
+/* Of every tensor, parameters and running statistics, as the bits of their doubles. */
+static moco_status hash_encoder(struct probing *p, char text[HASH_DIGITS + 1], struct err *err)
+{
+    struct hash h;
+    hash_start(&h);
+    for (int i = 0; i < p->info.tensor_count; i++) {
+        const char *name = moco_model_tensor_name(p->encoder, i);
+        moco_tensor t;
+        size_t count = 1;
+        moco_tensor_init(&t);
+        TRY(from_moco(moco_model_get(p->encoder, name, &t), err));
+        for (int d = 0; d < t.ndim; d++)
+            count *= (size_t)t.shape[d];
+        t.dtype = MOCO_F64;
+        t.data = malloc(count * sizeof(double));
+        if (t.data == NULL)
+            return err_set(err, MOCO_ENOMEM, "out of memory");
+        moco_status status = from_moco(moco_model_get(p->encoder, name, &t), err);
+        hash_add(&h, name, strlen(name) + 1);
+        hash_add(&h, t.data, count * sizeof(double));
+        free(t.data);
+        TRY(status);
+    }
+    hash_text(&h, text);
+    return MOCO_OK;
+}
+
+/* As sanity_check of main_lincls.py: what was frozen must not have moved. */
+static moco_status check_frozen(struct probing *p, struct err *err)
+{
+    char now[HASH_DIGITS + 1];
+    TRY(hash_encoder(p, now, err));
+    if (strcmp(now, p->hash) != 0)
+        return err_set(err, MOCO_ESTATE,
+                       "the encoder's tensors are not what they were before the probe was trained: that is a bug");
+    return MOCO_OK;
+}
+
+static moco_status encode(struct probing *p, moco_dataset *set, const char *what, struct encoded *out, struct err *err)
+{
+    struct encode e = {.model = p->encoder,
+                       .set = set,
+                       .recipe = &p->eval_view,
+                       .what = MOCO_FEATURES,
+                       .workers = (int)p->config.workers,
+                       .max_bad = p->config.max_bad,
+                       .stop = stop_signal_came};
+    double begun = seconds_now();
+    TRY(encode_set(&e, out, err));
+    double seconds = seconds_now() - begun;
+    printf("encoded %s %s images in %s (%.0f img/s)\n", human_count(out->n), what, human_seconds(seconds),
+           (double)out->n / (seconds > 1e-9 ? seconds : 1e-9));
+    return MOCO_OK;
+}
+
+/* ---- setting up ---- */
+
+static moco_status check_data(struct probing *p, struct err *err)
+{
+    p->classes = moco_dataset_classes(p->data.train);
+    if (p->data.held_out == NULL || p->data.lack[0] != 0)
+        return err_set(err, MOCO_EINVAL,
+                       "a linear probe needs labelled images to train on and others to be judged by: %s", p->data.lack);
+    if (p->classes < 2)
+        return err_set(err, MOCO_EINVAL, "%.300s holds one class: there is nothing to tell apart; a probe needs two",
+                       p->config.data);
+    return MOCO_OK;
+}
+
+static moco_status open_all(struct probing *p, struct err *err)
+{
+    struct probe_config *c = &p->config;
+    moco_context_options o;
+    moco_device_info machine;
+    moco_context_options_init(&o);
+    o.threads = (int32_t)c->threads;
+    o.log = on_log;
+    moco_device_info_init(&machine);
+    moco_model_info_init(&p->info);
+    TRY(from_moco(moco_context_create(&p->context, &o), err));
+    TRY(from_moco(moco_device_open(&p->device, p->context, c->device), err));
+    TRY(from_moco(moco_device_describe(p->device, &machine), err));
+    if (c->workers < 0)
+        c->workers = machine.threads;
+    TRY(open_data(&p->data, p->context, c->data, err));
+    TRY(check_data(p, err));
+    TRY(from_moco(moco_model_open(&p->encoder, p->device, c->pretrained), err));
+    TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
+    TRY(probe_config_settle(c, &p->info, err));
+    TRY(probe_config_views(c, &p->train_view, &p->eval_view, err));
+    return hash_encoder(p, p->hash, err);
+}
+
+static void describe(const struct probing *p)
+{
+    printf("encoder   %s: %s, width %g, %d features; all %d tensors read, none missing\n", p->config.pretrained,
+           p->info.arch, p->info.width, p->info.feature_dim, p->info.tensor_count);
+    printf("data      %s: %s training, %s held-out images, %d classes\n", p->data.kind,
+           human_count(moco_dataset_count(p->data.train)), human_count(moco_dataset_count(p->data.held_out)),
+           (int)p->classes);
+    printf("protocol  %s\n", probe_protocol(&p->config));
+}
+
+static moco_status look_at_features(struct probing *p, struct err *err)
+{
+    moco_tensor rows = encoded_rows(&p->held_out, 0, p->held_out.n < STATS_ROWS ? p->held_out.n : STATS_ROWS);
+    moco_feature_stats_init(&p->stats);
+    if (p->held_out.n < 2)
+        return MOCO_OK;
+    TRY(from_moco(moco_feature_stats_compute(p->device, &rows, NULL, &p->stats, NULL), err));
+    printf("features  effective rank %.1f of %d, spread %.3f of 1, uniformity %.2f (%s held-out images)\n",
+           p->stats.effective_rank, (int)p->held_out.dim, p->stats.std_mean * sqrt(p->held_out.dim),
+           p->stats.uniformity, human_count(p->stats.n));
+    if (p->stats.collapsed)
+        warn("the features have collapsed: nearly all images have the same one, so that no classifier can tell them "
+             "apart; the encoder has not learnt, or has unlearnt");
+    return MOCO_OK;
+}
+
+/* ---- results ---- */
+
+static moco_status report(struct probing *p, int rate, struct probe_result *r, struct err *err)
+{
+    moco_tensor rows = encoded_rows(&p->held_out, 0, p->held_out.n);
+    moco_probe_options options;
+    char path[RUN_PATH_SIZE];
+    int64_t *confusion = calloc((size_t)p->classes * (size_t)p->classes, sizeof *confusion);
+    if (confusion == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    moco_status status;
+    moco_probe_options_init(&options);
+    moco_score_init(&r->score);
+    r->score.rate = rate;
+    TRY_GOTO(status, from_moco(moco_probe_describe(p->probe, &options, NULL), err), out);
+    TRY_GOTO(status, from_moco(moco_probe_evaluate(p->probe, &rows, p->held_out.labels, &r->score, confusion), err),
+             out);
+    TRY_GOTO(status, check_frozen(p, err), out);
+    r->config = &p->config;
+    r->data = &p->data;
+    r->encoder = &p->info;
+    r->encoder_hash = p->hash;
+    r->stats = &p->stats;
+    r->lr = options.lr[rate];
+    r->confusion = confusion;
+    r->seconds = seconds_now() - p->begun;
+    run_dir_path(p->config.out, "probe.json", path);
+    TRY_GOTO(status, probe_result_save(r, path, err), out);
+    printf("top-1 %.2f %%, top-5 %.2f %% of %s held-out images, at a learning rate of %g; the encoder is unchanged\n"
+           "written to %s\n",
+           100 * (double)r->score.top1 / (double)r->score.n, 100 * (double)r->score.top5 / (double)r->score.n,
+           human_count(r->score.n), r->lr, path);
+out:
+    free(confusion);
+    return status;
+}
+
+/* ---- the fast path ---- */
+
+static int fast_progress(void *user, int32_t epoch, int32_t epochs)
+{
+    const struct probing *p = user;
+    if (epoch % p->config.print_every == 0 && isatty(STDOUT_FILENO)) {
+        printf("\repoch %d of %d", (int)epoch, (int)epochs);
+        fflush(stdout);
+    }
+    return stop_signal_came();
+}
+
+static moco_status score_rates(struct probing *p, const moco_probe_options *o, double *top1, int *best, struct err *err)
+{
+    moco_tensor held = encoded_rows(&p->held_out, 0, p->held_out.n);
+    moco_score score;
+    for (int r = 0; r < o->rates; r++) {
+        moco_score_init(&score);
+        score.rate = r;
+        TRY(from_moco(moco_probe_evaluate(p->probe, &held, p->held_out.labels, &score, NULL), err));
+        top1[r] = 100 * (double)score.top1 / (double)score.n;
+        printf("  lr %-6g top-1 %.2f %%\n", o->lr[r], top1[r]);
+    }
+    moco_score_init(&score);
+    TRY(from_moco(moco_probe_best(p->probe, &held, p->held_out.labels, &score), err));
+    *best = score.rate;
+    if (o->rates > 2 && (*best == 0 || *best == o->rates - 1))
+        warn("the best learning rate is at the edge of those tried; another may be better: try it with --lr");
+    return MOCO_OK;
+}
+
+static moco_status run_fast(struct probing *p, struct err *err)
+{
+    const struct probe_config *c = &p->config;
+    moco_probe_options options;
+    moco_probe_fit_options fit;
+    double top1[MOCO_PROBE_RATES], begun;
+    int best = 0;
+    TRY(encode(p, p->data.train, "training", &p->train, err));
+    probe_config_options(c, p->info.feature_dim, p->classes, &options);
+    TRY(from_moco(moco_probe_create(&p->probe, p->device, &options), err));
+    moco_probe_fit_options_init(&fit);
+    fit.epochs = (int32_t)c->epochs;
+    fit.batch_size = (int32_t)c->batch;
+    for (int i = 0; i < 3; i++)
+        fit.milestones[i] = i < c->milestones.count ? c->milestones.at[i] : 0;
+    fit.progress = fast_progress;
+    fit.user = p;
+    moco_tensor rows = encoded_rows(&p->train, 0, p->train.n);
+    begun = seconds_now();
+    moco_status status = moco_probe_fit(p->probe, &rows, p->train.labels, &fit);
+    if (status == MOCO_ECANCELED)
+        return status;
+    TRY(from_moco(status, err));
+    TRY(from_moco(moco_probe_describe(p->probe, &options, NULL), err));
+    printf("%strained %d classifiers for %lld epochs in %s\n", isatty(STDOUT_FILENO) ? "\r\033[K" : "",
+           (int)options.rates, (long long)c->epochs, human_seconds(seconds_now() - begun));
+    TRY(score_rates(p, &options, top1, &best, err));
+    struct probe_result r = {.rates = &options, .rate_top1 = top1};
+    return report(p, best, &r, err);
+}
+
+/* ---- the reference's protocol ---- */
+
+static moco_status save_state(struct probing *p, const char *name, struct err *err)
+{
+    char path[RUN_PATH_SIZE], *note;
+    run_dir_path(p->config.out, name, path);
+    TRY(probe_state_write(&p->state, &note, err));
+    moco_status status = from_moco(moco_probe_save(p->probe, path, note), err);
+    free(note);
+    return status;
+}
+
+static moco_status open_state(struct probing *p, const char *path, int only_score, struct err *err)
+{
+    moco_probe_options o;
+    char *note = malloc(NOTE_BYTES);
+    if (note == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    moco_probe_options_init(&o);
+    moco_status status = from_moco(moco_probe_open(&p->probe, p->device, path, note, NOTE_BYTES), err);
+    if (status == MOCO_OK && !only_score)
+        status = probe_state_read(&p->state, path, note, err);
+    if (status == MOCO_OK)
+        status = from_moco(moco_probe_describe(p->probe, &o, NULL), err);
+    free(note);
+    if (status == MOCO_OK && (o.dim != p->info.feature_dim || o.classes != p->classes))
+        status = err_set(err, MOCO_EINVAL,
+                         "%.200s is a probe of %d features and %d classes; the encoder has %d, and the images %d", path,
+                         (int)o.dim, (int)o.classes, (int)p->info.feature_dim, (int)p->classes);
+    return status;
+}
+
+static moco_status start_or_resume(struct probing *p, struct err *err)
+{
+    const struct probe_config *c = &p->config;
+    char path[RUN_PATH_SIZE], options[4096];
+    moco_probe_options o;
+    probe_config_text(c, options, sizeof options);
+    snprintf(p->state.head, sizeof p->state.head, "data %s\nencoder %s\n%s", p->data.print, p->hash, options);
+    run_dir_path(c->out, STATE, path);
+    int there = access(path, F_OK) == 0;
+    if (strcmp(c->resume, "auto") == 0 ? there : c->resume[0] != 0) {
+        TRY(open_state(p, strcmp(c->resume, "auto") == 0 ? path : c->resume, 0, err));
+        printf("resumed after %lld epochs\n", (long long)p->state.count);
+        return MOCO_OK;
+    }
+    if (there && c->resume[0] == 0)
+        return err_set(err, MOCO_ESTATE,
+                       "%.300s holds a probe already; go on with --resume auto, or choose another --out", c->out);
+    probe_config_options(c, p->info.feature_dim, p->classes, &o);
+    return from_moco(moco_probe_create(&p->probe, p->device, &o), err);
+}
+
+static moco_status open_loader(struct probing *p, moco_loader **loader, struct err *err)
+{
+    const struct probe_config *c = &p->config;
+    moco_loader_options o;
+    moco_loader_options_init(&o);
+    o.batch_size = (int32_t)c->batch;
+    o.workers = (int32_t)c->workers;
+    o.permuted = 1;
+    o.drop_last = 0;
+    o.seed = (uint64_t)c->seed;
+    o.max_bad = c->max_bad;
+    o.recipe[0] = &p->train_view;
+    return from_moco(moco_loader_create(loader, p->data.train, &o), err);
+}
+
+struct epoch_work {
+    moco_loader *loader;
+    moco_batch batch;
+    struct encoded rows; /* of one batch */
+    int64_t epoch, steps, of;
+    double factor, begun;
+};
+
+static moco_status one_step(struct probing *p, struct epoch_work *w, struct err *err)
+{
+    const moco_batch *b = &w->batch;
+    double loss, top1;
+    TRY(encode_batch(p->encoder, MOCO_FEATURES, b, b->n, w->rows.features, err));
+    for (int32_t i = 0; i < b->n; i++)
+        w->rows.labels[i] = moco_dataset_label(p->data.train, b->ids[i]);
+    moco_tensor rows = encoded_rows(&w->rows, 0, b->n);
+    TRY(from_moco(moco_probe_step(p->probe, &rows, w->rows.labels, w->factor, &loss, &top1), err));
+    p->state.position += b->n;
+    p->state.loss += loss * b->n;
+    p->state.right += top1 * b->n;
+    if (++w->steps % p->config.print_every == 0)
+        printf("epoch %lld/%lld  step %lld/%lld  loss %.4f  top-1 %.1f %%  %.0f img/s\n", (long long)w->epoch + 1,
+               (long long)p->config.epochs, (long long)((p->state.position + p->config.batch - 1) / p->config.batch),
+               (long long)w->of, loss, 100 * top1,
+               (double)(w->steps * p->config.batch) / (seconds_now() - w->begun + 1e-9));
+    return MOCO_OK;
+}
+
+/* From where the state stands to the epoch's end. */
+static moco_status train_epoch(struct probing *p, struct epoch_work *w, struct err *err)
+{
+    const struct probe_config *c = &p->config;
+    w->factor = moco_lr_steps(1, w->epoch, c->milestones.at, c->milestones.count, 0.1);
+    w->steps = 0;
+    w->begun = seconds_now();
+    moco_batch_init(&w->batch);
+    TRY(from_moco(moco_loader_start_at(w->loader, w->epoch, p->state.position), err));
+    while (p->state.position < moco_dataset_count(p->data.train)) {
+        if (stop_signal_came())
+            return MOCO_ECANCELED;
+        TRY(from_moco(moco_loader_next(w->loader, &w->batch), err));
+        TRY(one_step(p, w, err));
+    }
+    return MOCO_OK;
+}
+
+static moco_status finish_epoch(struct probing *p, const struct epoch_work *w, struct err *err)
+{
+    moco_tensor held = encoded_rows(&p->held_out, 0, p->held_out.n);
+    moco_score score;
+    moco_score_init(&score);
+    TRY(from_moco(moco_probe_evaluate(p->probe, &held, p->held_out.labels, &score, NULL), err));
+    struct probe_epoch e = {.loss = p->state.loss / (double)p->state.position,
+                            .train_top1 = 100 * p->state.right / (double)p->state.position,
+                            .top1 = 100 * (double)score.top1 / (double)score.n,
+                            .top5 = 100 * (double)score.top5 / (double)score.n};
+    TRY(probe_state_add(&p->state, &e, err));
+    p->state.position = 0;
+    p->state.loss = p->state.right = 0;
+    printf("epoch %lld/%lld  mean loss %.4f, training top-1 %.2f %%  held out: top-1 %.2f %%, top-5 %.2f %%  %s\n",
+           (long long)w->epoch + 1, (long long)p->config.epochs, e.loss, e.train_top1, e.top1, e.top5,
+           human_seconds(seconds_now() - w->begun));
+    fflush(stdout);
+    if (probe_state_best(&p->state) == w->epoch) /* before the state: a crash between them repeats the epoch */
+        TRY(save_state(p, BEST, err));
+    return save_state(p, STATE, err);
+}
+
+static moco_status train(struct probing *p, struct err *err)
+{
+    struct epoch_work w = {.rows = {.n = p->config.batch, .dim = p->info.feature_dim}};
+    moco_status status;
+    w.of = (moco_dataset_count(p->data.train) + p->config.batch - 1) / p->config.batch;
+    w.rows.features = malloc(sizeof(float) * (size_t)w.rows.n * (size_t)w.rows.dim);
+    w.rows.labels = malloc(sizeof(int32_t) * (size_t)w.rows.n);
+    if (w.rows.features == NULL || w.rows.labels == NULL) {
+        status = err_set(err, MOCO_ENOMEM, "out of memory");
+        goto out;
+    }
+    TRY_GOTO(status, open_loader(p, &w.loader, err), out);
+    for (w.epoch = p->state.count; w.epoch < p->config.epochs; w.epoch++) {
+        TRY_GOTO(status, train_epoch(p, &w, err), out);
+        TRY_GOTO(status, finish_epoch(p, &w, err), out);
+    }
+    status = MOCO_OK;
+out:
+    moco_loader_free(w.loader);
+    encoded_free(&w.rows);
+    return status;
+}
+
+static moco_status run_slow(struct probing *p, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    TRY(start_or_resume(p, err));
+    moco_status status = train(p, err);
+    if (status == MOCO_ECANCELED) {
+        TRY(save_state(p, STATE, err));
+        printf("stopped, and saved; go on with the same command and --resume auto\n");
+    }
+    TRY(status);
+    moco_probe_free(p->probe);
+    p->probe = NULL;
+    run_dir_path(p->config.out, BEST, path);
+    TRY(open_state(p, path, 1, err));
+    struct probe_result r = {.state = &p->state};
+    return report(p, 0, &r, err);
+}
+
+static moco_status run_evaluate(struct probing *p, struct err *err)
+{
+    TRY(open_state(p, p->config.resume, 1, err));
+    struct probe_result r = {0};
+    return report(p, 0, &r, err);
+}
+
+static int run(struct probing *p)
+{
+    struct err err = {0};
+    moco_status status;
+    p->begun = seconds_now();
+    TRY_GOTO(status, open_all(p, &err), fail);
+    describe(p);
+    TRY_GOTO(status, run_dir_make(p->config.out, &err), fail);
+    stop_signal_catch();
+    TRY_GOTO(status, encode(p, p->data.held_out, "held-out", &p->held_out, &err), fail);
+    TRY_GOTO(status, look_at_features(p, &err), fail);
+    fflush(stdout);
+    status = p->config.evaluate ? run_evaluate(p, &err) : p->config.fast ? run_fast(p, &err) : run_slow(p, &err);
+    if (status == MOCO_OK)
+        return EXIT_DONE;
+fail:
+    if (status == MOCO_ECANCELED)
+        return EXIT_STOPPED;
+    fflush(stdout);
+    fprintf(stderr, "linear_probe: %s\n", err.text);
+    return EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    struct err err = {0};
+    struct probing *p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        fprintf(stderr, "linear_probe: out of memory\n");
+        return EXIT_FAILED;
+    }
+    int code = EXIT_USAGE;
+    if (probe_config_parse(&p->config, argc, argv, &err) != MOCO_OK) {
+        fprintf(stderr, "linear_probe: %s\n", err.text);
+    } else if (p->config.help) {
+        fputs(help_head, stdout);
+        cli_help(&probe_cli, stdout);
+        fputs(help_tail, stdout);
+        code = EXIT_DONE;
+    } else {
+        code = run(p);
+    }
+    moco_probe_free(p->probe);
+    probe_state_free(&p->state);
+    encoded_free(&p->train);
+    encoded_free(&p->held_out);
+    moco_model_free(p->encoder);
+    open_data_free(&p->data);
+    moco_device_free(p->device);
+    moco_context_free(p->context);
+    free(p);
+    return code;
+}
