@@ -155,8 +155,8 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 	llvm-cov report -show-functions=0 -show-branch-summary=0 -show-region-summary=0 $(BUILD)/cover/$(firstword $(fuzz_targets)) \
 	    $(foreach t,$(wordlist 2,99,$(fuzz_targets)),-object $(BUILD)/cover/$t) -instr-profile $(BUILD)/cover/all.profdata
 
-fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes)
-	tests/fuzz/planted_bugs.sh
+fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
+	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
 demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
 	$(BUILD)/examples/demo

@@ -16,48 +16,26 @@
 
 #include "moco/data.h"
 #include "moco/random.h"
+#include "support/data_rig.h"
 #include "support/draw_image.h"
-#include "support/scratch_folder.h"
 
-static moco_context *context;
-static struct scratch_folder folder;
-static char log_text[8192];
-static int64_t live_at_first;
-
-static void keep_log(void *user, int level, const char *line)
-{
-    (void)user;
-    (void)level;
-    size_t used = strlen(log_text);
-    snprintf(log_text + used, sizeof log_text - used, "%s\n", line);
-}
+static struct data_rig rig;
 
 static int set_up(void **state)
 {
     (void)state;
-    moco_context_options options;
-    moco_context_options_init(&options);
-    options.log = keep_log;
-    log_text[0] = 0;
-    scratch_folder_make(&folder);
-    if (moco_context_create(&context, &options) != MOCO_OK)
-        return -1;
-    return moco_context_memory(context, &live_at_first, NULL, NULL) == MOCO_OK ? 0 : -1;
+    return data_rig_make(&rig);
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    int64_t live = -1;
-    moco_context_memory(context, &live, NULL, NULL);
-    moco_context_free(context);
-    scratch_folder_remove(&folder);
-    return live == live_at_first ? 0 : -1;
+    return data_rig_free(&rig);
 }
 
 static void touch(const char *name)
 {
-    scratch_write(&folder, name, "x", 1);
+    scratch_write(&rig.folder, name, "x", 1);
 }
 
 /* The data set's paths without the folder's, one a line, each with its label. */
@@ -68,10 +46,10 @@ static char *listing(const moco_dataset *ds)
     text[0] = 0;
     for (int64_t i = 0; i < moco_dataset_count(ds); i++) {
         assert_int_equal(moco_dataset_path(ds, i, path, sizeof path), MOCO_OK);
-        assert_memory_equal(path, folder.path, strlen(folder.path));
+        assert_memory_equal(path, rig.folder.path, strlen(rig.folder.path));
         size_t used = strlen(text);
         snprintf(text + used, sizeof text - used, "%d %s\n", (int)moco_dataset_label(ds, i),
-                 path + strlen(folder.path));
+                 path + strlen(rig.folder.path));
     }
     return text;
 }
@@ -80,7 +58,7 @@ static moco_dataset *open_folder(const char *name)
 {
     moco_dataset *ds;
     moco_status status =
-        moco_dataset_open_folder(&ds, context, name != NULL ? scratch_path(&folder, name) : folder.path);
+        moco_dataset_open_folder(&ds, rig.context, name != NULL ? scratch_path(&rig.folder, name) : rig.folder.path);
     if (status != MOCO_OK)
         print_error("%s\n", moco_error());
     assert_int_equal(status, MOCO_OK);
@@ -96,11 +74,11 @@ static void test_class_folders(void **state)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         touch(names[i]);
     touch("elsewhere/linked.jpg");
-    assert_int_equal(rename(scratch_path(&folder, "elsewhere"), scratch_path(&folder, ".elsewhere")), 0);
-    assert_int_equal(symlink("../.elsewhere", scratch_path(&folder, "z/link")), 0);
-    assert_int_equal(symlink("../.elsewhere/linked.jpg", scratch_path(&folder, "z/link.jpg")), 0);
-    assert_int_equal(symlink("..", scratch_path(&folder, "z/circle")), 0);
-    assert_int_equal(symlink(".elsewhere", scratch_path(&folder, "class-link")), 0);
+    assert_int_equal(rename(scratch_path(&rig.folder, "elsewhere"), scratch_path(&rig.folder, ".elsewhere")), 0);
+    assert_int_equal(symlink("../.elsewhere", scratch_path(&rig.folder, "z/link")), 0);
+    assert_int_equal(symlink("../.elsewhere/linked.jpg", scratch_path(&rig.folder, "z/link.jpg")), 0);
+    assert_int_equal(symlink("..", scratch_path(&rig.folder, "z/circle")), 0);
+    assert_int_equal(symlink(".elsewhere", scratch_path(&rig.folder, "class-link")), 0);
     moco_dataset *ds = open_folder(NULL);
     assert_string_equal(listing(ds), "0 /B/x.jpg\n"
                                      "1 /a b/x.jpg\n"
@@ -121,10 +99,10 @@ static void test_class_folders(void **state)
     assert_string_equal(moco_dataset_class_name(ds, 6), "");
     assert_int_equal(moco_dataset_label(ds, 13), -1);
     assert_int_equal(moco_dataset_label(ds, -1), -1);
-    assert_non_null(strstr(log_text, "empty holds no image"));
-    assert_non_null(strstr(log_text, "circle is a link back"));
-    assert_non_null(strstr(log_text, "the 1 images beside them are left out"));
-    assert_non_null(strstr(log_text, "2 files that are not named"));
+    assert_non_null(strstr(rig.log, "empty holds no image"));
+    assert_non_null(strstr(rig.log, "circle is a link back"));
+    assert_non_null(strstr(rig.log, "the 1 images beside them are left out"));
+    assert_non_null(strstr(rig.log, "2 files that are not named"));
     char small[8];
     assert_int_equal(moco_dataset_path(ds, 0, small, sizeof small), MOCO_ESHAPE);
     assert_int_equal(moco_dataset_path(ds, 13, small, sizeof small), MOCO_EINVAL);
@@ -137,7 +115,7 @@ static void test_flat_folder(void **state)
     touch("flat/b.jpg");
     touch("flat/a.png");
     touch("flat/C.jpeg");
-    scratch_make_folder(&folder, "flat/empty");
+    scratch_make_folder(&rig.folder, "flat/empty");
     moco_dataset *ds = open_folder("flat//");
     assert_string_equal(listing(ds), "-1 /flat/C.jpeg\n-1 /flat/a.png\n-1 /flat/b.jpg\n");
     assert_int_equal(moco_dataset_classes(ds), 0);
@@ -151,9 +129,9 @@ static void test_many_names(void **state)
     (void)state;
     int64_t before, after;
     char path[512];
-    moco_context_memory(context, &before, NULL, NULL);
+    moco_context_memory(rig.context, &before, NULL, NULL);
     for (int i = 0; i < 5000; i++) {
-        snprintf(path, sizeof path, "%s/n%05d_%d.JPEG", folder.path, (i * 7919) % 5000, i % 3);
+        snprintf(path, sizeof path, "%s/n%05d_%d.JPEG", rig.folder.path, (i * 7919) % 5000, i % 3);
         FILE *file = fopen(path, "wb");
         assert_non_null(file);
         fclose(file);
@@ -166,7 +144,7 @@ static void test_many_names(void **state)
         assert_true(strcmp(previous, path) < 0);
         memcpy(previous, path, sizeof previous);
     }
-    moco_context_memory(context, &after, NULL, NULL);
+    moco_context_memory(rig.context, &after, NULL, NULL);
     assert_true(after - before < 5000 * 40);
     moco_dataset_free(ds);
 }
@@ -176,23 +154,24 @@ static void test_folder_failures(void **state)
     (void)state;
     moco_dataset *ds;
     touch("class/readme.txt");
-    assert_int_equal(moco_dataset_open_folder(&ds, context, folder.path), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, rig.folder.path), MOCO_EINVAL);
     assert_null(ds);
     assert_non_null(strstr(moco_error(), "no image"));
-    assert_non_null(strstr(moco_error(), folder.path));
-    assert_int_equal(moco_dataset_open_folder(&ds, context, scratch_path(&folder, "gone")), MOCO_EIO);
+    assert_non_null(strstr(moco_error(), rig.folder.path));
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, scratch_path(&rig.folder, "gone")), MOCO_EIO);
     assert_non_null(strstr(moco_error(), "gone"));
-    assert_int_equal(moco_dataset_open_folder(&ds, context, scratch_path(&folder, "class/readme.txt")), MOCO_EIO);
-    assert_int_equal(moco_dataset_open_folder(&ds, context, ""), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_open_folder(&ds, context, NULL), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_open_folder(&ds, NULL, folder.path), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_open_folder(NULL, context, folder.path), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, scratch_path(&rig.folder, "class/readme.txt")),
+                     MOCO_EIO);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, ""), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, NULL), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_folder(&ds, NULL, rig.folder.path), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_folder(NULL, rig.context, rig.folder.path), MOCO_EINVAL);
     char deep[600] = "d";
     for (int i = 0; i < 70; i++)
         strcat(deep, "/d");
     strcat(deep, "/x.jpg");
     touch(deep);
-    assert_int_equal(moco_dataset_open_folder(&ds, context, folder.path), MOCO_ENOTSUP);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, rig.folder.path), MOCO_ENOTSUP);
 }
 
 static void write_cifar(const char *name, int records, int first)
@@ -203,7 +182,7 @@ static void write_cifar(const char *name, int records, int first)
         for (int i = 0; i < 3072; i++)
             bytes[r * 3073 + 1 + i] = (uint8_t)((first + r) * 7 + i / 1024 * 50 + i % 1024);
     }
-    scratch_write(&folder, name, bytes, (size_t)records * 3073);
+    scratch_write(&rig.folder, name, bytes, (size_t)records * 3073);
     free(bytes);
 }
 
@@ -214,9 +193,9 @@ static void test_cifar(void **state)
     write_cifar("one.bin", 5, 0);
     write_cifar("none.bin", 0, 0);
     write_cifar("two.bin", 100, 5);
-    const char *paths[3] = {scratch_path(&folder, "one.bin"), scratch_path(&folder, "none.bin"),
-                            scratch_path(&folder, "two.bin")};
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 3), MOCO_OK);
+    const char *paths[3] = {scratch_path(&rig.folder, "one.bin"), scratch_path(&rig.folder, "none.bin"),
+                            scratch_path(&rig.folder, "two.bin")};
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 3), MOCO_OK);
     assert_int_equal(moco_dataset_count(ds), 105);
     assert_int_equal(moco_dataset_classes(ds), 10);
     assert_string_equal(moco_dataset_class_name(ds, 9), "truck");
@@ -248,24 +227,24 @@ static void test_cifar(void **state)
     assert_non_null(strstr(moco_error(), "shorter"));
     moco_loader_free(loader);
     moco_dataset_free(ds);
-    scratch_write(&folder, "odd.bin", "123", 3);
-    paths[0] = scratch_path(&folder, "odd.bin");
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 1), MOCO_EFORMAT);
+    scratch_write(&rig.folder, "odd.bin", "123", 3);
+    paths[0] = scratch_path(&rig.folder, "odd.bin");
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 1), MOCO_EFORMAT);
     write_cifar("label.bin", 70, 0);
-    FILE *file = fopen(scratch_path(&folder, "label.bin"), "r+b");
+    FILE *file = fopen(scratch_path(&rig.folder, "label.bin"), "r+b");
     fseek(file, 3073 * 66, SEEK_SET);
     fputc(10, file);
     fclose(file);
-    paths[0] = scratch_path(&folder, "label.bin");
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 1), MOCO_EFORMAT);
+    paths[0] = scratch_path(&rig.folder, "label.bin");
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 1), MOCO_EFORMAT);
     assert_non_null(strstr(moco_error(), "label 10 at offset 202818"));
-    paths[0] = scratch_path(&folder, "none.bin");
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 1), MOCO_EINVAL);
-    paths[0] = scratch_path(&folder, "gone.bin");
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 1), MOCO_EIO);
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 0), MOCO_EINVAL);
+    paths[0] = scratch_path(&rig.folder, "none.bin");
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 1), MOCO_EINVAL);
+    paths[0] = scratch_path(&rig.folder, "gone.bin");
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 1), MOCO_EIO);
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 0), MOCO_EINVAL);
     paths[0] = NULL;
-    assert_int_equal(moco_dataset_open_cifar10(&ds, context, paths, 1), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_cifar10(&ds, rig.context, paths, 1), MOCO_EINVAL);
     assert_null(ds);
 }
 
@@ -294,7 +273,7 @@ static void test_memory_and_order_of_freeing(void **state)
     for (int i = 0; i < 40; i++)
         labels[i] = i % 3 - 1;
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, labels), MOCO_OK);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, labels), MOCO_OK);
     assert_int_equal(moco_dataset_classes(ds), 2);
     assert_int_equal(moco_dataset_label(ds, 0), -1);
     assert_int_equal(moco_dataset_label(ds, 2), 1);
@@ -340,20 +319,20 @@ static void test_wrong_arguments(void **state)
     moco_tensor t = images();
     moco_dataset *ds = NULL;
     t.dtype = MOCO_F32;
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, NULL), MOCO_ESHAPE);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, NULL), MOCO_ESHAPE);
     t = images();
     t.shape[3] = 4;
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, NULL), MOCO_ESHAPE);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, NULL), MOCO_ESHAPE);
     t = images();
     t.data = NULL;
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, NULL), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, NULL), MOCO_EINVAL);
     t = images();
     int32_t labels[40] = {0};
     labels[39] = -2;
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, labels), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, labels), MOCO_EINVAL);
     assert_null(ds);
-    assert_int_equal(moco_dataset_from_memory(&ds, context, NULL, NULL), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_from_memory(&ds, context, &t, NULL), MOCO_OK);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, NULL, NULL), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, NULL), MOCO_OK);
 
     moco_augment_options recipe, other;
     assert_int_equal(moco_augment_options_preset(&recipe, "moco-v9", 8), MOCO_ENOTFOUND);
@@ -379,7 +358,7 @@ static void test_wrong_arguments(void **state)
     assert_int_equal(moco_loader_create(&loader, ds, &options), MOCO_EINVAL);
     options.struct_size = sizeof options;
     assert_int_equal(moco_loader_create(&loader, NULL, &options), MOCO_EINVAL);
-    assert_int_equal(moco_loader_create(&loader, (moco_dataset *)(void *)context, &options), MOCO_EINVAL);
+    assert_int_equal(moco_loader_create(&loader, (moco_dataset *)(void *)rig.context, &options), MOCO_EINVAL);
     assert_int_equal(moco_loader_create(NULL, ds, &options), MOCO_EINVAL);
     assert_int_equal(moco_loader_create(&loader, ds, NULL), MOCO_EINVAL);
     assert_null(loader);

@@ -15,62 +15,45 @@
 #include <string.h>
 
 #include "moco/data.h"
+#include "support/data_rig.h"
 #include "support/draw_image.h"
 #include "support/failing_alloc.h"
-#include "support/scratch_folder.h"
 
 enum { COUNT = 9, SIDE = 20, SIZE = 16 };
 
-static moco_context *context;
-static struct scratch_folder folder;
+static struct data_rig rig;
 static uint8_t pictures[COUNT][SIDE][SIDE][3];
-static char log_text[8192];
-
-static void keep_log(void *user, int level, const char *line)
-{
-    (void)user;
-    (void)level;
-    size_t used = strlen(log_text);
-    snprintf(log_text + used, sizeof log_text - used, "%s\n", line);
-}
 
 /* a/0.png ... c/8.png, three each, and beside each picture its label. */
 static int set_up(void **state)
 {
     (void)state;
-    moco_context_options options;
-    moco_context_options_init(&options);
-    options.log = keep_log;
-    log_text[0] = 0;
-    scratch_folder_make(&folder);
+    if (data_rig_make(&rig) != 0)
+        return -1;
     for (int i = 0; i < COUNT; i++) {
         char name[32], label[4];
         draw_pixels(&pictures[i][0][0][0], SIDE, SIDE, i);
         struct bytes png =
             draw_png(&pictures[i][0][0][0], SIDE * 3, SIDE, SIDE, (struct png_kind){.color_type = 2, .depth = 8});
         snprintf(name, sizeof name, "%c/%d.png", 'a' + i / 3, i);
-        scratch_write(&folder, name, png.at, png.size);
+        scratch_write(&rig.folder, name, png.at, png.size);
         snprintf(name, sizeof name, "%c/%d.cls", 'a' + i / 3, i);
-        scratch_write(&folder, name, label, (size_t)snprintf(label, sizeof label, "%d\n", i / 3));
+        scratch_write(&rig.folder, name, label, (size_t)snprintf(label, sizeof label, "%d\n", i / 3));
         free(png.at);
     }
-    return moco_context_create(&context, &options) == MOCO_OK ? 0 : -1;
+    return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
-    int64_t live = -1;
-    moco_context_memory(context, &live, NULL, NULL);
-    moco_context_free(context);
-    scratch_folder_remove(&folder);
-    return live < 512 ? 0 : -1; /* what is left is the context itself */
+    return data_rig_free(&rig);
 }
 
 static void shell(const char *command)
 {
     char text[8192];
-    snprintf(text, sizeof text, "cd '%s' && %s", folder.path, command);
+    snprintf(text, sizeof text, "cd '%s' && %s", rig.folder.path, command);
     assert_int_equal(system(text), 0);
 }
 
@@ -93,7 +76,7 @@ static moco_loader *load(moco_dataset *ds, int workers)
 static void equals_folder(moco_dataset *ds)
 {
     moco_dataset *plain;
-    assert_int_equal(moco_dataset_open_folder(&plain, context, folder.path), MOCO_OK);
+    assert_int_equal(moco_dataset_open_folder(&plain, rig.context, rig.folder.path), MOCO_OK);
     assert_int_equal(moco_dataset_count(ds), COUNT);
     assert_int_equal(moco_dataset_classes(ds), 3);
     for (int i = 0; i < COUNT; i++)
@@ -116,11 +99,11 @@ static void shards(void **state)
     (void)state;
     shell("tar -cf 1.tar --sort=name a b && tar --format=pax --sort=name -cf 2.tar c");
     char first[300], second[300], text[400];
-    snprintf(first, sizeof first, "%s/1.tar", folder.path);
-    snprintf(second, sizeof second, "%s/2.tar", folder.path);
+    snprintf(first, sizeof first, "%s/1.tar", rig.folder.path);
+    snprintf(second, sizeof second, "%s/2.tar", rig.folder.path);
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){first, second}, 2), MOCO_OK);
-    assert_string_equal(log_text, "");
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){first, second}, 2), MOCO_OK);
+    assert_string_equal(rig.log, "");
     equals_folder(ds);
     assert_int_equal(moco_dataset_path(ds, 8, text, sizeof text), MOCO_OK);
     assert_non_null(strstr(text, "2.tar (offset "));
@@ -132,11 +115,11 @@ static void expect_tar(const char *command, moco_status wanted, const char *word
     char path[300];
     moco_dataset *ds;
     shell(command);
-    snprintf(path, sizeof path, "%s/t.tar", folder.path);
-    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){path}, 1), wanted);
+    snprintf(path, sizeof path, "%s/t.tar", rig.folder.path);
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1), wanted);
     if (wanted == MOCO_OK) {
         moco_dataset_free(ds);
-        assert_non_null(strstr(log_text, word));
+        assert_non_null(strstr(rig.log, word));
     } else {
         assert_null(ds);
         if (strstr(moco_error(), word) == NULL)
@@ -157,8 +140,8 @@ static void shards_that_are_refused(void **state)
     expect_tar("tar -cf t.tar a && head -c 2000 t.tar >u && mv u t.tar", MOCO_EFORMAT, "offset");
     expect_tar("rm -f t.tar", MOCO_EIO, "t.tar");
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_open_tar(&ds, context, NULL, 1), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){NULL}, 1), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, NULL, 1), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){NULL}, 1), MOCO_EINVAL);
 }
 
 static void shards_with_a_word_in_the_log(void **state)
@@ -175,9 +158,9 @@ static void a_damaged_picture_in_a_shard(void **state)
     (void)state;
     shell("head -c 100 a/1.png >u && mv u a/1.png && tar -cf t.tar --sort=name a b");
     char path[300];
-    snprintf(path, sizeof path, "%s/t.tar", folder.path);
+    snprintf(path, sizeof path, "%s/t.tar", rig.folder.path);
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_open_tar(&ds, context, (const char *const[]){path}, 1), MOCO_OK);
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1), MOCO_OK);
     moco_augment_options recipe;
     assert_int_equal(moco_augment_options_preset(&recipe, "moco-v2", SIZE), MOCO_OK);
     moco_loader_options o;
@@ -194,7 +177,7 @@ static void a_damaged_picture_in_a_shard(void **state)
     moco_loader_stats_init(&stats);
     assert_int_equal(moco_loader_get_stats(loader, &stats), MOCO_OK);
     assert_int_equal(stats.bad_images, 1);
-    assert_non_null(strstr(log_text, "t.tar (offset "));
+    assert_non_null(strstr(rig.log, "t.tar (offset "));
     moco_loader_free(loader);
     moco_dataset_free(ds);
 }
@@ -221,19 +204,19 @@ static void verifying(void **state)
 {
     (void)state;
     struct bytes jpeg = draw_jpeg(&pictures[0][0][0][0], SIDE, SIDE, (struct jpeg_kind){.components = 3});
-    scratch_write(&folder, "a/0.jpg", jpeg.at, jpeg.size);
-    scratch_write(&folder, "a/1.jpg", jpeg.at, jpeg.size - 2); /* no end marker */
+    scratch_write(&rig.folder, "a/0.jpg", jpeg.at, jpeg.size);
+    scratch_write(&rig.folder, "a/1.jpg", jpeg.at, jpeg.size - 2); /* no end marker */
     free(jpeg.at);
     shell("head -c 100 b/3.png >u && mv u b/3.png");
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_open_folder(&ds, context, folder.path), MOCO_OK);
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, rig.folder.path), MOCO_OK);
     int64_t bad, count = moco_dataset_count(ds);
     struct reports r = {0};
     assert_int_equal(moco_dataset_verify(ds, 0, count, 0, report, &r, &bad), MOCO_OK);
     assert_int_equal(bad, 2);
     assert_int_equal(r.count, 2);
     assert_int_equal(r.last, 5); /* a/0.jpg, 0.png, 1.jpg, 1.png, 2.png, b/3.png */
-    assert_string_equal(r.path, scratch_path(&folder, "b/3.png"));
+    assert_string_equal(r.path, scratch_path(&rig.folder, "b/3.png"));
     assert_int_equal(moco_dataset_verify(ds, 3, 2, 0, NULL, NULL, &bad), MOCO_OK);
     assert_int_equal(bad, 0);
     r = (struct reports){.stop = 1};
@@ -254,13 +237,13 @@ static void lists(void **state)
     (void)state;
     shell("for i in 0 1 2 3 4 5 6 7 8; do printf '%s\\t%s\\n' \"$(ls ?/$i.png)\" $((i / 3)); done >list.txt");
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), MOCO_OK);
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")), MOCO_OK);
     equals_folder(ds);
     moco_dataset_free(ds);
     char text[400];
-    snprintf(text, sizeof text, "\n%s/c/7.png\r\nb/3.png\t4\n\nb/4.png", folder.path); /* no newline at the end */
-    scratch_write(&folder, "list.txt", text, strlen(text));
-    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), MOCO_OK);
+    snprintf(text, sizeof text, "\n%s/c/7.png\r\nb/3.png\t4\n\nb/4.png", rig.folder.path); /* no newline at the end */
+    scratch_write(&rig.folder, "list.txt", text, strlen(text));
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")), MOCO_OK);
     assert_int_equal(moco_dataset_count(ds), 3);
     assert_int_equal(moco_dataset_classes(ds), 5);
     assert_int_equal(moco_dataset_label(ds, 0), -1);
@@ -269,7 +252,7 @@ static void lists(void **state)
     for (int i = 0; i < 3; i++) {
         const char *const names[] = {"c/7.png", "b/3.png", "b/4.png"};
         assert_int_equal(moco_dataset_path(ds, i, text, sizeof text), MOCO_OK);
-        assert_string_equal(text, scratch_path(&folder, names[i]));
+        assert_string_equal(text, scratch_path(&rig.folder, names[i]));
     }
     moco_dataset_free(ds);
 }
@@ -294,14 +277,15 @@ static void lists_that_are_refused(void **state)
     };
     moco_dataset *ds;
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        scratch_write(&folder, "list.txt", cases[i].text, cases[i].size);
-        assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "list.txt")), cases[i].status);
+        scratch_write(&rig.folder, "list.txt", cases[i].text, cases[i].size);
+        assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")),
+                         cases[i].status);
         if (strstr(moco_error(), cases[i].word) == NULL)
             fail_msg("\"%s\" does not say \"%s\"", moco_error(), cases[i].word);
         assert_null(ds);
     }
-    assert_int_equal(moco_dataset_open_list(&ds, context, scratch_path(&folder, "none.txt")), MOCO_EIO);
-    assert_int_equal(moco_dataset_open_list(&ds, context, NULL), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "none.txt")), MOCO_EIO);
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, NULL), MOCO_EINVAL);
 }
 
 /* ---- the caller's own pictures ---- */
@@ -350,7 +334,7 @@ static void callbacks(void **state)
     source.label = camera_label;
     source.user = &camera;
     moco_dataset *ds;
-    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_OK);
+    assert_int_equal(moco_dataset_from_callback(&ds, rig.context, &source), MOCO_OK);
     equals_folder(ds);
     assert_int_equal(camera.reads, COUNT);
     assert_int_equal(camera.open, 0);
@@ -360,7 +344,7 @@ static void callbacks(void **state)
     moco_batch_init(&batch);
     assert_int_equal(moco_loader_next(loader, &batch), MOCO_OK);
     moco_loader_free(loader);
-    assert_non_null(strstr(log_text, "image 4"));
+    assert_non_null(strstr(rig.log, "image 4"));
     camera.bad = -1;
     camera.broken = 2;
     loader = load(ds, 2);
@@ -371,14 +355,14 @@ static void callbacks(void **state)
     assert_int_equal(camera.open, 0);
 
     source.label = NULL;
-    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_callback(&ds, rig.context, &source), MOCO_EINVAL);
     source.classes = 0;
     source.count = 0;
-    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_callback(&ds, rig.context, &source), MOCO_EINVAL);
     source.count = 1;
     source.read = NULL;
-    assert_int_equal(moco_dataset_from_callback(&ds, context, &source), MOCO_EINVAL);
-    assert_int_equal(moco_dataset_from_callback(&ds, context, NULL), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_callback(&ds, rig.context, &source), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_from_callback(&ds, rig.context, NULL), MOCO_EINVAL);
     assert_null(ds);
 }
 
@@ -387,8 +371,8 @@ static void callbacks(void **state)
 static moco_status open_all(moco_context *failing)
 {
     char tar[300], list[300];
-    snprintf(tar, sizeof tar, "%s/t.tar", folder.path);
-    snprintf(list, sizeof list, "%s/list.txt", folder.path);
+    snprintf(tar, sizeof tar, "%s/t.tar", rig.folder.path);
+    snprintf(list, sizeof list, "%s/list.txt", rig.folder.path);
     moco_dataset *ds = NULL;
     moco_status status = moco_dataset_open_tar(&ds, failing, (const char *const[]){tar}, 1);
     moco_dataset_free(ds);
