@@ -4,23 +4,28 @@
  *
  *   build/examples/report RUN                        RUN/report.html
  *   build/examples/report RUN RUN... --out FILE      one page with all of them (default compare.html)
+ *   build/examples/report --gallery RUN              first the gallery again, from encoder and images
  *
  * A line of metrics.jsonl that cannot be used is told with file and line, and left out. */
 #include <stdio.h>
 #include <string.h>
 
+#include "common/gallery_remake.h"
 #include "common/report.h"
 #include "common/run_dir.h"
 
 static const char help[] =
     "usage: report RUN                      draw RUN/report.html again\n"
     "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
+    "       --gallery                       first make each run's gallery.json again, from its encoder.safetensors "
+    "and\n"
+    "                                       the images it was trained on\n"
     "\n"
     "RUN is a run folder of train_imagenet. Lines of its metrics.jsonl that cannot be used are told and left out.\n";
 
 struct arguments {
     const char *folder[REPORT_RUNS_MAX], *out;
-    int folders;
+    int folders, gallery;
 };
 
 static int usage(const char *why, const char *what)
@@ -43,6 +48,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             if (++i == argc)
                 return 1 + usage("--out needs the name of a file", "");
             a->out = argv[i];
+        } else if (!only_folders && strcmp(argv[i], "--gallery") == 0) {
+            a->gallery = 1;
         } else if (!only_folders && argv[i][0] == '-') {
             return 1 + usage("there is no option ", argv[i]);
         } else if (a->folders == REPORT_RUNS_MAX) {
@@ -80,6 +87,7 @@ int main(int argc, char **argv)
 {
     struct arguments a = {.out = NULL};
     struct run_log *run[REPORT_RUNS_MAX] = {NULL};
+    struct gallery *gallery[REPORT_RUNS_MAX] = {NULL};
     struct err err = {0};
     char path[RUN_PATH_SIZE] = "compare.html";
     moco_status status = MOCO_OK;
@@ -90,20 +98,29 @@ int main(int argc, char **argv)
         status = run_log_open(&run[i], a.folder[i], &err);
         if (status == MOCO_OK)
             status = run_log_read(run[i], 1, &err);
-        if (status == MOCO_OK)
-            tell_problems(run[i]);
+        if (status != MOCO_OK)
+            continue;
+        tell_problems(run[i]);
+        if (a.gallery)
+            TRY_GOTO(status, gallery_remake(run[i], &err), done);
+        struct err why = {0};
+        if (gallery_read(&gallery[i], run[i]->folder, &why) != MOCO_OK)
+            fprintf(stderr, "report: %s; the page goes without it\n", why.text);
     }
     if (status == MOCO_OK) {
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
-        status = report_write(a.out != NULL ? a.out : path, run, a.folders, &err);
+        status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
     }
+done:
     if (status == MOCO_OK)
         printf("%s\n", a.out != NULL ? a.out : path);
     else
         fprintf(stderr, "report: %s\n", err.text);
-    for (int i = 0; i < a.folders; i++)
+    for (int i = 0; i < a.folders; i++) {
         run_log_free(run[i]);
+        gallery_free(gallery[i]);
+    }
     return status == MOCO_OK ? 0 : 1;
 }

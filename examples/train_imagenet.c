@@ -42,6 +42,7 @@ struct run {
     struct monitor monitor;
     int watching; /* the kNN monitor has what it needs */
     struct metrics metrics;
+    struct gallery_plan gallery;
     struct live_report report;
     struct progress progress;
     int64_t steps_per_epoch, last_step;
@@ -214,6 +215,26 @@ static void set_monitor(struct run *r)
     };
 }
 
+static void set_gallery(struct run *r)
+{
+    const struct run_config *c = &r->note.config;
+    r->gallery = (struct gallery_plan){
+        .device = r->device,
+        .train = r->data.train,
+        .held_out = r->data.held_out,
+        .view = r->train_view,
+        .eval = r->eval_view,
+        .recipe = c->recipe,
+        .on = r->monitor.on,
+        .seed = (uint64_t)c->seed,
+        .workers = (int)c->workers,
+        .max_bad = c->max_bad,
+        .stop = stop_signal_came,
+        .map_limit = GALLERY_MAP_IMAGES,
+        .bank_limit = GALLERY_BANK_IMAGES,
+    };
+}
+
 static moco_status make_trainer(struct run *r, struct err *err)
 {
     const struct run_config *c = &r->note.config;
@@ -369,7 +390,7 @@ static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, stru
     progress_say(&r->progress, "epoch %lld/%lld  mean loss %.4f%s  %s", (long long)epoch + 1, (long long)c->epochs,
                  loss, knn, human_seconds(seconds));
     TRY(metrics_epoch(&r->metrics, epoch + 1, step, loss, percent, seconds, err));
-    live_report_epoch(&r->report);
+    live_report_epoch(&r->report, r->model, epoch + 1, step);
     r->note.epoch_done = 1;
     return save(r, epoch, err);
 }
@@ -426,6 +447,8 @@ static int train_and_finish(struct run *r)
     run_dir_path(r->note.config.out, "encoder.safetensors", path);
     if (status == MOCO_OK)
         status = from_moco(moco_model_save(r->model, path), &err);
+    if (status == MOCO_OK)
+        live_report_end(&r->report, r->model, step / r->steps_per_epoch, step);
     progress_break(&r->progress);
     if (status != MOCO_OK)
         return complain(status, &err);
@@ -446,6 +469,7 @@ static int prepare_and_train(struct run *r)
     TRY_GOTO(status, check_data(r, &err), fail);
     TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
     set_monitor(r);
+    set_gallery(r);
     run_report_config(c, &r->info, &r->data);
     print_warnings(r);
     if (c->dry_run) {
@@ -462,7 +486,7 @@ static int prepare_and_train(struct run *r)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
     if (c->report)
-        live_report_open(&r->report, c->out, warn);
+        live_report_open(&r->report, c->out, &r->gallery, warn);
     return train_and_finish(r);
 fail:
     complain(status, &err);
@@ -494,7 +518,7 @@ int main(int argc, char **argv)
     else
         code = prepare_and_train(r);
     stop_signal_cancels(NULL);
-    live_report_now(&r->report); /* a run that failed, too, tells how far it came */
+    live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
     live_report_close(&r->report);
     moco_loader_free(r->loader);

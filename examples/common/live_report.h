@@ -1,28 +1,40 @@
 /* SPDX-License-Identifier: MIT
  *
- * live_report: report.html of a run that goes on: drawn again after each epoch and every LIVE_REPORT_SECONDS between. A
- * page that cannot be written is warned of once and is no reason to stop training. */
+ * live_report: report.html of a run that goes on: drawn again after each epoch and every LIVE_REPORT_SECONDS between,
+ * and its gallery as often as takes no more than a part of LIVE_GALLERY_PART of the time. What cannot be written is
+ * warned of once and is no reason to stop training. */
 #ifndef MOCO_EXAMPLES_LIVE_REPORT_H
 #define MOCO_EXAMPLES_LIVE_REPORT_H
 
+#include "gallery_make.h"
 #include "run_log.h"
 
 #define LIVE_REPORT_SECONDS 30
 #define LIVE_REPORT_PAUSE 2 /* at least, after an epoch */
+#define LIVE_GALLERY_PART 0.02
 
 struct live_report {
     struct run_log *log; /* NULL: there is no report */
-    char path[1200];
+    struct gallery *gallery;
+    const struct gallery_plan *plan; /* NULL: no gallery is made */
+    char folder[1100], path[1200];
     double drawn; /* when it was */
+    double gallery_made, gallery_cost;
+    int64_t gallery_step;
     int warned;
     void (*warn)(const char *sentence);
 };
 
-/* Once metrics.jsonl is there. Close it after metrics_close (run_log.h says why). */
-void live_report_open(struct live_report *live, const char *folder, void (*warn)(const char *sentence));
-void live_report_tick(struct live_report *live);  /* draws if it is time */
-void live_report_epoch(struct live_report *live); /* draws, unless it has just done so: epochs may take no time */
-void live_report_now(struct live_report *live);
+/* Once metrics.jsonl is there; `plan` is borrowed. Close it after metrics_close (run_log.h says why). */
+void live_report_open(struct live_report *live, const char *folder, const struct gallery_plan *plan,
+                      void (*warn)(const char *sentence));
+void live_report_tick(struct live_report *live); /* draws if it is time */
+
+/* After an epoch: the gallery if it is time, and the page unless it has just been drawn (epochs may take no time). */
+void live_report_epoch(struct live_report *live, moco_model *model, int64_t epoch, int64_t step);
+
+/* At the end: both, in any case. `model` NULL: the gallery stays as it is. */
+void live_report_end(struct live_report *live, moco_model *model, int64_t epoch, int64_t step);
 void live_report_close(struct live_report *live);
 
 #endif

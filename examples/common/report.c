@@ -107,10 +107,11 @@ static void put_title(struct markup *m, const struct report_runs *r)
                   r->runs == 1 ? " While the run goes on, it is drawn again and again: reload to see." : "");
 }
 
-moco_status report_write(const char *path, struct run_log *const *run, int runs, struct err *err)
+moco_status report_write(const char *path, struct run_log *const *run, struct gallery *const *gallery, int runs,
+                         struct err *err)
 {
     struct markup m = {0};
-    struct report_runs r = {.run = run, .runs = runs};
+    struct report_runs r = {.run = run, .gallery = gallery, .runs = runs};
     if (runs < 1 || runs > REPORT_RUNS_MAX)
         return err_set(err, MOCO_EINVAL, "a report shows 1 to %d runs, not %d", REPORT_RUNS_MAX, runs);
     set_axis(&r);
@@ -121,6 +122,9 @@ moco_status report_write(const char *path, struct run_log *const *run, int runs,
     if (runs == 1)
         report_tiles(&m, &r);
     report_curves(&m, &r);
+    report_maps(&m, &r);
+    report_neighbours(&m, &r);
+    report_views(&m, &r);
     report_numbers(&m, &r);
     report_epochs(&m, &r);
     report_options(&m, &r);

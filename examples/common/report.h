@@ -5,11 +5,13 @@
 #ifndef MOCO_EXAMPLES_REPORT_H
 #define MOCO_EXAMPLES_REPORT_H
 
+#include "gallery.h"
 #include "run_log.h"
 
 #define REPORT_RUNS_MAX 16
 
-/* Replaces the file at `path`. */
-moco_status report_write(const char *path, struct run_log *const *run, int runs, struct err *err);
+/* Replaces the file at `path`. gallery[i] NULL: there is none of run i. */
+moco_status report_write(const char *path, struct run_log *const *run, struct gallery *const *gallery, int runs,
+                         struct err *err);
 
 #endif

@@ -193,7 +193,8 @@ static void draw_ticks(struct markup *m, const struct chart *chart, const struct
     }
     for (int i = 0; i < f->x.ticks; i++) {
         axis_text(&f->x, f->x.tick[i], text);
-        markup_printf(m, "<span class=\"x\" style=\"left:%.1f%%\">%s%s</span>\n", across(f, f->x.tick[i]) / 10,
+        markup_printf(m, "<span class=\"x%s\" style=\"left:%.1f%%\">%s%s</span>\n",
+                      i % 2 == 1 && f->x.ticks > 6 ? " odd" : "", across(f, f->x.tick[i]) / 10,
                       i == 0 && f->x.tick[0] <= 0 ? chart->x_name : "", i == 0 && f->x.tick[0] <= 0 ? " 0" : text);
     }
 }

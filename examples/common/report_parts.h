@@ -4,12 +4,14 @@
 #ifndef MOCO_EXAMPLES_REPORT_PARTS_H
 #define MOCO_EXAMPLES_REPORT_PARTS_H
 
+#include "gallery.h"
 #include "markup.h"
 #include "report_chart.h"
 #include "run_log.h"
 
 struct report_runs {
     struct run_log *const *run;
+    struct gallery *const *gallery; /* NULL where there is none */
     int runs;
     const char *x_name; /* "epoch" where all runs know how many steps that is, and one has gone beyond the first */
     double x_high;      /* in that unit */
@@ -26,6 +28,13 @@ void report_numbers(struct markup *m, const struct report_runs *r); /* the table
 void report_epochs(struct markup *m, const struct report_runs *r);
 void report_options(struct markup *m, const struct report_runs *r); /* differing ones are marked */
 void report_problems(struct markup *m, const struct report_runs *r);
+
+/* report_map.c */
+void report_maps(struct markup *m, const struct report_runs *r); /* of embeddings, and their spectra */
+
+/* report_sheets.c */
+void report_neighbours(struct markup *m, const struct report_runs *r);
+void report_views(struct markup *m, const struct report_runs *r);
 
 /* report_style.c */
 extern const char *const report_css[]; /* lines, then NULL */

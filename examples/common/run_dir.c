@@ -35,6 +35,13 @@ moco_status run_dir_make(const char *folder, struct err *err)
     return MOCO_OK;
 }
 
+int run_dir_has(const char *folder, const char *name)
+{
+    char path[RUN_PATH_SIZE];
+    run_dir_path(folder, name, path);
+    return access(path, F_OK) == 0;
+}
+
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE])
 {
     snprintf(path, RUN_PATH_SIZE, "%s/%s", folder, name);

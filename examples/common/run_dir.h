@@ -20,6 +20,8 @@ moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *coun
 /* MOCO_ESTATE if the folder holds a run already. */
 moco_status run_dir_unused(const char *folder, struct err *err);
 
+int run_dir_has(const char *folder, const char *name); /* 1: something of that name is there */
+
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE]);
 void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE]);
 

@@ -192,3 +192,37 @@ def check_alone(text):
         for name in svg.get("aria-labelledby").split():
             assert name in identifiers, f"{name} is not there"
     return tree
+
+
+def check_gallery(tree, folders):
+    """The map, the spectrum and the sheets say what gallery.json says. Returns how many pictures are on the page."""
+    pictures = [picture.get("src") for picture in tree.iter(HTML + "img")]
+    expected, galleries = [], []
+    for run, folder in enumerate(folders):
+        path = os.path.join(folder, "gallery.json")
+        if os.path.exists(path):
+            with open(path, encoding="utf-8") as file:
+                galleries.append((run, json.load(file)))
+    for run, gallery in galleries:
+        figure = next(e for e in tree.iter(HTML + "figure") if e.get("id") == f"map{run}")
+        points = sum(p.get("d").count("M") for p in figure.iter() if (p.get("class") or "").startswith("point "))
+        assert points == len(gallery["map"]["x"]) == len(gallery["map"]["label"]) > 0, f"{points} points on the map"
+        expected += [p["jpeg"] for row in gallery["neighbours"] for p in row]
+        verdicts = [p["label"] == row[0]["label"] for row in gallery["neighbours"] for p in row[1:] if p["label"] is not None]
+        text = words(tree)
+        if verdicts:
+            assert f"{sum(verdicts)} of {len(verdicts)} are of the query's class" in text
+        assert f"{gallery['effective_rank']:.1f} of {len(gallery['spectrum'])}" in text
+    shown = sum(len(row) for _, gallery in galleries for row in gallery["views"])
+    expected_all = expected + [jpeg for _, gallery in galleries for row in gallery["views"] for jpeg in row]
+    assert sorted(pictures) == sorted("data:image/jpeg;base64," + jpeg for jpeg in expected_all), "other pictures"
+    right = [e for e in tree.iter(HTML + "li") if e.get("class") == "right"]
+    wrong = [e for e in tree.iter(HTML + "li") if e.get("class") == "wrong"]
+    judged = [p["label"] == row[0]["label"] for _, g in galleries for row in g["neighbours"] for p in row[1:]
+              if p["label"] is not None and row[0]["label"] is not None]
+    assert (len(right), len(wrong)) == (sum(judged), len(judged) - sum(judged)), "right and wrong"
+    if galleries:
+        lines = [e for e in tree.iter(HTML + "figure") if e.get("id") == "spectrum"][0]
+        drawn = [p.get("d") for p in lines.iter() if (p.get("class") or "").startswith("line ")]
+        assert len(drawn) == len(galleries) and all(len(re.findall("[ML]", d)) > 1 for d in drawn), "spectrum"
+    return len(pictures) if shown else 0

@@ -11,7 +11,8 @@ import tempfile
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check_page  # noqa: E402
 
-REPORT = os.path.join(os.environ.get("BUILD", "build"), "examples", "report")
+BUILD = os.environ.get("BUILD", "build")
+REPORT = os.path.join(BUILD, "examples", "report")
 
 
 def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=1, config=None):
@@ -63,6 +64,7 @@ def check(path, folders):
     runs = [check_page.read_lines(folder)[0] for folder in folders]
     numbers = check_page.check_numbers(tree, runs)
     values, data = check_page.check_curves(tree, runs)
+    check_page.check_gallery(tree, folders)
     return text, tree, numbers, values, data
 
 
@@ -124,6 +126,127 @@ def test_hostile_names(work):
     assert any(nasty.replace("\u0007", "\ufffd").replace("\u0085", "\ufffd").replace("\uffff", "\ufffd") == check_page.words(cell)
                for cell in tree.iter(check_page.HTML + "td")), "a hostile value does not come back as it was"
     report(os.fsdecode(folder))
+
+
+def draw_pictures(folder, classes=("0", "1", "2")):
+    """48 pictures in train, 16 in test, in three class folders each, of the given names."""
+    os.makedirs(folder)
+    subprocess.run([os.path.join(BUILD, "tests", "train", "tool_draw"), folder, "48", "24"], check=True)
+    for part in ("train", "test"):
+        for number, name in enumerate(classes):
+            old, new = os.path.join(folder, part, str(number)), os.path.join(os.fsencode(folder), part.encode(), os.fsencode(name))
+            if os.fsencode(old) != new:
+                os.rename(old, new)
+
+
+def train(data, out, *options):
+    subprocess.run([os.path.join(BUILD, "examples", "train_imagenet"), data, "--preset", "demo", "--size", "16",
+                    "--batch-size", "16", "--bn-group-size", "8", "--moco-k", "40", "--moco-dim", "16", "--width", "0.125",
+                    "--threads", "1", "-p", "1", "--out", out, *options], check=True, capture_output=True)
+
+
+def embed(encoder, folder):
+    out = subprocess.run([os.path.join(BUILD, "examples", "embed"), encoder, folder], check=True, capture_output=True).stdout
+    rows = [line.split(b"\t") for line in out.rstrip(b"\n").split(b"\n")]
+    return [row[0] for row in rows], [[float(value) for value in row[1:]] for row in rows]
+
+
+def test_gallery(work):
+    """What the gallery calls neighbours are the neighbours: found again from another program's features."""
+    data, run = os.path.join(work, "data"), os.path.join(work, "run")
+    draw_pictures(data)
+    train(data, run, "--epochs", "2", "--eval-recipe", "eval", "--knn-on", "features")
+    _, _, numbers, _, _ = check(os.path.join(run, "report.html"), [run])
+    with open(os.path.join(run, "gallery.json"), encoding="utf-8") as file:
+        gallery = json.load(file)
+    assert gallery["epoch"] == 2 and gallery["step"] == 6 and gallery["bank"] == 48 and gallery["of"] == "held-out"
+    assert gallery["classes"] == ["0", "1", "2"] and len(gallery["map"]["x"]) == 16
+    encoder = os.path.join(run, "encoder.safetensors")
+    bank_paths, bank = embed(encoder, os.path.join(data, "train"))
+    asked_paths, asked = embed(encoder, os.path.join(data, "test"))
+    label_of = lambda path: int(os.path.basename(os.path.dirname(path)))
+    assert [len({row[0]["label"] for row in gallery["neighbours"][:3]}), len(gallery["neighbours"])] == [3, 8]
+    for query, *found in gallery["neighbours"]:
+        feature = asked[query["id"]]
+        assert query["label"] == label_of(asked_paths[query["id"]]) and query["cosine"] is None
+        cosines = [math.fsum(a * b for a, b in zip(feature, other)) for other in bank]
+        best = sorted(cosines, reverse=True)[:5]
+        assert len(found) == 5 and len({p["id"] for p in found}) == 5
+        for picture, wanted in zip(found, best):
+            assert abs(picture["cosine"] - wanted) < 2e-4 and abs(cosines[picture["id"]] - wanted) < 2e-4
+            assert picture["label"] == label_of(bank_paths[picture["id"]])
+    # The map: the two widest directions. Their part of the variance and that of the spectrum are one thing.
+    n = len(gallery["map"]["x"])
+    for axis, value, part in zip("xy", gallery["spectrum"], gallery["map"]["part"]):
+        along = gallery["map"][axis]
+        assert abs(math.fsum(along)) < 1e-3 * max(map(abs, along)) * n
+        assert abs(part - value / math.fsum(gallery["spectrum"])) < 1e-3, (part, value)
+    assert all(len(row) == 9 for row in gallery["views"]) and len(gallery["views"]) == 6
+    # Made again from the folder alone, it is the same.
+    before = {name: read(os.path.join(run, name)) for name in ("gallery.json", "report.html")}
+    report("--gallery", run)
+    assert read(os.path.join(run, "gallery.json")) == before["gallery.json"]
+    hurt_gallery(run, before["gallery.json"])
+
+
+def hurt_gallery(run, text):
+    """A gallery.json that is damaged, or made up by somebody, is left out, or harmless."""
+    path, page, rng = os.path.join(run, "gallery.json"), os.path.join(run, "report.html"), random.Random(1)
+    refused = 0
+    for trial in range(80):
+        at, hurt = rng.randrange(len(text)), text
+        if trial % 4 == 0:
+            hurt = text[:at]
+        elif trial % 4 == 1:
+            hurt = text[:at] + rng.choice('{}[]",:x0-\\') + text[at + 1:]
+        elif trial % 4 == 2:
+            name = rng.choice(["map", "x", "label", "neighbours", "views", "classes", "spectrum", "part", "jpeg", "on", "side"])
+            hurt = text.replace(f'"{name}":', f'"{name}":' + rng.choice(["-1,", "1e300,", "[[[]]],", "{},", '"<b>",', "[null],"])
+                                + f'"{name}":', 1)
+        else:
+            hurt = text.replace('"jpeg":"', '"jpeg":"\\"onerror=alert(1) x=\\"', 1) if trial % 8 == 3 else "[" * trial
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(hurt)
+        _, err = report(run)
+        refused += "goes without it" in err
+        shown = read(page)
+        check_page.check_alone(shown)
+        assert "onerror" not in shown
+    assert refused > 40, refused
+    os.remove(path)
+    report(run)
+    assert "<img" not in read(page)
+
+
+def test_hostile_classes(work):
+    classes = (b"<img src=x onerror=alert(1)>", b"\xff\xfe\"'&amp;\x01", b"]]><script>alert(1)<script>" + b"long" * 40)
+    data, run = os.path.join(work, "data"), os.path.join(work, "run")
+    draw_pictures(data, classes)
+    train(data, run, "--epochs", "1")
+    text, tree, _, _, _ = check(os.path.join(run, "report.html"), [run])
+    assert "<script>alert" not in text and "<img src=x" not in text
+    names = {check_page.words(e) for e in tree.iter(check_page.HTML + "li")}
+    assert "<img src=x onerror=alert(1)>" in names and "\ufffd\ufffd\"'&amp;\ufffd" in names, names
+
+
+def test_gallery_without(work):
+    """Nothing held out, and no labels."""
+    data, run, flat = (os.path.join(work, name) for name in ("data", "run", "flat"))
+    draw_pictures(data)
+    train(os.path.join(data, "train"), run, "--epochs", "1")
+    with open(os.path.join(run, "gallery.json"), encoding="utf-8") as file:
+        gallery = json.load(file)
+    assert gallery["of"] == "training" and len(gallery["map"]["x"]) == 48
+    assert all(picture["id"] != row[0]["id"] for row in gallery["neighbours"] for picture in row[1:]), "its own neighbour"
+    check(os.path.join(run, "report.html"), [run])
+    os.makedirs(flat)
+    for number, (folder, _, files) in enumerate(os.walk(os.path.join(data, "train"))):
+        for file in files:
+            os.link(os.path.join(folder, file), os.path.join(flat, f"{number}-{file}"))
+    run = os.path.join(work, "unlabelled")
+    train(flat, run, "--epochs", "1")
+    text, _, _, _, _ = check(os.path.join(run, "report.html"), [run])
+    assert "are of the query" not in text
 
 
 def test_broken_lines(work):

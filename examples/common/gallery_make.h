@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * gallery_make: writes gallery.json from an encoder and its data sets. It embeds a few thousand images, draws nothing,
+ * and leaves the encoder as it was. The images are the same each time, so that one can watch them over epochs. */
+#ifndef MOCO_EXAMPLES_GALLERY_MAKE_H
+#define MOCO_EXAMPLES_GALLERY_MAKE_H
+
+#include <moco/moco.h>
+
+#include "err.h"
+
+#define GALLERY_MAP_IMAGES 1000 /* that the driver embeds */
+#define GALLERY_BANK_IMAGES 5000
+
+struct gallery_plan {
+    moco_device *device;            /* all borrowed */
+    moco_dataset *train, *held_out; /* held_out NULL: the map is one of training images */
+    moco_augment_options view, eval;
+    const char *recipe; /* name of the training view */
+    moco_embedding on;
+    uint64_t seed; /* of the run: views are those that its epochs draw */
+    int workers;
+    int64_t max_bad;
+    int (*stop)(void);             /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
+    int64_t map_limit, bank_limit; /* images embedded at most */
+};
+
+moco_status gallery_make(const struct gallery_plan *plan, moco_model *model, const char *folder, int64_t epoch,
+                         int64_t step, struct err *err);
+
+#endif
