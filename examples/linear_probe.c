@@ -14,6 +14,7 @@
 
 #include "common/encode.h"
 #include "common/from_moco.h"
+#include "common/frozen.h"
 #include "common/human.h"
 #include "common/open_data.h"
 #include "common/probe_config.h"
@@ -21,7 +22,6 @@
 #include "common/probe_state.h"
 #include "common/run_dir.h"
 #include "common/stop_signal.h"
-#include "hash.h"
 
 #define STATE "probe_state.safetensors"
 #define BEST "probe_best.safetensors"
@@ -36,7 +36,7 @@ struct probing {
     moco_device *device;
     moco_model *encoder;
     moco_model_info info;
-    char hash[HASH_DIGITS + 1];
+    char hash[FROZEN_TEXT];
     struct open_data data;
     int32_t classes;
     moco_augment_options train_view, eval_view;
@@ -82,38 +82,11 @@ static void on_log(void *user, int level, const char *line)
 
 /* ---- the encoder ---- */
 
-/* Of every tensor, parameters and running statistics, as the bits of their doubles. */
-static moco_status hash_encoder(struct probing *p, char text[HASH_DIGITS + 1], struct err *err)
-{
-    struct hash h;
-    hash_start(&h);
-    for (int i = 0; i < p->info.tensor_count; i++) {
-        const char *name = moco_model_tensor_name(p->encoder, i);
-        moco_tensor t;
-        size_t count = 1;
-        moco_tensor_init(&t);
-        TRY(from_moco(moco_model_get(p->encoder, name, &t), err));
-        for (int d = 0; d < t.ndim; d++)
-            count *= (size_t)t.shape[d];
-        t.dtype = MOCO_F64;
-        t.data = malloc(count * sizeof(double));
-        if (t.data == NULL)
-            return err_set(err, MOCO_ENOMEM, "out of memory");
-        moco_status status = from_moco(moco_model_get(p->encoder, name, &t), err);
-        hash_add(&h, name, strlen(name) + 1);
-        hash_add(&h, t.data, count * sizeof(double));
-        free(t.data);
-        TRY(status);
-    }
-    hash_text(&h, text);
-    return MOCO_OK;
-}
-
 /* As sanity_check of main_lincls.py: what was frozen must not have moved. */
 static moco_status check_frozen(struct probing *p, struct err *err)
 {
-    char now[HASH_DIGITS + 1];
-    TRY(hash_encoder(p, now, err));
+    char now[FROZEN_TEXT];
+    TRY(frozen_hash(p->encoder, now, err));
     if (strcmp(now, p->hash) != 0)
         return err_set(err, MOCO_ESTATE,
                        "the encoder's tensors are not what they were before the probe was trained: that is a bug");
@@ -172,7 +145,7 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
     TRY(probe_config_settle(c, &p->info, err));
     TRY(probe_config_views(c, &p->train_view, &p->eval_view, err));
-    return hash_encoder(p, p->hash, err);
+    return frozen_hash(p->encoder, p->hash, err);
 }
 
 static void describe(const struct probing *p)
