@@ -41,7 +41,7 @@ static moco_status put_config(struct safetensors_metadata *m, const struct train
 {
     TRY(config_put_kind(m, FILE_TRAINER, err));
     TRY(config_put_model(m, &t->query->config, err));
-    return config_put_trainer(m, &t->o, t->queue->length, t->real_bytes, err);
+    return config_put_trainer(m, &t->o, t->queue_length, t->real_bytes, err);
 }
 
 /* ---- saving ---- */
@@ -52,7 +52,7 @@ static moco_status put_counters(struct safetensors_metadata *m, const struct tra
     TRY(safetensors_metadata_add_int(m, "state.step", t->step, err));
     TRY(safetensors_metadata_add_int(m, "state.epoch", t->epoch, err));
     TRY(safetensors_metadata_add_int(m, "state.position", t->position, err));
-    TRY(safetensors_metadata_add_int(m, "state.queue_filled", t->queue->filled, err));
+    TRY(safetensors_metadata_add_int(m, "state.queue_filled", t->queue != NULL ? t->queue->filled : 0, err));
     return note != NULL ? safetensors_metadata_add(m, "note", note, err) : MOCO_OK;
 }
 
@@ -122,9 +122,11 @@ static moco_status fresh_alloc(struct fresh *fresh, struct err *err)
 {
     struct trainer *t = fresh->trainer;
     TRY(encoder_numbers_alloc(t->query, &fresh->query, err));
-    TRY(encoder_numbers_alloc(t->key, &fresh->key, err));
+    if (t->key != NULL)
+        TRY(encoder_numbers_alloc(t->key, &fresh->key, err));
     TRY(t->be->alloc(t->dev, t->be->layout_bytes(t->layout), &fresh->momentum, err));
-    TRY(t->be->alloc(t->dev, t->queue->rows.bytes, &fresh->rows, err));
+    if (t->queue != NULL)
+        TRY(t->be->alloc(t->dev, t->queue->rows.bytes, &fresh->rows, err));
     if (t->readers.at != NULL)
         TRY(t->be->alloc(t->dev, t->readers.bytes, &fresh->readers, err));
     return MOCO_OK;
@@ -134,7 +136,8 @@ static void fresh_free(struct fresh *fresh)
 {
     struct trainer *t = fresh->trainer;
     encoder_numbers_free(t->query, &fresh->query);
-    encoder_numbers_free(t->key, &fresh->key);
+    if (t->key != NULL)
+        encoder_numbers_free(t->key, &fresh->key);
     t->be->release(t->dev, &fresh->momentum);
     t->be->release(t->dev, &fresh->rows);
     t->be->release(t->dev, &fresh->readers);
@@ -156,7 +159,7 @@ static moco_status get_counters(const struct safetensors *file, struct fresh *fr
     TRY(safetensors_get_int(file, "state.step", 0, INT64_MAX / 2, &fresh->step, err));
     TRY(safetensors_get_int(file, "state.epoch", 0, INT64_MAX, &fresh->epoch, err));
     TRY(safetensors_get_int(file, "state.position", 0, INT64_MAX, &fresh->position, err));
-    return safetensors_get_int(file, "state.queue_filled", 0, fresh->trainer->queue->length, &fresh->filled, err);
+    return safetensors_get_int(file, "state.queue_filled", 0, fresh->trainer->queue_length, &fresh->filled, err);
 }
 
 /* Opens a training checkpoint; whether its tensors are sound is not looked at. */
@@ -188,12 +191,15 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
 {
     struct trainer *t = fresh->trainer;
     encoder_numbers_swap(t->query, &fresh->query);
-    encoder_numbers_swap(t->key, &fresh->key);
+    if (t->key != NULL)
+        encoder_numbers_swap(t->key, &fresh->key);
     swap(&t->momentum, &fresh->momentum);
-    swap(&t->queue->rows, &fresh->rows);
     swap(&t->readers, &fresh->readers);
-    t->queue->next = fresh->next;
-    t->queue->filled = fresh->filled;
+    if (t->queue != NULL) {
+        swap(&t->queue->rows, &fresh->rows);
+        t->queue->next = fresh->next;
+        t->queue->filled = fresh->filled;
+    }
     t->step = fresh->step;
     t->epoch = fresh->epoch;
     t->position = fresh->position;

@@ -19,7 +19,8 @@ static const char *const std_keys[] = {"model.std.0", "model.std.1", "model.std.
 /* Keys that files of before they were known do not have, and what those files mean. */
 static const struct {
     const char *key, *meaning;
-} later[] = {{"model.zero_init", "0"}};
+} later[] = {{"model.zero_init", "0"},    {"trainer.negatives", "queue"}, {"trainer.encoder_k", "momentum"},
+             {"trainer.loss", "infonce"}, {"trainer.optimizer", "sgd"},   {"trainer.trust_coefficient", "0.001"}};
 
 static const char *meaning_of(const char *key)
 {
@@ -162,6 +163,48 @@ static const struct double_field double_fields[] = {DOUBLE_FIELD(temperature), D
                                                     DOUBLE_FIELD(sgd_momentum), DOUBLE_FIELD(weight_decay)};
 #define DOUBLE_FIELDS (sizeof double_fields / sizeof double_fields[0])
 
+/* Options that are one of two, by name. */
+static const struct choice_field {
+    const char *key;
+    size_t offset;
+    const char *names[2];
+} choice_fields[] = {
+    {"trainer.negatives", offsetof(moco_trainer_options, negatives), {"queue", "batch"}},
+    {"trainer.encoder_k", offsetof(moco_trainer_options, encoder_k), {"momentum", "shared"}},
+    {"trainer.loss", offsetof(moco_trainer_options, loss), {"infonce", "ntxent"}},
+    {"trainer.optimizer", offsetof(moco_trainer_options, optimizer), {"sgd", "lars"}},
+};
+#define CHOICE_FIELDS (sizeof choice_fields / sizeof choice_fields[0])
+
+static moco_status put_choices(struct safetensors_metadata *m, const moco_trainer_options *o, struct err *err)
+{
+    for (size_t i = 0; i < CHOICE_FIELDS; i++) {
+        int32_t value;
+        memcpy(&value, (const char *)o + choice_fields[i].offset, sizeof value);
+        TRY(safetensors_metadata_add(m, choice_fields[i].key, choice_fields[i].names[value], err));
+    }
+    return safetensors_metadata_add_double(m, "trainer.trust_coefficient", o->trust_coefficient, err);
+}
+
+static moco_status get_choices(const struct safetensors *f, moco_trainer_options *o, struct err *err)
+{
+    for (size_t i = 0; i < CHOICE_FIELDS; i++) {
+        const struct choice_field *field = &choice_fields[i];
+        const char *name = safetensors_find_text(f, field->key);
+        if (name == NULL)
+            name = meaning_of(field->key);
+        int32_t value = strcmp(name, field->names[1]) == 0;
+        if (!value && strcmp(name, field->names[0]) != 0)
+            return err_set(err, MOCO_EFORMAT, "%s: %s is \"%.40s\"; it must be %s or %s", safetensors_path(f),
+                           field->key, name, field->names[0], field->names[1]);
+        memcpy((char *)o + field->offset, &value, sizeof value);
+    }
+    o->trust_coefficient = 0.001;
+    if (safetensors_find_text(f, "trainer.trust_coefficient") == NULL)
+        return MOCO_OK;
+    return safetensors_get_double(f, "trainer.trust_coefficient", 0, 1e6, &o->trust_coefficient, err);
+}
+
 moco_status config_put_trainer(struct safetensors_metadata *m, const moco_trainer_options *o, int64_t queue_length,
                                size_t real_bytes, struct err *err)
 {
@@ -175,6 +218,7 @@ moco_status config_put_trainer(struct safetensors_metadata *m, const moco_traine
         memcpy(&value, (const char *)o + double_fields[i].offset, sizeof value);
         TRY(safetensors_metadata_add_double(m, double_fields[i].key, value, err));
     }
+    TRY(put_choices(m, o, err));
     TRY(safetensors_metadata_add(m, "trainer.precision", precisions[o->precision], err));
     TRY(safetensors_metadata_add(m, "trainer.real", real_bytes == sizeof(double) ? "f64" : "f32", err));
     TRY(safetensors_metadata_add_int(m, "trainer.queue_length", queue_length, err));
@@ -208,8 +252,9 @@ moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options
         TRY(safetensors_get_double(f, double_fields[i].key, 0, 1e6, &value, err));
         memcpy((char *)o + double_fields[i].offset, &value, sizeof value);
     }
+    TRY(get_choices(f, o, err));
     TRY(get_precision(f, &o->precision, err));
-    TRY(safetensors_get_int(f, "trainer.queue_length", 1, INT64_C(1) << 31, queue_length, err));
+    TRY(safetensors_get_int(f, "trainer.queue_length", 0, INT64_C(1) << 31, queue_length, err));
     int64_t seed;
     TRY(safetensors_get_int(f, "trainer.seed", INT64_MIN, INT64_MAX, &seed, err));
     o->seed = (uint64_t)seed;

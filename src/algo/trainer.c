@@ -10,73 +10,9 @@
 
 #include "algo/trainer_state.h"
 
-#define BATCH_MAX (1 << 20)
-#define SIDE_MAX 16384 /* graph_input's */
-#define LAUNCH_PIXELS (INT64_C(32) * 224 * 224)
 #define PAGE ((size_t)4096)
 #define SLAB_MAX ((size_t)1 << 62) /* what is added to it fits an int64_t */
 #define OF_RATE 0.75               /* of the convolutions' rate, what a whole step was seen to reach */
-
-/* ---- options ---- */
-
-static moco_status check_flag(int value, const char *name, struct err *err)
-{
-    if (value != 0 && value != 1)
-        return err_set(err, MOCO_EINVAL, "%s is %d; it must be 0 or 1", name, value);
-    return MOCO_OK;
-}
-
-/* Comparisons are written so that NaN fails. */
-static moco_status check_numbers(const moco_trainer_options *o, struct err *err)
-{
-    if (!(o->temperature > 0 && o->temperature <= 1e6))
-        return err_set(err, MOCO_EINVAL, "temperature must be greater than 0 (and at most 10^6)");
-    if (!(o->key_momentum >= 0 && o->key_momentum <= 1))
-        return err_set(err, MOCO_EINVAL, "key_momentum must be 0 to 1");
-    if (!(o->sgd_momentum >= 0 && o->sgd_momentum <= 1))
-        return err_set(err, MOCO_EINVAL, "sgd_momentum must be 0 to 1");
-    if (!(o->weight_decay >= 0 && o->weight_decay <= 1e6))
-        return err_set(err, MOCO_EINVAL, "weight_decay must be 0 or more (and at most 10^6)");
-    return MOCO_OK;
-}
-
-static moco_status check_options(const moco_trainer_options *o, struct err *err)
-{
-    if (o->batch_size < 1 || o->batch_size > BATCH_MAX)
-        return err_set(err, MOCO_EINVAL, "batch_size is %d; it must be 1 to %d", o->batch_size, BATCH_MAX);
-    if (o->bn_group_size < 1)
-        return err_set(err, MOCO_EINVAL, "bn_group_size is %d; it must be 1 or more", o->bn_group_size);
-    if (o->batch_size % o->bn_group_size != 0)
-        return err_set(err, MOCO_EINVAL, "batch_size %d is not a multiple of bn_group_size %d", o->batch_size,
-                       o->bn_group_size);
-    int groups = o->batch_size / o->bn_group_size;
-    if (o->groups_per_launch < 0 || (o->groups_per_launch > 0 && groups % o->groups_per_launch != 0))
-        return err_set(err, MOCO_EINVAL,
-                       "groups_per_launch is %d; it must be 0 (automatic) or divide the %d groups of a batch "
-                       "(batch_size %d / bn_group_size %d)",
-                       o->groups_per_launch, groups, o->batch_size, o->bn_group_size);
-    if (o->image_h < 1 || o->image_h > SIDE_MAX || o->image_w < 1 || o->image_w > SIDE_MAX)
-        return err_set(err, MOCO_EINVAL, "image_h x image_w is %d x %d; each must be 1 to %d", o->image_h, o->image_w,
-                       SIDE_MAX);
-    TRY(check_numbers(o, err));
-    TRY(check_flag(o->symmetric, "symmetric", err));
-    TRY(check_flag(o->shuffle, "shuffle", err));
-    return check_flag(o->interleave, "interleave", err);
-}
-
-/* The largest divisor of the number of groups whose launch stays below LAUNCH_PIXELS; one group at least. A function of
- * the configuration alone: how many groups run at once changes the last bits of f32 sums. */
-static int groups_per_launch(const moco_trainer_options *o, int groups)
-{
-    if (o->groups_per_launch > 0)
-        return o->groups_per_launch;
-    int64_t group_pixels = (int64_t)o->bn_group_size * o->image_h * o->image_w;
-    int best = 1;
-    for (int d = 2; d <= groups; d++)
-        if (groups % d == 0 && d * group_pixels <= LAUNCH_PIXELS)
-            best = d;
-    return best;
-}
 
 /* ---- arranging ---- */
 
@@ -119,24 +55,36 @@ static size_t take(struct work_layout *at, size_t bytes)
     return first;
 }
 
+static size_t loss_scratch(const struct trainer *t)
+{
+    int batch = t->o.batch_size;
+    if (t->o.negatives == MOCO_NEGATIVES_QUEUE)
+        return t->be->infonce_scratch(t->dev, t->launch_n, t->dim, t->queue_length);
+    if (t->o.loss == MOCO_LOSS_NTXENT)
+        return t->be->batch_loss_scratch(t->dev, 2 * batch, 0, t->dim);
+    return t->be->batch_loss_scratch(t->dev, t->shared ? batch : t->launch_n, batch, t->dim);
+}
+
 static void place_buffers(struct trainer *t, const struct be_plan_bytes *key, const struct be_plan_bytes *query)
 {
     struct work_layout *at = &t->at;
-    size_t rows = (size_t)t->launch_n * (size_t)t->dim * t->real_bytes;
+    size_t row = (size_t)t->dim * t->real_bytes, rows = (size_t)t->launch_n * row, key_bytes = 0;
     at->key_block = (key->slab + PAGE - 1) / PAGE * PAGE;
-    size_t key_bytes = at->key_block + t->be->key_bytes(t->layout, t->precision);
+    if (!t->shared)
+        key_bytes = at->key_block + t->be->key_bytes(t->layout, t->precision);
     at->plans = take(at, key_bytes > query->slab ? key_bytes : query->slab);
     at->embedding = take(at, rows);
-    at->positives = take(at, rows);
+    at->keys = take(at, t->o.negatives == MOCO_NEGATIVES_BATCH && !t->shared ? (size_t)t->o.batch_size * row : rows);
     at->d_query = take(at, rows);
-    at->infonce = take(at, t->be->infonce_scratch(t->dev, t->launch_n, t->dim, t->queue_length));
-    at->stage = take(at, (size_t)2 * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes);
+    at->d_pairs = take(at, t->shared ? rows : 0);
+    at->loss = take(at, loss_scratch(t));
+    at->stage = take(at, (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes);
 }
 
 /* Needs ctx, be, dev, o, config and queue_length. */
 static moco_status arrange(struct trainer *t, struct err *err)
 {
-    TRY(check_options(&t->o, err));
+    TRY(trainer_options_check(&t->o, err));
     t->config.image_h = t->o.image_h;
     t->config.image_w = t->o.image_w;
     TRY(net_build(&t->graph, t->ctx, &t->config, err));
@@ -149,13 +97,16 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->o.precision = (int32_t)t->precision;
     t->dim = t->config.dim;
     t->directions = t->o.symmetric ? 2 : 1;
-    t->groups = t->o.batch_size / t->o.bn_group_size;
-    t->o.groups_per_launch = groups_per_launch(&t->o, t->groups);
+    t->shared = t->o.encoder_k == MOCO_KEY_SHARED;
+    t->encoders = t->shared ? 1 : 2;
+    t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
+    t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups);
     t->launches = t->groups / t->o.groups_per_launch;
     t->launch_n = t->o.groups_per_launch * t->o.bn_group_size;
     TRY(t->be->layout_create(&t->layout, t->dev, t->graph, t->precision, err));
-    struct be_plan_bytes key, query;
-    TRY(make_plan(t, BE_KEY, &t->key_plan, &key, err));
+    struct be_plan_bytes key = {0}, query;
+    if (!t->shared)
+        TRY(make_plan(t, BE_KEY, &t->key_plan, &key, err));
     TRY(make_plan(t, BE_TRAIN, &t->query_plan, &query, err));
     place_buffers(t, &key, &query);
     return MOCO_OK;
@@ -174,6 +125,12 @@ static void unarrange(struct trainer *t)
 
 /* ---- creating ---- */
 
+/* Embeddings of a step that the host keeps, of queries and of keys each. */
+static size_t kept_rows(const struct trainer *t)
+{
+    return (size_t)(t->shared ? 2 : t->directions) * (size_t)t->o.batch_size;
+}
+
 static moco_status take_host_memory(struct trainer *t, struct err *err)
 {
     struct step_buffers *h = &t->host;
@@ -181,16 +138,18 @@ static moco_status take_host_memory(struct trainer *t, struct err *err)
     h->order = mem_array(t->ctx, batch, sizeof *h->order, err);
     h->shuffle = mem_array(t->ctx, batch, sizeof *h->shuffle, err);
     h->index = mem_array(t->ctx, n, sizeof *h->index, err);
-    h->keys = mem_array(t->ctx, (size_t)t->directions * batch, row, err);
-    h->queries = mem_array(t->ctx, (size_t)t->directions * batch, row, err);
+    h->keys = mem_array(t->ctx, kept_rows(t), row, err);
+    h->queries = mem_array(t->ctx, kept_rows(t), row, err);
     h->rows = mem_array(t->ctx, n, row, err);
     h->stats = mem_array(t->ctx, (size_t)t->graph->stat_total, t->real_bytes, err);
     if (h->order == NULL || h->shuffle == NULL || h->index == NULL || h->keys == NULL || h->queries == NULL ||
         h->rows == NULL || h->stats == NULL)
         return MOCO_ENOMEM;
+    /* A shared encoder's groups are of one view each, or one of both. */
+    int groups = t->shared ? (t->groups > 1 ? t->groups / 2 : 1) : t->groups, size = t->o.batch_size / groups;
     for (int place = 0; place < t->o.batch_size; place++) {
-        int group = place / t->o.bn_group_size, member = place % t->o.bn_group_size;
-        h->order[place] = t->o.interleave ? member * t->groups + group : place;
+        int group = place / size, member = place % size;
+        h->order[place] = t->o.interleave ? member * groups + group : place;
         h->shuffle[place] = place;
     }
     return MOCO_OK;
@@ -199,7 +158,7 @@ static moco_status take_host_memory(struct trainer *t, struct err *err)
 static size_t host_bytes(const struct trainer *t)
 {
     size_t batch = (size_t)t->o.batch_size, n = (size_t)t->launch_n, row = (size_t)t->dim * t->real_bytes;
-    return (2 * batch + n) * sizeof(int32_t) + (2 * (size_t)t->directions * batch + n) * row +
+    return (2 * batch + n) * sizeof(int32_t) + (2 * kept_rows(t) + n) * row +
            (size_t)t->graph->stat_total * t->real_bytes;
 }
 
@@ -213,12 +172,21 @@ static moco_status take_device_memory(struct trainer *t, struct err *err)
     if (readers > 0)
         TRY(t->be->alloc(t->dev, readers, &t->readers, err));
     char *plans = (char *)t->work.at + t->at.plans;
-    TRY(t->be->plan_bind(t->key_plan, plans, err));
+    if (t->key_plan != NULL)
+        TRY(t->be->plan_bind(t->key_plan, plans, err));
     return t->be->plan_bind(t->query_plan, plans, err);
 }
 
-static moco_status check_partners(const struct encoder *encoder, const struct queue *queue, struct err *err)
+static moco_status check_partners(const struct encoder *encoder, const struct queue *queue, int negatives,
+                                  struct err *err)
 {
+    if (negatives == MOCO_NEGATIVES_BATCH) {
+        if (queue != NULL)
+            return err_set(err, MOCO_EINVAL, "negatives is batch and a queue is given; pass NULL for the queue");
+        return MOCO_OK;
+    }
+    if (queue == NULL)
+        return err_set(err, MOCO_EINVAL, "queue is NULL, which only negatives batch does without");
     if (encoder->dev != queue->dev)
         return err_set(err, MOCO_EINVAL, "model and queue are on different devices");
     if (encoder->config.dim != queue->dim)
@@ -229,13 +197,16 @@ static moco_status check_partners(const struct encoder *encoder, const struct qu
 
 static moco_status make(struct trainer *t, struct encoder *encoder, struct queue *queue, struct err *err)
 {
-    TRY(check_partners(encoder, queue, err));
+    TRY(trainer_options_check(&t->o, err));
+    TRY(check_partners(encoder, queue, t->o.negatives, err));
     TRY(owner_take(&encoder->owner, t, "model", err));
     t->query = encoder;
-    TRY(owner_take(&queue->owner, t, "queue", err));
+    if (queue != NULL)
+        TRY(owner_take(&queue->owner, t, "queue", err));
     t->queue = queue;
     TRY(arrange(t, err));
-    TRY(encoder_copy(&t->key, encoder, err));
+    if (!t->shared)
+        TRY(encoder_copy(&t->key, encoder, err));
     TRY(take_host_memory(t, err));
     TRY(take_device_memory(t, err));
     TRY(trainer_make_names(t, err));
@@ -255,7 +226,7 @@ moco_status trainer_create(struct trainer **out, struct encoder *encoder, struct
     t->dev = encoder->dev;
     t->o = *options;
     t->config = encoder->config;
-    t->queue_length = queue->length;
+    t->queue_length = queue != NULL ? queue->length : 0;
     moco_status status = make(t, encoder, queue, err);
     if (status != MOCO_OK) {
         trainer_free(t);
@@ -310,7 +281,8 @@ moco_status trainer_check_whole(const struct trainer *t, struct err *err)
 
 /* ---- estimating ---- */
 
-/* Query: forward, gradient of weights, gradient of data (which the first convolution does not need); key: forward. */
+/* Query: forward, gradient of weights, gradient of data (which the first convolution does not need); key: forward, or
+ * as the query if the encoder is shared. */
 static double step_flops(const struct trainer *t)
 {
     const struct graph *g = t->graph;
@@ -320,7 +292,8 @@ static double step_flops(const struct trainer *t)
         if (op->kind == OP_CONV && op->in[0] == g->input)
             first += 2.0 * (double)g->params[op->param[0]].count * g->values[op->out].h * g->values[op->out].w;
     }
-    return (4 * forward - first) * t->directions * t->o.batch_size;
+    double each = t->shared ? 2 * (3 * forward - first) : 4 * forward - first;
+    return each * t->directions * t->o.batch_size;
 }
 
 static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct err *err)
@@ -329,7 +302,7 @@ static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct er
     int64_t stats = t->graph->stat_total * (int64_t)t->real_bytes;
     e->launches = t->launches;
     e->parameters = t->graph->param_total;
-    e->weights_bytes = 2 * (slab + stats);
+    e->weights_bytes = t->encoders * (slab + stats);
     e->reader_bytes = (int64_t)t->be->reader_bytes(t->layout, t->precision, 1);
     e->gradient_bytes = slab;
     e->momentum_bytes = slab;
@@ -349,7 +322,11 @@ moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct b
                              const struct net_config *config, int64_t queue_length, const moco_trainer_options *options,
                              moco_memory_estimate *estimate, struct err *err)
 {
-    if (queue_length < 1 || queue_length > QUEUE_LENGTH_MAX)
+    TRY(trainer_options_check(options, err));
+    if (options->negatives == MOCO_NEGATIVES_BATCH && queue_length != 0)
+        return err_set(err, MOCO_EINVAL, "negatives is batch and queue_length is %lld; it must be 0 then",
+                       (long long)queue_length);
+    if (options->negatives == MOCO_NEGATIVES_QUEUE && (queue_length < 1 || queue_length > QUEUE_LENGTH_MAX))
         return err_set(err, MOCO_EINVAL, "queue_length is %lld; it must be 1 to %lld", (long long)queue_length,
                        (long long)QUEUE_LENGTH_MAX);
     struct trainer *t = mem_zalloc(ctx, sizeof *t, err);

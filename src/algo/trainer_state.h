@@ -13,22 +13,25 @@ struct work_layout {
     size_t plans;     /* key launches, later query launches: bytes of the larger */
     size_t key_block; /* behind the key plan's own bytes: what ema_readers writes */
     size_t embedding; /* reals [launch_n][dim]: what a launch writes */
-    size_t positives; /* reals [launch_n][dim]: the keys of the queries of a launch */
-    size_t d_query;   /* reals [launch_n][dim] */
-    size_t infonce;   /* scratch */
-    size_t stage;     /* reals [2][directions][stat_total]: staged statistics of query and key encoder */
+    size_t keys;    /* reals; queue: [launch_n][dim], the keys of the queries of a launch; batch: [batch][dim], all of a
+                       direction; shared: [2 batch][dim], both views in sample order */
+    size_t d_query; /* reals [launch_n][dim] */
+    size_t d_pairs; /* shared: reals [2 batch][dim], of what stands in keys */
+    size_t loss;    /* scratch */
+    size_t stage;   /* reals [encoders][directions][stat_total]: staged statistics of query and key encoder */
     size_t bytes;
 };
 
 /* Host memory of a step. "Sample order" is the batch's own; reals unless said. */
 struct step_buffers {
-    int32_t *order;   /* [batch]: which sample stands at each place of the query launches */
+    int32_t *order;   /* [batch]: which sample stands at each place of the query launches; shared: of a view */
     int32_t *shuffle; /* [batch]: the step's permutation */
     int32_t *index;   /* [launch_n] */
-    char *keys;       /* [directions][batch][dim], sample order, in the order they are enqueued */
-    char *queries;    /* [directions][batch][dim], order of the launches */
-    char *rows;       /* [launch_n][dim] */
-    char *stats;      /* [stat_total] */
+    char *keys;    /* [directions][batch][dim], sample order, in the order they are enqueued; shared: [2 batch][dim] to
+                      reorder in */
+    char *queries; /* [directions][batch][dim], order of the launches; shared: [2 batch][dim], sample order */
+    char *rows;    /* [launch_n][dim] */
+    char *stats;   /* [stat_total] */
 };
 
 struct trainer {
@@ -40,7 +43,9 @@ struct trainer {
     enum be_precision precision;
     size_t real_bytes;
     int dim, groups, launches, launch_n, directions;
-    int64_t queue_length;
+    int shared;           /* the query encoder encodes both views: one launch of 2 batch images */
+    int encoders;         /* 2, or 1 if shared */
+    int64_t queue_length; /* 0: negatives come from the batch */
 
     struct graph *graph; /* at the trainer's image size */
     struct be_layout *layout;
@@ -51,8 +56,8 @@ struct trainer {
     struct be_memory readers; /* of the query encoder; at NULL if the precision needs none */
 
     struct encoder *query; /* the caller's model */
-    struct encoder *key;   /* its momentum average */
-    struct queue *queue;
+    struct encoder *key;   /* its momentum average; shared: NULL */
+    struct queue *queue;   /* NULL: negatives come from the batch */
 
     int64_t step, epoch, position;
     int readers_stale; /* masters were set from outside: readers are refreshed before they are read */
@@ -64,6 +69,11 @@ struct trainer {
     int name_count;
     char (*names)[TRAINER_NAME];
 };
+
+/* trainer_options.c */
+moco_status trainer_options_check(const moco_trainer_options *options, struct err *err);
+/* The effective number, where the option says 0. */
+int trainer_groups_per_launch(const moco_trainer_options *options, int groups);
 
 /* What state tensor `i` is. */
 enum state_part { PART_QUEUE, PART_QUEUE_PTR, PART_QUERY, PART_KEY, PART_MOMENTUM, PART_GRADIENT };

@@ -3,43 +3,21 @@
  * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction: everything up to the commit works in the
  * slab, the gradient slab and host buffers, all of which the next try overwrites. What a reader would get wrong: places
  * and samples. A sample is a row of the batch; a place is where it stands in the launches; `order` maps places of query
- * launches to samples, and the shuffle is a permutation of the batch's own places, of which key groups are slices. */
+ * launches to samples, and the shuffle is a permutation of the batch's own places, of which key groups are slices.
+ * Steps whose negatives are the batch itself differ in the middle: trainer_batch.c. */
 #include <math.h>
 #include <string.h>
 
 #include "algo/reals.h"
-#include "algo/trainer_state.h"
+#include "algo/trainer_step.h"
 #include "permute.h"
-
-/* Sums over the queries of a step. */
-struct sums {
-    double loss, top1, top5, pos, neg;
-};
-
-enum { STAGE_QUERY, STAGE_KEY };
-
-static char *work_at(const struct trainer *t, size_t offset)
-{
-    return (char *)t->work.at + offset;
-}
-
-static char *stage_at(const struct trainer *t, int encoder, int direction)
-{
-    size_t bytes = (size_t)t->graph->stat_total * t->real_bytes;
-    return work_at(t, t->at.stage) + (size_t)(encoder * t->directions + direction) * bytes;
-}
-
-static size_t row_bytes(const struct trainer *t)
-{
-    return (size_t)t->dim * t->real_bytes;
-}
 
 /* Keys are kept as they are enqueued. Symmetric: the reference's notebook enqueues the keys of view 1 first, and those
  * are the second direction's. */
 static char *keys_of(const struct trainer *t, int direction)
 {
     size_t block = t->directions == 2 ? (size_t)(1 - direction) : 0;
-    return t->host.keys + block * (size_t)t->o.batch_size * row_bytes(t);
+    return t->host.keys + block * (size_t)t->o.batch_size * step_row(t);
 }
 
 /* ---- before the step ---- */
@@ -78,18 +56,19 @@ static moco_status take_cancel(struct trainer *t, struct err *err)
 static moco_status check_state(struct trainer *t, struct err *err)
 {
     TRY(encoder_check_finite(t->query, "encoder_q.", t->host.stats, err));
-    TRY(encoder_check_finite(t->key, "encoder_k.", t->host.stats, err));
+    if (t->key != NULL)
+        TRY(encoder_check_finite(t->key, "encoder_k.", t->host.stats, err));
     return slab_check_finite(t->query, t->momentum.at, "momentum.encoder_q.", err);
 }
 
-static void launched(const struct trainer *t, int *done)
+void step_launched(const struct trainer *t, int *done)
 {
     ++*done;
     if (t->o.progress != NULL)
-        t->o.progress(t->o.progress_user, *done, 2 * t->directions * t->launches);
+        t->o.progress(t->o.progress_user, *done, t->encoders * t->directions * t->launches);
 }
 
-static moco_status check_rows(const struct trainer *t, const void *rows, const char *what, struct err *err)
+moco_status step_check_rows(const struct trainer *t, const void *rows, const char *what, struct err *err)
 {
     int64_t bad = reals_first_bad(rows, t->real_bytes, (size_t)t->launch_n * (size_t)t->dim);
     if (bad >= 0)
@@ -107,29 +86,29 @@ static moco_status key_launch(struct trainer *t, const uint8_t *images, int dire
         t->host.index[j] = t->host.shuffle[t->host.order[first + j]];
     struct be_forward io = {.images = images,
                             .index = t->host.index,
-                            .weights = work_at(t, t->at.plans + t->at.key_block),
-                            .stage = stage_at(t, STAGE_KEY, direction),
-                            .out = work_at(t, t->at.embedding),
+                            .weights = step_at(t, t->at.plans + t->at.key_block),
+                            .stage = step_stage(t, STAGE_KEY, direction),
+                            .out = step_at(t, t->at.embedding),
                             .cancel = &t->cancel};
     TRY(t->be->forward(t->key_plan, &io, err));
-    TRY(t->be->read(t->dev, t->host.rows, io.out, (size_t)t->launch_n * row_bytes(t), err));
-    TRY(check_rows(t, t->host.rows, "key", err));
+    TRY(t->be->read(t->dev, t->host.rows, io.out, (size_t)t->launch_n * step_row(t), err));
+    TRY(step_check_rows(t, t->host.rows, "key", err));
     char *keys = keys_of(t, direction);
     for (int j = 0; j < t->launch_n; j++) /* un-shuffled: back to the row of its sample */
-        memcpy(keys + (size_t)t->host.index[j] * row_bytes(t), t->host.rows + (size_t)j * row_bytes(t), row_bytes(t));
+        memcpy(keys + (size_t)t->host.index[j] * step_row(t), t->host.rows + (size_t)j * step_row(t), step_row(t));
     return MOCO_OK;
 }
 
 static moco_status all_keys(struct trainer *t, const moco_batch *batch, int *done, struct err *err)
 {
     TRY(t->be->ema_readers(t->layout, t->precision, t->key->numbers.masters.at, t->query->numbers.masters.at,
-                           t->o.key_momentum, work_at(t, t->at.plans + t->at.key_block), err));
+                           t->o.key_momentum, step_at(t, t->at.plans + t->at.key_block), err));
     for (int d = 0; d < t->directions; d++) {
         if (t->o.shuffle)
             permute_batch(t->o.seed, (uint64_t)t->step, d, t->o.batch_size, t->host.shuffle);
         for (int l = 0; l < t->launches; l++) {
             TRY(key_launch(t, batch->view[1 - d], d, l, err));
-            launched(t, done);
+            step_launched(t, done);
         }
     }
     return MOCO_OK;
@@ -137,10 +116,11 @@ static moco_status all_keys(struct trainer *t, const moco_batch *batch, int *don
 
 /* ---- queries ---- */
 
-static moco_status not_finite_loss(struct trainer *t, struct err *err)
+moco_status step_bad_loss(struct trainer *t, struct err *err)
 {
-    int64_t row;
-    TRY(queue_first_bad(t->queue, &row, err));
+    int64_t row = -1;
+    if (t->queue != NULL)
+        TRY(queue_first_bad(t->queue, &row, err));
     if (row >= 0)
         return err_set(err, MOCO_ENUMERIC, "queue holds a number that is not finite, in row %lld", (long long)row);
     return err_set(err, MOCO_ENUMERIC, "the loss of step %lld is not finite", (long long)t->step);
@@ -150,23 +130,25 @@ static moco_status not_finite_loss(struct trainer *t, struct err *err)
  * one shows there however the softmax treats it. */
 static moco_status contrast(struct trainer *t, int direction, int launch, struct sums *sums, struct err *err)
 {
+    if (t->queue == NULL)
+        return batch_contrast(t, launch, sums, err);
     const int32_t *order = t->host.order + launch * t->launch_n;
     const char *keys = keys_of(t, direction);
     for (int j = 0; j < t->launch_n; j++)
-        memcpy(t->host.rows + (size_t)j * row_bytes(t), keys + (size_t)order[j] * row_bytes(t), row_bytes(t));
-    TRY(t->be->write(t->dev, work_at(t, t->at.positives), t->host.rows, (size_t)t->launch_n * row_bytes(t), err));
-    struct be_infonce io = {.q = work_at(t, t->at.embedding),
-                            .k = work_at(t, t->at.positives),
+        memcpy(t->host.rows + (size_t)j * step_row(t), keys + (size_t)order[j] * step_row(t), step_row(t));
+    TRY(t->be->write(t->dev, step_at(t, t->at.keys), t->host.rows, (size_t)t->launch_n * step_row(t), err));
+    struct be_infonce io = {.q = step_at(t, t->at.embedding),
+                            .k = step_at(t, t->at.keys),
                             .queue = t->queue->rows.at,
                             .n = t->launch_n,
                             .dim = t->dim,
                             .length = t->queue->length,
                             .temperature = t->o.temperature,
                             .scale = 1.0 / t->o.batch_size,
-                            .d_q = work_at(t, t->at.d_query)};
-    TRY(t->be->infonce(t->dev, &io, work_at(t, t->at.infonce), err));
+                            .d_q = step_at(t, t->at.d_query)};
+    TRY(t->be->infonce(t->dev, &io, step_at(t, t->at.loss), err));
     if (!isfinite(io.loss) || !isfinite(io.pos) || !isfinite(io.neg))
-        return not_finite_loss(t, err);
+        return step_bad_loss(t, err);
     sums->loss += io.loss;
     sums->top1 += io.top1;
     sums->top5 += io.top5;
@@ -185,17 +167,17 @@ static moco_status query_launch(struct trainer *t, const uint8_t *images, int di
                                  .index = t->host.index,
                                  .weights = weights,
                                  .masters = masters,
-                                 .stage = stage_at(t, STAGE_QUERY, direction),
-                                 .out = work_at(t, t->at.embedding),
+                                 .stage = step_stage(t, STAGE_QUERY, direction),
+                                 .out = step_at(t, t->at.embedding),
                                  .cancel = &t->cancel};
     TRY(t->be->forward(t->query_plan, &forward, err));
-    char *rows = t->host.queries + (size_t)(direction * t->launches + launch) * (size_t)t->launch_n * row_bytes(t);
-    TRY(t->be->read(t->dev, rows, forward.out, (size_t)t->launch_n * row_bytes(t), err));
-    TRY(check_rows(t, rows, "query", err));
+    char *rows = t->host.queries + (size_t)(direction * t->launches + launch) * (size_t)t->launch_n * step_row(t);
+    TRY(t->be->read(t->dev, rows, forward.out, (size_t)t->launch_n * step_row(t), err));
+    TRY(step_check_rows(t, rows, "query", err));
     TRY(contrast(t, direction, launch, sums, err));
     struct be_backward backward = {.weights = weights,
                                    .masters = masters,
-                                   .d_out = work_at(t, t->at.d_query),
+                                   .d_out = step_at(t, t->at.d_query),
                                    .gradients = t->gradients.at,
                                    .accumulate = direction > 0 || launch > 0,
                                    .cancel = &t->cancel};
@@ -205,11 +187,14 @@ static moco_status query_launch(struct trainer *t, const uint8_t *images, int di
 static moco_status all_queries(struct trainer *t, const moco_batch *batch, int *done, struct sums *sums,
                                struct err *err)
 {
-    for (int d = 0; d < t->directions; d++)
+    for (int d = 0; d < t->directions; d++) {
+        if (t->queue == NULL)
+            TRY(batch_place_keys(t, keys_of(t, d), err));
         for (int l = 0; l < t->launches; l++) {
             TRY(query_launch(t, batch->view[d], d, l, sums, err));
-            launched(t, done);
+            step_launched(t, done);
         }
+    }
     return MOCO_OK;
 }
 
@@ -224,9 +209,9 @@ static moco_status check_results(struct trainer *t, double *sum_squares, struct 
                        t->graph->params[bad].name);
     if (!isfinite(*sum_squares))
         return err_set(err, MOCO_ENUMERIC, "the norm of the gradient is not finite");
-    for (int e = STAGE_QUERY; e <= STAGE_KEY; e++)
+    for (int e = STAGE_QUERY; e < t->encoders; e++)
         for (int d = 0; d < t->directions; d++) {
-            TRY(t->be->read(t->dev, t->host.stats, stage_at(t, e, d), (size_t)t->graph->stat_total * t->real_bytes,
+            TRY(t->be->read(t->dev, t->host.stats, step_stage(t, e, d), (size_t)t->graph->stat_total * t->real_bytes,
                             err));
             TRY(stats_check_finite(t->query, t->host.stats, e == STAGE_QUERY ? "encoder_q." : "encoder_k.",
                                    " of this batch", err));
@@ -237,12 +222,36 @@ static moco_status check_results(struct trainer *t, double *sum_squares, struct 
 static moco_status commit_statistics(struct trainer *t, struct encoder *encoder, int stage, struct err *err)
 {
     for (int d = 0; d < t->directions; d++) { /* as so many forwards of the reference would */
-        TRY(t->be->stats_commit(t->dev, t->graph, encoder->numbers.stats.at, stage_at(t, stage, d), t->groups, err));
+        TRY(t->be->stats_commit(t->dev, t->graph, encoder->numbers.stats.at, step_stage(t, stage, d), t->groups, err));
         for (int i = 0; i < t->graph->stat_count; i++)
             encoder->numbers.tracked[i]++;
     }
     encoder->version++;
     return MOCO_OK;
+}
+
+/* Gradients are in place; `first` of sgd stays 0: the momentum slab starts as zeros, or as what was set or loaded, and
+ * 0 * momentum + g is PyTorch's first step. */
+static moco_status update(struct trainer *t, double lr, struct err *err)
+{
+    void *query = t->query->numbers.masters.at;
+    if (t->o.optimizer == MOCO_OPTIMIZER_LARS) {
+        struct be_lars lars = {.p = query,
+                               .g = t->gradients.at,
+                               .v = t->momentum.at,
+                               .lr = lr,
+                               .momentum = t->o.sgd_momentum,
+                               .weight_decay = t->o.weight_decay,
+                               .trust = t->o.trust_coefficient};
+        return t->be->lars(t->layout, t->precision, &lars, t->readers.at, err);
+    }
+    struct be_sgd sgd = {.p = query,
+                         .g = t->gradients.at,
+                         .v = t->momentum.at,
+                         .lr = lr,
+                         .momentum = t->o.sgd_momentum,
+                         .weight_decay = t->o.weight_decay};
+    return t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err);
 }
 
 /* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
@@ -252,19 +261,14 @@ static moco_status commit(struct trainer *t, const moco_batch *batch, double lr,
     TRY(t->be->ready(t->dev, err));
     void *query = t->query->numbers.masters.at;
     t->broken = 1;
-    TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));
-    /* `first` stays 0: the momentum slab starts as zeros, or as what was set or loaded, and 0 * momentum + g is
-     * PyTorch's first step. */
-    struct be_sgd sgd = {.p = query,
-                         .g = t->gradients.at,
-                         .v = t->momentum.at,
-                         .lr = lr,
-                         .momentum = t->o.sgd_momentum,
-                         .weight_decay = t->o.weight_decay};
-    TRY(t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err));
+    if (t->key != NULL)
+        TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));
+    TRY(update(t, lr, err));
     TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
-    TRY(commit_statistics(t, t->key, STAGE_KEY, err));
-    TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
+    if (t->key != NULL)
+        TRY(commit_statistics(t, t->key, STAGE_KEY, err));
+    if (t->queue != NULL)
+        TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
     t->broken = 0;
     t->step++;
     t->epoch = batch->epoch;
@@ -272,10 +276,11 @@ static moco_status commit(struct trainer *t, const moco_batch *batch, double lr,
     return MOCO_OK;
 }
 
-/* Mean over dimensions of the standard deviation of the queries, in two passes: exactly 0 when all are equal. */
+/* Mean over dimensions of the standard deviation of the queries (of a shared encoder both views), in two passes:
+ * exactly 0 when all are equal. */
 static double feature_std(const struct trainer *t)
 {
-    size_t n = (size_t)t->directions * (size_t)t->o.batch_size, dim = (size_t)t->dim;
+    size_t n = (size_t)(t->shared ? 2 : t->directions) * (size_t)t->o.batch_size, dim = (size_t)t->dim;
     double total = 0;
     for (size_t c = 0; c < dim; c++) {
         double mean = 0, squares = 0;
@@ -291,20 +296,31 @@ static double feature_std(const struct trainer *t)
     return total / (double)dim;
 }
 
+/* Loss of a query that cannot tell its positive from the negatives, summed over directions (NT-Xent: views). */
+static double chance_loss(const struct trainer *t)
+{
+    if (t->queue != NULL)
+        return t->directions * log((double)t->queue->length + 1);
+    if (t->o.loss == MOCO_LOSS_NTXENT)
+        return 2 * log(2.0 * t->o.batch_size - 1);
+    return t->directions * log((double)t->o.batch_size);
+}
+
 static void write_report(struct trainer *t, const struct sums *sums, double sum_squares, double lr)
 {
-    double queries = (double)t->directions * t->o.batch_size;
+    double queries = (double)(t->o.loss == MOCO_LOSS_NTXENT ? 2 : t->directions) * t->o.batch_size;
+    double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 1;
     t->report = (moco_step_report){.struct_size = sizeof t->report,
                                    .step = t->step,
                                    .loss = sums->loss / t->o.batch_size,
-                                   .chance_loss = t->directions * log((double)t->queue->length + 1),
+                                   .chance_loss = chance_loss(t),
                                    .acc1 = 100 * sums->top1 / queries,
                                    .acc5 = 100 * sums->top5 / queries,
                                    .pos_cosine = sums->pos / queries,
                                    .neg_cosine = sums->neg / queries,
                                    .feature_std = feature_std(t),
                                    .grad_norm = sqrt(sum_squares),
-                                   .queue_fill = (double)t->queue->filled / (double)t->queue->length,
+                                   .queue_fill = fill,
                                    .lr = lr};
     t->reported = 1;
 }
@@ -318,10 +334,15 @@ static moco_status try_step(struct trainer *t, const moco_batch *batch, double l
     TRY(t->be->ready(t->dev, err));
     TRY(check_state(t, err));
     TRY(trainer_refresh(t, err));
-    size_t stages = (size_t)2 * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
-    t->be->zero(t->dev, stage_at(t, STAGE_QUERY, 0), stages);
-    TRY(all_keys(t, batch, &done, err));
-    TRY(all_queries(t, batch, &done, &sums, err));
+    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
+    t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages);
+    if (t->shared) {
+        TRY(batch_pairs(t, batch, &sums, err));
+        step_launched(t, &done);
+    } else {
+        TRY(all_keys(t, batch, &done, err));
+        TRY(all_queries(t, batch, &done, &sums, err));
+    }
     TRY(check_results(t, &sum_squares, err));
     TRY(take_cancel(t, err));
     TRY(commit(t, batch, lr, err));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * trainer_tensor: any part of the training state by its name: the reference's own (queue, queue_ptr, encoder_q.*,
- * encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the parameters. */
+ * encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the parameters. Without a queue or a
+ * key encoder there are no such names. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,9 +10,10 @@
 
 void trainer_part(const struct trainer *t, int i, enum state_part *part, int *index)
 {
-    const int states = t->graph->state_count, params = t->graph->param_count;
-    const int counts[] = {[PART_QUEUE] = 1,    [PART_QUEUE_PTR] = 1,     [PART_QUERY] = states,
-                          [PART_KEY] = states, [PART_MOMENTUM] = params, [PART_GRADIENT] = params};
+    const int states = t->graph->state_count, params = t->graph->param_count, queue = t->queue != NULL;
+    const int counts[] = {[PART_QUEUE] = queue,     [PART_QUEUE_PTR] = queue,
+                          [PART_QUERY] = states,    [PART_KEY] = t->key != NULL ? states : 0,
+                          [PART_MOMENTUM] = params, [PART_GRADIENT] = params};
     int p = PART_QUEUE;
     while (p < PART_GRADIENT && i >= counts[p])
         i -= counts[p++];
@@ -21,7 +23,8 @@ void trainer_part(const struct trainer *t, int i, enum state_part *part, int *in
 
 moco_status trainer_make_names(struct trainer *t, struct err *err)
 {
-    t->name_count = 2 + 2 * t->graph->state_count + 2 * t->graph->param_count;
+    t->name_count =
+        (t->queue != NULL ? 2 : 0) + (t->key != NULL ? 2 : 1) * t->graph->state_count + 2 * t->graph->param_count;
     t->names = mem_array(t->ctx, (size_t)t->name_count, sizeof *t->names, err);
     if (t->names == NULL)
         return MOCO_ENOMEM;

@@ -50,6 +50,7 @@ void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size)
         .weight_decay = 1e-4,
         .precision = MOCO_PRECISION_AUTO,
         .shuffle = 1,
+        .trust_coefficient = 0.001,
     };
     struct_init(options, size, &defaults, sizeof defaults);
 }

@@ -42,17 +42,20 @@ static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue
     TRY(api_not_null(out, "trainer", err));
     *out = NULL;
     TRY(handle_check(model, HANDLE_MODEL, "model", err));
-    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
     moco_trainer_options o;
+    if (queue != NULL)
+        TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
     TRY(read_options(&o, options, err));
     moco_trainer *trainer = handle_new(model->handle.ctx, sizeof *trainer, HANDLE_TRAINER, trainer_destroy, err);
     if (trainer == NULL)
         return MOCO_ENOMEM;
     handle_ref(&model->handle);
     trainer->model = model;
-    handle_ref(&queue->handle);
+    if (queue != NULL)
+        handle_ref(&queue->handle);
     trainer->queue = queue;
-    moco_status status = trainer_create(&trainer->trainer, model->encoder, queue->queue, &o, err);
+    moco_status status =
+        trainer_create(&trainer->trainer, model->encoder, queue != NULL ? queue->queue : NULL, &o, err);
     if (status != MOCO_OK) {
         handle_free(trainer, HANDLE_TRAINER);
         return status;
@@ -154,7 +157,7 @@ static moco_status get(moco_trainer *trainer, const char *name, moco_tensor *ten
     TRY(find(trainer, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 1, &count, err));
     move.self = trainer->trainer;
-    return tensor_get(trainer->handle.ctx, tensor, name, &shape, trainer->queue->queue->real_bytes, &move, err);
+    return tensor_get(trainer->handle.ctx, tensor, name, &shape, trainer->model->encoder->real_bytes, &move, err);
 }
 
 moco_status moco_trainer_get(moco_trainer *trainer, const char *name, moco_tensor *tensor)

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes tests/golden/fixtures/*.golden: what PyTorch in float64 makes of five MoCo steps, for test_golden.c.
+"""Writes tests/golden/fixtures/*.golden: what PyTorch in float64 makes of five training steps, for test_golden.c.
 
 usage: make_fixtures.py [--check] [case ...]        (any PyTorch from 1.13 on; a minute)
   --check compares with the committed files instead of writing them (1e-10 in the values).
@@ -33,6 +33,8 @@ STEPS = 5
 LRS = [0.003, 0.005, 0.002, 0.004, 0.001]
 IMAGENET = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 CIFAR = dict(mean=[0.4914, 0.4822, 0.4465], std=[0.2023, 0.1994, 0.2010])
+UNIT = dict(mean=[0.0, 0.0, 0.0], std=[1.0, 1.0, 1.0])
+BATCH = dict(queue=0, negatives="batch", encoder_k="shared")
 COMMON = dict(key_momentum=0.5, sgd_momentum=0.9, weight_decay=0.05, symmetric=0, shuffle=1, interleave=0, own_state=0,
               first_ptr=0, full=256)
 
@@ -60,6 +62,22 @@ CASES = {
     "deep_one_group": dict(arch="resnet34", stem="small", head="mlp", dim=8, width=1 / 32, h=24, w=24, batch_size=8,
                            bn_group_size=8, queue=30, temperature=0.07, key_momentum=0.9, seed=18, own_state=1,
                            first_ptr=29, **IMAGENET),
+    # SimCLR: BN over both views at once, a head with BN, LARS at a rate and trust at which its update shows in float32
+    "simclr_lars": dict(arch="resnet18", stem="small", head="simclr-v2", dim=16, width=0.125, h=24, w=24, batch_size=12,
+                        bn_group_size=24, shuffle=0, loss="ntxent", optimizer="lars", trust=0.05, temperature=0.1,
+                        lrs=[0.1, 0.2, 0.05, 0.15, 0.1], seed=14, own_state=1, **BATCH, **UNIT),
+    # the same loss over groups of each view, with SGD
+    "simclr_sgd": dict(arch="resnet18", stem="cifar", head="simclr-v1", dim=8, width=1 / 16, h=16, w=16, batch_size=16,
+                       bn_group_size=8, loss="ntxent", optimizer="sgd", temperature=0.5, seed=14, own_state=1, **BATCH,
+                       **CIFAR),
+    # the end-to-end mechanism: N queries against N keys, gradients to both; two groups a view, shuffled
+    "end_to_end": dict(arch="resnet18", stem="small", head="mlp", dim=16, width=0.125, h=24, w=20, batch_size=12,
+                       bn_group_size=6, interleave=1, loss="infonce", optimizer="sgd", temperature=0.2, seed=14, **BATCH,
+                       **IMAGENET),
+    # a momentum encoder whose negatives are the batch's other keys
+    "batch_keys": dict(arch="resnet18", stem="small", head="mlp", dim=16, width=0.0625, h=24, w=24, batch_size=12,
+                       bn_group_size=4, interleave=1, symmetric=1, loss="infonce", optimizer="sgd", temperature=0.1,
+                       key_momentum=0.75, seed=14, own_state=1, queue=0, negatives="batch", encoder_k="momentum", **CIFAR),
 }
 CASES = {name: COMMON | c for name, c in CASES.items()}
 
@@ -82,34 +100,36 @@ def run(name, case, dtype, variant=None, rounding=False):
     torch.set_num_threads(variant.get("threads", 1))
     tm.to_bf16.draw = torch.Generator().manual_seed(variant["draw"]) if "draw" in variant else None
     make = lambda: tm.Encoder(case["arch"], case["stem"], case["head"], case["dim"], case["width"]).to(dtype)
-    q, k = make(), make()
+    shared = case.get("encoder_k") == "shared"
+    q, k = make(), None if shared else make()
+    networks = [("encoder_q.", q)] + ([] if shared else [("encoder_k.", k)])
     values = initial(case, name)
-    tm.load(q, "encoder_q.", values)
-    tm.load(k, "encoder_k.", values)
-    tm.set_rounding(q, rounding)
-    tm.set_rounding(k, rounding)
     config = dict(case)
-    if variant.get("channels_last"):
-        q, k = q.to(memory_format=torch.channels_last), k.to(memory_format=torch.channels_last)
-        config["channels_last"] = True
+    for prefix, net in networks:
+        tm.load(net, prefix, values)
+        tm.set_rounding(net, rounding)
+        if variant.get("channels_last"):
+            net.to(memory_format=torch.channels_last)
+            config["channels_last"] = True
     within = None
     if "sample_order" in variant:
         rng = np.random.RandomState(variant["sample_order"])
         within = lambda group: [group[i] for i in rng.permutation(len(group))]
-    queue = torch.from_numpy(tm.rule_queue(name, case["queue"], case["dim"])).to(dtype)
+    queue = torch.from_numpy(tm.rule_queue(name, case["queue"], case["dim"])).to(dtype) if case["queue"] else None
     buffers = (lambda p, shape: torch.from_numpy(values("momentum.encoder_q." + p, shape))) if case["own_state"] else None
-    trainer = tm.Trainer(config, q, k, queue, case["first_ptr"], buffers, within)
-    before = {n: np.asarray(values(n, tuple(t.shape))) for prefix, net in (("encoder_q.", q), ("encoder_k.", k))
+    trainer = (tm.PairTrainer if shared else tm.Trainer)(config, q, k, queue, case["first_ptr"], buffers, within)
+    before = {n: np.asarray(values(n, tuple(t.shape))) for prefix, net in networks
               for n, t in ((prefix + s, t) for s, t in net.state_dict().items())}
     for p, t in q.named_parameters():
         before["momentum.encoder_q." + p] = np.asarray(values("momentum.encoder_q." + p, tuple(t.shape)))
-    before["queue"] = queue.double().numpy().T.copy()
-    before["queue_ptr"] = np.array([float(case["first_ptr"])])
+    if queue is not None:
+        before["queue"] = queue.double().numpy().T.copy()
+        before["queue_ptr"] = np.array([float(case["first_ptr"])])
     measured, gradients = [], None
     with torch.backends.mkldnn.flags(enabled=variant.get("mkldnn", True)):
         for step in range(STEPS):
             images = [tm.rule_images(case["seed"], step, v, case["batch_size"], case["h"], case["w"]) for v in (0, 1)]
-            measured.append(trainer.step(step, images, LRS[step]))
+            measured.append(trainer.step(step, images, case.get("lrs", LRS)[step]))
             if step == 0:
                 gradients = trainer.gradients()
     return measured, gradients, before, trainer.state()
@@ -162,12 +182,14 @@ def make(name):
                 errors[n] = max(errors[n], relative(sketch(v, case["full"]), stored[n]))
     records = []
     for key, value in case.items():
+        if key == "lrs":
+            continue
         if isinstance(value, str):
             records.append((f"config.{key}={value}", 0, 0, 0, []))
         else:
             value = value if isinstance(value, list) else [value]
             records.append((f"config.{key}", 0, 0, len(value), value))
-    records.append(("config.lr", 0, 0, STEPS, LRS))
+    records.append(("config.lr", 0, 0, STEPS, case.get("lrs", LRS)))
     for n, v in stored.items():
         records.append((n, err32[n], err16[n], exact[n].size, v))
     return records

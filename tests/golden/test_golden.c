@@ -26,8 +26,9 @@
 #define FOLDER "tests/golden/fixtures"
 #define STEPS 5
 
-static const char *const cases[] = {"tiny_linear",       "groups_mlp", "bottleneck_imagenet",
-                                    "interleaved_small", "symmetric",  "deep_one_group"};
+static const char *const cases[] = {"tiny_linear", "groups_mlp",     "bottleneck_imagenet", "interleaved_small",
+                                    "symmetric",   "deep_one_group", "simclr_lars",         "simclr_sgd",
+                                    "end_to_end",  "batch_keys"};
 
 /* One way to run a case. */
 struct mode {
@@ -159,9 +160,8 @@ static void set_own_state(const char *scope, moco_trainer *trainer, int64_t firs
     }
     moco_tensor t;
     moco_tensor_init(&t);
-    t.dtype = MOCO_I64;
-    t.ndim = 1;
-    t.shape[0] = 1;
+    if (moco_trainer_get(trainer, "queue_ptr", &t) == MOCO_ENOTFOUND)
+        return; /* negatives come from the batch */
     t.data = &first_ptr;
     WORKS(moco_trainer_set(trainer, "queue_ptr", &t));
 }
@@ -207,9 +207,17 @@ static moco_status create_trainer(struct run *run)
     const struct golden_fixture *f = &run->fixture;
     moco_trainer_options o;
     moco_trainer_options_init(&o);
+    o.negatives = golden_says(f, "negatives", "batch");
+    o.encoder_k = golden_says(f, "encoder_k", "shared");
+    o.loss = golden_says(f, "loss", "ntxent");
+    o.optimizer = golden_says(f, "optimizer", "lars");
+    if (o.optimizer == MOCO_OPTIMIZER_LARS)
+        o.trust_coefficient = golden_number(f, "trust");
     o.batch_size = (int32_t)golden_number(f, "batch_size");
     o.bn_group_size = (int32_t)golden_number(f, "bn_group_size");
     o.groups_per_launch = run->job->mode.whole_batch ? o.batch_size / o.bn_group_size : 1;
+    if (o.encoder_k == MOCO_KEY_SHARED)
+        o.groups_per_launch = run->job->mode.whole_batch ? 2 * o.batch_size / o.bn_group_size : 0; /* the same */
     o.image_h = (int32_t)golden_number(f, "h");
     o.image_w = (int32_t)golden_number(f, "w");
     o.temperature = golden_number(f, "temperature");
@@ -223,12 +231,14 @@ static moco_status create_trainer(struct run *run)
     o.seed = (uint64_t)golden_number(f, "seed");
     int64_t length = (int64_t)golden_number(f, "queue");
     int dim = (int)golden_number(f, "dim");
-    WORKS(moco_queue_create(&run->queue, run->device, dim, length, 1));
+    if (o.negatives == MOCO_NEGATIVES_QUEUE)
+        WORKS(moco_queue_create(&run->queue, run->device, dim, length, 1));
     moco_status status = moco_trainer_create(&run->trainer, run->model, run->queue, &o);
     if (status == MOCO_ENOTSUP)
         return status;
     WORKS(status);
-    set_queue(run->job->name, run->trainer, length, dim);
+    if (run->queue != NULL)
+        set_queue(run->job->name, run->trainer, length, dim);
     if (golden_number(f, "own_state") != 0)
         set_own_state(run->job->name, run->trainer, (int64_t)golden_number(f, "first_ptr"));
     return MOCO_OK;

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""MoCo's training step in plain PyTorch, written from the papers and SPEC, apart from libmoco: what the golden tests
-hold libmoco against.
+"""The training steps of MoCo, SimCLR and the end-to-end mechanism in plain PyTorch, written from the papers and SPEC,
+apart from libmoco: what the golden tests hold libmoco against.
 
 Works in any dtype. BN groups are always contiguous slices of the order in which a network sees its samples, so ShuffleBN,
 interleaved groups and other summation orders are all just orders: encode(net, images, order). Also here, because C and
@@ -174,6 +174,15 @@ class GroupBN(nn.BatchNorm2d):
         return torch.cat(out)
 
 
+class VectorBN(GroupBN):
+    """The same over vectors; without a bias if told so."""
+
+    def __init__(self, channels, bias=True):
+        super().__init__(channels)
+        if not bias:
+            self.bias = None
+
+
 class Store(nn.Module):
     """A point at which an activation goes to memory."""
     rounding = False
@@ -244,7 +253,14 @@ class Encoder(nn.Module):
                 blocks.append(block(i, c, 2 if stage and b == 0 else 1, norm))
                 i = c * block.expansion
             setattr(self, f"layer{stage + 1}", nn.Sequential(*blocks))
-        self.fc = Linear(i, dim) if head == "linear" else nn.Sequential(Linear(i, i), nn.ReLU(), Linear(i, dim))
+        if head == "linear":
+            self.fc = Linear(i, dim)
+        elif head == "mlp":
+            self.fc = nn.Sequential(Linear(i, i), nn.ReLU(), Linear(i, dim))
+        else:
+            hidden = lambda: [Linear(i, i, bias=False), VectorBN(i), nn.ReLU()]
+            layers = hidden() if head == "simclr-v1" else hidden() + hidden()
+            self.fc = nn.Sequential(*layers, Linear(i, dim, bias=False), VectorBN(dim, bias=False))
 
     def forward(self, x):
         x = self.store(F.relu(self.bn1(self.conv1(self.store(x)))))
@@ -252,9 +268,13 @@ class Encoder(nn.Module):
             x = F.max_pool2d(x, 3, 2, 1)
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.store(x.mean((2, 3)))
-        if isinstance(self.fc, nn.Sequential):
-            return self.fc[2](self.store(self.fc[1](self.fc[0](x))))
-        return self.fc(x)
+        if not isinstance(self.fc, nn.Sequential):
+            return self.fc(x)
+        for layer in self.fc:
+            x = layer(x)
+            if isinstance(layer, nn.ReLU):
+                x = self.store(x)
+        return x
 
 
 def set_rounding(net, on):
@@ -278,6 +298,33 @@ def to_input(images, mean, std, dtype):
     return (x - torch.tensor(mean, dtype=dtype).view(shape)) / torch.tensor(std, dtype=dtype).view(shape)
 
 
+class Lars:
+    """google-research/simclr's: the rate inside the buffer; BN and biases (whatever has one dimension, here) neither
+    decayed nor scaled."""
+
+    def __init__(self, parameters, momentum, weight_decay, trust):
+        self.parameters, self.momentum, self.decay, self.trust = list(parameters), momentum, weight_decay, trust
+        self.param_groups = [dict(lr=1.0)]
+        self.state = {p: dict(momentum_buffer=torch.zeros_like(p)) for p in self.parameters}
+
+    def zero_grad(self):
+        for p in self.parameters:
+            p.grad = None
+
+    @torch.no_grad()
+    def step(self):
+        for p in self.parameters:
+            g, rate = p.grad, self.param_groups[0]["lr"]
+            if p.dim() > 1:
+                g = g + self.decay * p
+                w_norm, g_norm = p.norm(), g.norm()
+                if w_norm > 0 and g_norm > 0:
+                    rate = rate * self.trust * w_norm / g_norm
+            v = self.state[p]["momentum_buffer"]
+            v.mul_(self.momentum).add_(rate * g)
+            p.sub_(v)
+
+
 class Trainer:
     """MoCo by algorithm 1 of the paper, in the order of SPEC 1.2. `within(group_order)` may permute the samples inside a BN
     group, which changes nothing but the order of sums."""
@@ -286,12 +333,15 @@ class Trainer:
         self.c, self.q, self.k = config, q, k
         self.queue, self.ptr = queue, ptr
         self.within = within or (lambda group: group)
-        self.optimizer = torch.optim.SGD(q.parameters(), lr=1.0, momentum=config["sgd_momentum"],
-                                         weight_decay=config["weight_decay"])
+        if config.get("optimizer") == "lars":
+            self.optimizer = Lars(q.parameters(), config["sgd_momentum"], config["weight_decay"], config["trust"])
+        else:
+            self.optimizer = torch.optim.SGD(q.parameters(), lr=1.0, momentum=config["sgd_momentum"],
+                                             weight_decay=config["weight_decay"])
         if momentum_buffers:
             for name, p in q.named_parameters():
                 self.optimizer.state[p]["momentum_buffer"] = momentum_buffers(name, tuple(p.shape)).to(p.dtype)
-        for p in k.parameters():
+        for p in k.parameters() if k else []:
             p.requires_grad_(False)
 
     def groups(self):
@@ -315,9 +365,17 @@ class Trainer:
         with torch.no_grad():
             place = shuffle_permutation(self.c["seed"], step, number, n) if self.c["shuffle"] else range(n)
             k = self.encode(self.k, x_k, [place[p] for p in own])
-        l_pos, l_neg = (q * k).sum(1, keepdim=True), q @ self.queue.T
-        logits = torch.cat([l_pos, l_neg], 1) / self.c["temperature"]
-        loss = F.cross_entropy(logits, torch.zeros(n, dtype=torch.long))
+        if self.queue is None:
+            loss = self.against(q, k, range(n), measured)
+        else:
+            l_pos, l_neg = (q * k).sum(1, keepdim=True), q @ self.queue.T
+            logits = torch.cat([l_pos, l_neg], 1) / self.c["temperature"]
+            loss = F.cross_entropy(logits, torch.zeros(n, dtype=torch.long))
+            self.measure(l_pos, l_neg, measured)
+        return loss, q.detach(), k
+
+    @staticmethod
+    def measure(l_pos, l_neg, measured):
         with torch.no_grad():
             rank = (l_neg > l_pos).sum(1)
             measured["acc1"] += 100 * (rank < 1).double().mean().item()
@@ -325,7 +383,22 @@ class Trainer:
             measured["pos_cosine"] += l_pos.mean().item()
             measured["neg_cosine"] += l_neg.mean().item()
             measured["margin"] = min(measured["margin"], (l_neg - l_pos).abs().min().item())
-        return loss, q.detach(), k
+
+    def against(self, q, candidates, own, measured, absent=None):
+        """Mean cross-entropy of queries against candidates; own[i] is the positive of query i, `absent` adds -1e9 where a
+        candidate is the query itself, as google-research/simclr does."""
+        similar = q @ candidates.T
+        logits = similar if absent is None else similar - 1e9 * absent
+        own = torch.tensor(list(own))
+        with torch.no_grad():
+            rows = torch.arange(len(own))
+            others = torch.ones_like(similar, dtype=torch.bool)
+            others[rows, own] = False
+            if absent is not None:
+                others &= absent == 0
+            l_neg = similar[others].view(len(own), -1)
+        self.measure(similar[rows, own].detach().unsqueeze(1), l_neg, measured)
+        return F.cross_entropy(logits / self.c["temperature"], own)
 
     def step(self, number, images, lr):
         """images: two uint8 arrays [n, h, w, 3]. Returns what was measured; gradients stay in q."""
@@ -355,7 +428,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
         self.optimizer.step()
-        for row in torch.cat(keys[::-1]):  # the keys of view 0 come first, as in the notebook
+        for row in torch.cat(keys[::-1]) if self.queue is not None else []:  # the keys of view 0 come first, as in the notebook
             self.queue[self.ptr] = row
             self.ptr = (self.ptr + 1) % len(self.queue)
         return measured
@@ -364,14 +437,53 @@ class Trainer:
         """Every tensor under libmoco's names, numpy float64."""
         out = {}
         for prefix, net in (("encoder_q.", self.q), ("encoder_k.", self.k)):
-            for name, t in net.state_dict().items():
+            for name, t in net.state_dict().items() if net else []:
                 out[prefix + name] = t
         for name, p in self.q.named_parameters():
             out["momentum.encoder_q." + name] = self.optimizer.state[p]["momentum_buffer"]
-        out["queue"] = self.queue.T
-        out["queue_ptr"] = torch.tensor([self.ptr])
+        if self.queue is not None:
+            out["queue"] = self.queue.T
+            out["queue_ptr"] = torch.tensor([self.ptr])
         return {name: t.detach().contiguous().double().numpy().copy() for name, t in out.items()}
 
     def gradients(self):
         return {"grad.encoder_q." + name: p.grad.detach().contiguous().double().numpy().copy()
                 for name, p in self.q.named_parameters()}
+
+
+class PairTrainer(Trainer):
+    """SimCLR and the end-to-end mechanism: both views through one encoder in one forward, view 0 first, BN over groups of
+    that; gradients to both."""
+
+    def groups(self):
+        return 2 * self.c["batch_size"] // self.c["bn_group_size"]
+
+    def step(self, number, images, lr):
+        n, measured = self.c["batch_size"], dict.fromkeys(["acc1", "acc5", "pos_cosine", "neg_cosine"], 0.0) | {"margin": 2.0}
+        dtype = next(self.q.parameters()).dtype
+        x = torch.cat([to_input(v, self.c["mean"], self.c["std"], dtype) for v in images])
+        if self.c.get("channels_last"):
+            x = x.to(memory_format=torch.channels_last)
+        parts = max(1, self.groups() // 2)  # of one view
+        own = [i for g in range(parts) for i in range(g, n, parts)] if self.c["interleave"] else list(range(n))
+        place = shuffle_permutation(self.c["seed"], number, 0, n) if self.c["shuffle"] else range(n)
+        z = self.encode(self.q, x, own + [n + place[p] for p in own])
+        a, b = z[:n], z[n:]
+        if self.c["loss"] == "infonce":
+            loss, directions = self.against(a, b, range(n), measured), 1
+        else:  # loss_a + loss_b
+            itself = torch.cat([torch.zeros(n, n), torch.eye(n)], 1).to(dtype)
+            loss = (self.against(a, torch.cat([b, a]), range(n), measured, itself)
+                    + self.against(b, torch.cat([a, b]), range(n), measured, itself))
+            directions = 2
+        self.optimizer.zero_grad()
+        loss.backward()
+        for name in ("acc1", "acc5", "pos_cosine", "neg_cosine"):
+            measured[name] /= directions
+        measured["feature_std"] = z.detach().std(0, unbiased=False).mean().item()
+        measured["loss"] = loss.item()
+        measured["grad_norm"] = math.sqrt(sum(p.grad.double().pow(2).sum().item() for p in self.q.parameters()))
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.optimizer.step()
+        return measured

@@ -92,6 +92,13 @@ const char *golden_text(const struct golden_fixture *fixture, const char *key)
     exit(1);
 }
 
+int golden_says(const struct golden_fixture *fixture, const char *key, const char *text)
+{
+    char name[96];
+    snprintf(name, sizeof name, "config.%s=%s", key, text);
+    return golden_find(fixture, name) != NULL;
+}
+
 double golden_error(const struct golden_record *record, const double *ours, uint64_t count)
 {
     if (count != record->count)

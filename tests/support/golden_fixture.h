@@ -31,6 +31,8 @@ const double *golden_values(const struct golden_record *record);
 /* "config.key" as a number, or "config.key=text" as text; a missing key ends the test program. */
 double golden_number(const struct golden_fixture *fixture, const char *key);
 const char *golden_text(const struct golden_fixture *fixture, const char *key);
+/* 1 if the fixture has that text under that key; a fixture may lack keys that came later. */
+int golden_says(const struct golden_fixture *fixture, const char *key, const char *text);
 
 /* |ours - record| / |record| (|ours| if the record is zero) of `count` numbers; infinite if the counts differ. */
 double golden_error(const struct golden_record *record, const double *ours, uint64_t count);
