@@ -64,11 +64,11 @@ CASES = {
                            first_ptr=29, **IMAGENET),
     # SimCLR: BN over both views at once, a head with BN, LARS at a rate and trust at which its update shows in float32
     "simclr_lars": dict(arch="resnet18", stem="small", head="simclr-v2", dim=16, width=0.125, h=24, w=24, batch_size=12,
-                        bn_group_size=24, shuffle=0, loss="ntxent", optimizer="lars", trust=0.05, temperature=0.1,
-                        lrs=[0.1, 0.2, 0.05, 0.15, 0.1], seed=14, own_state=1, **BATCH, **UNIT),
-    # the same loss over groups of each view, with SGD
+                        bn_group_size=24, shuffle=0, loss="ntxent", optimizer="lars", trust=0.5, temperature=0.2,
+                        lrs=[0.002, 0.003, 0.001, 0.002, 0.001], seed=14, own_state=1, **BATCH, **UNIT),
+    # the same loss over a group of each view, with SGD
     "simclr_sgd": dict(arch="resnet18", stem="cifar", head="simclr-v1", dim=8, width=1 / 16, h=16, w=16, batch_size=16,
-                       bn_group_size=8, loss="ntxent", optimizer="sgd", temperature=0.5, seed=14, own_state=1, **BATCH,
+                       bn_group_size=16, loss="ntxent", optimizer="sgd", temperature=0.5, seed=14, own_state=1, **BATCH,
                        **CIFAR),
     # the end-to-end mechanism: N queries against N keys, gradients to both; two groups a view, shuffled
     "end_to_end": dict(arch="resnet18", stem="small", head="mlp", dim=16, width=0.125, h=24, w=20, batch_size=12,

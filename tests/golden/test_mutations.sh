@@ -46,7 +46,7 @@ mutant() { # name, file, sed expressions
         esac
     fi
     [ "$verdict" = killed ] || failed=$((failed + 1))
-    echo "$name: $verdict ($(grep -c '^\[  FAILED  \] .*,.*,' "$log" | awk '{ print $1 / 2 }') of 6 cases)"
+    echo "$name: $verdict ($(grep -c '^\[  FAILED  \] .*,.*,' "$log" | awk '{ print $1 / 2 }') of 10 cases)"
     cp original "$file" # with a new date: make builds it again
 }
 
@@ -58,27 +58,42 @@ sgd=src/backend/ref/ref_step.c
 mutant "no weight decay" $sgd -e 's/io->weight_decay \* p\[i\]/0 * p[i]/'
 mutant "weight decay beside the momentum" $sgd -e 's/double decayed = g\[i\] + io->weight_decay \* p\[i\];/double decayed = g[i];/' \
     -e 's/p\[i\] - io->lr \* v\[i\]/p[i] - io->lr * (v[i] + io->weight_decay * p[i])/'
-mutant "key update late: from weights after SGD" $step -e '/TRY(t->be->ema(t->layout, t->key/d' \
-    -e '/TRY(t->be->sgd(/a TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));'
+mutant "key update late: from weights after SGD" $step -e '/if (t->key != NULL)$/{N;/be->ema(/d;}' \
+    -e '/TRY(update(t, lr/a if (t->key != NULL) TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));'
 mutant "key update late: keys come from the old key weights" $step \
     -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/'
-mutant "key update early: one too many, at the end of the step" $step -e '/TRY(t->be->ema(t->layout, t->key/d' \
-    -e '/TRY(t->be->sgd(/a TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));' \
+mutant "key update early: one too many, at the end of the step" $step -e '/if (t->key != NULL)$/{N;/be->ema(/d;}' \
+    -e '/TRY(update(t, lr/a if (t->key != NULL) TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));' \
     -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/'
 mutant "key update never" $step -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/' \
     -e '/TRY(t->be->ema(t->layout, t->key/s/t->o\.key_momentum/1.0/'
 mutant "key update the wrong way round" $step -e 's/t->o\.key_momentum, err/1 - t->o.key_momentum, err/' \
-    -e 's/t->o\.key_momentum, work_at/1 - t->o.key_momentum, work_at/'
+    -e 's/t->o\.key_momentum, step_at/1 - t->o.key_momentum, step_at/'
 mutant "keys enqueued before the loss" $step -e '/TRY(queue_push(/d' \
-    -e '/TRY(all_keys(/a TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));'
+    -e '/TRY(all_keys(/a if (t->queue != NULL) TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));'
 mutant "key BN buffers averaged with the query's" $step \
     -e '/TRY(commit_statistics(t, t->key/i for (int64_t i = 0; i < t->graph->stat_total; i++) ((double *)t->key->numbers.stats.at)[i] = t->o.key_momentum * ((double *)t->key->numbers.stats.at)[i] + (1 - t->o.key_momentum) * ((double *)t->query->numbers.stats.at)[i];'
 mutant "running variance biased" src/backend/ref/ref_ops.c -e 's/var\[i\] \/ (double)(m - 1)/var[i] \/ (double)m/'
 mutant "running statistics summed over groups" $sgd -e 's/(from\[c\] \/ groups)/from[c]/'
 mutant "shuffle off" $step -e 's/if (t->o\.shuffle)/if (0)/'
-mutant "keys not un-shuffled" $step -e 's/memcpy(keys + (size_t)t->host\.index\[j\] \* row/memcpy(keys + (size_t)(first + j) * row/'
+mutant "keys not un-shuffled" $step -e 's/memcpy(keys + (size_t)t->host\.index\[j\] \* step_row/memcpy(keys + (size_t)(first + j) * step_row/'
 mutant "one shuffle for all steps" $step -e 's/permute_batch(t->o\.seed, (uint64_t)t->step,/permute_batch(t->o.seed, 0,/'
 mutant "gradients of the last launch only" $step -e 's/\.accumulate = .*/.accumulate = 0,/'
+loss=src/backend/ref/ref_loss.c pairs=src/algo/trainer_batch.c
+mutant "NT-Xent halved: the mean over 2 N views" $pairs -e 's/io->scale = 1\.0 \/ t->o\.batch_size/io->scale = (io->k ? 1.0 : 0.5) \/ t->o.batch_size/'
+mutant "NT-Xent: a view is a negative of itself" $loss -e 's/self = ntxent ? i : -1/self = -1/'
+mutant "NT-Xent without the negatives of its own view" $loss \
+    -e 's/if (j != own && j != self)/if (j != own \&\& j != self \&\& (!ntxent || j \/ (count \/ 2) != i \/ (count \/ 2)))/' \
+    -e 's/if (j == self)/if (j == self || (ntxent \&\& j \/ (count \/ 2) == i \/ (count \/ 2)))/'
+mutant "gradient to keys dropped" $loss -e 's/ntxent ? io->d_q : io->d_k;/ntxent ? io->d_q : NULL;/'
+mutant "gradient to candidates dropped" $loss -e 's/\*d_rows = ntxent ? io->d_q/*d_rows = ntxent ? NULL/'
+mutant "LARS decays and scales everything" src/backend/ref/ref_layout.c -e 's/layout->plain\[i\] = .*/layout->plain[i] = 0;/'
+mutant "LARS with the rate outside the buffer" $sgd -e 's/io->momentum \* v\[i\] + rate \* (g/io->momentum * v[i] + (g/' \
+    -e 's/p\[i\] - v\[i\])/p[i] - rate * v[i])/'
+mutant "LARS: norm of the gradient before decay" $sgd -e 's/pull = norm_of_pull(count, g, p, decay)/pull = norm_of_pull(count, g, p, 0)/'
+mutant "pairs: the second view not shuffled back" $pairs \
+    -e 's/return (size_t)(t->host\.index\[place\] + (place < n ? 0 : n))/return (size_t)(place < n ? t->host.index[place] : n + t->host.order[place - n])/'
+mutant "keys of the batch in sample order against places" $pairs -e 's/t->host\.order\[place + j\] \* row/(place + j) * row/'
 mutant "queue rows pushed at one place" src/algo/queue.c -e 's/queue->next = row;/queue->next = 0;/'
 
 echo "$count mutants, $failed not killed"

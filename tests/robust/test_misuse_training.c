@@ -315,6 +315,14 @@ static const struct bad_field bad_trainers[] = {
     BAD_I(moco_trainer_options, symmetric, 2),
     BAD_I(moco_trainer_options, shuffle, -1),
     BAD_I(moco_trainer_options, interleave, INT32_MIN),
+    BAD_I(moco_trainer_options, negatives, 2),
+    BAD_I(moco_trainer_options, encoder_k, -1),
+    BAD_I(moco_trainer_options, encoder_k, 1), /* with negatives from a queue */
+    BAD_I(moco_trainer_options, loss, 2),
+    BAD_I(moco_trainer_options, loss, 1), /* with a momentum encoder */
+    BAD_I(moco_trainer_options, optimizer, INT32_MIN),
+    BAD_D(moco_trainer_options, trust_coefficient, 0),
+    BAD_D(moco_trainer_options, trust_coefficient, NAN),
 };
 
 static void making_trainers(void **state)
@@ -333,6 +341,7 @@ static void making_trainers(void **state)
     rig_ok(moco_queue_create(&narrow, rig.device, 7, 12, 0));
     REFUSED(EINVAL, "trainer is NULL", moco_trainer_create(NULL, model, queue, o));
     REFUSED(EINVAL, "options is NULL", moco_trainer_create(&made, model, queue, NULL));
+    REFUSED(EINVAL, "queue is NULL", moco_trainer_create(&made, model, NULL, o));
     REFUSED(EINVAL, "keys of 7", moco_trainer_create(&made, model, narrow, o));
     REFUSED(ESTATE, "model", moco_trainer_create(&made, rig.model, queue, o));
     REFUSED(ESTATE, "queue", moco_trainer_create(&made, model, rig.queue, o));

@@ -36,6 +36,8 @@ static int tear_down(void **state)
     return memory.live == 0 ? 0 : -1;
 }
 
+static int mechanism; /* of train_rig.h */
+
 static struct rig_spec tiny(void)
 {
     struct rig_spec spec = rig_spec();
@@ -46,6 +48,7 @@ static struct rig_spec tiny(void)
     spec.context.alloc = failing_alloc;
     spec.context.release = failing_release;
     spec.context.user = &memory;
+    rig_mechanism(&spec, mechanism);
     return spec;
 }
 
@@ -93,7 +96,7 @@ static moco_status make_all(void *user)
         status = moco_device_open(&device, context, rig_device());
     if (status == MOCO_OK)
         status = moco_model_create(&model, device, &spec.model);
-    if (status == MOCO_OK)
+    if (status == MOCO_OK && spec.trainer.negatives == MOCO_NEGATIVES_QUEUE)
         status = moco_queue_create(&queue, device, spec.model.dim, spec.queue_length, 3);
     if (status == MOCO_OK)
         status = moco_trainer_create(&trainer, model, queue, &spec.trainer);
@@ -200,12 +203,27 @@ static void stepping(void **state)
     close_trained(&twin);
 }
 
+/* SimCLR with LARS: no queue, no key encoder, one launch. */
+static void without_a_queue(void **state)
+{
+    mechanism = RIG_SIMCLR_LARS;
+    assert_true(walk(make_all, NULL, 31, NULL) > 40);
+    struct trained t;
+    open_trained(&t);
+    assert_true(walk(save, &t, 61, expect_unchanged) > 40);
+    assert_true(walk(load, &t, 61, expect_unchanged) > 15);
+    close_trained(&t);
+    stepping(state);
+    mechanism = RIG_MOCO;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(making, set_up, tear_down),
         cmocka_unit_test_setup_teardown(saving_and_loading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(stepping, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(without_a_queue, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

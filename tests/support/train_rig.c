@@ -45,6 +45,31 @@ struct rig_spec rig_spec(void)
     return spec;
 }
 
+void rig_mechanism(struct rig_spec *spec, int mechanism)
+{
+    moco_trainer_options *o = &spec->trainer;
+    if (mechanism == RIG_MOCO)
+        return;
+    o->negatives = MOCO_NEGATIVES_BATCH;
+    if (mechanism == RIG_BATCH_KEYS) {
+        o->symmetric = 1;
+        o->interleave = 1;
+        return;
+    }
+    o->encoder_k = MOCO_KEY_SHARED;
+    o->groups_per_launch = 0;
+    if (mechanism == RIG_END_TO_END)
+        return;
+    o->loss = MOCO_LOSS_NTXENT;
+    o->bn_group_size = 2 * o->batch_size;
+    spec->model.head = "simclr-v2";
+    if (mechanism == RIG_SIMCLR_LARS) {
+        o->optimizer = MOCO_OPTIMIZER_LARS;
+        o->trust_coefficient = 0.01;
+        spec->model.zero_init = 1;
+    }
+}
+
 void rig_expect(moco_status status, moco_status wanted)
 {
     if (status != wanted)
@@ -63,7 +88,8 @@ void rig_open(struct rig *rig, const struct rig_spec *spec)
     rig_ok(moco_context_create(&rig->context, &spec->context));
     rig_ok(moco_device_open(&rig->device, rig->context, rig->spec.device));
     rig_ok(moco_model_create(&rig->model, rig->device, &spec->model));
-    rig_ok(moco_queue_create(&rig->queue, rig->device, spec->model.dim, spec->queue_length, 3));
+    if (spec->trainer.negatives == MOCO_NEGATIVES_QUEUE)
+        rig_ok(moco_queue_create(&rig->queue, rig->device, spec->model.dim, spec->queue_length, 3));
     rig_ok(moco_trainer_create(&rig->trainer, rig->model, rig->queue, &rig->spec.trainer));
     const moco_trainer_options *o = &rig->spec.trainer;
     size_t bytes = (size_t)o->batch_size * (size_t)o->image_h * (size_t)o->image_w * 3;

@@ -25,7 +25,7 @@ struct rig {
     moco_context *context;
     moco_device *device;
     moco_model *model;
-    moco_queue *queue;
+    moco_queue *queue; /* NULL: negatives come from the batch */
     moco_trainer *trainer;
     uint8_t *view[2];
     moco_batch batch;
@@ -34,6 +34,10 @@ struct rig {
 /* A narrow ResNet-18, 16 pixels, batch 16 in 4 groups of one launch each, queue of 40 keys: milliseconds a step. */
 struct rig_spec rig_spec(void);
 const char *rig_device(void); /* of this test run */
+
+/* Every mechanism that a trainer knows, MoCo first: fills the parts of `spec` that say which. */
+enum { RIG_MOCO, RIG_BATCH_KEYS, RIG_END_TO_END, RIG_SIMCLR, RIG_SIMCLR_LARS, RIG_MECHANISMS };
+void rig_mechanism(struct rig_spec *spec, int mechanism);
 
 void rig_open(struct rig *rig, const struct rig_spec *spec);
 void rig_close(struct rig *rig); /* fails the test if memory is still held */

@@ -24,11 +24,12 @@ static long faults(void)
     return usage.ru_minflt;
 }
 
-static void run(int symmetric)
+static void run(int symmetric, int mechanism)
 {
     struct rig_spec spec = rig_spec();
     struct rig rig;
     spec.trainer.symmetric = symmetric;
+    rig_mechanism(&spec, mechanism);
     spec.context.threads = 0;
     rig_open(&rig, &spec);
     rig_run(&rig, 0, 1);
@@ -55,8 +56,9 @@ static void run(int symmetric)
 static void a_step_takes_no_memory(void **state)
 {
     (void)state;
-    run(0);
-    run(1);
+    run(1, RIG_MOCO);
+    for (int m = 0; m < RIG_MECHANISMS; m++)
+        run(0, m);
 }
 
 int main(void)

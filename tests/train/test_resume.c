@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/safetensors.h"
 #include "support/not_tested.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
@@ -95,6 +96,16 @@ static void stopping_at_any_step_changes_no_byte(void **state)
     resume_everywhere(spec);
 }
 
+static void whatever_the_mechanism(void **state)
+{
+    (void)state;
+    for (int m = 1; m < RIG_MECHANISMS; m++) {
+        struct rig_spec spec = rig_spec();
+        rig_mechanism(&spec, m);
+        resume_everywhere(spec);
+    }
+}
+
 /* bf16 reads copies of the weights, which a load and a set must bring up to date: on "ref", and on the device under
  * test if it has bf16. */
 static const char *const bf16_devices[] = {"ref", NULL};
@@ -126,8 +137,11 @@ static void the_same_in_bf16(void **state)
     spec.trainer.precision = MOCO_PRECISION_BF16;
     for (int i = 0; i < 2; i++)
         if (has_bf16(bf16_devices[i])) {
-            spec.device = bf16_devices[i];
+            struct rig_spec lars = spec;
+            spec.device = lars.device = bf16_devices[i];
             resume_everywhere(spec);
+            rig_mechanism(&lars, RIG_SIMCLR_LARS);
+            resume_everywhere(lars);
         }
 }
 
@@ -203,15 +217,20 @@ static void another_configuration_is_named(void **state)
     const struct rig_spec spec = rig_spec();
     rig_open(&rig, &spec);
     rig_open(&twin, &spec);
-    struct rig_spec other[7];
-    const char *const words[7] = {"model.arch is resnet34 in the file and resnet18 here",
-                                  "trainer.temperature is 0.07 in the file and 0.2 here",
-                                  "trainer.queue_length is 41 in the file and 40 here",
-                                  "trainer.groups_per_launch is 2 in the file and 1 here",
-                                  "trainer.seed is 6 in the file and 5 here",
-                                  "model.dim is 8 in the file and 16 here",
-                                  "trainer.symmetric is 1 in the file and 0 here"};
-    for (int i = 0; i < 7; i++)
+    struct rig_spec other[11];
+    const char *const words[11] = {"model.arch is resnet34 in the file and resnet18 here",
+                                   "trainer.temperature is 0.07 in the file and 0.2 here",
+                                   "trainer.queue_length is 41 in the file and 40 here",
+                                   "trainer.groups_per_launch is 2 in the file and 1 here",
+                                   "trainer.seed is 6 in the file and 5 here",
+                                   "model.dim is 8 in the file and 16 here",
+                                   "trainer.symmetric is 1 in the file and 0 here",
+                                   "trainer.negatives is batch in the file and queue here",
+                                   "trainer.encoder_k is shared in the file and momentum here",
+                                   "trainer.optimizer is lars in the file and sgd here",
+                                   "trainer.trust_coefficient is 0.002 in the file and 0.001 here"};
+    const char *const first[11] = {[7] = "trainer.negatives", [8] = "trainer.groups_per_launch"};
+    for (int i = 0; i < 11; i++)
         other[i] = spec;
     other[0].model.arch = "resnet34";
     other[1].trainer.temperature = 0.07;
@@ -220,11 +239,15 @@ static void another_configuration_is_named(void **state)
     other[4].trainer.seed = 6;
     other[5].model.dim = 8;
     other[6].trainer.symmetric = 1;
-    for (int i = 0; i < 7; i++) {
+    other[7].trainer.negatives = MOCO_NEGATIVES_BATCH;
+    rig_mechanism(&other[8], RIG_END_TO_END);
+    other[9].trainer.optimizer = MOCO_OPTIMIZER_LARS;
+    other[10].trainer.trust_coefficient = 0.002;
+    for (int i = 0; i < 11; i++) {
         struct rig saver;
         rig_open(&saver, &other[i]);
         rig_ok(moco_trainer_save(saver.trainer, scratch_path(&folder, "other"), NULL));
-        refuse(&rig, &twin, scratch_path(&folder, "other"), MOCO_EINVAL, words[i]);
+        refuse(&rig, &twin, scratch_path(&folder, "other"), MOCO_EINVAL, first[i] != NULL ? first[i] : words[i]);
         rig_close(&saver);
     }
     rig_ok(moco_model_save(rig.model, scratch_path(&folder, "encoder")));
@@ -310,6 +333,183 @@ static void a_checkpoint_describes_itself(void **state)
     rig_close(&again);
 }
 
+/* Everything that a file can say of a mechanism comes back. */
+static void mechanisms_are_described(void **state)
+{
+    (void)state;
+    for (int m = 0; m < RIG_MECHANISMS; m++) {
+        struct rig rig, again;
+        struct rig_spec spec = rig_spec();
+        rig_mechanism(&spec, m);
+        rig_open(&rig, &spec);
+        rig_run(&rig, 0, 1);
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "mechanism"), NULL));
+        struct rig_spec read = {.context = spec.context, .queue_length = -1};
+        moco_model_options_init(&read.model);
+        moco_trainer_options_init(&read.trainer);
+        rig_ok(moco_checkpoint_describe(rig.context, scratch_path(&folder, "mechanism"), &read.model, &read.trainer,
+                                        &read.queue_length, NULL, 0));
+        assert_int_equal(read.trainer.negatives, spec.trainer.negatives);
+        assert_int_equal(read.trainer.encoder_k, spec.trainer.encoder_k);
+        assert_int_equal(read.trainer.loss, spec.trainer.loss);
+        assert_int_equal(read.trainer.optimizer, spec.trainer.optimizer);
+        assert_true(read.trainer.trust_coefficient == spec.trainer.trust_coefficient);
+        assert_string_equal(read.model.head, spec.model.head);
+        assert_int_equal(read.model.zero_init, spec.model.zero_init);
+        assert_int_equal(read.queue_length, m == RIG_MOCO ? spec.queue_length : 0);
+        rig_open(&again, &read);
+        rig_ok(moco_trainer_load(again.trainer, scratch_path(&folder, "mechanism")));
+        rig_run(&rig, 1, 2);
+        rig_run(&again, 1, 2);
+        rig_expect_equal(&rig, &again);
+        rig_close(&rig);
+        rig_close(&again);
+    }
+}
+
+/* The same file as it was written before there was a choice of mechanism. */
+static void write_older(const char *path, const char *older)
+{
+    static const char *const keys[] = {"format",
+                                       "format_version",
+                                       "kind",
+                                       "model.arch",
+                                       "model.stem",
+                                       "model.head",
+                                       "model.width",
+                                       "model.dim",
+                                       "model.mean.0",
+                                       "model.mean.1",
+                                       "model.mean.2",
+                                       "model.std.0",
+                                       "model.std.1",
+                                       "model.std.2",
+                                       "model.image_size",
+                                       "model.seed",
+                                       "trainer.batch_size",
+                                       "trainer.bn_group_size",
+                                       "trainer.groups_per_launch",
+                                       "trainer.image_h",
+                                       "trainer.image_w",
+                                       "trainer.symmetric",
+                                       "trainer.shuffle",
+                                       "trainer.interleave",
+                                       "trainer.temperature",
+                                       "trainer.key_momentum",
+                                       "trainer.sgd_momentum",
+                                       "trainer.weight_decay",
+                                       "trainer.precision",
+                                       "trainer.real",
+                                       "trainer.queue_length",
+                                       "trainer.seed",
+                                       "state.step",
+                                       "state.epoch",
+                                       "state.position",
+                                       "state.queue_filled"};
+    struct err err = {0};
+    struct ctx *ctx;
+    struct safetensors *file;
+    struct safetensors_writer *writer;
+    struct safetensors_metadata metadata;
+    assert_int_equal(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), MOCO_OK);
+    assert_int_equal(safetensors_open(&file, ctx, path, 0, &err), MOCO_OK);
+    safetensors_metadata_init(&metadata, ctx);
+    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+        const char *value = NULL;
+        assert_int_equal(safetensors_get_text(file, keys[i], &value, &err), MOCO_OK);
+        assert_int_equal(safetensors_metadata_add(&metadata, keys[i], value, &err), MOCO_OK);
+    }
+    int64_t count = safetensors_count(file);
+    struct safetensors_tensor *tensors = calloc((size_t)count, sizeof *tensors);
+    assert_non_null(tensors);
+    for (int64_t i = 0; i < count; i++)
+        tensors[i] = *safetensors_at(file, i);
+    assert_int_equal(safetensors_create(&writer, ctx, older, tensors, count, metadata.items, metadata.count,
+                                        SAFETENSORS_HASHES, &err),
+                     MOCO_OK);
+    for (int64_t i = 0; i < count; i++) {
+        void *bytes = malloc((size_t)tensors[i].bytes);
+        assert_non_null(bytes);
+        assert_int_equal(safetensors_load(file, &tensors[i], bytes, &err), MOCO_OK);
+        assert_int_equal(safetensors_write(writer, i, bytes, (size_t)tensors[i].bytes, &err), MOCO_OK);
+        free(bytes);
+    }
+    assert_int_equal(safetensors_commit(writer, &err), MOCO_OK);
+    free(tensors);
+    safetensors_metadata_free(&metadata);
+    safetensors_close(file);
+    ctx_unref(ctx);
+}
+
+static void files_of_before_mean_moco(void **state)
+{
+    (void)state;
+    struct rig rig, twin, simclr;
+    struct rig_spec spec = rig_spec(), other = rig_spec();
+    char path[300], older[300];
+    snprintf(path, sizeof path, "%s", scratch_path(&folder, "new"));
+    snprintf(older, sizeof older, "%s", scratch_path(&folder, "older"));
+    rig_open(&rig, &spec);
+    rig_open(&twin, &spec);
+    rig_run(&rig, 0, 2);
+    rig_ok(moco_trainer_save(rig.trainer, path, NULL));
+    write_older(path, older);
+    rig_ok(moco_trainer_load(twin.trainer, older));
+    rig_run(&rig, 2, 3);
+    rig_run(&twin, 2, 3);
+    rig_expect_equal(&rig, &twin);
+    moco_trainer_options read;
+    moco_model_options model;
+    moco_trainer_options_init(&read);
+    moco_model_options_init(&model);
+    read.negatives = read.encoder_k = read.loss = read.optimizer = model.zero_init = 1;
+    rig_ok(moco_checkpoint_describe(rig.context, older, &model, &read, NULL, NULL, 0));
+    assert_true(read.negatives == MOCO_NEGATIVES_QUEUE && read.encoder_k == MOCO_KEY_MOMENTUM);
+    assert_true(read.loss == MOCO_LOSS_INFONCE && read.optimizer == MOCO_OPTIMIZER_SGD);
+    assert_true(read.trust_coefficient == 0.001 && model.zero_init == 0);
+    moco_model *opened;
+    rig_ok(moco_model_open(&opened, rig.device, older));
+    moco_model_free(opened);
+    other.trainer.negatives = MOCO_NEGATIVES_BATCH; /* same groups and launches, so that this is what differs first */
+    rig_open(&simclr, &other);
+    rig_expect(moco_trainer_load(simclr.trainer, older), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "trainer.negatives is queue in the file and batch here"));
+    rig_close(&simclr);
+    rig_close(&rig);
+    rig_close(&twin);
+}
+
+/* A state has what its mechanism has, and nothing else. */
+static void names_follow_the_mechanism(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"queue",
+                                        "queue_ptr",
+                                        "encoder_k.conv1.weight",
+                                        "encoder_q.conv1.weight",
+                                        "momentum.encoder_q.conv1.weight",
+                                        "grad.encoder_q.conv1.weight"};
+    static const int has[RIG_MECHANISMS][6] = {
+        {1, 1, 1, 1, 1, 1}, {0, 0, 1, 1, 1, 1}, {0, 0, 0, 1, 1, 1}, {0, 0, 0, 1, 1, 1}, {0, 0, 0, 1, 1, 1}};
+    for (int m = 0; m < RIG_MECHANISMS; m++) {
+        struct rig rig;
+        struct rig_spec spec = rig_spec();
+        rig_mechanism(&spec, m);
+        rig_open(&rig, &spec);
+        for (int i = 0; i < 6; i++) {
+            int listed = 0;
+            const char *name;
+            for (int t = 0; (name = moco_trainer_tensor_name(rig.trainer, t)) != NULL; t++)
+                listed += strcmp(name, names[i]) == 0;
+            moco_tensor tensor;
+            moco_tensor_init(&tensor);
+            assert_int_equal(listed, has[m][i]);
+            rig_expect(moco_trainer_get(rig.trainer, names[i], &tensor), has[m][i] ? MOCO_OK : MOCO_ENOTFOUND);
+        }
+        rig_close(&rig);
+    }
+}
+
 static float *embed(moco_model *model, const uint8_t *images, int n, int size, int dim)
 {
     float *out = calloc((size_t)n * (size_t)dim, sizeof *out);
@@ -393,6 +593,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(stopping_at_any_step_changes_no_byte),
+        cmocka_unit_test(whatever_the_mechanism),
+        cmocka_unit_test(mechanisms_are_described),
+        cmocka_unit_test(files_of_before_mean_moco),
+        cmocka_unit_test(names_follow_the_mechanism),
         cmocka_unit_test(the_same_in_bf16),
         cmocka_unit_test(state_that_is_set_by_name_is_used),
         cmocka_unit_test(two_runs_are_the_same_to_the_bit),

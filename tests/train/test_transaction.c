@@ -34,12 +34,13 @@ static void watch(void *user, int done, int launches)
         moco_trainer_cancel(w->trainer);
 }
 
-static void open_watched(struct rig *rig, struct watcher *w, int symmetric)
+static void open_watched(struct rig *rig, struct watcher *w, int symmetric, int mechanism)
 {
     struct rig_spec spec = rig_spec();
     spec.trainer.progress = watch;
     spec.trainer.progress_user = w;
     spec.trainer.symmetric = symmetric;
+    rig_mechanism(&spec, mechanism);
     rig_open(rig, &spec);
     *w = (struct watcher){.trainer = rig->trainer};
 }
@@ -50,23 +51,31 @@ static void progress_counts_every_launch(void **state)
     for (int symmetric = 0; symmetric < 2; symmetric++) {
         struct rig rig;
         struct watcher w;
-        open_watched(&rig, &w, symmetric);
+        open_watched(&rig, &w, symmetric, RIG_MOCO);
         rig_ok(rig_step(&rig, 0));
         assert_int_equal(w.calls, symmetric ? 16 : 8); /* 4 launches, key and query, per direction */
         assert_int_equal(w.launches, w.calls);
         rig_close(&rig);
     }
+    struct rig rig;
+    struct watcher w;
+    open_watched(&rig, &w, 0, RIG_SIMCLR);
+    rig_ok(rig_step(&rig, 0));
+    assert_int_equal(w.calls, 1); /* the whole batch is one launch */
+    assert_int_equal(w.launches, 1);
+    rig_close(&rig);
 }
 
 static void a_cancelled_step_has_not_been(void **state)
 {
     (void)state;
-    for (int symmetric = 0; symmetric < 2; symmetric++) {
+    for (int i = 0; i < RIG_MECHANISMS + 1; i++) {
         struct rig rig, twin;
         struct watcher w, idle;
-        open_watched(&rig, &w, symmetric);
-        open_watched(&twin, &idle, symmetric);
-        int launches = symmetric ? 16 : 8;
+        int symmetric = i == 0, mechanism = i == 0 ? RIG_MOCO : i - 1;
+        open_watched(&rig, &w, symmetric, mechanism);
+        open_watched(&twin, &idle, symmetric, mechanism);
+        int launches = mechanism == RIG_BATCH_KEYS || symmetric ? 16 : mechanism == RIG_MOCO ? 8 : 1;
         for (int at = 1; at <= launches; at++) {
             w.last = w.calls = 0;
             w.at = at;
@@ -161,6 +170,26 @@ static void a_bad_number_is_named_and_nothing_is_committed(void **state)
     }
     rig_close(&rig);
     rig_close(&twin);
+}
+
+static void the_same_without_queue_or_key_encoder(void **state)
+{
+    (void)state;
+    const char *const names[] = {"encoder_q.layer1.0.conv1.weight", "encoder_q.fc.7.weight",
+                                 "encoder_q.fc.1.running_var", "momentum.encoder_q.fc.0.weight"};
+    for (int m = RIG_SIMCLR; m <= RIG_SIMCLR_LARS; m++) {
+        struct rig rig, twin;
+        struct rig_spec spec = rig_spec();
+        rig_mechanism(&spec, m);
+        rig_open(&rig, &spec);
+        rig_open(&twin, &spec);
+        rig_run(&rig, 0, 1);
+        rig_run(&twin, 0, 1);
+        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+            plant(&rig, &twin, names[i], i % 2 == 0 ? NAN : INFINITY);
+        rig_close(&rig);
+        rig_close(&twin);
+    }
 }
 
 /* A state that overflows the loss has only finite numbers in it. */
@@ -302,6 +331,16 @@ static void every_option_is_checked(void **state)
     REFUSED(symmetric, 2, MOCO_EINVAL, "symmetric");
     REFUSED(shuffle, -1, MOCO_EINVAL, "shuffle");
     REFUSED(interleave, 7, MOCO_EINVAL, "interleave");
+    REFUSED(negatives, 2, MOCO_EINVAL, "negatives is 2");
+    REFUSED(encoder_k, -1, MOCO_EINVAL, "encoder_k is -1");
+    REFUSED(loss, 9, MOCO_EINVAL, "loss is 9");
+    REFUSED(optimizer, 2, MOCO_EINVAL, "optimizer is 2");
+    REFUSED(trust_coefficient, 0, MOCO_EINVAL, "trust_coefficient");
+    REFUSED(trust_coefficient, NAN, MOCO_EINVAL, "trust_coefficient");
+    REFUSED(encoder_k, MOCO_KEY_SHARED, MOCO_EINVAL, "encoder_k is shared and negatives is queue");
+    REFUSED(loss, MOCO_LOSS_NTXENT, MOCO_EINVAL, "loss is NT-Xent and encoder_k is momentum");
+    REFUSED(negatives, MOCO_NEGATIVES_BATCH, MOCO_EINVAL, "negatives is batch and a queue is given");
+    REFUSED(bn_group_size, 32, MOCO_EINVAL, "batch_size 16 is not a multiple of bn_group_size 32");
     REFUSED(struct_size, 12, MOCO_EINVAL, "init");
 #undef REFUSED
     moco_queue *narrow;
@@ -315,6 +354,90 @@ static void every_option_is_checked(void **state)
     rig_close(&rig);
 }
 
+/* Parts that do not go together, without a queue. */
+static void mechanisms_are_checked(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct rig_spec spec = rig_spec();
+    rig_mechanism(&spec, RIG_SIMCLR);
+    rig_open(&rig, &spec);
+    moco_model *model;
+    moco_queue *queue;
+    rig_ok(moco_model_create(&model, rig.device, &spec.model));
+    rig_ok(moco_queue_create(&queue, rig.device, spec.model.dim, 8, 1));
+#define REFUSED(field, value, word)                                                                                    \
+    do {                                                                                                               \
+        moco_trainer_options o = rig.spec.trainer;                                                                     \
+        moco_trainer *trainer = NULL;                                                                                  \
+        moco_memory_estimate e;                                                                                        \
+        moco_memory_estimate_init(&e);                                                                                 \
+        o.field = value;                                                                                               \
+        rig_expect(moco_trainer_create(&trainer, model, NULL, &o), MOCO_EINVAL);                                       \
+        assert_null(trainer);                                                                                          \
+        if (strstr(moco_error(), word) == NULL)                                                                        \
+            fail_msg("the sentence does not say %s: %s", word, moco_error());                                          \
+        int64_t length = o.negatives == MOCO_NEGATIVES_QUEUE ? 8 : 0;                                                  \
+        rig_expect(moco_trainer_estimate(rig.device, &spec.model, length, &o, &e), MOCO_EINVAL);                       \
+    } while (0)
+    REFUSED(negatives, MOCO_NEGATIVES_QUEUE, "encoder_k is shared and negatives is queue");
+    REFUSED(encoder_k, MOCO_KEY_MOMENTUM, "loss is NT-Xent and encoder_k is momentum");
+    REFUSED(symmetric, 1, "symmetric is 1 and encoder_k is shared");
+    REFUSED(batch_size, 1, "batch_size is 1");
+    REFUSED(batch_size, 8, "batch_size 8 is not a multiple of bn_group_size 32, nor is that twice the batch");
+    REFUSED(bn_group_size, 64, "bn_group_size 64");
+    REFUSED(groups_per_launch, 2, "groups_per_launch is 2 and encoder_k is shared");
+#undef REFUSED
+    moco_trainer *trainer = NULL;
+    moco_trainer_options o = spec.trainer;
+    moco_memory_estimate e;
+    moco_memory_estimate_init(&e);
+    rig_expect(moco_trainer_create(&trainer, model, queue, &rig.spec.trainer), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "pass NULL"));
+    rig_expect(moco_trainer_estimate(rig.device, &spec.model, 8, &rig.spec.trainer, &e), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "queue_length is 8"));
+    moco_trainer_options_init(&o);
+    o.batch_size = o.bn_group_size = 4;
+    o.image_h = o.image_w = 16;
+    rig_expect(moco_trainer_create(&trainer, model, NULL, &o), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "queue is NULL"));
+    moco_queue_free(queue);
+    moco_model_free(model);
+    rig_close(&rig);
+}
+
+/* What the paper shows: with a momentum encoder a step's memory does not depend on the batch, and with a shared one it
+ * grows with it. */
+static void memory_tells_the_mechanisms_apart(void **state)
+{
+    (void)state;
+    int64_t slab[RIG_MECHANISMS][2], weights[RIG_MECHANISMS], queue[RIG_MECHANISMS];
+    struct rig rig;
+    struct rig_spec plain = rig_spec();
+    rig_open(&rig, &plain);
+    for (int m = 0; m < RIG_MECHANISMS; m++)
+        for (int large = 0; large < 2; large++) {
+            struct rig_spec spec = rig_spec();
+            moco_memory_estimate e;
+            moco_memory_estimate_init(&e);
+            spec.trainer.batch_size = large ? 64 : 16;
+            rig_mechanism(&spec, m);
+            rig_ok(moco_trainer_estimate(rig.device, &spec.model, m == RIG_MOCO ? 40 : 0, &spec.trainer, &e));
+            assert_int_equal(e.launches, m >= RIG_END_TO_END ? 1 : large ? 16 : 4);
+            slab[m][large] = e.slab_bytes;
+            weights[m] = e.weights_bytes;
+            queue[m] = e.queue_bytes;
+        }
+    for (int m = 0; m < RIG_MECHANISMS; m++) {
+        double grows = (double)slab[m][1] / (double)slab[m][0];
+        if (m >= RIG_END_TO_END ? grows < 2.5 : grows > 1.1)
+            fail_msg("mechanism %d: four times the batch takes %.2f times the launch's memory", m, grows);
+        assert_int_equal(queue[m] > 0, m == RIG_MOCO);
+    }
+    assert_int_equal(weights[RIG_MOCO], 2 * weights[RIG_END_TO_END]);
+    rig_close(&rig);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,9 +445,12 @@ int main(void)
         cmocka_unit_test(a_cancelled_step_has_not_been),
         cmocka_unit_test(a_cancel_between_steps_drops_the_next_once),
         cmocka_unit_test(a_bad_number_is_named_and_nothing_is_committed),
+        cmocka_unit_test(the_same_without_queue_or_key_encoder),
         cmocka_unit_test(a_loss_that_overflows_is_refused),
         cmocka_unit_test(wrong_calls_change_nothing),
         cmocka_unit_test(every_option_is_checked),
+        cmocka_unit_test(mechanisms_are_checked),
+        cmocka_unit_test(memory_tells_the_mechanisms_apart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
