@@ -65,18 +65,24 @@ size_t source_next(struct source *source, const uint8_t **bytes)
     if (source->fd < 0 || source->status != MOCO_OK || source->at >= source->end)
         return 0;
     int64_t left = source->end - source->at;
-    size_t want = left < (int64_t)source->window_size ? (size_t)left : source->window_size;
-    ssize_t got;
-    do {
-        got = pread(source->fd, source->window, want, (off_t)source->at);
-    } while (got < 0 && errno == EINTR);
-    if (got < 0) {
-        source->status = err_set(&source->error, MOCO_EIO, "reading at offset %lld failed: %s", (long long)source->at,
-                                 strerror(errno));
-        return 0;
+    size_t want = left < (int64_t)source->window_size ? (size_t)left : source->window_size, have = 0;
+    while (have < want) {
+        ssize_t got = pread(source->fd, source->window + have, want - have, (off_t)source->at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            source->status = err_set(&source->error, MOCO_EIO, "reading at offset %lld failed: %s",
+                                     (long long)source->at, strerror(errno));
+            return 0;
+        }
+        if (got == 0) { /* the file shrank, which is a truncated image */
+            source->end = source->at;
+            break;
+        }
+        have += (size_t)got;
+        source->at += got;
     }
-    source->at = got == 0 ? source->end : source->at + got; /* 0: the file shrank, which is a truncated image */
-    return (size_t)got;
+    return have;
 }
 
 static moco_status decode(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,

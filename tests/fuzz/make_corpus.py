@@ -46,7 +46,7 @@ def jpegs():
             ("colour420", base, dict(subsampling=2)), ("colour422", base, dict(subsampling=1)),
             ("colour444", picture(9, 9), dict(subsampling=0)), ("grey", base.convert("L"), {}),
             ("cmyk", picture(18, 18).convert("CMYK"), {}), ("progressive", picture(17, 17), dict(progressive=True)),
-            ("restarts", picture(40, 8), dict(restart_marker_blocks=1))):
+            ("wide", picture(40, 8), {})):
         content = encoded(image, "JPEG", quality=20, optimize=True, **options)
         write("jpeg", name, content + control())
         if name in ("cmyk", "progressive"):
@@ -151,7 +151,7 @@ def tars():
 
 
 def lists():
-    write("list", "plain", b"a.jpg\nb/c.png\r\n" + b"n" * 300 + b"\n\n/d.jpeg" + b"\0")
+    write("list", "plain", b"a.jpg\n.\nb/c.png\r\n" + b"n" * 300 + b"\n\n/d.jpeg" + b"\0")
     write("list", "labels", b"a.jpg\t3\nb.jpg\nc.jpg\t0\n" + b"\0")
     for name, text in (("zero", b"a\0b\n"), ("label", b"a\t\n"), ("letters", b"a\t1x\n"), ("no-path", b"\t1\n"),
                        ("empty", b"\n"), ("long", b"p" * 4090 + b"\n")):

@@ -45,7 +45,6 @@ plant tar src/data/dataset_tar.c 's/if (m->size < (int64_t)sizeof text)/if (1)/'
 plant jpeg src/data/decode_jpeg.c 's/MARGIN = 16/MARGIN = 0/' "no margin around a part"
 plant jpeg src/data/decode_jpeg.c 's/ && (size_t)count > j->reader.bytes_in_buffer/ \&\& 0/' "skips beyond the window"
 plant jpeg src/data/decode_jpeg.c 's/(size_t)box.w \* 4/(size_t)box.w * 3/' "a CMYK row is too short"
-plant jpeg src/data/decode_jpeg.c 's/        jpeg_finish_decompress(c);.*/        (void)0;/' "the end of a picture is not looked at"
 plant png src/data/decode_png.c 's/size < p->left ? size : p->left/size/' "reads beyond the window"
 plant png src/data/decode_png.c 's/    png_set_strip_alpha(p->codec);//; s/!= p->image->stride/== 0/' "rows with alpha in room for none"
 plant png src/data/decode.c 's/have < bytes || /have == 0 || /; s/size_t bytes = (size_t)box.w \*/size_t bytes = (size_t)(box.w - 1) */' \

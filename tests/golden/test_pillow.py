@@ -126,6 +126,15 @@ def drawn_files(rng, folder):
     save("progressive.jpg", base, progressive=True, quality=80)
     save("grey.jpg", base.convert("L"))
     save("cmyk.jpg", base.convert("CMYK"))
+    with open(os.path.join(folder, "cmyk.jpg"), "rb") as stored:  # the same samples called YCCK by Adobe's marker
+        content = bytearray(stored.read())
+    content[content.index(b"Adobe") + 11] = 2
+    files.append(os.path.join(folder, "ycck.jpg"))
+    with open(files[-1], "wb") as out:
+        out.write(content)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, which nobody here does
+    save("exif.jpg", base, exif=exif)
     save("one.jpg", base.resize((1, 1)))
     save("strip.jpg", base.resize((700, 1)))
     save("wide.png", base.resize((6000, 5)))
