@@ -143,6 +143,9 @@ typedef struct moco_loader_options {
     int64_t max_pixels; /* largest image decoded; default 64 M. A picture takes 3 bytes a pixel while it is worked on, a
                            progressive JPEG 6 to 9 (in CMYK 11), and 4 MiB */
     const moco_augment_options *recipe[2]; /* copied; recipe[1] NULL: one view */
+    int32_t rank, ranks; /* this loader's share of each epoch: positions rank, rank + ranks, ...; default 0 of 1. Batch
+                            number b of all ranks together is what one loader with ranks x batch_size gives. Positions
+                            and batches are then those of the share; with drop_last every rank has equally many */
 } moco_loader_options;
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);
 #define moco_loader_options_init(o) moco_loader_options_init_sized((o), sizeof *(o))
@@ -158,7 +161,7 @@ MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size
 #define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))
 
 /* Owned; holds a reference on the data set. Errors: MOCO_EINVAL (names the option; drop_last with a data set smaller
- * than the batch), MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * than the batch of every rank), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset,
                                         const moco_loader_options *options);
 MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */

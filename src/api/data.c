@@ -280,7 +280,8 @@ static moco_loader_options loader_defaults(void)
                                  .permuted = 1,
                                  .drop_last = 1,
                                  .max_bad = -1,
-                                 .max_pixels = DECODE_MAX_PIXELS};
+                                 .max_pixels = DECODE_MAX_PIXELS,
+                                 .ranks = 1};
 }
 
 void moco_loader_options_init_sized(moco_loader_options *options, size_t size)
@@ -312,6 +313,8 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
                                   .prefetch = o.prefetch,
                                   .permuted = o.permuted != 0,
                                   .drop_last = o.drop_last != 0,
+                                  .rank = o.rank,
+                                  .ranks = o.ranks,
                                   .seed = o.seed,
                                   .max_bad = o.max_bad,
                                   .max_pixels = o.max_pixels};

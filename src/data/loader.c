@@ -24,10 +24,18 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
     if (o->prefetch < 1 || o->prefetch > PREFETCH_MAX)
         return err_set(err, MOCO_EINVAL, "loader: prefetch is %d; it must be 1 to %d batches", o->prefetch,
                        PREFETCH_MAX);
-    if (o->drop_last && count < o->batch_size)
-        return err_set(err, MOCO_EINVAL,
-                       "loader: the data set has %lld images, fewer than the batch of %d, and drop_last leaves nothing",
-                       (long long)count, o->batch_size);
+    if (o->ranks == 0)
+        o->ranks = 1;
+    if (o->ranks < 1 || o->ranks > count)
+        return err_set(err, MOCO_EINVAL, "loader: ranks is %d; it must be 1 to the %lld images of the data set",
+                       o->ranks, (long long)count);
+    if (o->rank < 0 || o->rank >= o->ranks)
+        return err_set(err, MOCO_EINVAL, "loader: rank is %d of %d ranks; they count from 0", o->rank, o->ranks);
+    if (o->drop_last && count / o->ranks < o->batch_size)
+        return err_set(
+            err, MOCO_EINVAL,
+            "loader: the data set has %lld images, fewer than the batch of %d%s, and drop_last leaves nothing",
+            (long long)count, o->batch_size, o->ranks > 1 ? " of each rank" : "");
     if (o->max_bad < -1)
         return err_set(err, MOCO_EINVAL, "loader: max_bad is %lld; it must be -1 (default) or more",
                        (long long)o->max_bad);
@@ -129,6 +137,7 @@ moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dat
     l->ctx = ctx;
     l->ds = ds;
     l->o = o;
+    l->share = o.drop_last ? ds->count / o.ranks : (ds->count - o.rank + o.ranks - 1) / o.ranks;
     l->slots = o.workers > 0 ? o.prefetch + 1 : 1;
     l->view_bytes = (size_t)o.recipe[0].size * (size_t)o.recipe[0].size * 3;
     pthread_mutex_init(&l->lock, NULL);
@@ -181,12 +190,12 @@ void loader_free(struct loader *l)
 
 moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, struct err *err)
 {
-    int64_t count = l->ds->count, batch = l->o.batch_size;
+    int64_t share = l->share, batch = l->o.batch_size;
     if (epoch < 0 || epoch > (int64_t)UINT32_MAX)
         return err_set(err, MOCO_EINVAL, "loader: epoch is %lld; it must be 0 to 4294967295", (long long)epoch);
-    if (position < 0 || position > count)
-        return err_set(err, MOCO_EINVAL, "loader: position is %lld in a data set of %lld images", (long long)position,
-                       (long long)count);
+    if (position < 0 || position > share)
+        return err_set(err, MOCO_EINVAL, "loader: position is %lld in an epoch of %lld images", (long long)position,
+                       (long long)share);
     pthread_mutex_lock(&l->lock);
     l->running = 0;
     atomic_store(&l->cancel, 1);
@@ -197,8 +206,8 @@ moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, stru
         l->slot[s].claimed = 0;
     l->epoch = epoch;
     l->start = position;
-    l->batches = (count - position + (l->o.drop_last ? 0 : batch - 1)) / batch;
-    sampler_init(&l->sampler, l->o.permuted, l->o.seed, epoch, count);
+    l->batches = (share - position + (l->o.drop_last ? 0 : batch - 1)) / batch;
+    sampler_init(&l->sampler, l->o.permuted, l->o.seed, epoch, l->ds->count);
     l->making = l->delivered = 0;
     l->held = l->doomed = 0;
     l->failure = (struct err){0};
@@ -311,7 +320,7 @@ moco_status loader_next(struct loader *l, moco_batch *batch, struct err *err)
 
 int64_t loader_batches(const struct loader *l)
 {
-    return (l->ds->count + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
+    return (l->share + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
 }
 
 void loader_stats(const struct loader *l, int64_t *bad_images, int64_t *images, double *wait_seconds)

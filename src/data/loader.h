@@ -13,6 +13,7 @@
 
 struct loader_options {
     int batch_size, workers, prefetch, permuted, drop_last;
+    int rank, ranks; /* 0 ranks: 1 */
     uint64_t seed;
     int64_t max_bad;    /* -1: the larger of 10 and 0.1 % of the data set */
     int64_t max_pixels; /* 0: DECODE_MAX_PIXELS */

@@ -43,6 +43,7 @@ struct loader {
     struct ctx *ctx;
     const struct dataset *ds;
     struct loader_options o;
+    int64_t share;     /* samples of an epoch that are this rank's */
     size_t view_bytes; /* of one image */
     int slots;
     struct slot *slot;

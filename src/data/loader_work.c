@@ -110,7 +110,7 @@ static moco_status read_readable(struct worker *w, struct drawing *drawing, int6
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
 {
     struct loader *l = w->loader;
-    int64_t wanted = sampler_at(&l->sampler, slot->position + index), id = wanted;
+    int64_t wanted = sampler_at(&l->sampler, (slot->position + index) * l->o.ranks + l->o.rank), id = wanted;
     struct drawing drawing = {.loader = l, .wanted = wanted};
     struct image image;
     struct image_box box;
@@ -138,7 +138,7 @@ int loader_claim(struct loader *l, struct slot **slot, int *index)
         return 0;
     struct slot *s = &l->slot[l->making % l->slots];
     if (s->claimed == 0) {
-        int64_t left = l->ds->count - l->start - l->making * l->o.batch_size;
+        int64_t left = l->share - l->start - l->making * l->o.batch_size;
         s->n = left < l->o.batch_size ? (int)left : l->o.batch_size;
         s->done = 0;
         s->failed = s->n;

@@ -228,6 +228,59 @@ static void test_order_and_ends(void **state)
     dataset_free(ds);
 }
 
+/* What each sample of an epoch looks like to `loader`, by its number; returns how many there were. */
+static int64_t look(struct loader *loader, int64_t position, int64_t *ids, uint64_t *look_of)
+{
+    moco_batch b = {0};
+    struct err err = {0};
+    int64_t seen = 0;
+    assert_int_equal(loader_start(loader, 4, position, &err), MOCO_OK);
+    while (loader_next(loader, &b, &err) == MOCO_OK)
+        for (int i = 0; i < b.n; i++) {
+            size_t bytes = (size_t)SIZE * SIZE * 3;
+            ids[seen++] = b.ids[i];
+            look_of[b.ids[i]] = mix(mix(1, b.view[0] + (size_t)i * bytes, bytes), b.view[1] + (size_t)i * bytes, bytes);
+        }
+    return seen;
+}
+
+/* Ranks share an epoch: every sample once, batch by batch what one loader gives, views the same, from any position. */
+static void test_ranks(void **state)
+{
+    (void)state;
+    enum { RANKS = 3 };
+    struct dataset *ds;
+    struct err err = {0};
+    assert_int_equal(dataset_from_memory(&ds, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
+    for (int drop_last = 0; drop_last < 2; drop_last++) {
+        static int64_t all[COUNT], ids[COUNT];
+        static uint64_t whole[COUNT], part[COUNT];
+        struct loader_options o = options(1);
+        struct loader *loader = make(ds, &o);
+        assert_int_equal(look(loader, 0, all, whole), COUNT);
+        loader_free(loader);
+        int64_t sum = 0;
+        o.drop_last = drop_last;
+        o.ranks = RANKS;
+        for (o.rank = 0; o.rank < RANKS; o.rank++) {
+            loader = make(ds, &o);
+            int64_t seen = look(loader, 0, ids, part);
+            for (int64_t i = 0; i < seen; i++) {
+                assert_int_equal(ids[i], all[i * RANKS + o.rank]);
+                assert_true(part[ids[i]] == whole[ids[i]]);
+            }
+            assert_int_equal(loader_batches(loader), drop_last ? COUNT / RANKS / 8 : (seen + 7) / 8);
+            assert_true(!drop_last || seen == COUNT / RANKS / 8 * 8);
+            assert_int_equal(look(loader, 5, ids, part), drop_last ? (COUNT / RANKS - 5) / 8 * 8 : seen - 5);
+            assert_int_equal(ids[0], all[5 * RANKS + o.rank]);
+            loader_free(loader);
+            sum += seen;
+        }
+        assert_true(drop_last || sum == COUNT);
+    }
+    dataset_free(ds);
+}
+
 /* Views of a sample depend on (seed, epoch, sample, view), not on its place: position 13 read alone is the same. */
 static void test_resume_anywhere(void **state)
 {
@@ -455,6 +508,9 @@ static void test_options(void **state)
     o.recipe[1].size = 17, refused(&o, ds, "16 and 17"), o = good;
     o.recipe[0].flip_p = 2, refused(&o, ds, "flip_p"), o = good;
     o.batch_size = 104, o.drop_last = 1, refused(&o, ds, "103 images, fewer than the batch of 104"), o = good;
+    o.ranks = 3, o.batch_size = 35, o.drop_last = 1, refused(&o, ds, "batch of 35 of each rank"), o = good;
+    o.ranks = 104, refused(&o, ds, "ranks is 104"), o = good;
+    o.ranks = 2, o.rank = 2, refused(&o, ds, "rank is 2 of 2"), o = good;
     o.batch_size = 104;
     struct loader *loader = make(ds, &o);
     uint64_t hash;
@@ -526,6 +582,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_for_all_workers),
         cmocka_unit_test(test_order_and_ends),
+        cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_resume_anywhere),
         cmocka_unit_test(test_bad_images),
         cmocka_unit_test(test_too_many_bad),
