@@ -16,10 +16,13 @@ static double round_step(double range, int wanted)
 void axis_set(struct axis *axis, double low, double high, int wanted, int snap)
 {
     *axis = (struct axis){0};
-    if (!(high - low > 1e-9 * fmax(fabs(low), fabs(high))) || !isfinite(high - low)) {
-        double room = fabs(low) > 0 && isfinite(low) ? 0.1 * fabs(low) : 1; /* one value, or none */
-        low = isfinite(low) ? low - room : 0;
-        high = low + 2 * room;
+    if (!(low <= high) || !isfinite(high - low) || (low == 0 && high == 0)) { /* no value, or none to speak of */
+        low = 0;
+        high = 1;
+    } else if (high - low <= 1e-9 * fmax(fabs(low), fabs(high))) { /* one value */
+        double room = 0.1 * fabs(low);
+        low -= room;
+        high += room;
     }
     axis->step = round_step(high - low, wanted);
     double first = snap ? floor(low / axis->step + 1e-9) : ceil(low / axis->step - 1e-9);

@@ -119,6 +119,13 @@ static void add_even_spread(struct chart *chart, const struct report_runs *r)
     snprintf(level->text, sizeof level->text, "spread evenly: 1/\xe2\x88\x9a%g = %.4f", dim, level->value);
 }
 
+/* The step from which on the loss is among all negatives, if most of the run is. */
+static int64_t comparable_from(const struct run_log *log, enum run_metric metric)
+{
+    int of_contrast = metric == RUN_LOSS || metric == RUN_ACC1 || metric == RUN_ACC5;
+    return of_contrast && log->full_step > 0 && log->full_step <= log->last_step / 2 ? log->full_step + 1 : 0;
+}
+
 static void add_curve(struct chart *chart, const struct report_runs *r, int run, enum run_metric metric,
                       const char *name, int colour, double scale)
 {
@@ -130,7 +137,7 @@ static void add_curve(struct chart *chart, const struct report_runs *r, int run,
         .run = run,
         .colour = colour % 8,
         .key_base = metric < RUN_EPOCH_METRICS,
-        .from = metric < RUN_EPOCH_METRICS && log->full_step > 0 ? log->full_step + 1 : 0,
+        .from = comparable_from(log, metric),
         .x_scale = report_x_scale(r, run),
         .scale = scale,
     };

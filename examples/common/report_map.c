@@ -231,7 +231,9 @@ static void draw_spectrum(struct markup *m, const struct report_runs *r)
         "of the embeddings' covariance, largest first. A steep fall: few directions are used.");
     for (int run = 0; run < r->runs; run++)
         if (r->gallery[run] != NULL && isfinite(r->gallery[run]->effective_rank)) {
-            markup_put(m, r->runs > 1 ? " <bdi>" : " Effective rank<bdi>");
+            if (r->runs > 1)
+                markup_printf(m, " <span class=\"key c%d\"></span>", run % 8);
+            markup_put(m, r->runs > 1 ? "<bdi>" : " Effective rank<bdi>");
             markup_text(m, r->runs > 1 ? r->run[run]->name : "");
             markup_printf(m, "</bdi> %.1f of %lld.", r->gallery[run]->effective_rank,
                           (long long)r->gallery[run]->values);

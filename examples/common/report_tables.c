@@ -36,13 +36,6 @@ static double series_last(const struct series *s)
     return s->last_key >= 0 ? s->last : NAN;
 }
 
-/* kNN before training. */
-static double untrained(const struct run_log *log)
-{
-    const struct series_bucket *b = &log->metric[RUN_KNN].bucket[0];
-    return log->metric[RUN_KNN].width == 1 && b->n > 0 && b->first == 0 ? b->sum : NAN;
-}
-
 enum take { LAST, MEAN, TOTAL, BEST, BEST_EPOCH, UNTRAINED, STEPS, EPOCHS, FULL };
 
 struct row {
@@ -92,7 +85,7 @@ static double value_of(const struct row *row, const struct run_log *log)
     case BEST_EPOCH:
         return log->best_epoch >= 0 ? (double)log->best_epoch : NAN;
     case UNTRAINED:
-        return untrained(log);
+        return log->untrained_knn;
     case STEPS:
         return (double)(log->last_step > 0 ? log->last_step : 0);
     case EPOCHS:
@@ -170,11 +163,11 @@ void report_tiles(struct markup *m, const struct report_runs *r)
 
 /* ---- tables ---- */
 
-static void head(struct markup *m, const struct report_runs *r, const char *first)
+static void head(struct markup *m, const struct report_runs *r, const char *first, const char *align)
 {
     markup_printf(m, "<thead><tr><th scope=\"col\">%s</th>", first);
     for (int i = 0; i < r->runs; i++) {
-        markup_printf(m, "<th scope=\"col\" class=\"num\"><span class=\"key c%d\"></span><bdi>", i % 8);
+        markup_printf(m, "<th scope=\"col\" class=\"%s\"><span class=\"key c%d\"></span><bdi>", align, i % 8);
         markup_text(m, r->run[i]->name);
         markup_put(m, "</bdi></th>");
     }
@@ -185,7 +178,7 @@ void report_numbers(struct markup *m, const struct report_runs *r)
 {
     markup_put(m, "<section><h2>Final numbers</h2>\n<div class=\"scroll\" tabindex=\"0\"><table class=\"numbers\">"
                   "<caption>As they stand at the end of each run's metrics.jsonl</caption>\n");
-    head(m, r, "");
+    head(m, r, "", "num");
     for (int i = 0; i < ROWS; i++) {
         int any = 0;
         double best = -INFINITY;
@@ -309,7 +302,7 @@ void report_options(struct markup *m, const struct report_runs *r)
                 if (all++ == 0) {
                     markup_printf(m, "<div class=\"scroll\" tabindex=\"0\"><table class=\"options%s\">",
                                   r->runs == 1 ? " one" : "");
-                    head(m, r, "option");
+                    head(m, r, "option", "");
                 }
                 differing += pass == 0;
                 option_row(m, r, name);

@@ -63,6 +63,7 @@ moco_status run_log_open(struct run_log **out, const char *folder, struct err *e
     if (log == NULL)
         return err_set(err, MOCO_ENOMEM, "out of memory");
     log->file.fd = -1;
+    log->untrained_knn = NAN;
     log->last_step = log->last_epoch = log->full_step = log->best_epoch = -1;
     for (int i = 0; i < RUN_METRICS; i++)
         series_init(&log->metric[i]);
@@ -223,6 +224,8 @@ static moco_status take_epoch(struct run_log *log, const struct line *line, stru
         log->best_epoch = line->epoch;
         log->best_knn = line->value[RUN_KNN];
     }
+    if (line->epoch == 0)
+        log->untrained_knn = line->value[RUN_KNN];
     log->last_epoch = line->epoch;
     log->epochs++;
     return MOCO_OK;

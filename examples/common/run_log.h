@@ -56,8 +56,8 @@ struct run_log {
     int64_t last_step, last_epoch;  /* -1: none */
     int64_t full_step;              /* the first step that found the queue full, -1: none did */
     int64_t best_epoch;             /* of the best kNN, -1: none */
-    double best_knn;
-    int64_t problems; /* lines that cannot be used */
+    double best_knn, untrained_knn; /* untrained: of epoch 0; NAN: not said */
+    int64_t problems;               /* lines that cannot be used */
     struct run_problem problem[RUN_PROBLEMS_KEPT];
     int64_t offset, line; /* how far the file has been read */
     struct ctx *ctx;

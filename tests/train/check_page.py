@@ -58,7 +58,7 @@ def expected_numbers(lines):
         "knn_last": last(epochs, "knn_top1"),
         "knn_best": max(knn)[0] if knn else None,
         "knn_best_epoch": -max(knn)[1] if knn else None,
-        "knn_untrained": untrained[0] if untrained and len(epochs) <= 400 else None,
+        "knn_untrained": untrained[0] if untrained else None,
         "loss_epoch": last(epochs, "loss"),
         "full_step": full[0] if full else None,
         "img_per_s_mean": mean(steps, "img_per_s"),

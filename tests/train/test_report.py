@@ -309,4 +309,5 @@ def main():
             print("ok", name)
 
 
-main()
+if __name__ == "__main__":
+    main()
