@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_imagenet: MoCo pre-training from the command line, with the options of the reference's main_moco.py and a run
- * folder that survives anything: a checkpoint per epoch, exact resume at any step, metrics a program can read. The
- * pieces lie in common/; this file is the order in which they happen. What a reader would get wrong: libmoco owns no
- * loop, so epochs, schedule, signals and files are all decided here. */
+ * train_imagenet: MoCo pre-training (or SimCLR's, or end-to-end) from the command line, with the options of the
+ * reference's main_moco.py and a run folder that survives anything: a checkpoint per epoch, exact resume at any step,
+ * metrics a program can read. The pieces lie in common/; this file is the order in which they happen. What a reader
+ * would get wrong: libmoco owns no loop, so epochs, schedule, signals and files are all decided here. */
 #include <moco/moco.h>
 
 #include <math.h>
@@ -63,6 +63,8 @@ static const char help_head[] =
     "  train_imagenet /data/imagenet -a resnet50 --lr 0.03 --batch-size 256 --mlp --moco-t 0.2 --aug-plus --cos\n"
     "and, as that is the default preset, so is\n"
     "  train_imagenet /data/imagenet --out run1\n"
+    "The paper's other rows: --preset moco-v1; with --mlp --moco-t 0.2; with --aug-plus; with --mlp --moco-t 0.2\n"
+    "--aug-plus; --preset moco-v2 --epochs 800. What it is compared with: --preset simclr, --preset end-to-end.\n"
     "A look before the leap, a run of an hour or two, and going on after anything that ended a run:\n"
     "  train_imagenet /data/imagenet --dry-run\n"
     "  train_imagenet /data/cifar10 --preset cifar10 --width 0.25 --epochs 10 --out cifar\n"
@@ -109,7 +111,8 @@ static const char *advice(moco_status status)
     case MOCO_ENUMERIC:
         return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
     case MOCO_ENOMEM:
-        return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size";
+        return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size, with "
+               "--encoder-k shared a smaller --batch-size";
     case MOCO_ENOTSUP:
         return "; try --precision f32";
     default:
@@ -246,7 +249,8 @@ static moco_status make_trainer(struct run *r, struct err *err)
     trainer.progress = on_launch;
     trainer.progress_user = &r->progress;
     TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
-    TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
+    if (trainer.negatives == MOCO_NEGATIVES_QUEUE)
+        TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
     TRY(from_moco(moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
     moco_loader_options_init(&loader);
     loader.batch_size = (int32_t)c->batch;

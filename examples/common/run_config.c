@@ -12,16 +12,22 @@
 #define BIG 9e15
 
 static const struct cli_option table[] = {
-    {"preset", NULL, 0, CLI_NAME, AT(preset), 0, 0, "moco-v2|moco-v1|cifar10|demo", SAVED, "NAME",
+    {"preset", NULL, 0, CLI_NAME, AT(preset), 0, 0, "moco-v2|moco-v1|cifar10|demo|simclr|simclr-cifar10|end-to-end",
+     SAVED, "NAME",
      "== What to train\n"
      "defaults of everything below: moco-v2 (the default), moco-v1 (the\n"
-     "defaults of the reference's main_moco.py), cifar10 (its notebook), demo"},
+     "defaults of the reference's main_moco.py), cifar10 (its notebook), demo;\n"
+     "the baselines simclr, simclr-cifar10, end-to-end"},
     {"arch", NULL, 'a', CLI_NAME, AT(arch), 0, 0, "resnet18|resnet34|resnet50|resnet101|resnet152", SAVED, "NAME",
      "resnet18, resnet34, resnet50, resnet101 or resnet152"},
     {"width", NULL, 0, CLI_REAL, AT(width), 0.01, 16, NULL, SAVED, "X", "multiplies the channels of every layer"},
     {"stem", NULL, 0, CLI_NAME, AT(stem), 0, 0, "imagenet|cifar|small", SAVED, "NAME",
      "imagenet (7x7 stride 2, max-pool), cifar (3x3), small (3x3 stride 2)"},
-    {"head", NULL, 0, CLI_NAME, AT(head), 0, 0, "linear|mlp", SAVED, "NAME", "linear (v1) or mlp (v2)"},
+    {"head", NULL, 0, CLI_NAME, AT(head), 0, 0, "linear|mlp|simclr-v1|simclr-v2", SAVED, "NAME",
+     "linear (MoCo v1), mlp (v2), simclr-v1, simclr-v2 (two, three layers and\n"
+     "BN)"},
+    {"zero-init", NULL, 0, CLI_FLAG, AT(zero_init), 0, 1, NULL, SAVED, NULL,
+     "the last BN of each residual branch starts with weight 0 (SimCLR)"},
     {"mlp", NULL, 0, CLI_ALIAS, 0, 0, 0, "head=mlp", 0, NULL, "the same as --head mlp"},
     {"moco-dim", NULL, 0, CLI_INT, AT(dim), 1, 65536, NULL, SAVED, "C", "length of an embedding"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS", "side of a view"},
@@ -34,12 +40,21 @@ static const struct cli_option table[] = {
      "size, centre crop), simclr-eval (the middle 87.5 %, bicubic) or none\n"
      "(resize to the size, centre crop)"},
 
-    {"moco-k", NULL, 0, CLI_INT, AT(queue), 1, 1e9, NULL, SAVED, "K", "== Contrast\nnegative keys in the queue"},
+    {"negatives", NULL, 0, CLI_NAME, AT(negatives), 0, 0, "queue|batch", SAVED, "NAME",
+     "== Contrast\nqueue (MoCo), or batch: the other images of the batch (no --moco-k)"},
+    {"encoder-k", NULL, 0, CLI_NAME, AT(encoder_k), 0, 0, "momentum|shared", SAVED, "NAME",
+     "momentum (MoCo), or shared: the query encoder encodes both views and\n"
+     "learns from both, the whole batch at once (with --negatives batch)"},
+    {"loss", NULL, 0, CLI_NAME, AT(loss), 0, 0, "infonce|ntxent", SAVED, "NAME",
+     "infonce (MoCo, end-to-end) or ntxent (SimCLR; with --encoder-k shared)"},
+    {"moco-k", NULL, 0, CLI_INT, AT(queue), 0, 1e9, NULL, SAVED, "K",
+     "negative keys in the queue (0: none, with --negatives batch)"},
     {"moco-m", NULL, 0, CLI_REAL, AT(key_momentum), 0, 1, NULL, SAVED, "M", "momentum of the key encoder"},
     {"moco-t", NULL, 0, CLI_REAL, AT(temperature), 1e-4, 1e4, NULL, SAVED, "T", "softmax temperature"},
     {"bn-group-size", NULL, 0, CLI_INT, AT(group), 1, 1 << 20, NULL, SAVED, "N",
      "images over which BatchNorm takes its statistics (a GPU's share of the\n"
-     "batch in the reference); it must divide the batch"},
+     "batch in the reference); it must divide the batch, or with --encoder-k\n"
+     "shared be twice the batch, both views (SimCLR's default)"},
     {"groups-per-launch", NULL, 0, CLI_INT, AT(groups_per_launch), 0, 1 << 20, NULL, SAVED, "N",
      "BN groups computed at once; more take more memory; 0: chosen"},
     {"symmetric", NULL, 0, CLI_FLAG, AT(symmetric), 0, 1, NULL, SAVED, NULL,
@@ -54,15 +69,20 @@ static const struct cli_option table[] = {
     {"batch-size", NULL, 'b', CLI_INT, AT(batch), 1, 1 << 20, NULL, SAVED, "N", "== Optimisation\nimages per step"},
     {"epochs", NULL, 0, CLI_INT, AT(epochs), 1, 1000000, NULL, SAVED, "N", "passes over the data set"},
     {"lr", "learning-rate", 0, CLI_REAL, AT(lr), 0, 1e6, NULL, SAVED, "X", "initial learning rate"},
+    {"warmup-epochs", NULL, 0, CLI_INT, AT(warmup_epochs), 0, 1000000, NULL, SAVED, "N",
+     "epochs in which the rate rises from 0, step by step (cosine-step only)"},
+    {"optimizer", NULL, 0, CLI_NAME, AT(optimizer), 0, 0, "sgd|lars", SAVED, "NAME",
+     "sgd (MoCo), or lars (SimCLR): the rate scaled per weight tensor"},
+    {"trust", NULL, 0, CLI_REAL, AT(trust), 1e-9, 1e3, NULL, SAVED, "X", "trust coefficient of LARS (0.001)"},
     {"schedule", NULL, 0, CLI_LIST, AT(milestones), 0, 0, NULL, SAVED, "E...",
      "epochs at which the rate is multiplied by 0.1: 120 160 or 120,160"},
     {"cos", NULL, 0, CLI_ALIAS, 0, 0, 0, "lr-schedule=cosine", 0, NULL, "the same as --lr-schedule cosine"},
     {"lr-schedule", NULL, 0, CLI_NAME, AT(lr_schedule), 0, 0, "steps|cosine|cosine-from1|cosine-step", SAVED, "NAME",
      "steps, cosine (per epoch, from 0), cosine-from1 (per epoch, from 1, as\n"
      "the CIFAR notebook), cosine-step (per step)"},
-    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "of SGD"},
+    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "of SGD or LARS"},
     {"wd", "weight-decay", 0, CLI_REAL, AT(weight_decay), 0, 1e3, NULL, SAVED, "X",
-     "weight decay, on every trainable tensor"},
+     "weight decay: SGD on every trainable tensor, LARS on weights alone"},
     {"seed", NULL, 0, CLI_INT, AT(seed), 0, BIG, NULL, SAVED, "N",
      "of weights, queue, order, views and shuffles; runs with one seed, one\n"
      "device and one thread count are the same to the bit (default 0)"},
@@ -112,6 +132,8 @@ const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof
 _Static_assert(sizeof table / sizeof table[0] <= CLI_OPTIONS_MAX, "given[] has a place for each option");
 
 static const char *const schedule_names[] = {"steps", "cosine", "cosine-from1", "cosine-step"};
+static const char *const negatives_names[] = {"queue", "batch"}, *const encoder_names[] = {"momentum", "shared"};
+static const char *const loss_names[] = {"infonce", "ntxent"}, *const optimizer_names[] = {"sgd", "lars"};
 
 static moco_status from_preset(struct run_config *c, const char *name, struct err *err)
 {
@@ -136,6 +158,13 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     c->width = m.width;
     c->dim = m.dim;
     c->size = p.image_size;
+    snprintf(c->negatives, sizeof c->negatives, "%s", negatives_names[t.negatives]);
+    snprintf(c->encoder_k, sizeof c->encoder_k, "%s", encoder_names[t.encoder_k]);
+    snprintf(c->loss, sizeof c->loss, "%s", loss_names[t.loss]);
+    snprintf(c->optimizer, sizeof c->optimizer, "%s", optimizer_names[t.optimizer]);
+    c->trust = t.trust_coefficient;
+    c->zero_init = m.zero_init;
+    c->warmup_epochs = p.warmup_epochs;
     c->queue = p.queue_length;
     c->key_momentum = t.key_momentum;
     c->temperature = t.temperature;
@@ -161,6 +190,31 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     return MOCO_OK;
 }
 
+static int shared(const struct run_config *c)
+{
+    return strcmp(c->encoder_k, "shared") == 0;
+}
+
+static int given(const struct run_config *c, const char *name)
+{
+    return c->given[cli_find(&run_cli, name)];
+}
+
+/* What follows from an option that was given, for options that were not. */
+static void follow(struct run_config *c, const struct run_config *preset)
+{
+    if (given(c, "schedule") && !given(c, "lr-schedule"))
+        snprintf(c->lr_schedule, sizeof c->lr_schedule, "steps");
+    if (strcmp(c->lr_schedule, "steps") != 0)
+        c->milestones.count = 0;
+    if (strcmp(c->lr_schedule, "cosine-step") != 0 && !given(c, "warmup-epochs"))
+        c->warmup_epochs = 0;
+    if (strcmp(c->negatives, "batch") == 0 && !given(c, "moco-k"))
+        c->queue = 0;
+    if (shared(c) && preset->group == 2 * preset->batch && !given(c, "bn-group-size"))
+        c->group = 2 * c->batch; /* the preset's one group is both views */
+}
+
 moco_status run_config_parse(struct run_config *config, int argc, char **argv, struct err *err)
 {
     char preset[CLI_NAME_SIZE] = "moco-v2";
@@ -171,22 +225,52 @@ moco_status run_config_parse(struct run_config *config, int argc, char **argv, s
         if (config->help)
             return MOCO_OK;
     }
-    int schedule = cli_find(&run_cli, "schedule"), kind = cli_find(&run_cli, "lr-schedule");
-    if (config->given[schedule] && !config->given[kind])
-        snprintf(config->lr_schedule, sizeof config->lr_schedule, "steps");
-    if (strcmp(config->lr_schedule, "steps") != 0)
-        config->milestones.count = 0;
+    struct run_config untouched;
+    TRY(from_preset(&untouched, preset, err));
+    follow(config, &untouched);
     if (config->data[0] == 0)
         return err_set(err, MOCO_EINVAL, "which images? Name a folder: train_imagenet DIR (--help explains it)");
     return MOCO_OK;
 }
 
+/* Parts of a mechanism that do not go together. */
+static moco_status check_mechanism(const struct run_config *c, struct err *err)
+{
+    int batch = strcmp(c->negatives, "batch") == 0;
+    if (shared(c) && !batch)
+        return err_set(err, MOCO_EINVAL,
+                       "--encoder-k shared does not go with --negatives queue, whose keys must come from a momentum "
+                       "encoder; add --negatives batch");
+    if (strcmp(c->loss, "ntxent") == 0 && !shared(c))
+        return err_set(err, MOCO_EINVAL,
+                       "--loss ntxent does not go with --encoder-k momentum, since it back-propagates through both "
+                       "views; add --encoder-k shared --negatives batch");
+    if (shared(c) && c->symmetric)
+        return err_set(err, MOCO_EINVAL,
+                       "--symmetric does not go with --encoder-k shared, where gradients reach both views as it is; "
+                       "leave one out");
+    if (batch && c->queue > 0)
+        return err_set(err, MOCO_EINVAL, "--moco-k %lld does not go with --negatives batch; leave one out",
+                       (long long)c->queue);
+    if (!batch && c->queue == 0)
+        return err_set(err, MOCO_EINVAL, "--negatives queue wants its length: add --moco-k");
+    if (c->warmup_epochs > 0 && strcmp(c->lr_schedule, "cosine-step") != 0)
+        return err_set(err, MOCO_EINVAL, "--warmup-epochs goes with --lr-schedule cosine-step, not with %s",
+                       c->lr_schedule);
+    return MOCO_OK;
+}
+
 moco_status run_config_check(const struct run_config *c, struct err *err)
 {
-    if (c->batch % c->group != 0)
+    TRY(check_mechanism(c, err));
+    if (c->batch % c->group != 0 && !(shared(c) && c->group == 2 * c->batch))
         return err_set(err, MOCO_EINVAL,
                        "--batch-size %lld is not a multiple of --bn-group-size %lld; change one of them",
                        (long long)c->batch, (long long)c->group);
+    if (shared(c) && c->groups_per_launch != 0)
+        return err_set(err, MOCO_EINVAL,
+                       "--groups-per-launch does not go with --encoder-k shared: the whole batch runs at once; leave "
+                       "it out");
     if (c->groups_per_launch > 0 && c->batch / c->group % c->groups_per_launch != 0)
         return err_set(err, MOCO_EINVAL,
                        "--groups-per-launch %lld does not divide the %lld BN groups of the batch; change one of them",
@@ -211,6 +295,7 @@ void run_config_model(const struct run_config *c, moco_model_options *options)
     options->arch = c->arch;
     options->stem = c->stem;
     options->head = c->head;
+    options->zero_init = (int32_t)c->zero_init;
     options->width = c->width;
     options->dim = (int32_t)c->dim;
     options->image_size = (int32_t)c->size;
@@ -231,6 +316,11 @@ void run_config_trainer(const struct run_config *c, moco_trainer_options *option
     options->precision = strcmp(c->precision, "bf16") == 0  ? MOCO_PRECISION_BF16
                          : strcmp(c->precision, "f64") == 0 ? MOCO_PRECISION_F64
                                                             : MOCO_PRECISION_F32;
+    options->negatives = strcmp(c->negatives, "batch") == 0 ? MOCO_NEGATIVES_BATCH : MOCO_NEGATIVES_QUEUE;
+    options->encoder_k = shared(c) ? MOCO_KEY_SHARED : MOCO_KEY_MOMENTUM;
+    options->loss = strcmp(c->loss, "ntxent") == 0 ? MOCO_LOSS_NTXENT : MOCO_LOSS_INFONCE;
+    options->optimizer = strcmp(c->optimizer, "lars") == 0 ? MOCO_OPTIMIZER_LARS : MOCO_OPTIMIZER_SGD;
+    options->trust_coefficient = c->trust;
     options->symmetric = (int32_t)c->symmetric;
     options->shuffle = (int32_t)c->shuffle;
     options->interleave = (int32_t)c->interleave;
@@ -258,7 +348,8 @@ double run_config_lr(const struct run_config *c, int64_t step, int64_t steps_per
     if (strcmp(c->lr_schedule, "cosine-from1") == 0)
         return moco_lr_cosine(c->lr, (double)(epoch + 1), (double)c->epochs);
     if (strcmp(c->lr_schedule, "cosine-step") == 0)
-        return moco_lr_cosine(c->lr, (double)step, (double)(c->epochs * steps_per_epoch));
+        return moco_lr_warmup_cosine(c->lr, (double)step, (double)(c->warmup_epochs * steps_per_epoch),
+                                     (double)(c->epochs * steps_per_epoch));
     return moco_lr_steps(c->lr, epoch, c->milestones.at, c->milestones.count, 0.1);
 }
 

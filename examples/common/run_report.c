@@ -60,12 +60,15 @@ moco_status run_report_estimate(const struct run_config *c, moco_device *device,
     int64_t views = PREFETCHED * 2 * c->batch * c->size * c->size * 3, steps = steps_per_epoch(c, data);
     printf("memory (nothing of it was taken)\n");
     printf("  %-18s %10s  trainable numbers\n", "parameters", human_count(e.parameters));
-    kind("weights", e.weights_bytes, "query and key encoder");
+    int shared = trainer.encoder_k == MOCO_KEY_SHARED, lars = trainer.optimizer == MOCO_OPTIMIZER_LARS;
+    kind("weights", e.weights_bytes, shared ? "one encoder for queries and keys" : "query and key encoder");
     kind("readers", e.reader_bytes, "copies of them in the type that computes");
     kind("gradients", e.gradient_bytes, "");
-    kind("momentum", e.momentum_bytes, "of SGD");
+    kind("momentum", e.momentum_bytes, lars ? "of LARS" : "of SGD");
     kind("queue", e.queue_bytes, "negative keys");
-    kind("slab", e.slab_bytes, "one launch: activations, their gradients, scratch");
+    kind("slab", e.slab_bytes,
+         shared ? "the whole batch, both views: activations, their gradients, scratch"
+                : "one launch: activations, their gradients, scratch");
     kind("views", views, "batches that the loader holds");
     kind("all", e.total_bytes + views, "");
     printf("  %-18s %10d  per pass over a batch\n", "launches", (int)e.launches);

@@ -17,7 +17,7 @@ typedef enum moco_schedule {
     MOCO_SCHEDULE_STEPS = 0,       /* lr x 0.1 at each milestone epoch */
     MOCO_SCHEDULE_COSINE = 1,      /* per epoch, e counted from 0 */
     MOCO_SCHEDULE_COSINE_FROM1 = 2, /* per epoch, e counted from 1 (the CIFAR notebook): the last epoch has lr 0 */
-    MOCO_SCHEDULE_COSINE_STEP = 3, /* per step over the whole run */
+    MOCO_SCHEDULE_COSINE_STEP = 3, /* per step over the whole run, after a warm-up of warmup_epochs */
     MOCO_SCHEDULE_MAX_ = 0x7fffffff
 } moco_schedule;
 
@@ -27,7 +27,7 @@ typedef struct moco_preset {
     int32_t epochs;
     char name[32];
     char source[160];     /* where the numbers were published */
-    int64_t queue_length; /* K */
+    int64_t queue_length; /* K; 0: negatives come from the batch, and the trainer takes no queue */
     double lr;
     int32_t schedule;      /* moco_schedule */
     int32_t milestones[3]; /* epochs; 0: unused */
@@ -37,10 +37,12 @@ typedef struct moco_preset {
     char recipe[16];       /* of both training views, for moco_augment_options_preset */
     char eval_recipe[16];
     int32_t image_size;
-    int32_t reserved0;
+    int32_t warmup_epochs; /* of moco_lr_warmup_cosine; 0: none */
 } moco_preset;
 MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
-/* "moco-v1", "moco-v2", "cifar10", "demo". MOCO_ENOTFOUND lists the names. Threads: any. Since 0.1. */
+/* "moco-v1", "moco-v2", "cifar10", "demo"; "simclr", "simclr-cifar10"; "end-to-end" (MoCo v2 with the batch's own keys,
+ * back-propagated). lr belongs to the preset's batch size; SimCLR scales it with the batch. MOCO_ENOTFOUND lists the
+ * names. Threads: any. Since 0.1. */
 #define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
 
 /* The preset's network and training options; strings inside are static. Since 0.1. */
@@ -54,6 +56,10 @@ MOCO_API const char *moco_preset_name(int index);
 
 /* lr * 0.5 * (1 + cos(pi * t / total)); t and total in epochs or steps. Threads: any. Since 0.1. */
 MOCO_API double moco_lr_cosine(double lr, double t, double total);
+
+/* lr * t / warmup while t < warmup, then a cosine from lr at t = warmup to 0 at t = total; all in one unit, steps as a
+ * rule (google-research/simclr). warmup 0: moco_lr_cosine. Threads: any. Since 0.1. */
+MOCO_API double moco_lr_warmup_cosine(double lr, double t, double warmup, double total);
 
 /* lr * factor^(number of milestones <= epoch); entries of 0 are unused, as in moco_preset. Threads: any. Since 0.1. */
 MOCO_API double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor);

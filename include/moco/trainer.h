@@ -115,7 +115,7 @@ typedef struct moco_step_report {
     double neg_cosine;   /* mean cosine of queries and their negatives */
     double feature_std;  /* mean over dimensions of the std of normalised queries over the batch; 1/sqrt(C) at best */
     double grad_norm;    /* L2 norm of all weight gradients, before weight decay */
-    double queue_fill;   /* part of the queue that holds real keys, 0..1; 1 without a queue */
+    double queue_fill;   /* part of the queue that holds real keys, 0..1; 0 without a queue */
     double lr;           /* as passed */
 } moco_step_report;
 MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 double schedule_cosine(double lr, double t, double total);
+double schedule_warmup_cosine(double lr, double t, double warmup, double total);
 double schedule_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor);
 
 #endif

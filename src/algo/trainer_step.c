@@ -309,7 +309,7 @@ static double chance_loss(const struct trainer *t)
 static void write_report(struct trainer *t, const struct sums *sums, double sum_squares, double lr)
 {
     double queries = (double)(t->o.loss == MOCO_LOSS_NTXENT ? 2 : t->directions) * t->o.batch_size;
-    double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 1;
+    double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 0;
     t->report = (moco_step_report){.struct_size = sizeof t->report,
                                    .step = t->step,
                                    .loss = sums->loss / t->o.batch_size,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * moco/preset.h: one row per published configuration. Every number here is one that was published or measured
- * (SPEC 1.1, 1.9, 1.10): change the source beside it when you change a number. */
+ * (SPEC 1.1, 1.9, 1.10, 2): change the source beside it when you change a number. */
 #include "moco/preset.h"
 
 #include <stdio.h>
@@ -26,7 +26,13 @@ struct row {
     const char *recipe, *eval_recipe;
     int knn_k, knn_projection;
     double knn_temperature;
+    /* the mechanism, and what comes with it */
+    int negatives, encoder_k, loss, optimizer, shuffle, zero_init, warmup_epochs;
 };
+
+#define MOCO MOCO_NEGATIVES_QUEUE, MOCO_KEY_MOMENTUM, MOCO_LOSS_INFONCE, MOCO_OPTIMIZER_SGD, 1, 0, 0
+#define END_TO_END MOCO_NEGATIVES_BATCH, MOCO_KEY_SHARED, MOCO_LOSS_INFONCE, MOCO_OPTIMIZER_SGD, 1, 0, 0
+#define SIMCLR MOCO_NEGATIVES_BATCH, MOCO_KEY_SHARED, MOCO_LOSS_NTXENT, MOCO_OPTIMIZER_LARS, 0, 1, 10
 
 /* ImageNet's mean and standard deviation, as everybody uses them. */
 #define IMAGENET_MEAN                                                                                                  \
@@ -39,31 +45,19 @@ struct row {
     }
 
 static const struct row rows[] = {
-    {"moco-v1",
-     "arXiv 1911.05722; facebookresearch/moco main_moco.py, defaults (ImageNet top-1 60.6)",
-     "resnet50",
-     "imagenet",
-     "linear",
-     1.0,
-     IMAGENET_MEAN,
-     IMAGENET_STD,
-     128,
-     224,
-     256,
-     32,
-     200,
-     MOCO_SCHEDULE_STEPS,
-     {120, 160, 0},
-     65536,
-     0.03,
-     0.07,
-     0.999,
-     1e-4,
-     "moco-v1",
-     "eval",
-     200,
-     0,
-     0.1},
+    {"moco-v1",     "arXiv 1911.05722; facebookresearch/moco main_moco.py, defaults (ImageNet top-1 60.6)",
+     "resnet50",    "imagenet",
+     "linear",      1.0,
+     IMAGENET_MEAN, IMAGENET_STD,
+     128,           224,
+     256,           32,
+     200,           MOCO_SCHEDULE_STEPS,
+     {120, 160, 0}, 65536,
+     0.03,          0.07,
+     0.999,         1e-4,
+     "moco-v1",     "eval",
+     200,           0,
+     0.1,           MOCO},
     {"moco-v2",
      "arXiv 2003.04297; facebookresearch/moco main_moco.py --mlp --moco-t 0.2 --aug-plus --cos (top-1 67.5)",
      "resnet50",
@@ -88,7 +82,8 @@ static const struct row rows[] = {
      "eval",
      200,
      0,
-     0.1},
+     0.1,
+     MOCO},
     {"cifar10",
      "facebookresearch/moco, CIFAR-10 notebook, asymmetric loss (kNN 82.6 after 200 epochs)",
      "resnet18",
@@ -113,7 +108,8 @@ static const struct row rows[] = {
      "none",
      200,
      1,
-     0.1},
+     0.1,
+     MOCO},
     {"demo",
      "libmoco: a run of three minutes on two cores; 1600 steps of 128 images, drawn by examples/demo",
      "resnet18",
@@ -138,7 +134,75 @@ static const struct row rows[] = {
      "none",
      20,
      0,
-     0.1},
+     0.1,
+     MOCO},
+    /* BN over both views of the whole batch; rate 0.3 x batch / 256 */
+    {"simclr",
+     "arXiv 2002.05709; google-research/simclr, ImageNet command with batch 256, 200 epochs (61.9 in arXiv 2003.04297)",
+     "resnet50",
+     "imagenet",
+     "simclr-v2",
+     1.0,
+     {0, 0, 0},
+     {1, 1, 1},
+     128,
+     224,
+     256,
+     512,
+     200,
+     MOCO_SCHEDULE_COSINE_STEP,
+     {0, 0, 0},
+     0,
+     0.3,
+     0.1,
+     0.999,
+     1e-4,
+     "simclr",
+     "simclr-eval",
+     200,
+     0,
+     0.1,
+     SIMCLR},
+    /* rate 1.0 x batch / 256 */
+    {"simclr-cifar10",
+     "google-research/simclr, CIFAR-10 command (linear about 91 after 1000 epochs)",
+     "resnet18",
+     "cifar",
+     "simclr-v2",
+     1.0,
+     {0, 0, 0},
+     {1, 1, 1},
+     128,
+     32,
+     512,
+     1024,
+     1000,
+     MOCO_SCHEDULE_COSINE_STEP,
+     {0, 0, 0},
+     0,
+     2.0,
+     0.5,
+     0.999,
+     1e-4,
+     "simclr-cifar10",
+     "none",
+     200,
+     0,
+     0.1,
+     SIMCLR},
+    {"end-to-end",  "arXiv 1911.05722 fig. 2a, arXiv 2003.04297 table 3; everything else as in moco-v2",
+     "resnet50",    "imagenet",
+     "mlp",         1.0,
+     IMAGENET_MEAN, IMAGENET_STD,
+     128,           224,
+     256,           32,
+     200,           MOCO_SCHEDULE_COSINE,
+     {0, 0, 0},     0,
+     0.03,          0.2,
+     0.999,         1e-4,
+     "moco-v2",     "eval",
+     200,           0,
+     0.1,           END_TO_END},
 };
 #define ROWS ((int)(sizeof rows / sizeof rows[0]))
 
@@ -150,7 +214,10 @@ static moco_status find(const struct row **out, const char *name, struct err *er
             *out = &rows[i];
             return MOCO_OK;
         }
-    return err_set(err, MOCO_ENOTFOUND, "no preset \"%.64s\"; there are moco-v1, moco-v2, cifar10 and demo", name);
+    return err_set(err, MOCO_ENOTFOUND,
+                   "no preset \"%.64s\"; there are moco-v1, moco-v2, cifar10, demo, simclr, "
+                   "simclr-cifar10 and end-to-end",
+                   name);
 }
 
 const char *moco_preset_name(int index)
@@ -178,6 +245,7 @@ static moco_status preset_get(moco_preset *preset, size_t size, const char *name
     snprintf(p.recipe, sizeof p.recipe, "%s", row->recipe);
     snprintf(p.eval_recipe, sizeof p.eval_recipe, "%s", row->eval_recipe);
     p.image_size = row->image_size;
+    p.warmup_epochs = row->warmup_epochs;
     struct_init(preset, size, &p, sizeof p);
     return MOCO_OK;
 }
@@ -203,6 +271,7 @@ static moco_status model_preset(moco_model_options *options, size_t size, const 
     memcpy(o.mean, row->mean, sizeof o.mean);
     memcpy(o.std, row->std, sizeof o.std);
     o.image_size = row->image_size;
+    o.zero_init = row->zero_init;
     struct_init(options, size, &o, sizeof o);
     return MOCO_OK;
 }
@@ -227,6 +296,11 @@ static moco_status trainer_preset(moco_trainer_options *options, size_t size, co
     o.key_momentum = row->key_momentum;
     o.weight_decay = row->weight_decay;
     o.precision = MOCO_PRECISION_F32;
+    o.negatives = row->negatives;
+    o.encoder_k = row->encoder_k;
+    o.loss = row->loss;
+    o.optimizer = row->optimizer;
+    o.shuffle = row->shuffle;
     struct_init(options, size, &o, sizeof o);
     return MOCO_OK;
 }
@@ -240,6 +314,11 @@ moco_status moco_trainer_options_preset_sized(moco_trainer_options *options, siz
 double moco_lr_cosine(double lr, double t, double total)
 {
     return schedule_cosine(lr, t, total);
+}
+
+double moco_lr_warmup_cosine(double lr, double t, double warmup, double total)
+{
+    return schedule_warmup_cosine(lr, t, warmup, total);
 }
 
 double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor)

@@ -202,7 +202,7 @@ BEGIN(moco_preset, 288)
     FIELD(moco_preset, recipe, 248)
     FIELD(moco_preset, eval_recipe, 264)
     FIELD(moco_preset, image_size, 280)
-    FIELD(moco_preset, reserved0, 284)
+    FIELD(moco_preset, warmup_epochs, 284)
 END
 BEGIN(moco_feature_stats, 56)
     FIELD(moco_feature_stats, struct_size, 0)

@@ -226,6 +226,8 @@ static void pure_functions(void **state)
     REFUSED(EINVAL, "position", moco_epoch_permutation(0, 0, 4, 4, &sample));
     ok(moco_epoch_permutation(UINT64_MAX, INT64_MAX, INT64_C(1) << 48, (INT64_C(1) << 48) - 1, &sample));
     assert_true(moco_lr_cosine(0.5, 3, 0) == 0.5);
+    assert_true(moco_lr_warmup_cosine(0.5, 3, 0, 0) == 0.5); /* no length: as moco_lr_cosine */
+    assert_true(moco_lr_warmup_cosine(0.5, 3, 10, 5) == 0.15);
     assert_true(moco_lr_steps(0.5, 3, NULL, 3, 0.1) == 0.5);
     assert_true(moco_lr_steps(0.5, 3, order, -1, 0.1) == 0.5);
     assert_int_equal(moco_dtype_size((moco_dtype)0), 0);

@@ -81,6 +81,36 @@ expect 0 "" $driver "$work/data" -b 32 --dry-run --out "$work/none"
 [ ! -e "$work/none" ] || fail "a dry run made a folder"
 grep -q "23,508,032\|27,966,656" "$work/out" || fail "a dry run does not tell the parameters"
 
+# The paper's rows by flags: v1 with all that v2 added is v2, and nothing else is.
+expect 0 "" $driver "$work/data" -b 32 --preset moco-v2 --dry-run
+sed 's/ *(given)//' "$work/out" | grep -v ' preset' | sed -n '/^configuration/,$p' | grep -v 'step  \|epoch  \|run  ' >"$work/v2"
+expect 0 "" $driver "$work/data" -b 32 --preset moco-v1 --mlp --moco-t 0.2 --aug-plus --cos --dry-run
+sed 's/ *(given)//' "$work/out" | grep -v ' preset' | sed -n '/^configuration/,$p' | grep -v 'step  \|epoch  \|run  ' | cmp - "$work/v2" ||
+    fail "moco-v1 --mlp --moco-t 0.2 --aug-plus --cos is not moco-v2"
+
+# The baselines: SimCLR with all its parts, and the end-to-end mechanism; stopped, resumed, the same bytes.
+simclr="--preset simclr --arch resnet18 --stem small --size 16 --batch-size 16 --moco-dim 16 --width 0.125 --threads 1 -p 1
+    --warmup-epochs 1 --epochs 3"
+expect 0 "" $driver "$work/data" $simclr --out "$work/s"
+expect 0 "" $driver "$work/data" $simclr --max-steps 4 --out "$work/s2"
+expect 0 "" $driver "$work/data" --resume auto --max-steps 0 --threads 1 -p 1 --out "$work/s2"
+same "$work/s/checkpoint_0002.safetensors" "$work/s2/checkpoint_0002.safetensors"
+grep '"type":"step"' "$work/s/metrics.jsonl" | head -n 3 | sed 's/.*"lr":\([0-9.e-]*\).*/\1/' | tr '\n' ' ' >"$work/rates"
+[ "$(cat "$work/rates")" = "0 0.1 0.2 " ] || fail "the rates of a warm-up of 3 steps to 0.3 are $(cat "$work/rates")"
+expect 0 "" $driver "$work/data" $tiny --moco-k 0 --negatives batch --epochs 1 --out "$work/batch"
+expect 2 "moco-k" $driver "$work/data" $tiny --negatives batch --out "$work/x"
+expect 2 "negatives batch" $driver "$work/data" --encoder-k shared --out "$work/x"
+expect 2 "encoder-k shared" $driver "$work/data" --loss ntxent --out "$work/x"
+expect 2 "symmetric" $driver "$work/data" --preset end-to-end --symmetric --out "$work/x"
+expect 2 "groups-per-launch" $driver "$work/data" --preset end-to-end --groups-per-launch 1 --out "$work/x"
+expect 2 "warmup-epochs" $driver "$work/data" --warmup-epochs 2 --out "$work/x"
+expect 2 "moco-k" $driver "$work/data" --preset simclr --negatives queue --encoder-k momentum --loss infonce --out "$work/x"
+expect 2 "negatives" $driver "$work/data" --resume "$work/s/checkpoint_0002.safetensors" --negatives queue --out "$work/x"
+# Memory: MoCo's launch is the same for any batch, the end-to-end mechanism's grows with it.
+slab() { $driver "$work/data" "$@" --bn-group-size 4 --dry-run | sed -n 's/^  slab *\([0-9.]* [A-Za-z]*\).*/\1/p'; }
+[ "$(slab -b 8 --groups-per-launch 1)" = "$(slab -b 32 --groups-per-launch 1)" ] || fail "MoCo's slab depends on the batch"
+[ "$(slab --preset end-to-end -b 8)" != "$(slab --preset end-to-end -b 32)" ] || fail "the end-to-end slab does not"
+
 # The demo on somebody's own pictures, with classes and without, and what embed makes of the encoder: a line an image.
 mkdir "$work/many" && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
 expect 0 "" "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/demo"
