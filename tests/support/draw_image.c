@@ -56,6 +56,7 @@ struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kin
         codec.comp_info[0].h_samp_factor = kind.across;
     if (kind.down > 0)
         codec.comp_info[0].v_samp_factor = kind.down;
+    codec.restart_interval = (unsigned)kind.restarts;
     if (kind.progressive == 1) {
         jpeg_simple_progression(&codec);
     } else if (kind.progressive == 2) {

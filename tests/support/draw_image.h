@@ -21,6 +21,7 @@ struct jpeg_kind {
     int progressive;  /* 2: one scan per coefficient */
     int quality;      /* 0: 90 */
     int across, down; /* samples of luma for one of chroma; 0: 2 and 2 */
+    int restarts;     /* a marker after as many blocks; 0: none */
 };
 /* `pixels` has `components` bytes per pixel. */
 struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kind);

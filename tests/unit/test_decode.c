@@ -184,6 +184,35 @@ static void test_jpeg_kinds(void **state)
     free(file.at);
 }
 
+/* Markers to restart at change no pixel; one that is missing, doubled or out of turn is damage. */
+static void test_restarts(void **state)
+{
+    (void)state;
+    struct bytes plain = draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3});
+    struct bytes file = draw_jpeg(picture, W, H, (struct jpeg_kind){.components = 3, .restarts = 2});
+    struct image image;
+    static uint8_t expected[W * H * 3];
+    decode_well(plain, W, H, &image);
+    memcpy(expected, image.pixels, sizeof expected);
+    decode_well(file, W, H, &image);
+    assert_memory_equal(image.pixels, expected, sizeof expected);
+    int markers = 0;
+    for (size_t i = 0; i + 1 < file.size; i++) {
+        if (file.at[i] != 0xff || file.at[i + 1] < 0xd0 || file.at[i + 1] > 0xd7)
+            continue;
+        markers++;
+        uint8_t held = file.at[i + 1];
+        file.at[i + 1] = (uint8_t)(0xd0 + ((held + 3) & 7));
+        decode_badly(file.at, file.size);
+        file.at[i + 1] = 0; /* 0xff as data */
+        decode_badly(file.at, file.size);
+        file.at[i + 1] = held;
+    }
+    assert_int_equal(markers, 5);
+    free(plain.at);
+    free(file.at);
+}
+
 static void test_truncation(void **state)
 {
     (void)state;
@@ -214,7 +243,7 @@ static void test_mutations(void **state)
     decoder.max_pixels = 1 << 16;
     for (int f = 0; f < 4; f++) {
         uint8_t *copy = malloc(files[f].size);
-        for (int round = 0; round < 1000; round++) {
+        for (int round = 0; round < 2500; round++) {
             struct rng rng;
             rng_init(&rng, 1, (uint64_t)f, (uint64_t)round, 0, RNG_TEST);
             memcpy(copy, files[f].at, files[f].size);
@@ -232,7 +261,7 @@ static void test_mutations(void **state)
         free(files[f].at);
     }
     decoder.max_pixels = DECODE_MAX_PIXELS;
-    assert_in_range(refused, 1500, 3999);
+    assert_in_range(refused, 3750, 9999);
 }
 
 static void test_not_pictures(void **state)
@@ -552,13 +581,21 @@ static void test_memory_of_a_picture(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_png_kinds),    cmocka_unit_test(test_png_wide_and_alpha),
-        cmocka_unit_test(test_jpeg_kinds),   cmocka_unit_test(test_truncation),
-        cmocka_unit_test(test_mutations),    cmocka_unit_test(test_not_pictures),
-        cmocka_unit_test(test_absurd_sizes), cmocka_unit_test(test_bombs),
-        cmocka_unit_test(test_parts),        cmocka_unit_test(test_parts_cost_and_damage),
-        cmocka_unit_test(test_files),        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_no_memory),    cmocka_unit_test(test_memory_of_a_picture),
+        cmocka_unit_test(test_png_kinds),
+        cmocka_unit_test(test_png_wide_and_alpha),
+        cmocka_unit_test(test_jpeg_kinds),
+        cmocka_unit_test(test_restarts),
+        cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_not_pictures),
+        cmocka_unit_test(test_absurd_sizes),
+        cmocka_unit_test(test_bombs),
+        cmocka_unit_test(test_parts),
+        cmocka_unit_test(test_parts_cost_and_damage),
+        cmocka_unit_test(test_files),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_memory_of_a_picture),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
