@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The reference's pipeline (ImageFolder, Pillow, torchvision) measured as build/bench/loader measures ours.
 
-usage: pil_loader.py [--workers N] [--preset moco-v2|moco-v1|cifar10] [--seconds S] DIR
+usage: pil_loader.py [--workers N] [--preset moco-v2|moco-v1|cifar10|simclr] [--seconds S] DIR
 Prints one JSON object with the same keys. Tensors are left out: views stay PIL images, as ours stay bytes.
 """
 import argparse
@@ -28,6 +28,10 @@ def recipe(preset):
     if preset == "cifar10":
         return t.Compose([t.RandomResizedCrop(32), t.RandomHorizontalFlip(0.5),
                           t.RandomApply([t.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8), t.RandomGrayscale(p=0.2)])
+    if preset == "simclr":
+        return t.Compose([t.RandomResizedCrop(224, interpolation=t.InterpolationMode.BICUBIC),
+                          t.RandomApply([t.ColorJitter(0.8, 0.8, 0.8, 0.2)], p=0.8), t.RandomGrayscale(p=0.2),
+                          t.RandomApply([Blur()], p=0.5), t.RandomHorizontalFlip()])
     crop = t.RandomResizedCrop(224, scale=(0.2, 1.0))
     if preset == "moco-v1":
         return t.Compose([crop, t.RandomGrayscale(p=0.2), t.ColorJitter(0.4, 0.4, 0.4, 0.4), t.RandomHorizontalFlip()])
