@@ -25,7 +25,7 @@ int main(int argc, char **argv)
     moco_context *context;
     moco_device *device;
     moco_model *model;
-    moco_queue *queue;
+    moco_queue *queue = NULL;
     moco_trainer *trainer;
     moco_dataset *images;
     moco_loader *loader;
@@ -55,7 +55,8 @@ int main(int argc, char **argv)
     check(moco_dataset_open_folder(&images, context, argv[1]));
     check(moco_loader_create(&loader, images, &loading));
     check(moco_model_create(&model, device, &network));
-    check(moco_queue_create(&queue, device, network.dim, preset.queue_length, 0));
+    if (preset.queue_length > 0) /* SimCLR's negatives are the batch itself */
+        check(moco_queue_create(&queue, device, network.dim, preset.queue_length, 0));
     check(moco_trainer_create(&trainer, model, queue, &training));
 
     int epochs = argc > 3 ? atoi(argv[3]) : preset.epochs;
