@@ -4,6 +4,7 @@
  *
  *   build/examples/report RUN                        RUN/report.html
  *   build/examples/report RUN RUN... --out FILE      one page with all of them (default compare.html)
+ *   build/examples/report --csv RUN                  RUN/metrics.csv, and no page
  *   build/examples/report --gallery RUN              first the gallery again, from encoder and images
  *
  * A line of metrics.jsonl that cannot be used is told with file and line, and left out. */
@@ -12,11 +13,13 @@
 
 #include "common/gallery_remake.h"
 #include "common/report.h"
+#include "common/run_csv.h"
 #include "common/run_dir.h"
 
 static const char help[] =
     "usage: report RUN                      draw RUN/report.html again\n"
     "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
+    "       report --csv RUN...             write RUN/metrics.csv, a line for each step and epoch, and no page\n"
     "       --gallery                       first make each run's gallery.json again, from its encoder.safetensors "
     "and\n"
     "                                       the images it was trained on\n"
@@ -25,7 +28,7 @@ static const char help[] =
 
 struct arguments {
     const char *folder[REPORT_RUNS_MAX], *out;
-    int folders, gallery;
+    int folders, gallery, csv;
 };
 
 static int usage(const char *why, const char *what)
@@ -50,6 +53,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->out = argv[i];
         } else if (!only_folders && strcmp(argv[i], "--gallery") == 0) {
             a->gallery = 1;
+        } else if (!only_folders && strcmp(argv[i], "--csv") == 0) {
+            a->csv = 1;
         } else if (!only_folders && argv[i][0] == '-') {
             return 1 + usage("there is no option ", argv[i]);
         } else if (a->folders == REPORT_RUNS_MAX) {
@@ -97,26 +102,30 @@ int main(int argc, char **argv)
     for (int i = 0; i < a.folders && status == MOCO_OK; i++) {
         status = run_log_open(&run[i], a.folder[i], &err);
         if (status == MOCO_OK)
-            status = run_log_read(run[i], 1, &err);
+            status = a.csv ? run_csv_write(run[i], path, sizeof path, &err) : run_log_read(run[i], 1, &err);
         if (status != MOCO_OK)
             continue;
         tell_problems(run[i]);
+        if (a.csv) {
+            printf("%s\n", path);
+            continue;
+        }
         if (a.gallery)
             TRY_GOTO(status, gallery_remake(run[i], &err), done);
         struct err why = {0};
         if (gallery_read(&gallery[i], run[i]->folder, &why) != MOCO_OK)
             fprintf(stderr, "report: %s; the page goes without it\n", why.text);
     }
-    if (status == MOCO_OK) {
+    if (status == MOCO_OK && !a.csv) {
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
         status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
     }
 done:
-    if (status == MOCO_OK)
+    if (status == MOCO_OK && !a.csv)
         printf("%s\n", a.out != NULL ? a.out : path);
-    else
+    if (status != MOCO_OK)
         fprintf(stderr, "report: %s\n", err.text);
     for (int i = 0; i < a.folders; i++) {
         run_log_free(run[i]);

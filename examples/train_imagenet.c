@@ -272,6 +272,8 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
     char members[2 * NOTE_SIZE];
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
     TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
+    if (c->tensorboard)
+        TRY(metrics_tensorboard(&r->metrics, c->out, resumed ? step : 0, err));
     if (resumed && metrics_begun(&r->metrics)) {
         progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
         return metrics_resume(&r->metrics, epoch + 1, step, err);

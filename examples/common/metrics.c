@@ -40,14 +40,24 @@ void json_quote(const char *text, char *out, size_t size)
     out[at] = 0;
 }
 
-/* ,"name":value */
-static void number(char *line, const char *name, double value, int digits)
+/* One number of a line; those of a step or an epoch go to TensorBoard too. */
+struct number {
+    const char *name, *tag;
+    double value;
+    int digits;
+};
+
+/* ,"name":value ... and the closing brace. */
+static void close_line(char *line, const struct number *number, int count)
 {
     size_t used = strlen(line);
-    if (isfinite(value))
-        snprintf(line + used, LINE_MAX_BYTES - used, ",\"%s\":%.*g", name, digits, value);
-    else
-        snprintf(line + used, LINE_MAX_BYTES - used, ",\"%s\":null", name);
+    for (int i = 0; i < count; i++)
+        if (isfinite(number[i].value))
+            used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used, ",\"%s\":%.*g", number[i].name,
+                                     number[i].digits, number[i].value);
+        else
+            used += (size_t)snprintf(line + used, LINE_MAX_BYTES - used, ",\"%s\":null", number[i].name);
+    snprintf(line + used, LINE_MAX_BYTES - used, "}\n");
 }
 
 static moco_status put(struct metrics *m, const char *line, struct err *err)
@@ -122,6 +132,7 @@ static moco_status lock(struct metrics *m, struct err *err)
 
 moco_status metrics_open(struct metrics *m, const char *folder, int64_t step, int epoch_done, struct err *err)
 {
+    m->events = (struct event_file){.fd = -1};
     run_dir_path(folder, "metrics.jsonl", m->path);
     m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (m->fd < 0)
@@ -137,8 +148,14 @@ moco_status metrics_open(struct metrics *m, const char *folder, int64_t step, in
     return status;
 }
 
+moco_status metrics_tensorboard(struct metrics *m, const char *folder, int64_t step, struct err *err)
+{
+    return event_file_open(&m->events, folder, step, err);
+}
+
 void metrics_close(struct metrics *m)
 {
+    event_file_close(&m->events);
     if (m->fd >= 0)
         close(m->fd);
     m->fd = -1;
@@ -167,36 +184,53 @@ moco_status metrics_resume(struct metrics *m, int64_t epoch, int64_t step, struc
     return put(m, line, err);
 }
 
+#define NUMBERS_MAX 16
+
+static moco_status put_numbers(struct metrics *m, char *line, int64_t step, const struct number *number, int count,
+                               struct err *err)
+{
+    struct event_scalar scalar[NUMBERS_MAX];
+    close_line(line, number, count);
+    TRY(put(m, line, err));
+    if (m->events.fd < 0)
+        return MOCO_OK;
+    for (int i = 0; i < count; i++)
+        scalar[i] = (struct event_scalar){number[i].tag, number[i].value};
+    return event_file_put(&m->events, step, scalar, count, err);
+}
+
 moco_status metrics_step(struct metrics *m, int64_t epoch, const moco_step_report *r, double img_per_s,
                          double data_wait, struct err *err)
 {
     char line[LINE_MAX_BYTES];
+    const struct number number[] = {
+        {"loss", "train/loss", r->loss, 9},
+        {"chance_loss", "train/chance_loss", r->chance_loss, 9},
+        {"acc1", "train/acc1", r->acc1, 6},
+        {"acc5", "train/acc5", r->acc5, 6},
+        {"lr", "train/lr", r->lr, 9},
+        {"pos_cosine", "train/pos_cosine", r->pos_cosine, 6},
+        {"neg_cosine", "train/neg_cosine", r->neg_cosine, 6},
+        {"feature_std", "train/feature_std", r->feature_std, 6},
+        {"grad_norm", "train/grad_norm", r->grad_norm, 6},
+        {"queue_fill", "train/queue_fill", r->queue_fill, 6},
+        {"img_per_s", "speed/img_per_s", img_per_s, 6},
+        {"data_wait", "speed/data_wait", data_wait, 4},
+    };
     snprintf(line, sizeof line, "{\"type\":\"step\",\"epoch\":%lld,\"step\":%lld", (long long)epoch,
              (long long)r->step);
-    number(line, "loss", r->loss, 9);
-    number(line, "chance_loss", r->chance_loss, 9);
-    number(line, "acc1", r->acc1, 6);
-    number(line, "acc5", r->acc5, 6);
-    number(line, "lr", r->lr, 9);
-    number(line, "pos_cosine", r->pos_cosine, 6);
-    number(line, "neg_cosine", r->neg_cosine, 6);
-    number(line, "feature_std", r->feature_std, 6);
-    number(line, "grad_norm", r->grad_norm, 6);
-    number(line, "queue_fill", r->queue_fill, 6);
-    number(line, "img_per_s", img_per_s, 6);
-    number(line, "data_wait", data_wait, 4);
-    strcat(line, "}\n");
-    return put(m, line, err);
+    return put_numbers(m, line, r->step, number, (int)(sizeof number / sizeof number[0]), err);
 }
 
 moco_status metrics_epoch(struct metrics *m, int64_t epoch, int64_t step, double mean_loss, double knn_top1,
                           double seconds, struct err *err)
 {
     char line[LINE_MAX_BYTES];
+    const struct number number[] = {
+        {"loss", "epoch/loss", mean_loss, 9},
+        {"knn_top1", "epoch/knn_top1", knn_top1 < 0 ? NAN : knn_top1, 6},
+        {"seconds", "epoch/seconds", seconds, 6},
+    };
     snprintf(line, sizeof line, "{\"type\":\"epoch\",\"epoch\":%lld,\"step\":%lld", (long long)epoch, (long long)step);
-    number(line, "loss", mean_loss, 9);
-    number(line, "knn_top1", knn_top1 < 0 ? NAN : knn_top1, 6);
-    number(line, "seconds", seconds, 6);
-    strcat(line, "}\n");
-    return put(m, line, err);
+    return put_numbers(m, line, step, number, (int)(sizeof number / sizeof number[0]), err);
 }

@@ -12,10 +12,12 @@
 #include <moco/moco.h>
 
 #include "err.h"
+#include "event_file.h"
 
 struct metrics {
     int fd; /* -1: closed */
     char path[1200];
+    struct event_file events; /* closed: not wanted */
 };
 
 /* Opens and locks the file. Lines past `step` are cut off (-1: none is there yet); so is the epoch line of `step`
@@ -23,6 +25,9 @@ struct metrics {
 moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
 void metrics_close(struct metrics *metrics);
 int metrics_begun(const struct metrics *metrics); /* 1: there is a line already */
+
+/* From now on numbers go to TensorBoard's event file too; `step` is the last one taken. */
+moco_status metrics_tensorboard(struct metrics *metrics, const char *folder, int64_t step, struct err *err);
 
 /* `members` is the inside of a JSON object. */
 moco_status metrics_config(struct metrics *metrics, const char *members, struct err *err);

@@ -108,6 +108,8 @@ static const struct cli_option table[] = {
     {"report", NULL, 0, CLI_FLAG, AT(report), 0, 1, NULL, 0, NULL,
      "draw report.html (the default): curves and numbers in one page, drawn\n"
      "again as the run goes on; --no-report leaves it out"},
+    {"tensorboard", NULL, 0, CLI_FLAG, AT(tensorboard), 0, 1, NULL, 0, NULL,
+     "write events.out.tfevents.* as well, which TensorBoard reads"},
     {"max-steps", NULL, 0, CLI_INT, AT(max_steps), 0, BIG, NULL, 0, "N",
      "stop, save and succeed after step N of the run (the schedule is not\n"
      "shortened); 0: all of it"},

@@ -248,6 +248,8 @@ static moco_status take_line(struct run_log *log, const char *text, size_t size,
     else if (status == MOCO_OK && line.kind == EPOCH)
         status = take_epoch(log, &line, &why);
     log->resumes += status == MOCO_OK && line.kind == RESUME;
+    if (status == MOCO_OK && log->each != NULL && (line.kind == STEP || line.kind == EPOCH))
+        TRY(log->each(log->user, line.kind == EPOCH, line.epoch, line.step, line.value, err));
     if (status == MOCO_ENOMEM)
         return err_set(err, status, "%s", why.text);
     if (status != MOCO_OK) {

@@ -59,6 +59,11 @@ struct run_log {
     double best_knn, untrained_knn; /* untrained: of epoch 0; NAN: not said */
     int64_t problems;               /* lines that cannot be used */
     struct run_problem problem[RUN_PROBLEMS_KEPT];
+    /* Called for each step and epoch line that is taken, values in the order of run_metric (NAN: null, or of the other
+     * kind). Not MOCO_OK ends the reading. NULL: nobody asks. */
+    moco_status (*each)(void *user, int is_epoch, int64_t epoch, int64_t step, const double value[RUN_METRICS],
+                        struct err *err);
+    void *user;
     int64_t offset, line; /* how far the file has been read */
     struct ctx *ctx;
     struct file file;

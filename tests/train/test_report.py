@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The report as a file, without a browser: test_report.sh runs it. Runs are made up here, lines and all."""
+"""The report, CSV and event files as files, without a browser: test_report.sh runs it. Runs are made up here, lines and all."""
+import csv
+import glob
 import json
 import math
 import os
@@ -10,6 +12,7 @@ import tempfile
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import check_page  # noqa: E402
+import read_events  # noqa: E402
 
 BUILD = os.environ.get("BUILD", "build")
 REPORT = os.path.join(BUILD, "examples", "report")
@@ -247,6 +250,70 @@ def test_gallery_without(work):
     train(flat, run, "--epochs", "1")
     text, _, _, _, _ = check(os.path.join(run, "report.html"), [run])
     assert "are of the query" not in text
+
+
+TAGS = {"step": ("train", "loss chance_loss acc1 acc5 lr pos_cosine neg_cosine feature_std grad_norm queue_fill"),
+        "speed": ("speed", "img_per_s data_wait"), "epoch": ("epoch", "loss knn_top1 seconds")}
+
+
+def expected_scalars(lines):
+    """{tag: {step: value}} of a run's lines."""
+    scalars = {}
+    for kind, (prefix, names) in TAGS.items():
+        for item in lines["epoch" if kind == "epoch" else "step"]:
+            for name in names.split():
+                if item[name] is not None:
+                    scalars.setdefault(f"{prefix}/{name}", {})[item["step"]] = item[name]
+    return scalars
+
+
+def same_scalar(tag, found, logged):
+    """A float of 24 bits against the digits that metrics.jsonl keeps."""
+    digits = {"loss": 9, "chance_loss": 9, "lr": 9, "data_wait": 4}.get(tag.split("/")[1], 6)
+    return abs(found - logged) <= (6e-8 + 0.51 * 10.0 ** (1 - digits)) * abs(logged) + 1e-40
+
+
+def test_event_files(work):
+    data, run = os.path.join(work, "data"), os.path.join(work, "run")
+    draw_pictures(data)
+    train(data, run, "--epochs", "4", "--max-steps", "8", "--tensorboard")
+    train(data, run, "--resume", "auto", "--max-steps", "0", "--tensorboard")
+    first, second = sorted(glob.glob(os.path.join(run, "events.out.tfevents.*")))
+    found, starts = {}, []
+    for path in (first, second):
+        for step, values, start in read_events.events(path):
+            if start:
+                starts.append(step)
+            for tag, value in values.items():
+                assert step not in found.setdefault(tag, {}), f"{tag} has two values at step {step}"
+                found[tag][step] = value
+    assert starts == [9], starts
+    wanted = expected_scalars(check_page.read_lines(run)[0])
+    assert set(found) == set(wanted) and all(set(found[tag]) == set(wanted[tag]) for tag in wanted)
+    assert all(same_scalar(tag, found[tag][step], value) for tag in wanted for step, value in wanted[tag].items())
+    assert sum(len(values) for values in found.values()) > 140
+    plain = os.path.join(work, "plain")
+    train(data, plain, "--epochs", "1")
+    assert not glob.glob(os.path.join(plain, "events*"))
+
+
+def test_csv(work):
+    folder = make_run(os.path.join(work, "run"), 50, 10, knn_every=2)
+    other = make_run(os.path.join(work, "other"), 3, 3)
+    out, _ = report("--csv", folder, other)
+    assert out.split() == [os.path.join(f, "metrics.csv") for f in (folder, other)]
+    lines = check_page.read_lines(folder)[0]
+    with open(os.path.join(folder, "metrics.csv"), newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows] == [str(n) for n in range(51) for _ in range(1 if n % 10 else 1 + (n > 0))]
+    for kind in ("step", "epoch"):
+        mine = [row for row in rows if row["type"] == kind]
+        assert len(mine) == len(lines[kind])
+        for row, item in zip(mine, lines[kind]):
+            for name, text in row.items():
+                wanted = item.get(name)
+                assert text == ("" if wanted is None else wanted) or float(text) == wanted, (name, text, wanted)
+    assert sorted(os.listdir(folder)) == ["metrics.csv", "metrics.jsonl"]
 
 
 def test_broken_lines(work):
