@@ -11,6 +11,8 @@
 #include "memory_file.h"
 #include "support/failing_alloc.h"
 
+enum { READ = 3 };
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 /* There are no pictures: only what this process has open. */
@@ -45,7 +47,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
         if (label < -1 || label >= (ds->classes > 0 ? ds->classes : 1) ||
             ds->ops->path(ds, id, text, sizeof text) != MOCO_OK || text[0] != '/' || strchr(text, '\n') != NULL)
             abort();
-        if (strstr(text, "..") == NULL && strncmp(text, "/proc/self/fd/", 14) == 0)
+        if (id < READ && strstr(text, "..") == NULL && strncmp(text, "/proc/self/fd/", 14) == 0)
             check_read(ds, ctx, id, &memory);
     }
     if (status != MOCO_OK &&
