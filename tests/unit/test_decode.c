@@ -578,6 +578,43 @@ static void test_memory_of_a_picture(void **state)
     }
 }
 
+/* Memory that libjpeg itself does not get is no fault of the picture. */
+static void test_codec_without_memory(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return; /* their address space cannot be limited */
+#endif
+    enum { SIDE = 3000, ROOM = 16 << 20 };
+    uint8_t *large = malloc((size_t)SIDE * SIDE);
+    assert_non_null(large);
+    memset(large, 7, (size_t)SIDE * SIDE);
+    struct bytes file = draw_jpeg(large, SIDE, SIDE, (struct jpeg_kind){.components = 1, .progressive = 1});
+    free(large);
+    malloc_trim(0);
+    fflush(NULL);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct image image;
+        struct err err = {0};
+        long pages = 0;
+        FILE *statm = fopen("/proc/self/statm", "r");
+        if (statm == NULL || fscanf(statm, "%ld", &pages) != 1)
+            _exit(1);
+        fclose(statm);
+        rlim_t most = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ROOM; /* all coefficients take 18 MB */
+        if (setrlimit(RLIMIT_AS, &(struct rlimit){most, most}) != 0)
+            _exit(2);
+        moco_status status = decode_memory(&decoder, file.at, file.size, &image, &err);
+        _exit(status == MOCO_ENOMEM && strstr(err.text, "JPEG decoder") != NULL ? 0 : 3);
+    }
+    int how = -1;
+    assert_int_equal(waitpid(child, &how, 0), child);
+    assert_int_equal(how, 0);
+    free(file.at);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -596,6 +633,7 @@ int main(void)
         cmocka_unit_test(test_cancel),
         cmocka_unit_test(test_no_memory),
         cmocka_unit_test(test_memory_of_a_picture),
+        cmocka_unit_test(test_codec_without_memory),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
