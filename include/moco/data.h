@@ -120,7 +120,8 @@ typedef struct moco_augment_options {
  * to 0..255 after each op, which clips too); its brightness is the product of SimCLR v2, as here, that of v1 a sum; its
  * contrast turns on the mean of each channel, here on the mean luma; its saturation is HSV's, here a blend with luma; its
  * blur is a Gaussian of size / 10 taps with one sigma a batch, here Pillow's three box passes with a sigma a view; its
- * bicubic resize does not smooth what it shrinks, Pillow's does; its aspect ratio is uniform, here log-uniform.
+ * bicubic resize does not smooth what it shrinks, Pillow's does; its aspect ratio is uniform, here log-uniform; where
+ * no box fits it takes the whole picture, here the largest box in the middle.
  * Since 0.1. */
 MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
                                                        int image_size);
