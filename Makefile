@@ -87,6 +87,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 example_common := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard examples/common/*.c))
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
+bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
 tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c)))
 # tool_*.c: programs that a test script drives
@@ -248,7 +249,7 @@ $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(example_common) $(BUILD)/libmoc
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(BUILD)/libmoco_internal.a
+$(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 

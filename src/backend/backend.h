@@ -221,6 +221,12 @@ struct backend {
      * function here. */
     moco_status (*gemm_tn)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
+
+    /* Calls body(arg, part, parts) once for each part from 0, on the host, side by side as far as the device has threads
+     * there, and waits: for what is not worth a slot of its own, such as kNN's choice of neighbours. A body must not wait
+     * for another one. */
+    moco_status (*on_host)(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
+                           struct err *err);
 };
 
 extern const struct backend backend_ref; /* always built */

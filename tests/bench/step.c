@@ -18,14 +18,14 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include <sys/resource.h>
-#include <time.h>
 
 #include "api/handle.h"
 #include "backend/cpu/cpu_plan.h"
+#include "bench/support/conv_bound.h"
+#include "bench/support/timing.h"
 #include "moco/moco.h"
 
 #define MAX_RUNS 64
-#define MAX_SHAPES 64
 
 enum part { EMA, KEY_FORWARD, QUERY_FORWARD, INFONCE, BACKWARD, CHECK, SGD, PARTS };
 static const char *const part_names[PARTS] = {"ema",   "key_forward", "query_forward", "infonce", "backward",
@@ -50,27 +50,6 @@ static struct {
     struct be_plan *key, *query;
     struct be_memory largest;
 } seen;
-
-static double now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e3 + 1e-6 * (double)t.tv_nsec;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(const double *values, int count)
-{
-    double sorted[MAX_RUNS];
-    memcpy(sorted, values, (size_t)count * sizeof *values);
-    qsort(sorted, (size_t)count, sizeof *sorted, by_value);
-    return count % 2 ? sorted[count / 2] : 0.5 * (sorted[count / 2 - 1] + sorted[count / 2]);
-}
 
 /* ---- the device's slots, timed ---- */
 
@@ -137,111 +116,6 @@ static moco_status timed_sgd(const struct be_layout *layout, enum be_precision p
     TIMED(SGD, sgd(layout, precision, io, readers, err));
 }
 
-/* ---- the bound ---- */
-
-struct bound_conv {
-    struct shim_prim prim[2]; /* one per layout */
-    int count;                /* how often a step runs it */
-};
-
-struct bound {
-    struct shim_engine *engine;
-    struct bound_conv conv[3 * MAX_SHAPES];
-    int conv_count;
-    char *memory;
-};
-
-static int add_pass(struct bound *b, const struct shim_conv *shape, enum shim_pass pass, int bf16, int block, int count)
-{
-    enum shim_order blocked = block == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
-    struct bound_conv *c = &b->conv[b->conv_count];
-    *c = (struct bound_conv){.count = count};
-    int made = 0;
-    for (int layout = 0; layout < (bf16 ? 1 : 2); layout++) {
-        enum shim_order order = layout == 0 ? SHIM_NHWC : blocked;
-        if (order != SHIM_NHWC && shape->co % block != 0)
-            continue;
-        struct shim_conv_spec spec = {.pass = pass,
-                                      .type = bf16 ? SHIM_BF16 : SHIM_F32,
-                                      .shape = *shape,
-                                      .src = shape->ci == 3 && order != SHIM_NHWC ? SHIM_PLAIN : order,
-                                      .dst = order};
-        struct shim_prim prim;
-        if (shim_conv_create(&prim, b->engine, &spec, NULL) != MOCO_OK)
-            continue;
-        if (prim.reference)
-            shim_prim_free(&prim);
-        else
-            c->prim[made++] = prim;
-    }
-    b->conv_count++;
-    return made > 0;
-}
-
-static int make_bound(struct bound *b, const struct be_plan *plan)
-{
-    struct shim_conv shapes[MAX_SHAPES];
-    int counts[MAX_SHAPES], shape_count = 0;
-    const struct graph *g = plan->spec.graph;
-    for (int i = 0; i < g->op_count; i++) {
-        if (g->ops[i].kind != OP_CONV)
-            continue;
-        struct shim_conv shape = cpu_conv_shape(g, &g->ops[i], plan->spec.n, 0);
-        int at = 0;
-        while (at < shape_count && memcmp(&shapes[at], &shape, sizeof shape) != 0)
-            at++;
-        if (at == MAX_SHAPES)
-            return 0;
-        if (at == shape_count) {
-            shapes[shape_count] = shape;
-            counts[shape_count++] = 0;
-        }
-        counts[at]++;
-    }
-    int bf16 = plan->type == SHIM_BF16, block = cpu_block(plan->dev), good = 1;
-    b->engine = plan->dev->engine;
-    b->memory = seen.largest.at;
-    for (int i = 0; i < shape_count; i++) {
-        good &= add_pass(b, &shapes[i], SHIM_FORWARD, bf16, block, 2 * counts[i]);
-        good &= add_pass(b, &shapes[i], SHIM_BACK_WEIGHTS, bf16, block, counts[i]);
-        if (shapes[i].ci != 3)
-            good &= add_pass(b, &shapes[i], SHIM_BACK_DATA, bf16, block, counts[i]);
-    }
-    return good;
-}
-
-/* Milliseconds of all convolutions of a launch: the better of two runs of the better layout of each. */
-static double sweep(const struct bound *b)
-{
-    double total = 0;
-    size_t quarter = seen.largest.bytes / 4 / 4096 * 4096;
-    void *at[SHIM_SLOTS] = {[SHIM_SRC] = b->memory,
-                            [SHIM_DST] = b->memory + quarter,
-                            [SHIM_WEIGHTS] = b->memory + 2 * quarter,
-                            [SHIM_SCRATCH] = b->memory + 3 * quarter};
-    for (int i = 0; i < b->conv_count; i++) {
-        double best = 0;
-        for (int layout = 0; layout < 2; layout++)
-            for (int run = 0; run < 2 && b->conv[i].prim[layout].primitive != NULL; run++) {
-                double began = now_ms();
-                if (shim_run(b->engine, &b->conv[i].prim[layout], at, NULL) != MOCO_OK)
-                    return 0;
-                double ms = now_ms() - began;
-                if (best == 0 || ms < best)
-                    best = ms;
-            }
-        total += b->conv[i].count * best;
-    }
-    return total;
-}
-
-static void free_bound(struct bound *b)
-{
-    for (int i = 0; i < b->conv_count; i++)
-        for (int layout = 0; layout < 2; layout++)
-            shim_prim_free(&b->conv[i].prim[layout]);
-}
-
 /* ---- steps ---- */
 
 struct results {
@@ -276,11 +150,12 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
     moco_status status = moco_trainer_step(trainer, batch, 0.03); /* warm up */
     if (status != MOCO_OK)
         return status;
-    static struct bound bound;
+    static struct conv_bound bound;
+    static const struct conv_bound_passes passes = {.forward = 2, .data = 1, .weights = 1};
     r->rss_mb = peak_rss_mb();
     if (!start_profile(seen.key) || !start_profile(seen.query))
         return MOCO_ENOMEM;
-    if (!make_bound(&bound, seen.query))
+    if (!conv_bound_make(&bound, seen.query, &passes, &seen.largest))
         return MOCO_ENOTSUP;
     for (int run = 0; run < o->runs; run++) {
         memset(seen.ms, 0, sizeof seen.ms);
@@ -291,12 +166,12 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
         for (int p = 0; p < PARTS; p++)
             parts += r->part[p][run] = seen.ms[p];
         r->other[run] = r->step[run] - parts;
-        r->bound[run] = sweep(&bound) * o->group * o->groups / seen.query->spec.n;
+        r->bound[run] = conv_bound_sweep(&bound) * o->group * o->groups / seen.query->spec.n;
         r->ratio[run] = r->bound[run] / r->step[run];
     }
     split(r, seen.key, o->runs);
     split(r, seen.query, o->runs);
-    free_bound(&bound);
+    conv_bound_free(&bound);
     free(seen.key->profile);
     free(seen.query->profile);
     seen.key->profile = seen.query->profile = NULL;

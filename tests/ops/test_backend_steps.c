@@ -692,6 +692,35 @@ static void test_gemm(void **state)
     }
 }
 
+/* ---- work on the host ---- */
+
+static void count_part(void *arg, int part, int parts)
+{
+    int *count = arg; /* [0]: how many parts; [1 + part]: how often */
+    count[0] = parts;
+    if (part >= 0 && part < 32)
+        count[1 + part]++;
+}
+
+static void test_on_host(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        struct err err = {0};
+        int count[33] = {0};
+        spec.threads = 3;
+        harness_open(&h, &spec);
+        harness_ok(h.be->on_host(h.dev, count_part, count, &err), &err);
+        assert_in_range(count[0], 1, 3);
+        for (int part = 0; part < 32; part++)
+            assert_int_equal(count[1 + part], part < count[0]);
+        harness_close(&h);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -701,6 +730,7 @@ int main(void)
         cmocka_unit_test(test_nan_arrives), cmocka_unit_test(test_stats_commit),
         cmocka_unit_test(test_infonce),     cmocka_unit_test(test_collapse_is_chance),
         cmocka_unit_test(test_ranks),       cmocka_unit_test(test_gemm),
+        cmocka_unit_test(test_on_host),
     };
     subject_count = harness_subjects(subjects);
     if (!harness_has(harness_device(), BE_F32))

@@ -129,4 +129,5 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .stats_commit = cpu_stats_commit,
                                     .rate = cpu_rate,
                                     .gemm_nt = cpu_gemm_nt,
-                                    .gemm_tn = cpu_gemm_tn};
+                                    .gemm_tn = cpu_gemm_tn,
+                                    .on_host = cpu_on_host};

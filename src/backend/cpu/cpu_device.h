@@ -91,6 +91,8 @@ moco_status cpu_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, 
                         float *c, struct err *err);
 moco_status cpu_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                         float *c, struct err *err);
+moco_status cpu_on_host(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
+                        struct err *err);
 
 /* cpu_rate.c */
 moco_status cpu_rate(struct be_device *dev, enum be_precision precision, double *flops_per_second, struct err *err);

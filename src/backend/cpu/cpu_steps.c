@@ -127,3 +127,12 @@ moco_status cpu_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, 
     parallel_leave(&scope);
     return status;
 }
+
+moco_status cpu_on_host(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(dev, &scope, err));
+    parallel_run(dev->team.threads, body, arg);
+    parallel_leave(&scope);
+    return MOCO_OK;
+}

@@ -89,5 +89,7 @@ moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, 
                         float *c, struct err *err);
 moco_status ref_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                         float *c, struct err *err);
+moco_status ref_on_host(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
+                        struct err *err);
 
 #endif

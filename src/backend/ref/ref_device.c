@@ -139,4 +139,5 @@ const struct backend backend_ref = {
     .rate = NULL, /* nobody waits for ref by choice */
     .gemm_nt = ref_gemm_nt,
     .gemm_tn = ref_gemm_tn,
+    .on_host = ref_on_host,
 };

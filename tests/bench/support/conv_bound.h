@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * conv_bound: what the convolutions of a network would take by themselves: each at oneDNN's best time in its best
+ * layout. What a reader would get wrong: it is measured in the memory that the measured code works in, so that both see
+ * the same pages. */
+#ifndef MOCO_BENCH_CONV_BOUND_H
+#define MOCO_BENCH_CONV_BOUND_H
+
+#ifdef MOCO_HAVE_ONEDNN
+
+#include "backend/cpu/cpu_plan.h"
+
+#define CONV_BOUND_SHAPES 64
+
+/* How often a launch runs each convolution; the first one, which reads images, has no backward data. */
+struct conv_bound_passes {
+    int forward, data, weights;
+};
+
+struct conv_bound_part {
+    struct shim_prim prim[2]; /* one per layout */
+    int count;
+};
+
+struct conv_bound {
+    struct shim_engine *engine;
+    struct conv_bound_part part[3 * CONV_BOUND_SHAPES];
+    int count;
+    struct be_memory memory;
+};
+
+/* 0: a convolution has no fast implementation, or there are too many shapes. */
+int conv_bound_make(struct conv_bound *bound, const struct be_plan *plan, const struct conv_bound_passes *passes,
+                    const struct be_memory *memory);
+/* Milliseconds of all convolutions of a launch: the better of two runs of the better layout of each. */
+double conv_bound_sweep(const struct conv_bound *bound);
+void conv_bound_free(struct conv_bound *bound);
+
+#endif
+#endif
