@@ -12,6 +12,7 @@
 #include "common/cli_options.h"
 #include "common/demo_measure.h"
 #include "common/demo_pictures.h"
+#include "common/demo_record.h"
 #include "common/from_moco.h"
 #include "common/human.h"
 #include "common/progress.h"
@@ -34,7 +35,9 @@ static const struct cli_option table[] = {
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "cpu (default) or ref"},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16", 0, "NAME", "auto, f32 (default) or bf16"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
-    {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR", "put encoder.safetensors there"},
+    {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR",
+     "encoder.safetensors, metrics.jsonl and report.html go there (default\n"
+     "moco-demo); those of an earlier demo are overwritten"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
 static const struct cli cli = {"demo", table, (int)(sizeof table / sizeof table[0])};
@@ -62,6 +65,7 @@ struct demo {
     moco_queue *queue;
     moco_trainer *trainer;
     struct progress progress;
+    struct demo_record record;
 };
 
 static void on_log(void *user, int level, const char *line)
@@ -154,6 +158,39 @@ static moco_status set_up(struct demo *d, struct err *err)
     return MOCO_OK;
 }
 
+static void warn(const char *sentence)
+{
+    fprintf(stderr, "demo: warning: %s\n", sentence);
+}
+
+static moco_status open_record(struct demo *d, struct err *err)
+{
+    const struct settings *s = &d->settings;
+    int64_t per_epoch = moco_loader_batches(d->loader), count = moco_dataset_count(d->set);
+    char members[1024 + 2 * CLI_PATH_SIZE], folder[2 * CLI_PATH_SIZE], lr[40];
+    cli_real_text(s->lr, lr, sizeof lr);
+    json_quote(s->folder[0] != 0 ? s->folder : "patterns that it draws", folder, sizeof folder);
+    snprintf(members, sizeof members,
+             "\"program\":\"demo\",\"preset\":\"demo\",\"data\":%s,\"data_print\":\"%lld images\",\"held_out\":%lld,"
+             "\"recipe\":\"%s\",\"moco-k\":%lld,\"moco-t\":%g,\"moco-m\":%g,\"batch-size\":%d,\"bn-group-size\":%d,"
+             "\"lr\":%s,\"steps\":%lld,\"steps_per_epoch\":%lld,\"epochs\":%lld,\"seed\":%lld,\"device\":\"%s\","
+             "\"precision\":\"%s\",\"version\":%d",
+             folder, (long long)count, (long long)d->pictures.held_out, d->preset.recipe,
+             (long long)d->preset.queue_length, d->training.temperature, d->training.key_momentum,
+             (int)d->training.batch_size, (int)d->training.bn_group_size, lr, (long long)s->steps, (long long)per_epoch,
+             (long long)((s->steps + per_epoch - 1) / per_epoch), (long long)s->seed, s->device, s->precision,
+             moco_version());
+    d->record.pictures = &d->pictures;
+    d->record.context = d->context;
+    d->record.device = d->device;
+    d->record.view = d->recipe;
+    d->record.recipe = d->preset.recipe;
+    d->record.seed = (uint64_t)s->seed;
+    d->record.batch = d->training.batch_size;
+    d->record.drawn = s->folder[0] == 0;
+    return demo_record_open(&d->record, s->out, members, warn, err);
+}
+
 static moco_status measure(struct demo *d, moco_model *model, double *percent, struct err *err)
 {
     if (d->pictures.classes == 0)
@@ -179,6 +216,7 @@ static moco_status after_step(struct demo *d, int64_t step, struct err *err)
                                   .wait_seconds = stats.wait_seconds,
                                   .report = &report};
     progress_step(&d->progress, &shown);
+    TRY(demo_record_step(&d->record, shown.epoch, &report, stats.wait_seconds, err));
     if (s->knn_every > 0 && step % s->knn_every == 0) {
         double percent;
         TRY(measure(d, d->model, &percent, err));
@@ -205,6 +243,8 @@ static moco_status train(struct demo *d, struct err *err)
             TRY(from_moco(moco_trainer_step(d->trainer, &batch, lr), err));
             TRY(after_step(d, ++step, err));
         }
+        if (step < s->steps)
+            TRY(demo_record_epoch(&d->record, epoch + 1, step, -1, err));
     }
     return MOCO_OK;
 }
@@ -221,17 +261,19 @@ static moco_status run(struct demo *d, struct err *err)
     TRY(measure(d, d->model, &untrained, err));
     silent = 0;
     progress_say(&d->progress, "before training: raw pixels %.1f%%, untrained encoder %.1f%%", raw, untrained);
+    TRY(open_record(d, err));
+    TRY(demo_record_epoch(&d->record, 0, 0, d->pictures.classes > 0 ? untrained : -1, err));
     double begun = seconds_now();
     TRY(train(d, err));
     double seconds = seconds_now() - begun;
     TRY(measure(d, d->model, &trained, err));
-    if (s->out[0] != 0) {
-        char path[RUN_PATH_SIZE];
-        TRY(run_dir_make(s->out, err));
-        run_dir_path(s->out, "encoder.safetensors", path);
-        TRY(from_moco(moco_model_save(d->model, path), err));
-        progress_say(&d->progress, "the encoder is %s", path);
-    }
+    int64_t per_epoch = moco_loader_batches(d->loader), epochs = (s->steps + per_epoch - 1) / per_epoch;
+    char path[RUN_PATH_SIZE];
+    TRY(demo_record_epoch(&d->record, epochs, s->steps, d->pictures.classes > 0 ? trained : -1, err));
+    run_dir_path(s->out, "encoder.safetensors", path);
+    TRY(from_moco(moco_model_save(d->model, path), err));
+    demo_record_end(&d->record, d->model, epochs, s->steps);
+    progress_say(&d->progress, "the encoder is %s, the report %s", path, d->record.report.path);
     progress_say(
         &d->progress,
         d->pictures.classes > 0
@@ -247,7 +289,7 @@ int main(int argc, char **argv)
     static struct demo d;
     struct err err = {0};
     unsigned char given[CLI_OPTIONS_MAX] = {0};
-    d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "f32"};
+    d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "f32", .out = "moco-demo"};
     if (cli_parse(&cli, argc, argv, &d.settings, given, d.settings.folder, &err) != MOCO_OK) {
         fprintf(stderr, "demo: %s\n", err.text);
         return 2;
@@ -262,6 +304,7 @@ int main(int argc, char **argv)
         progress_break(&d.progress);
         fprintf(stderr, "demo: %s\n", err.text);
     }
+    demo_record_close(&d.record);
     moco_loader_free(d.loader);
     moco_dataset_free(d.set);
     moco_trainer_free(d.trainer);

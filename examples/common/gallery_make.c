@@ -219,7 +219,7 @@ static void put_classes(struct work *w, moco_dataset *set)
     markup_put(m, ",\n\"classes\":[");
     for (int32_t i = 0; i < classes && i < GALLERY_CLASSES_MAX; i++) {
         markup_put(m, i > 0 ? "," : "");
-        markup_json(m, moco_dataset_class_name(set, i));
+        markup_json(m, w->plan->class_name != NULL ? w->plan->class_name[i] : moco_dataset_class_name(set, i));
     }
     markup_put(m, "]");
 }

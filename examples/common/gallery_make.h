@@ -16,7 +16,8 @@ struct gallery_plan {
     moco_device *device;            /* all borrowed */
     moco_dataset *train, *held_out; /* held_out NULL: the map is one of training images */
     moco_augment_options view, eval;
-    const char *recipe; /* name of the training view */
+    const char *recipe;            /* name of the training view */
+    const char *const *class_name; /* NULL: those of the data set */
     moco_embedding on;
     uint64_t seed; /* of the run: views are those that its epochs draw */
     int workers;

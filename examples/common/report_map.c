@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "human.h"
 #include "report_axis.h"
@@ -84,46 +85,76 @@ static void draw_points(struct markup *m, const struct plane *p)
     }
 }
 
-/* A name at the middle of its class, where there is room for it; those without are in the list below. */
+/* Half the room that a name takes on a phone, in percent of the plane's side. */
+static double half_width(const char *name)
+{
+    size_t length = strlen(name);
+    return 1.2 * (double)(length < 36 ? length : 36) + 1;
+}
+
+/* A point in the thick of a class, -1: it has none. The mean of a class may lie between two clouds, so what is sought
+ * is the point with the least sum of the distances' roots, among a sample if there are many. */
+static int64_t middle_of(const struct gallery *g, int64_t label)
+{
+    int64_t sample[200], n = 0, all = 0, best = -1;
+    double least = INFINITY;
+    for (int64_t i = 0; i < g->points; i++)
+        all += g->label[i] == (double)label;
+    int64_t stride = (all + 199) / 200, passed = 0;
+    for (int64_t i = 0; i < g->points; i++)
+        if (g->label[i] == (double)label && passed++ % stride == 0)
+            sample[n++] = i;
+    for (int64_t i = 0; i < n; i++) {
+        double sum = 0;
+        for (int64_t j = 0; j < n; j++)
+            sum += sqrt(hypot(g->x[sample[i]] - g->x[sample[j]], g->y[sample[i]] - g->y[sample[j]]));
+        if (sum < least) {
+            least = sum;
+            best = sample[i];
+        }
+    }
+    return best;
+}
+
+/* A name in the middle of its class, where there is room for it; those without are in the list below. */
 static void draw_names(struct markup *m, const struct plane *p)
 {
-    double placed[MARKS][2];
+    double placed[MARKS][3]; /* x, y, half the width */
     int count = 0;
     for (int64_t label = 0; label < p->labels && p->labels <= MARKS; label++) {
-        double x = 0, y = 0;
-        int64_t n = 0;
-        for (int64_t i = 0; i < p->g->points; i++)
-            if (p->g->label[i] == (double)label) {
-                x += p->g->x[i];
-                y += p->g->y[i];
-                n++;
-            }
-        if (n == 0 || gallery_class(p->g, label)[0] == 0)
+        const char *name = gallery_class(p->g, label);
+        double half = half_width(name);
+        int64_t at = middle_of(p->g, label);
+        if (at < 0 || name[0] == 0)
             continue;
-        x = fmin(fmax(plane_x(p, x / (double)n) / 10, 8), 92);
-        y = fmin(fmax(plane_y(p, y / (double)n) / 10, 3), 97);
+        double x = fmin(fmax(plane_x(p, p->g->x[at]) / 10, half), 100 - half);
+        double y = fmin(fmax(plane_y(p, p->g->y[at]) / 10, 3), 97);
         int free_place = 1;
         for (int k = 0; k < count; k++)
-            free_place &= fabs(x - placed[k][0]) > 22 || fabs(y - placed[k][1]) > 5.5;
+            free_place &= fabs(x - placed[k][0]) > half + placed[k][2] || fabs(y - placed[k][1]) > 6;
         if (!free_place)
             continue;
         placed[count][0] = x;
-        placed[count++][1] = y;
+        placed[count][1] = y;
+        placed[count++][2] = half;
         markup_printf(m, "<span class=\"name c%d\" style=\"left:%.1f%%;top:%.1f%%\"><bdi>", (int)label % 8, x, y);
-        markup_text(m, gallery_class(p->g, label));
+        markup_text(m, name);
         markup_put(m, "</bdi></span>\n");
     }
 }
 
 static void draw_classes(struct markup *m, const struct plane *p)
 {
-    if (p->labels == 0 || p->labels > MARKS || p->g->class_names == 0)
+    if (p->labels == 0 || p->labels > MARKS)
         return;
     markup_put(m, "<ul class=\"classes\">");
     for (int64_t label = 0; label < p->labels; label++) {
         markup_printf(m, "<li class=\"k%d\" tabindex=\"0\"><span class=\"key %s c%d\"></span><bdi>", (int)label,
                       label >= 8 ? "square" : "round", (int)label % 8);
-        markup_text(m, gallery_class(p->g, label));
+        if (gallery_class(p->g, label)[0] != 0)
+            markup_text(m, gallery_class(p->g, label));
+        else
+            markup_printf(m, "class %lld", (long long)label);
         markup_put(m, "</bdi></li>\n");
     }
     markup_put(m, "</ul>\n");

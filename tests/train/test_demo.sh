@@ -4,13 +4,14 @@
 # of docs/results.md is the whole claim.
 set -u
 demo=${BUILD:-build}/examples/demo
-log=$(mktemp) || exit 1
-trap 'rm -f "$log"' EXIT
+out=$(mktemp -d) || exit 1
+log=$out/log
+trap 'rm -rf "$out"' EXIT
 accuracies() { # -> trained raw untrained
     sed -n 's/^demo: kNN accuracy \([0-9.]*\)% (raw pixels \([0-9.]*\)%, untrained encoder \([0-9.]*\)%).*/\1 \2 \3/p' "$log"
 }
 run() {
-    "$demo" "$@" >"$log" 2>&1 || { cat "$log"; exit 1; }
+    "$demo" "$@" --out "$out/demo" >"$log" 2>&1 || { cat "$log"; exit 1; }
     [ -n "$(accuracies)" ] || { cat "$log"; echo "the demo printed no accuracy"; exit 1; }
     tail -n 1 "$log"
 }

@@ -115,6 +115,8 @@ slab() { $driver "$work/data" "$@" --bn-group-size 4 --dry-run | sed -n 's/^  sl
 mkdir "$work/many" && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
 expect 0 "" "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/demo"
 tail -n 1 "$work/out" | grep -q '^demo: kNN accuracy' || fail "the demo measured nothing on class folders"
+grep -q '</html>' "$work/demo/report.html" || fail "the demo drew no report"
+expect 1 "--out" "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/a"
 for count in 192 64; do # a multiple of a batch of images, too
     rm -rf "$work/few" && mkdir "$work/few"
     for file in $(ls "$work"/many/train/*/*.png | head -n $count); do cp "$file" "$work/few"; done
@@ -128,7 +130,7 @@ mkdir "$work/one" && cp "$name" "$work/one"
 expect 0 "" "$BUILD/examples/embed" "$work/demo/encoder.safetensors" "$work/one"
 cut -f 2- "$work/out" | cmp - "$work/fifth" || fail "an image has another vector when it is alone"
 mkdir "$work/unlabelled" && cp "$work"/many/train/*/*.png "$work/unlabelled"
-expect 0 "" "$BUILD/examples/demo" "$work/unlabelled" --steps 2 --threads 1
+expect 0 "" "$BUILD/examples/demo" "$work/unlabelled" --steps 2 --threads 1 --out "$work/demo2"
 
 # Wrong in every way a person is.
 mkdir "$work/empty"

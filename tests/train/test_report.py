@@ -6,6 +6,7 @@ import json
 import math
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -271,6 +272,36 @@ def same_scalar(tag, found, logged):
     """A float of 24 bits against the digits that metrics.jsonl keeps."""
     digits = {"loss": 9, "chance_loss": 9, "lr": 9, "data_wait": 4}.get(tag.split("/")[1], 6)
     return abs(found - logged) <= (6e-8 + 0.51 * 10.0 ** (1 - digits)) * abs(logged) + 1e-40
+
+
+def test_the_check_itself(work):
+    """A page that is wrong in one place is found."""
+    folder = make_run(os.path.join(work, "run"), 60, 10)
+    report(folder)
+    page = os.path.join(folder, "report.html")
+    text = read(page)
+    check(page, [folder])
+    last = check_page.read_lines(folder)[0]["step"][-1]["loss"]
+    for what, wrong in (("a number", text.replace(f'value="{last!r}"', f'value="{last + 1e-6!r}"')),
+                        ("its rounding", re.sub(r'(class="acc1_last" value="[^"]*">)(\d)', lambda m: m[1] + str((int(m[2]) + 1) % 10), text)),
+                        ("a curve's value", text.replace(f"{last!r}]", f"{last + 0.5!r}]", 1)),
+                        ("a point that is not drawn", re.sub(r'(data-metric="lr"[^>]*)L[-\d.]+ [-\d.]+', r"\1", text, count=1)),
+                        ("an epoch", re.sub(r'(class="epoch_knn" value=")', r"\g<1>1", text, count=1)),
+                        ("a row that is missing", re.sub(r'<tr id="row-lr_last">.*?</tr>', "", text, flags=re.S)),
+                        ("something fetched", text.replace("<main>", '<main><img alt="x" src="//example/x.png"/>')),
+                        ("a script", text.replace("<main>", "<main><script>1</script>")),
+                        ("a handler", text.replace("<main>", '<main onclick="1">')),
+                        ("another script", text.replace("'use strict'", "'use stricter'")),
+                        ("what is no XML", text.replace("</main>", "</main></p>")),
+                        ("a bare ampersand", text.replace("<main>", "<main>&"))):
+        assert wrong != text, what
+        with open(page, "w", encoding="utf-8") as file:
+            file.write(wrong)
+        try:
+            check(page, [folder])
+        except (AssertionError, KeyError, check_page.ElementTree.ParseError):
+            continue
+        raise AssertionError(f"nobody found {what}")
 
 
 def test_event_files(work):
