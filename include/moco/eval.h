@@ -6,6 +6,7 @@
 #define MOCO_EVAL_H
 
 #include "moco/base.h"
+#include "moco/queue.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -22,6 +23,11 @@ MOCO_API void moco_knn_free(moco_knn *knn);
 /* Adds labelled vectors, f32 [n, dim] (copied, normalised). Labels are >= 0. Threads: one call per handle. Since 0.1.
  */
 MOCO_API moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, const int32_t *labels);
+
+/* Adds the keys of a queue of length-`dim` keys: `labels` [length] says what the key in each row is, -1 leaves it out,
+ * such as the rows that hold random keys still. Errors: MOCO_ESHAPE: another dim; as of moco_knn_add. Threads: one call
+ * per handle, and none while a trainer's step runs on the queue. Since 0.1. */
+MOCO_API moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels);
 
 /* Predicts labels of f32 [n, dim]. MOCO_ESTATE if the bank is empty; with fewer than k vectors in the bank all of them
  * vote, and the log says so once. Threads: one call per handle. Since 0.1. */

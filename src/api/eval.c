@@ -3,7 +3,7 @@
  * moco/eval.h: the kNN classifier. It holds a reference on its device. */
 #include "moco/eval.h"
 
-#include "api/handle.h"
+#include "api/objects.h"
 #include "eval/knn.h"
 
 struct moco_knn {
@@ -72,6 +72,51 @@ moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, const int32
 {
     struct err err = {0};
     return api_return(add(knn, features, labels, &err), "moco_knn_add", &err);
+}
+
+/* The labelled keys as rows; `values` holds them as columns. */
+static int64_t gather(const struct queue *q, const double *values, const int32_t *labels, float *rows, int32_t *kept)
+{
+    int64_t n = 0;
+    for (int64_t row = 0; row < q->length; row++) {
+        if (labels[row] < 0)
+            continue;
+        for (int d = 0; d < q->dim; d++)
+            rows[n * q->dim + d] = (float)values[d * q->length + row];
+        kept[n++] = labels[row];
+    }
+    return n;
+}
+
+static moco_status add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels, struct err *err)
+{
+    TRY(handle_check(knn, HANDLE_KNN, "knn", err));
+    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+    TRY(api_not_null(labels, "labels", err));
+    struct queue *q = queue->queue;
+    struct ctx *ctx = knn->handle.ctx;
+    if (q->dim != knn_dim(knn->knn))
+        return err_set(err, MOCO_ESHAPE, "the queue's keys have %d numbers; the classifier's vectors have %d", q->dim,
+                       knn_dim(knn->knn));
+    size_t length = (size_t)q->length, dim = (size_t)q->dim;
+    double *values = mem_array(ctx, length, dim * sizeof *values, err);
+    float *rows = mem_array(ctx, length, dim * sizeof *rows, err);
+    int32_t *kept = mem_array(ctx, length, sizeof *kept, err);
+    moco_status status = MOCO_ENOMEM;
+    if (values != NULL && rows != NULL && kept != NULL)
+        status = queue_get(q, values, err);
+    if (status == MOCO_OK)
+        status = knn_add(knn->knn, rows, kept, gather(q, values, labels, rows, kept), err);
+    mem_free(ctx, values);
+    mem_free(ctx, rows);
+    mem_free(ctx, kept);
+    return status;
+}
+
+moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels)
+{
+    struct err err = {0};
+    return api_return(add_queue(knn, queue, labels, &err), "moco_knn_add_queue", &err);
 }
 
 static moco_status classify(moco_knn *knn, const moco_tensor *features, int32_t *labels, struct err *err)

@@ -156,6 +156,32 @@ static void small_banks(void **state)
     moco_knn_free(knn);
 }
 
+/* A queue as the bank: its keys are found again under their labels, and rows of label -1 are not there. */
+static void queue_as_bank(void **state)
+{
+    (void)state;
+    moco_knn *knn;
+    moco_queue *queue, *other;
+    float keys[3 * DIM] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0}, asked[2 * DIM] = {0.9f, 0.1f, 0, 0, 0, 0.2f, 0.9f, 0};
+    int32_t of_rows[5] = {4, 7, 9, -1, -1}, none[5] = {-1, -1, -1, -1, -1}, got[2];
+    const moco_tensor pushed = TENSOR(MOCO_F32, keys, 3, DIM), queries = TENSOR(MOCO_F32, asked, 2, DIM);
+    ok(moco_knn_create(&knn, device, DIM, 1, 0.1));
+    ok(moco_queue_create(&queue, device, DIM, 5, 1));
+    ok(moco_queue_create(&other, device, DIM + 1, 5, 1));
+    ok(moco_queue_push(queue, &pushed));
+    REFUSED(EINVAL, "labels is NULL", moco_knn_add_queue(knn, queue, NULL));
+    REFUSED(ESHAPE, "keys have 5 numbers", moco_knn_add_queue(knn, other, of_rows));
+    ok(moco_knn_add_queue(knn, queue, none));
+    REFUSED(ESTATE, "empty", moco_knn_classify(knn, &queries, got));
+    ok(moco_knn_add_queue(knn, queue, of_rows));
+    ok(moco_knn_classify(knn, &queries, got));
+    assert_int_equal(got[0], 4);
+    assert_int_equal(got[1], 9);
+    moco_queue_free(other);
+    moco_queue_free(queue);
+    moco_knn_free(knn);
+}
+
 /* ---- statistics ---- */
 
 static void statistics(void **state)
@@ -387,7 +413,8 @@ static void probe_files(void **state)
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, back_to_baseline)
-    const struct CMUnitTest tests[] = {CASE(neighbours), CASE(small_banks), CASE(statistics),      CASE(probe_options),
-                                       CASE(sweep),      CASE(probe_rows),  CASE(probe_trainings), CASE(probe_files)};
+    const struct CMUnitTest tests[] = {CASE(neighbours), CASE(small_banks),     CASE(queue_as_bank),
+                                       CASE(statistics), CASE(probe_options),   CASE(sweep),
+                                       CASE(probe_rows), CASE(probe_trainings), CASE(probe_files)};
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }

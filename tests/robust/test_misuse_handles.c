@@ -38,7 +38,7 @@ static char picture[300], missing[300], saved[300], probe_saved[300];
 static uint8_t pixels[IMAGES * SIDE * SIDE * 3], view_pixels[SIDE * SIDE * 3];
 static float vectors[2 * DIM];
 static double weights[8192];
-static int32_t labels[2], classes[2] = {0, 1};
+static int32_t labels[2], classes[2] = {0, 1}, queue_labels[6] = {0, 1, -1, 2, 0, 1};
 static int64_t number;
 static char text[300];
 
@@ -298,6 +298,8 @@ static union {
     X(next, "loader", LOADER, OK, moco_loader_next(h, &loaded))                                                        \
     X(stats, "loader", LOADER, OK, moco_loader_get_stats(h, &loader_stats))                                            \
     X(add, "knn", KNN, OK, moco_knn_add(h, &features, labels))                                                         \
+    X(add_queue, "knn", KNN, OK, moco_knn_add_queue(h, now->at[HANDLE_QUEUE], queue_labels))                           \
+    X(queue_bank, "queue", QUEUE, OK, moco_knn_add_queue(now->at[HANDLE_KNN], h, queue_labels))                        \
     X(classify, "knn", KNN, OK, moco_knn_classify(h, &features, labels))                                               \
     X(accuracy, "knn", KNN, OK, moco_knn_accuracy(h, &features, labels, weights))                                      \
     X(stats_of, "device", DEVICE, OK, moco_feature_stats_compute(h, &features, NULL, &feature_stats, NULL))            \
