@@ -77,6 +77,8 @@ static const char help_tail[] =
     "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference\n"
     "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
     "other\n"
+    "  gallery.json                 the pictures and points of that page\n"
+    "  events.out.tfevents.*        with --tensorboard\n"
     "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
     "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error.\n"
     "\n"

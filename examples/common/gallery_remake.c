@@ -57,13 +57,13 @@ static moco_status plan(struct remake *r, const struct run_log *log, struct err 
 moco_status gallery_remake(const struct run_log *log, struct err *err)
 {
     struct remake r = {0};
-    const char *data;
+    const char *data, *device = run_log_option(log, "device");
     char path[RUN_PATH_SIZE];
     moco_status status;
     run_dir_path(log->folder, "encoder.safetensors", path);
     TRY_GOTO(status, option(log, "data", &data, err), out);
     TRY_GOTO(status, from_moco(moco_context_create(&r.context, NULL), err), out);
-    TRY_GOTO(status, from_moco(moco_device_open(&r.device, r.context, "cpu"), err), out);
+    TRY_GOTO(status, from_moco(moco_device_open(&r.device, r.context, device != NULL ? device : "cpu"), err), out);
     TRY_GOTO(status, from_moco(moco_model_open(&r.model, r.device, path), err), out);
     TRY_GOTO(status, open_data(&r.data, r.context, data, err), out);
     TRY_GOTO(status, plan(&r, log, err), out);

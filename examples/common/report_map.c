@@ -260,15 +260,20 @@ static void draw_spectrum(struct markup *m, const struct report_runs *r)
         m,
         "<figure class=\"chart many\" id=\"spectrum\">\n<figcaption><b>Spectrum</b> <span class=\"about\">Eigenvalues "
         "of the embeddings' covariance, largest first. A steep fall: few directions are used.");
-    for (int run = 0; run < r->runs; run++)
-        if (r->gallery[run] != NULL && isfinite(r->gallery[run]->effective_rank)) {
-            if (r->runs > 1)
-                markup_printf(m, " <span class=\"key c%d\"></span>", run % 8);
-            markup_put(m, r->runs > 1 ? "<bdi>" : " Effective rank<bdi>");
-            markup_text(m, r->runs > 1 ? r->run[run]->name : "");
-            markup_printf(m, "</bdi> %.1f of %lld.", r->gallery[run]->effective_rank,
-                          (long long)r->gallery[run]->values);
+    int any = 0;
+    for (int run = 0; run < r->runs; run++) {
+        const struct gallery *g = r->gallery[run];
+        if (g == NULL || !isfinite(g->effective_rank))
+            continue;
+        markup_put(m, any++ == 0 ? " Effective rank: " : ", ");
+        if (r->runs > 1) {
+            markup_printf(m, "<span class=\"key c%d\"></span><bdi>", run % 8);
+            markup_text(m, r->run[run]->name);
+            markup_put(m, "</bdi> ");
         }
+        markup_printf(m, "%.1f of %lld", g->effective_rank, (long long)g->values);
+    }
+    markup_put(m, any ? "." : "");
     markup_put(
         m, "</span></figcaption>\n<div class=\"plot\"><svg viewBox=\"0 0 1000 1000\" preserveAspectRatio=\"none\" "
            "role=\"img\" aria-labelledby=\"spectrum-title spectrum-desc\"><title id=\"spectrum-title\">Spectrum of "
