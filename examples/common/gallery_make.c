@@ -11,12 +11,13 @@
 
 #include "from_moco.h"
 #include "gallery.h"
+#include "human.h"
 #include "markup.h"
 #include "pca.h"
 #include "run_dir.h"
 #include "thumbnail.h"
 
-#define BATCH 250
+#define BATCH 100
 #define ORDER_SEED 1 /* of which images are looked at: the same in every run, so that runs can be compared */
 #define QUERIES 8
 #define SHEETS 6
@@ -130,13 +131,16 @@ static moco_status compare(struct work *w, moco_dataset *set, const moco_batch *
     return MOCO_OK;
 }
 
-/* The first `count` images of the set in a random order: to the map, or (`bank`) to be compared with the queries. */
-static moco_status sweep(struct work *w, moco_dataset *set, int64_t count, int bank, struct err *err)
+/* The first `*images` of the set in a random order: to the map, or (`bank`) to be compared with the queries. Fewer if
+ * time runs out: *images says how many. */
+static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int bank, struct err *err)
 {
     moco_loader *loader = NULL;
     moco_loader_options o;
     moco_batch batch;
     moco_status status;
+    int64_t count = *images;
+    double begun = seconds_now();
     moco_batch_init(&batch);
     moco_loader_options_init(&o);
     o.batch_size = BATCH;
@@ -163,7 +167,9 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t count, int b
                 w->label[done + i] = moco_dataset_label(set, batch.ids[i]);
             TRY_GOTO(status, (bank ? compare : choose)(w, set, &batch, i, feature, err), out);
         }
-        done += n;
+        *images = done += n;
+        if (w->plan->seconds > 0 && seconds_now() - begun > w->plan->seconds / 2)
+            break;
     }
 out:
     moco_loader_free(loader);
@@ -353,8 +359,8 @@ static moco_status make(struct work *w, int64_t epoch, int64_t step, struct err 
     w->features = malloc(sizeof(float) * BATCH * (size_t)w->dim);
     if (w->map == NULL || w->label == NULL || w->features == NULL)
         return no_memory(err);
-    TRY(sweep(w, set, w->points, 0, err));
-    TRY(sweep(w, p->train, bank, 1, err));
+    TRY(sweep(w, set, &w->points, 0, err));
+    TRY(sweep(w, p->train, &bank, 1, err));
     markup_printf(&w->out, "{\"epoch\":%lld,\"step\":%lld,\"on\":\"%s\",\"of\":\"%s\",\"bank\":%lld,\"side\":%d",
                   (long long)epoch, (long long)step, p->on == MOCO_PROJECTION ? "projection" : "features",
                   p->held_out != NULL ? "held-out" : "training", (long long)bank,

@@ -24,6 +24,7 @@ struct gallery_plan {
     int64_t max_bad;
     int (*stop)(void);             /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
     int64_t map_limit, bank_limit; /* images embedded at most */
+    double seconds; /* and no more than this takes, but for the first batch of each; 0: as long as it takes */
 };
 
 moco_status gallery_make(const struct gallery_plan *plan, moco_model *model, const char *folder, int64_t epoch,

@@ -3,6 +3,7 @@
  * live_report: see live_report.h. */
 #include "live_report.h"
 
+#include <math.h>
 #include <stdio.h>
 
 #include "human.h"
@@ -31,8 +32,10 @@ void live_report_open(struct live_report *live, const char *folder, const struct
                       void (*warn)(const char *sentence))
 {
     struct err err = {0};
-    *live = (struct live_report){
-        .plan = plan, .warn = warn, .drawn = seconds_now(), .gallery_made = seconds_now(), .gallery_step = -1};
+    double now = seconds_now();
+    *live = (struct live_report){.warn = warn, .opened = now, .drawn = now, .gallery_made = now, .gallery_step = -1};
+    if (plan != NULL)
+        live->plan = *plan;
     snprintf(live->folder, sizeof live->folder, "%s", folder);
     run_dir_path(folder, "report.html", live->path);
     if (run_log_open(&live->log, folder, &err) != MOCO_OK)
@@ -64,9 +67,10 @@ static void make_gallery(struct live_report *live, moco_model *model, int64_t ep
 {
     struct err err = {0};
     double begun = seconds_now();
-    if (live->log == NULL || live->plan == NULL || step == live->gallery_step)
+    if (live->log == NULL || live->plan.device == NULL || step == live->gallery_step)
         return;
-    moco_status status = gallery_make(live->plan, model, live->folder, epoch, step, &err);
+    live->plan.seconds = fmax(LIVE_GALLERY_SECONDS, (begun - live->opened) * LIVE_GALLERY_PART);
+    moco_status status = gallery_make(&live->plan, model, live->folder, epoch, step, &err);
     live->gallery_made = seconds_now();
     live->gallery_cost = live->gallery_made - begun;
     live->gallery_step = step;

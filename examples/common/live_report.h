@@ -12,20 +12,22 @@
 #define LIVE_REPORT_SECONDS 30
 #define LIVE_REPORT_PAUSE 2 /* at least, after an epoch */
 #define LIVE_GALLERY_PART 0.02
+#define LIVE_GALLERY_SECONDS 10 /* or as long, however short the run */
 
 struct live_report {
     struct run_log *log; /* NULL: there is no report */
     struct gallery *gallery;
-    const struct gallery_plan *plan; /* NULL: no gallery is made */
+    struct gallery_plan plan; /* device NULL: no gallery is made */
     char folder[1100], path[1200];
-    double drawn; /* when it was */
+    double opened, drawn; /* when it was */
     double gallery_made, gallery_cost;
     int64_t gallery_step;
     int warned;
     void (*warn)(const char *sentence);
 };
 
-/* Once metrics.jsonl is there; `plan` is borrowed. Close it after metrics_close (run_log.h says why). */
+/* Once metrics.jsonl is there; `plan` is copied; NULL: no gallery. Close it after metrics_close (run_log.h says why).
+ */
 void live_report_open(struct live_report *live, const char *folder, const struct gallery_plan *plan,
                       void (*warn)(const char *sentence));
 void live_report_tick(struct live_report *live); /* draws if it is time */
