@@ -72,7 +72,7 @@ int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const stru
     return good;
 }
 
-double conv_bound_sweep(const struct conv_bound *b)
+double conv_bound_sweep(struct conv_bound *b)
 {
     double total = 0;
     size_t quarter = b->memory.bytes / 4 / 4096 * 4096;
@@ -92,8 +92,18 @@ double conv_bound_sweep(const struct conv_bound *b)
                 if (best == 0 || ms < best)
                     best = ms;
             }
+        if (b->part[i].best == 0 || best < b->part[i].best)
+            b->part[i].best = best;
         total += b->part[i].count * best;
     }
+    return total;
+}
+
+double conv_bound_best(const struct conv_bound *b)
+{
+    double total = 0;
+    for (int i = 0; i < b->count; i++)
+        total += b->part[i].count * b->part[i].best;
     return total;
 }
 

@@ -20,6 +20,7 @@ struct conv_bound_passes {
 struct conv_bound_part {
     struct shim_prim prim[2]; /* one per layout */
     int count;
+    double best; /* milliseconds of one, over all sweeps so far */
 };
 
 struct conv_bound {
@@ -33,7 +34,9 @@ struct conv_bound {
 int conv_bound_make(struct conv_bound *bound, const struct be_plan *plan, const struct conv_bound_passes *passes,
                     const struct be_memory *memory);
 /* Milliseconds of all convolutions of a launch: the better of two runs of the better layout of each. */
-double conv_bound_sweep(const struct conv_bound *bound);
+double conv_bound_sweep(struct conv_bound *bound);
+/* The same from each convolution's best of all sweeps so far: what remains of a busy machine's noise is least. */
+double conv_bound_best(const struct conv_bound *bound);
 void conv_bound_free(struct conv_bound *bound);
 
 #endif
