@@ -164,13 +164,15 @@ static moco_status look_at_features(struct probing *p, struct err *err)
     moco_feature_stats_init(&p->stats);
     if (p->held_out.n < 2)
         return MOCO_OK;
-    TRY(from_moco(moco_feature_stats_compute(p->device, &rows, NULL, &p->stats, NULL), err));
+    moco_status status = moco_feature_stats_compute(p->device, &rows, NULL, &p->stats, NULL);
+    if (status == MOCO_EINVAL) /* more dimensions than it takes: not looked at */
+        return MOCO_OK;
+    TRY(from_moco(status, err));
     printf("features  effective rank %.1f of %d, spread %.3f of 1, uniformity %.2f (%s held-out images)\n",
            p->stats.effective_rank, (int)p->held_out.dim, p->stats.std_mean * sqrt(p->held_out.dim),
            p->stats.uniformity, human_count(p->stats.n));
     if (p->stats.collapsed)
-        warn("the features have collapsed: nearly all images have the same one, so that no classifier can tell them "
-             "apart; the encoder has not learnt, or has unlearnt");
+        warn(encode_collapsed);
     return MOCO_OK;
 }
 

@@ -216,6 +216,7 @@ static void set_monitor(struct run *r)
         .temperature = c->knn_temperature,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,
+        .warn = warn,
         .stop = stop_signal_came,
     };
 }
@@ -312,7 +313,9 @@ static moco_status watch_untrained(struct run *r, struct err *err)
     if (!r->watching)
         return MOCO_OK;
     r->silent = 1;
+    r->monitor.warn = NULL; /* what has not learnt anything may look collapsed */
     moco_status status = watch(r, &percent, err);
+    r->monitor.warn = warn;
     r->silent = 0;
     TRY(status);
     progress_say(&r->progress, "epoch 0/%lld  kNN %.2f %% untrained, %s", (long long)r->note.config.epochs, percent,

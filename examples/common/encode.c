@@ -7,6 +7,10 @@
 
 #include "from_moco.h"
 
+const char encode_collapsed[] = "the features have collapsed: nearly all images have the same one, so that nothing can "
+                                "tell them apart; the encoder has "
+                                "not learnt, or has unlearnt";
+
 int32_t encode_dim(moco_model *model, moco_embedding what)
 {
     moco_model_info info;

@@ -39,6 +39,9 @@ void encoded_free(struct encoded *encoded);
 /* Rows [first, first + n) as libmoco takes them. */
 moco_tensor encoded_rows(const struct encoded *encoded, int64_t first, int64_t n);
 
+/* What to say when moco_feature_stats says `collapsed`. */
+extern const char encode_collapsed[];
+
 int32_t encode_dim(moco_model *model, moco_embedding what); /* 0: the model is none */
 
 /* The first n images of a batch: `features` [n][dim]. */

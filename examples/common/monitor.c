@@ -50,6 +50,22 @@ static moco_status embed(struct sweep *s, const moco_batch *batch, int32_t n, mo
     return encode_batch(s->model, s->monitor->on, batch, n, s->features, err);
 }
 
+/* Have the features of a batch collapsed? */
+static moco_status look(const struct sweep *s, const moco_tensor *features, struct err *err)
+{
+    moco_feature_stats stats;
+    moco_feature_stats_init(&stats);
+    if (features->shape[0] < 2)
+        return MOCO_OK;
+    moco_status status = moco_feature_stats_compute(s->monitor->device, features, NULL, &stats, NULL);
+    if (status == MOCO_EINVAL) /* more dimensions than it takes: not looked at */
+        return MOCO_OK;
+    TRY(from_moco(status, err));
+    if (stats.collapsed)
+        s->monitor->warn(encode_collapsed);
+    return MOCO_OK;
+}
+
 /* Adds the set to the bank, or (`right` not NULL) classifies it and counts what is right. */
 static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *right, struct err *err)
 {
@@ -71,6 +87,8 @@ static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *r
         TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), out);
         int32_t n = batch.n < count - done ? batch.n : (int32_t)(count - done);
         TRY_GOTO(status, embed(s, &batch, n, &features, err), out);
+        if (right != NULL && done == 0 && s->monitor->warn != NULL)
+            TRY_GOTO(status, look(s, &features, err), out);
         if (right == NULL) {
             TRY_GOTO(status, from_moco(moco_knn_add(knn, &features, s->labels), err), out);
         } else {

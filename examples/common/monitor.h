@@ -19,7 +19,8 @@ struct monitor {
     double temperature;
     int workers;
     int64_t max_bad;
-    int (*stop)(void); /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
+    void (*warn)(const char *sentence); /* told when features have collapsed; NULL: nobody */
+    int (*stop)(void);                  /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
 };
 
 /* Part of the queries that get their right label, 0..1. */

@@ -138,6 +138,16 @@ cp -r "$held" "$work/renamed/val"
 mv "$work/renamed/val/$second" "$work/renamed/val/something-else"
 needs "the held-out images have other class folders" "$work/renamed"
 
+# Images that are all the same: their features are too, and both programs say what that means.
+mkdir "$work/blank"
+cp -r "$work/data/train" "$work/blank/train"
+cp -r "$held" "$work/blank/val"
+for image in "$work"/blank/*/*/*; do cp "$held/$first/$(ls "$held/$first" | head -n 1)" "$image"; done
+expect 0 "the features have collapsed" $probe "$work/blank" $common --fast --epochs 2 --out "$work/blank-probe"
+expect 0 "the features have collapsed" "$BUILD/examples/train_imagenet" "$work/blank" --preset demo --size 16 \
+    --batch-size 16 --bn-group-size 8 --moco-k 24 --moco-dim 8 --width 0.125 --epochs 1 --threads 1 --no-report \
+    --out "$work/blank-run"
+
 # Help names every option once and fits a terminal.
 expect 0 "" $probe --help
 [ "$(awk 'length > 120' "$work/out" | wc -l)" -eq 0 ] || fail "--help has lines of more than 120 characters"
