@@ -124,6 +124,8 @@ moco_status knn_add(struct knn *knn, const float *features, const int32_t *label
         if (labels[i] < 0)
             return err_set(err, MOCO_EINVAL, "labels[%lld] is %d; labels are not negative", (long long)i,
                            (int)labels[i]);
+    if (n == 0)
+        return MOCO_OK;
     TRY(make_room(knn, n, err));
     TRY(unit_rows(features, 0, n, knn->dim, knn->bank + knn->count * knn->dim, err));
     memcpy(knn->labels + knn->count, labels, (size_t)n * sizeof *labels);
