@@ -14,9 +14,11 @@
 #include "eval/unit_rows.h"
 
 enum {
-    QUERIES = 256, /* of one block, and rows of the bank: its cosines fit the caches */
-    BANK = 1024,
-    RUN = 16 /* cosines looked at together */
+    QUERIES = 512, /* of one block, and rows of the bank: large enough that the product runs at its full rate */
+    BANK = 4096,
+    RUN = 16,             /* cosines looked at together */
+    CANDIDATES = 1 << 22, /* of one block, and numbers of its queries: with a very large k or dim it has fewer */
+    NUMBERS = 1 << 24
 };
 
 /* Of one query: those that may be among its k nearest. */
@@ -36,9 +38,10 @@ struct knn {
     int32_t *labels;
     int64_t count, room;
     int warned;
-    float *queries;    /* [QUERIES][dim], unit rows */
+    float *queries;    /* [block][dim], unit rows */
     float *cosines;    /* [QUERIES][BANK] */
-    uint64_t *nearest; /* [QUERIES][2 * room_of_query]: candidates, and room to sort their labels */
+    uint64_t *nearest; /* [block][2 * room_of_query]: candidates, and room to sort their labels */
+    int block;         /* queries looked for at once */
     int room_of_query; /* k, and as many as come before the next selection */
 };
 
@@ -67,10 +70,12 @@ moco_status knn_create(struct knn **out, struct ctx *ctx, const struct backend *
     knn->dim = dim;
     knn->k = k;
     knn->temperature = temperature;
-    knn->queries = mem_array(ctx, (size_t)dim * QUERIES, sizeof *knn->queries, err);
     knn->cosines = mem_array(ctx, (size_t)QUERIES * BANK, sizeof *knn->cosines, err);
     knn->room_of_query = k + (k < 64 ? 128 : k < 1024 ? 2 * k : 2048) + RUN;
-    knn->nearest = mem_array(ctx, (size_t)knn->room_of_query * 2 * QUERIES, sizeof *knn->nearest, err);
+    knn->block = CANDIDATES / knn->room_of_query < QUERIES ? CANDIDATES / knn->room_of_query : QUERIES;
+    knn->block = NUMBERS / dim < knn->block ? NUMBERS / dim : knn->block;
+    knn->queries = mem_array(ctx, (size_t)dim * (size_t)knn->block, sizeof *knn->queries, err);
+    knn->nearest = mem_array(ctx, (size_t)knn->room_of_query * 2 * (size_t)knn->block, sizeof *knn->nearest, err);
     if (knn->queries == NULL || knn->cosines == NULL || knn->nearest == NULL) {
         knn_free(knn);
         return MOCO_ENOMEM;
@@ -341,8 +346,8 @@ moco_status knn_classify(struct knn *knn, const float *features, int64_t n, int3
         ctx_log(knn->ctx, LOG_WARN, "kNN: the bank holds %lld vectors, fewer than k = %d: all of them vote",
                 (long long)knn->count, knn->k);
     }
-    for (int64_t first = 0; first < n; first += QUERIES) {
-        int rows = (int)(n - first < QUERIES ? n - first : QUERIES);
+    for (int64_t first = 0; first < n; first += knn->block) {
+        int rows = (int)(n - first < knn->block ? n - first : knn->block);
         TRY(unit_rows(features, first, rows, knn->dim, knn->queries, err));
         TRY(classify_block(knn, rows, labels + first, err));
     }
