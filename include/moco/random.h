@@ -12,8 +12,8 @@ extern "C" {
 #endif
 
 /* The ShuffleBN permutation of committed step number `step` (0-based) for a batch of n: the key encoder (a shared one:
- * in its second view) sees sample permutation[p] at place p, and places form groups as samples of the query encoder do: contiguous slices, or p mod groups
- * if interleaved. `direction` is 0, or 1 for the second half of a symmetric loss.
+ * in its second view) sees sample permutation[p] at place p, and places form groups as samples of the query encoder do:
+ * contiguous slices, or p mod groups if interleaved. `direction` is 0, or 1 for the second half of a symmetric loss.
  * Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_shuffle_permutation(uint64_t seed, int64_t step, int direction, int n, int32_t *permutation);
 

@@ -122,8 +122,9 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
 #define moco_step_report_init(r) moco_step_report_init_sized((r), sizeof *(r))
 
 /* Trains `model` as the query encoder against `queue` (NULL if negatives come from the batch, and only then); makes its
- * own key encoder, a copy of `model`, unless the encoder is shared. Options are copied. Model and queue are used until the trainer is freed (references are counted, any order of freeing is right);
- * one model or queue in two trainers is MOCO_ESTATE. Every plan is made and all memory is taken here.
+ * own key encoder, a copy of `model`, unless the encoder is shared. Options are copied. Model and queue are used until the
+ * trainer is freed (references are counted, any order of freeing is right); one model or queue in two trainers is
+ * MOCO_ESTATE. Every plan is made and all memory is taken here.
  * Errors: MOCO_EINVAL names the option (batch_size not a multiple of bn_group_size: both), MOCO_ENOTSUP (precision),
  * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
@@ -151,10 +152,9 @@ MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report
 MOCO_API void moco_trainer_cancel(moco_trainer *trainer);
 
 /* Copies any part of the training state by name: encoder_q.*, encoder_k.*, momentum.encoder_q.*, grad.encoder_q.* (of
- * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. What a mechanism does not have (a queue,
- * encoder_k.*) has no names either. With `tensor->data` NULL
- * get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set of grad.* is MOCO_EINVAL.
- * Threads: as step. Since 0.1. */
+ * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. What a mechanism does not
+ * have (a queue, encoder_k.*) has no names either. With `tensor->data` NULL get only fills dtype, ndim and shape.
+ * Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set of grad.* is MOCO_EINVAL. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_get(moco_trainer *trainer, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, const moco_tensor *tensor);
 
