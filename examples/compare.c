@@ -335,12 +335,13 @@ static moco_status run(struct compare *c, int *failed, struct err *err)
 {
     double *seconds, left;
     TRY(settle(&c->settings, err));
-    TRY(run_dir_make(c->settings.out, err));
     TRY(open_all(c, err));
     seconds = calloc((size_t)c->cells.count + 1, sizeof *seconds);
     if (seconds == NULL)
         return err_set(err, MOCO_ENOMEM, "out of memory");
     moco_status status = plan(c, seconds, &left, err);
+    if (status == MOCO_OK && !c->settings.dry_run)
+        status = run_dir_make(c->settings.out, err);
     if (status == MOCO_OK && !c->settings.dry_run) {
         child_catch_signals();
         status = run_all(c, seconds, left, failed, err);

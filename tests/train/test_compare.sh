@@ -31,7 +31,7 @@ expect() {
 expect 0 "" $compare "$work/data" $tiny $tables --dry-run --out "$work/runs"
 grep -q '^16 runs, 0 of them done; the others take about ' "$work/out" || { fail "no estimate"; cat "$work/out"; }
 [ "$(grep -c '^  [a-z]' "$work/out")" -eq 16 ] || fail "not 16 runs are listed"
-[ "$(ls "$work/runs" | wc -l)" -eq 0 ] || fail "--dry-run left something: $(ls "$work/runs")"
+[ ! -e "$work/runs" ] || fail "--dry-run left something"
 
 # Stopped by a signal in some run: status 75, and the same command goes on.
 $compare "$work/data" $tiny $tables --out "$work/runs" >"$work/out" 2>"$work/err" &
@@ -77,6 +77,8 @@ expect 0 "" $compare "$work/data" $tiny $tables --out "$work/runs"
 
 # Mistakes.
 expect 2 "which images" $compare
+expect 1 "cannot be opened" $compare "$work/nothing" --out "$work/none"
+[ ! -e "$work/none" ] || fail "a wrong folder of images left a folder of runs"
 expect 2 "no table \"speed\"" $compare "$work/data" --tables speed
 expect 2 "not both" $compare "$work/data" --patterns
 expect 2 "batches of 64 images" $compare "$work/data" $tiny --tables cost --cost-batches 64 --out "$work/large"
