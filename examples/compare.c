@@ -133,6 +133,8 @@ static moco_status settle(struct compare_settings *s, struct err *err)
                                    : "which images? compare DIR, or compare --patterns (--help)");
     if (s->preset[0] == 0)
         snprintf(s->preset, sizeof s->preset, "%s", s->patterns ? "demo" : "moco-v2");
+    if (strlen(s->out) > 800)
+        return err_set(err, MOCO_EINVAL, "--out is longer than 800 bytes");
     TRY(from_moco(moco_preset_get(&preset, s->preset), err));
     TRY(from_moco(moco_trainer_options_preset(&trainer, s->preset), err));
     if (s->batch == 0)
@@ -232,7 +234,9 @@ static moco_status plan(struct compare *c, double *seconds, double *left, struct
     *left = 0;
     for (int i = 0; i < c->cells.count; i++) {
         TRY(compare_estimate(&c->place, &c->cells.cell[i], &seconds[i], err));
-        if (compare_done(&c->place, &c->cells.cell[i])) {
+        int finished;
+        TRY(compare_done(&c->place, &c->cells.cell[i], &finished, err));
+        if (finished) {
             seconds[i] = -1;
             done++;
         } else {
@@ -300,8 +304,8 @@ static void say_result(const struct cell *cell)
     else if (cell->table == TABLE_COST)
         printf("  %.1f img/s  peak %.0f MiB\n", cell->img_per_s, cell->peak_mb);
     else
-        printf("  kNN %.1f %%  linear %.1f %%  %.0f img/s  peak %.0f MiB  %s\n", cell->knn, cell->linear,
-               cell->img_per_s, cell->peak_mb, human_seconds(cell->seconds));
+        printf("  kNN %.1f %%  linear %.1f %%  %.0f img/s%s\n", cell->knn, cell->linear, cell->img_per_s,
+               cell->seconds >= 0 ? "" : "  (resumed: peak memory and time are not known)");
     fflush(stdout);
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/encode.h"
@@ -160,11 +161,21 @@ static void describe(const struct probing *p)
 
 static moco_status look_at_features(struct probing *p, struct err *err)
 {
-    moco_tensor rows = encoded_rows(&p->held_out, 0, p->held_out.n < STATS_ROWS ? p->held_out.n : STATS_ROWS);
+    int64_t count = p->held_out.n < STATS_ROWS ? p->held_out.n : STATS_ROWS;
+    size_t dim = (size_t)p->held_out.dim;
+    struct encoded some = {.n = count, .dim = p->held_out.dim};
     moco_feature_stats_init(&p->stats);
-    if (p->held_out.n < 2)
+    if (count < 2)
         return MOCO_OK;
+    some.features = malloc(sizeof(float) * (size_t)count * dim);
+    if (some.features == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    for (int64_t i = 0; i < count; i++) /* from all over: neighbours are of one class */
+        memcpy(some.features + (size_t)i * dim, p->held_out.features + (size_t)(i * p->held_out.n / count) * dim,
+               sizeof(float) * dim);
+    moco_tensor rows = encoded_rows(&some, 0, count);
     moco_status status = moco_feature_stats_compute(p->device, &rows, NULL, &p->stats, NULL);
+    free(some.features);
     if (status == MOCO_EINVAL) /* more dimensions than it takes: not looked at */
         return MOCO_OK;
     TRY(from_moco(status, err));
@@ -307,6 +318,27 @@ static moco_status open_state(struct probing *p, const char *path, int only_scor
     return status;
 }
 
+/* The best probe so far lies beside the state: a run that goes on elsewhere would miss it at its end. */
+static moco_status check_folder(const struct probe_config *c, struct err *err)
+{
+    char folder[CLI_PATH_SIZE];
+    struct stat of_file, of_out;
+    snprintf(folder, sizeof folder, "%s", c->resume);
+    char *slash = strrchr(folder, '/');
+    if (slash == NULL)
+        snprintf(folder, sizeof folder, ".");
+    else
+        slash[slash == folder] = 0;
+    if (stat(folder, &of_file) == 0 && stat(c->out, &of_out) == 0 && of_file.st_dev == of_out.st_dev &&
+        of_file.st_ino == of_out.st_ino)
+        return MOCO_OK;
+    return err_set(
+        err, MOCO_EINVAL,
+        "--resume %.200s lies in another folder than --out %.200s, and its best probe beside it; go on there: "
+        "--out %.200s",
+        c->resume, c->out, folder);
+}
+
 static moco_status start_or_resume(struct probing *p, struct err *err)
 {
     const struct probe_config *c = &p->config;
@@ -318,6 +350,8 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
     int there = access(path, F_OK) == 0;
     if (strcmp(c->resume, "auto") == 0 ? there : c->resume[0] != 0) {
         TRY(open_state(p, strcmp(c->resume, "auto") == 0 ? path : c->resume, 0, err));
+        if (strcmp(c->resume, "auto") != 0)
+            TRY(check_folder(c, err));
         printf("resumed after %lld epochs\n", (long long)p->state.count);
         return MOCO_OK;
     }
@@ -454,7 +488,9 @@ static moco_status run_slow(struct probing *p, struct err *err)
 
 static moco_status run_evaluate(struct probing *p, struct err *err)
 {
-    TRY(open_state(p, p->config.resume, 1, err));
+    char path[RUN_PATH_SIZE];
+    run_dir_path(p->config.out, BEST, path);
+    TRY(open_state(p, strcmp(p->config.resume, "auto") == 0 ? path : p->config.resume, 1, err));
     struct probe_result r = {0};
     return report(p, 0, &r, err);
 }

@@ -275,6 +275,8 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
     char members[2 * NOTE_SIZE];
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
     TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
+    if (!resumed)
+        TRY(metrics_empty(&r->metrics, err)); /* --resume auto of a run that ended before its first checkpoint */
     if (c->tensorboard)
         TRY(metrics_tensorboard(&r->metrics, c->out, resumed ? step : 0, err));
     if (resumed && metrics_begun(&r->metrics)) {
@@ -489,7 +491,7 @@ static int prepare_and_train(struct run *r)
     }
     TRY_GOTO(status, run_dir_make(c->out, &err), fail);
     if (!resumed)
-        TRY_GOTO(status, run_dir_unused(c->out, &err), fail);
+        TRY_GOTO(status, run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, &err), fail);
     stop_signal_catch();
     progress_init(&r->progress, c->print_every, c->batch);
     TRY_GOTO(status, make_trainer(r, &err), fail);

@@ -21,11 +21,14 @@ struct mechanism {
     int bn_whole;               /* BN sees all views of the batch at once */
 };
 
+/* Said in full, for the preset may be that of another mechanism. */
+#define MOCO_PARTS "--negatives queue --encoder-k momentum --loss infonce"
+
 static const struct mechanism mechanisms[] = {
-    {"moco-v2", "--head mlp --moco-t 0.2", 0, 0},
-    {"moco-v1", "--head linear --moco-t 0.07", 0, 0},
+    {"moco-v2", MOCO_PARTS " --head mlp --moco-t 0.2", 0, 0},
+    {"moco-v1", MOCO_PARTS " --head linear --moco-t 0.07", 0, 0},
     {"simclr", "--negatives batch --encoder-k shared --loss ntxent --head simclr-v1 --moco-t 0.1", 1, 1},
-    {"end-to-end", "--negatives batch --encoder-k shared --head mlp --moco-t 0.2", 1, 0},
+    {"end-to-end", "--negatives batch --encoder-k shared --loss infonce --head mlp --moco-t 0.2", 1, 0},
 };
 
 /* ---- one command line ---- */
@@ -176,7 +179,7 @@ static void temperature(struct making *m)
                 struct cell *c = new_cell(m, TABLE_TEMPERATURE, heads[h], text, seed, m->s->batch);
                 if (c == NULL)
                     return;
-                add_words(c, "--head %s --moco-t %s --bn-group-size %lld", heads[h], text,
+                add_words(c, MOCO_PARTS " --head %s --moco-t %s --bn-group-size %lld", heads[h], text,
                           (long long)group_of(m, c->batch));
                 add_queue(c, m->s);
                 add_training(c, m->s);
@@ -200,8 +203,9 @@ static void augmentation(struct making *m)
 /* Equal epochs, so that every picture is seen equally often at every batch size. */
 static void negatives(struct making *m)
 {
-    static const struct mechanism kinds[] = {{"queue", "--head mlp --moco-t 0.2", 0, 0},
-                                             {"batch", "--negatives batch --head mlp --moco-t 0.2", 1, 0}};
+    static const struct mechanism kinds[] = {
+        {"queue", MOCO_PARTS " --head mlp --moco-t 0.2", 0, 0},
+        {"batch", "--negatives batch --encoder-k momentum --loss infonce --head mlp --moco-t 0.2", 1, 0}};
     for (int64_t seed = 0; seed < m->s->seeds; seed++)
         for (int b = 0; b < m->s->batches.count; b++)
             for (int i = 0; i < 2; i++) {

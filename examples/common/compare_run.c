@@ -3,9 +3,11 @@
  * compare_run: see compare_run.h. */
 #include "compare_run.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "child.h"
 #include "file.h"
@@ -68,44 +70,96 @@ static void cell_path(const struct compare_place *place, const struct cell *c, c
     snprintf(path, RUN_PATH_SIZE, "%.900s/%.96s%s%.64s", place->out, c->key, name[0] != 0 ? "/" : "", name);
 }
 
-/* The number behind `key` at the top of a JSON object in a file; NAN: none. */
-static double number_in_file(const char *path, const char *key)
+/* A word as it stands in cell.json: a path may hold any bytes, JSON may not. */
+static void word_text(const char *word, char text[CLI_PATH_SIZE])
+{
+    size_t used = 0;
+    for (size_t length; *word != 0 && used + 8 < CLI_PATH_SIZE; word += length > 0 ? length : 1) {
+        length = json_utf8(word, strlen(word));
+        memcpy(text + used, length > 0 ? word : "?", length > 0 ? length : 1);
+        used += length > 0 ? length : 1;
+    }
+    text[used] = 0;
+}
+
+/* How many threads there are decides no result but the last bits. */
+static int is_machine_option(const char *word)
+{
+    return strcmp(word, "--threads") == 0 || strcmp(word, "--workers") == 0;
+}
+
+/* Reads the array that `open` begins; *same: it is the cell's command line. */
+static moco_status same_options(struct json *j, const struct json_token *open, const struct cell *cell, int *same)
+{
+    struct json_token token;
+    char text[CLI_PATH_SIZE];
+    *same = open->kind == JSON_ARRAY;
+    if (!*same)
+        return json_skip(j, open, NULL);
+    for (int i = 1;; i++) {
+        TRY(json_next(j, &token, NULL));
+        if (token.kind == JSON_ARRAY_END) {
+            *same &= i == cell->words;
+            return MOCO_OK;
+        }
+        if (token.kind != JSON_STRING)
+            return MOCO_EFORMAT;
+        if (i < cell->words)
+            word_text(cell->word[i], text);
+        *same &= i < cell->words && (json_equals(&token, text) || is_machine_option(cell->word[i - 1]));
+    }
+}
+
+/* The numbers at the top of a JSON object in a file: names[i] -> values[i], NAN where there is none. `same` (NULL: not
+ * asked): its "options" are the cell's. */
+static void read_object(const char *path, const char *const *names, double *values, int count, const struct cell *cell,
+                        int *same)
 {
     struct ctx *ctx = NULL;
     char *bytes = NULL;
     size_t size;
-    double value = NAN;
     struct json j;
-    struct json_token token, member;
-    if (ctx_create(&ctx, &(struct ctx_options){.threads = 1}, NULL) == MOCO_OK &&
-        file_read_all(ctx, path, 16 << 20, &bytes, &size, NULL) == MOCO_OK) {
+    struct json_token key, value;
+    moco_status status = ctx_create(&ctx, &(struct ctx_options){.threads = 1}, NULL);
+    for (int i = 0; i < count; i++)
+        values[i] = NAN;
+    if (status == MOCO_OK)
+        status = file_read_all(ctx, path, 16 << 20, &bytes, &size, NULL);
+    if (status == MOCO_OK) {
         json_start(&j, bytes, size, 0);
-        if (json_next(&j, &token, NULL) == MOCO_OK && token.kind == JSON_OBJECT)
-            while (json_next(&j, &token, NULL) == MOCO_OK && token.kind == JSON_KEY) {
-                if (json_next(&j, &member, NULL) != MOCO_OK)
-                    break;
-                if (json_equals(&token, key) && (member.kind == JSON_INT || member.kind == JSON_REAL))
-                    value = member.real;
-                if (json_skip(&j, &member, NULL) != MOCO_OK)
-                    break;
-            }
+        status = json_expect(&j, JSON_OBJECT, "an object", &key, NULL);
+    }
+    while (status == MOCO_OK && json_next(&j, &key, NULL) == MOCO_OK && key.kind == JSON_KEY) {
+        status = json_next(&j, &value, NULL);
+        for (int i = 0; status == MOCO_OK && i < count; i++)
+            if (json_equals(&key, names[i]) && (value.kind == JSON_INT || value.kind == JSON_REAL))
+                values[i] = value.real;
+        if (status == MOCO_OK)
+            status = same != NULL && json_equals(&key, "options") ? same_options(&j, &value, cell, same)
+                                                                  : json_skip(&j, &value, NULL);
     }
     mem_free(ctx, bytes);
     ctx_unref(ctx);
-    return value;
 }
 
-int compare_done(const struct compare_place *place, struct cell *cell)
+moco_status compare_done(const struct compare_place *place, struct cell *cell, int *done, struct err *err)
 {
     char path[RUN_PATH_SIZE];
+    double values[FIELDS];
+    int same = 0;
     cell_path(place, cell, "cell.json", path);
-    for (int i = 0; i < FIELDS; i++) {
-        double value = number_in_file(path, field_names[i]);
-        if (isnan(value))
-            return 0;
-        *field(cell, i) = value;
-    }
-    return 1;
+    read_object(path, field_names, values, FIELDS, cell, &same);
+    *done = 1;
+    for (int i = 0; i < FIELDS; i++)
+        *done &= !isnan(values[i]);
+    if (*done && !same)
+        return err_set(err, MOCO_EINVAL,
+                       "%.300s was run with other options, which that file lists; choose another --out, or delete its "
+                       "folder to run it again",
+                       path);
+    for (int i = 0; *done && i < FIELDS; i++)
+        *field(cell, i) = values[i];
+    return MOCO_OK;
 }
 
 static moco_status write_result(const struct compare_place *place, struct cell *cell, struct err *err)
@@ -122,8 +176,11 @@ static moco_status write_result(const struct compare_place *place, struct cell *
     json_put_string(&w, cell->key);
     json_put_key(&w, "options");
     json_put_array(&w);
-    for (int i = 1; i < cell->words; i++)
-        json_put_string(&w, cell->word[i]);
+    for (int i = 1; i < cell->words; i++) {
+        char text[CLI_PATH_SIZE];
+        word_text(cell->word[i], text);
+        json_put_string(&w, text);
+    }
     json_put_array_end(&w);
     for (int i = 0; i < FIELDS; i++) {
         json_put_key(&w, field_names[i]);
@@ -163,7 +220,7 @@ static moco_status read_log(const char *folder, struct cell *cell, struct err *e
         double values[SERIES_MAX];
         int count = 0;
         for (int i = 0; i < speed->count; i++)
-            if (speed->bucket[i].n > 0 && speed->bucket[i].last > 1)
+            if (speed->bucket[i].n > 0 && speed->bucket[i].last > 0)
                 values[count++] = series_mean(&speed->bucket[i]);
         qsort(values, (size_t)count, sizeof values[0], by_value);
         if (count > 0)
@@ -220,16 +277,36 @@ static moco_status linear(const struct compare_place *place, const struct compar
                           "--device", s->device, "--threads", threads,        "--seed", seed,    NULL};
     TRY(run_child(place, cell, "linear_probe", word, "linear_probe.log", &result, err));
     cell_path(place, cell, "probe.json", out);
-    cell->linear = number_in_file(out, "top1");
+    static const char *const top1[] = {"top1"};
+    read_object(out, top1, &cell->linear, 1, NULL, NULL);
     if (isnan(cell->linear))
         return err_set(err, MOCO_EFORMAT, "%s: linear_probe left no top1 in %s", cell->key, out);
     return MOCO_OK;
 }
 
+/* A run of a few steps starts again, or its speed and its memory would be those of no step. */
+static moco_status forget_run(const char *folder, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    int64_t *numbers;
+    int count;
+    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
+    for (int i = 0; status == MOCO_OK && i < count; i++) {
+        run_dir_checkpoint_path(folder, numbers[i], path);
+        if (unlink(path) != 0 && errno != ENOENT)
+            status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+    }
+    free(numbers);
+    run_dir_path(folder, "metrics.jsonl", path);
+    if (status == MOCO_OK && unlink(path) != 0 && errno != ENOENT)
+        status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+    return status;
+}
+
 moco_status compare_run(const struct compare_place *place, const struct compare_settings *settings, struct cell *cell,
                         struct err *err)
 {
-    char folder[RUN_PATH_SIZE];
+    char folder[RUN_PATH_SIZE], log[RUN_PATH_SIZE];
     const char *word[CELL_WORDS + 5];
     int words = cell->words;
     struct child_result result;
@@ -241,14 +318,20 @@ moco_status compare_run(const struct compare_place *place, const struct compare_
         word[i] = cell->word[i];
     word[words++] = "--out";
     word[words++] = folder;
-    if (cell->table != TABLE_COST) { /* a cost run is a few steps: it starts again, or its speed would be no speed */
+    if (cell->table == TABLE_COST) {
+        TRY(forget_run(folder, err));
+    } else {
         word[words++] = "--resume";
         word[words++] = "auto";
     }
     word[words] = NULL;
+    run_dir_path(folder, "metrics.jsonl", log);
+    int resumed = access(log, F_OK) == 0;
     TRY(run_child(place, cell, "train_imagenet", word, "train_imagenet.log", &result, err));
-    cell->peak_mb = result.peak_mb;
-    cell->seconds = result.seconds;
+    if (!resumed) { /* of a part of a run both would be too small: not known then */
+        cell->peak_mb = result.peak_mb;
+        cell->seconds = result.seconds;
+    }
     TRY(read_log(folder, cell, err));
     if (cell->table != TABLE_COST)
         TRY(linear(place, settings, cell, err));

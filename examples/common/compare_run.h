@@ -21,8 +21,8 @@ struct compare_place {
 /* Seconds a cell will take and the bytes it counts, without running it. */
 moco_status compare_estimate(const struct compare_place *place, struct cell *cell, double *seconds, struct err *err);
 
-/* 1 and the numbers: the cell has been done. */
-int compare_done(const struct compare_place *place, struct cell *cell);
+/* `*done` 1 and the numbers: the cell has been run. MOCO_EINVAL: it has, with other options. */
+moco_status compare_done(const struct compare_place *place, struct cell *cell, int *done, struct err *err);
 
 /* Trains and measures. MOCO_ECANCELED: a signal came; the next time it goes on. */
 moco_status compare_run(const struct compare_place *place, const struct compare_settings *settings, struct cell *cell,

@@ -122,7 +122,8 @@ static void put_rows(FILE *to, const struct cells *cells, enum compare_table tab
             if (c->table != table || strcmp(c->row, rows.name[r]) != 0 || c->img_per_s < 0)
                 continue;
             spread_add(&speed, c->img_per_s);
-            spread_add(&memory, c->peak_mb);
+            if (c->peak_mb >= 0)
+                spread_add(&memory, c->peak_mb);
         }
         put_spread(to, &speed, "%.0f");
         put_spread(to, &memory, "%.0f");

@@ -161,6 +161,13 @@ void metrics_close(struct metrics *m)
     m->fd = -1;
 }
 
+moco_status metrics_empty(struct metrics *m, struct err *err)
+{
+    if (ftruncate(m->fd, 0) != 0)
+        return err_set(err, MOCO_EIO, "%.300s cannot be emptied: %s", m->path, strerror(errno));
+    return MOCO_OK;
+}
+
 int metrics_begun(const struct metrics *m)
 {
     struct stat stat_of;

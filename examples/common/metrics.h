@@ -24,6 +24,7 @@ struct metrics {
  * itself unless `epoch_done`: a run that goes on will write it again. */
 moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
 void metrics_close(struct metrics *metrics);
+moco_status metrics_empty(struct metrics *metrics, struct err *err); /* as if the run had not begun */
 int metrics_begun(const struct metrics *metrics); /* 1: there is a line already */
 
 /* From now on numbers go to TensorBoard's event file too; `step` is the last one taken. */

@@ -94,7 +94,7 @@ moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *coun
     return MOCO_OK;
 }
 
-moco_status run_dir_unused(const char *folder, struct err *err)
+moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
 {
     int64_t *numbers;
     int count;
@@ -103,7 +103,7 @@ moco_status run_dir_unused(const char *folder, struct err *err)
     free(numbers);
     TRY(status);
     run_dir_path(folder, "metrics.jsonl", metrics);
-    if (count > 0 || access(metrics, F_OK) == 0)
+    if (count > 0 || (log_counts && access(metrics, F_OK) == 0))
         return err_set(
             err, MOCO_ESTATE,
             "%.300s holds a run already: go on with it by --resume auto, or choose another folder with --out", folder);

@@ -17,8 +17,9 @@ moco_status run_dir_make(const char *folder, struct err *err); /* with the folde
 /* Numbers of the checkpoints, newest first, malloc'ed (NULL if there are none). */
 moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err);
 
-/* MOCO_ESTATE if the folder holds a run already. */
-moco_status run_dir_unused(const char *folder, struct err *err);
+/* MOCO_ESTATE if the folder holds a run already. `log_counts` 0: a metrics.jsonl alone, of a run that ended before its first
+ * checkpoint, is none. */
+moco_status run_dir_unused(const char *folder, int log_counts, struct err *err);
 
 int run_dir_has(const char *folder, const char *name); /* 1: something of that name is there */
 

@@ -58,6 +58,7 @@ static int compress(const uint8_t *pixels, int side, unsigned char **bytes, unsi
     failure.manager.output_message = be_silent;
     if (setjmp(failure.out)) {
         jpeg_destroy_compress(&codec);
+        *bytes = NULL; /* libjpeg may have freed it already: out of memory, a leak is the lesser evil */
         return 0;
     }
     jpeg_create_compress(&codec);

@@ -40,7 +40,8 @@ MOCO_API moco_status moco_knn_accuracy(moco_knn *knn, const moco_tensor *feature
 /* All of it is of rows scaled to length 1, so that the scale of a network's output plays no part. */
 typedef struct moco_feature_stats {
     uint32_t struct_size;
-    int32_t collapsed;     /* 1: nearly one point or one line; nothing can be told apart by such features */
+    int32_t collapsed;     /* 1: nearly one point, or (of four rows or more) one line; nothing can be told apart by such
+                              features */
     int64_t n;             /* rows */
     double std_mean;       /* over dimensions, of the standard deviation over rows: 0 to 1/sqrt(dim) */
     double std_min;        /* of the dimension that varies least */

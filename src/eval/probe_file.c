@@ -105,7 +105,7 @@ static moco_status read_config(const struct safetensors *f, struct probe_config 
     TRY(safetensors_get_double(f, "probe.weight_decay", 0, 1e300, &c->weight_decay, err));
     TRY(safetensors_get_int(f, "probe.seed", INT64_MIN, INT64_MAX, &seed, err));
     c->seed = (uint64_t)seed;
-    return safetensors_get_int(f, "state.step", 0, INT64_MAX, steps, err);
+    return safetensors_get_int(f, "state.step", 0, INT64_MAX / 2, steps, err);
 }
 
 static moco_status read_probe(struct probe **out, struct ctx *ctx, const struct backend *backend, struct be_device *dev,

@@ -52,8 +52,8 @@ static moco_status run_epoch(struct probe *probe, const float *features, const i
     struct rng rng;
     rng_init(&rng, probe->config.seed, (uint64_t)number, 0, 1, RNG_PROBE);
     permute_draw(&rng, n, e->order);
-    for (int at = 0; at < n; at += fit->batch) {
-        int count = n - at < fit->batch ? n - at : fit->batch;
+    for (int64_t at = 0; at < n; at += fit->batch) {
+        int count = n - at < fit->batch ? (int)(n - at) : fit->batch;
         for (int i = 0; i < count; i++) {
             size_t row = (size_t)e->order[at + i];
             memcpy(e->rows + (size_t)i * dim, features + row * dim, dim * sizeof *features);

@@ -71,9 +71,16 @@ done
 for title in 'Mechanisms at equal steps' 'peak memory' 'seconds a step' 'kNN top-1' 'linear top-1'; do
     grep -q "^## .*$title" "$work/runs/compare.md" || fail "compare.md has no table of $title"
 done
+grep -q 'does not fit' "$work/runs/compare.md" && fail "a run of the table of costs has no numbers"
 [ -s "$work/runs/compare.html" ] || fail "there is no compare.html"
 expect 0 "" $compare "$work/data" $tiny $tables --out "$work/runs"
 [ "$(grep -c '^\[' "$work/out")" -eq 0 ] || fail "a finished comparison runs something"
+
+# Other options are another comparison; a run that died before its first checkpoint starts again.
+expect 2 "other options" $compare "$work/data" $tiny $tables --epochs 3 --out "$work/runs"
+rm "$work/runs/accuracy-moco-v1-seed0"/checkpoint_* "$work/runs/accuracy-moco-v1-seed0/cell.json" "$work/runs/cost-moco-v2-8-seed0/cell.json"
+expect 0 "" $compare "$work/data" $tiny $tables --out "$work/runs"
+grep -q '^16 runs, 14 of them done' "$work/out" || { fail "two runs were to be done again"; head -n 3 "$work/out"; }
 
 # Mistakes.
 expect 2 "which images" $compare
