@@ -3,7 +3,6 @@
  * compare_run: see compare_run.h. */
 #include "compare_run.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,25 +283,6 @@ static moco_status linear(const struct compare_place *place, const struct compar
     return MOCO_OK;
 }
 
-/* A run of a few steps starts again, or its speed and its memory would be those of no step. */
-static moco_status forget_run(const char *folder, struct err *err)
-{
-    char path[RUN_PATH_SIZE];
-    int64_t *numbers;
-    int count;
-    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
-    for (int i = 0; status == MOCO_OK && i < count; i++) {
-        run_dir_checkpoint_path(folder, numbers[i], path);
-        if (unlink(path) != 0 && errno != ENOENT)
-            status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
-    }
-    free(numbers);
-    run_dir_path(folder, "metrics.jsonl", path);
-    if (status == MOCO_OK && unlink(path) != 0 && errno != ENOENT)
-        status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
-    return status;
-}
-
 moco_status compare_run(const struct compare_place *place, const struct compare_settings *settings, struct cell *cell,
                         struct err *err)
 {
@@ -318,8 +298,9 @@ moco_status compare_run(const struct compare_place *place, const struct compare_
         word[i] = cell->word[i];
     word[words++] = "--out";
     word[words++] = folder;
-    if (cell->table == TABLE_COST) {
-        TRY(forget_run(folder, err));
+    if (cell->table ==
+        TABLE_COST) { /* a few steps: it starts again, or its speed and memory would be those of no step */
+        TRY(run_dir_forget(folder, err));
     } else {
         word[words++] = "--resume";
         word[words++] = "auto";

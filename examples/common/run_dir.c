@@ -110,19 +110,38 @@ moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
     return MOCO_OK;
 }
 
-moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err)
+/* A file that is not there is removed. */
+static moco_status remove_file(const char *path, struct err *err)
+{
+    if (unlink(path) != 0 && errno != ENOENT)
+        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+    return MOCO_OK;
+}
+
+/* All checkpoints but the `keep` newest. */
+static moco_status remove_checkpoints(const char *folder, int64_t keep, struct err *err)
 {
     int64_t *numbers;
     int count;
-    if (keep == 0)
-        return MOCO_OK;
     moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
     for (int64_t i = keep; status == MOCO_OK && i < count; i++) {
         char path[RUN_PATH_SIZE];
         run_dir_checkpoint_path(folder, numbers[i], path);
-        if (unlink(path) != 0 && errno != ENOENT)
-            status = err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+        status = remove_file(path, err);
     }
     free(numbers);
     return status;
+}
+
+moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err)
+{
+    return keep == 0 ? MOCO_OK : remove_checkpoints(folder, keep, err);
+}
+
+moco_status run_dir_forget(const char *folder, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    TRY(remove_checkpoints(folder, 0, err));
+    run_dir_path(folder, "metrics.jsonl", path);
+    return remove_file(path, err);
 }

@@ -29,4 +29,7 @@ void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_P
 /* Removes the oldest checkpoints but `keep`; 0 keeps all. */
 moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err);
 
+/* Removes checkpoints and log, so that the folder can hold a new run. */
+moco_status run_dir_forget(const char *folder, struct err *err);
+
 #endif
