@@ -88,12 +88,13 @@ moco_status probe_fit(struct probe *probe, const float *features, const int32_t 
 
 /* ---- evaluation ---- */
 
-/* How many classes are predicted before `class`. */
+/* How many classes are predicted before `class`; a logit that is no number comes before all and after all: what is lost
+ * is never right. */
 static int place_of(const float *logits, int classes, int class)
 {
     int before = 0;
     for (int c = 0; c < classes; c++)
-        before += logits[c] > logits[class] || (logits[c] == logits[class] && c < class);
+        before += c != class && !(logits[c] < logits[class] || (logits[c] == logits[class] && c > class));
     return before;
 }
 

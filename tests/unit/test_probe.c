@@ -492,6 +492,25 @@ static void failing_memory(void **state)
         }
 }
 
+/* A classifier whose numbers are lost, by a rate beyond reason or in a file, has nothing right and is not the best. */
+static void a_lost_rate_is_never_right(void **state)
+{
+    (void)state;
+    struct probe_config config = config_of(2);
+    struct probe *probe = make(&config);
+    struct probe_score score = {0};
+    struct err err = {0};
+    int rate = -1;
+    for (int i = 0; i < CLASSES * DIM; i++)
+        probe->weight[i] = NAN;
+    harness_ok(probe_evaluate(probe, 0, rows, labels, ROWS, &score, NULL, &err), &err);
+    assert_true(score.n == ROWS && score.top1 == 0);
+    harness_ok(probe_best(probe, rows, labels, ROWS, &rate, &score, &err), &err);
+    assert_int_equal(rate, 1);
+    assert_true(score.top1 > 0);
+    probe_free(probe);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
@@ -502,6 +521,7 @@ int main(void)
                                        CASE(progress_stops),
                                        CASE(scores_are_counted),
                                        CASE(ties_and_the_best_rate),
+                                       CASE(a_lost_rate_is_never_right),
                                        CASE(a_file_goes_on_to_the_bit),
                                        CASE(nothing_changes_on_refusal),
                                        CASE(failing_memory)};

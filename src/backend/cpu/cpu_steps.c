@@ -2,6 +2,8 @@
  *
  * cpu_steps: what a training step asks of the device beside its plans. Slabs are walked from end to end, padding
  * included: it is zero, and averages, sums and SGD of zeros leave it so. */
+#include <math.h>
+
 #include "backend/cpu/batch_loss.h"
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/infonce.h"
@@ -64,7 +66,9 @@ static double lars_rate(const struct be_layout *layout, const struct be_lars *io
         return io->lr;
     slab_norms(&layout->dev->team, at->count, io->weight_decay, (const float *)io->p + at->first,
                (const float *)io->g + at->first, &weight, &pull);
-    return weight > 0 && pull > 0 ? io->lr * io->trust * weight / pull : io->lr;
+    double rate = io->lr * io->trust * weight / pull;
+    return weight > 0 && pull > 0 && isfinite((float)rate) ? rate
+                                                           : io->lr; /* a gradient of denormals is as good as none */
 }
 
 moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
