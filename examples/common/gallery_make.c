@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "encode.h"
 #include "from_moco.h"
 #include "gallery.h"
 #include "human.h"
@@ -53,22 +54,7 @@ static moco_status no_memory(struct err *err)
 
 static moco_status embed(struct work *w, const moco_batch *batch, int32_t n, float *features, struct err *err)
 {
-    moco_tensor images, out;
-    moco_tensor_init(&images);
-    images.dtype = MOCO_U8;
-    images.ndim = 4;
-    images.shape[0] = n;
-    images.shape[1] = batch->h;
-    images.shape[2] = batch->w;
-    images.shape[3] = 3;
-    images.data = (void *)(uintptr_t)batch->view[0];
-    moco_tensor_init(&out);
-    out.dtype = MOCO_F32;
-    out.ndim = 2;
-    out.shape[0] = n;
-    out.shape[1] = w->dim;
-    out.data = features;
-    TRY(from_moco(moco_model_embed(w->model, &images, w->plan->on, &out), err));
+    TRY(encode_batch(w->model, w->plan->on, batch, n, features, err));
     for (int32_t i = 0; i < n; i++) {
         float *row = features + (int64_t)i * w->dim;
         double sum = 0;

@@ -16,69 +16,12 @@
 #include <string.h>
 
 #include "moco/moco.h"
-#include "support/failing_alloc.h"
+#include "support/misuse_rig.h"
 #include "support/refused.h"
-#include "support/scratch_folder.h"
 
 enum { SIDE = 8, IMAGES = 4 };
 
-static struct failing_alloc memory = {.fail_at = -1};
-static struct scratch_folder folder;
-static moco_context *context;
-static moco_device *device;
 static uint8_t pixels[IMAGES * SIDE * SIDE * 3], view_pixels[SIDE * SIDE * 3];
-static long long baseline;
-
-static int set_up(void **state)
-{
-    (void)state;
-    moco_context_options options;
-    moco_context_options_init(&options);
-    options.threads = 1;
-    options.alloc = failing_alloc;
-    options.release = failing_release;
-    options.user = &memory;
-    scratch_folder_make(&folder);
-    int failed =
-        moco_context_create(&context, &options) != MOCO_OK || moco_device_open(&device, context, "ref") != MOCO_OK;
-    baseline = memory.live;
-    return failed;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    moco_device_free(device);
-    moco_context_free(context);
-    scratch_folder_remove(&folder);
-    return memory.live == 0 ? 0 : -1;
-}
-
-/* After each test: it gave back what it took. */
-static int back_to_baseline(void **state)
-{
-    (void)state;
-    return memory.live == baseline ? 0 : -1;
-}
-
-static void ok(moco_status status)
-{
-    if (status != MOCO_OK)
-        fail_msg("%s: %s", moco_status_text(status), moco_error());
-}
-
-static moco_tensor tensor_of(moco_dtype dtype, void *data, int ndim, const int64_t *shape)
-{
-    moco_tensor t;
-    moco_tensor_init(&t);
-    t.dtype = dtype;
-    t.data = data;
-    t.ndim = ndim;
-    memcpy(t.shape, shape, (size_t)ndim * sizeof *shape);
-    return t;
-}
-#define TENSOR(dtype, data, ...)                                                                                       \
-    tensor_of(dtype, data, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 
 /* ---- contexts and devices ---- */
 
@@ -105,7 +48,7 @@ static void contexts(void **state)
     moco_context_options_init(&options);
     options.release = failing_release;
     REFUSED(EINVAL, "alloc", moco_context_create(&made, &options));
-    ok(moco_context_memory(context, NULL, NULL, NULL));
+    misuse_ok(moco_context_memory(misuse.context, NULL, NULL, NULL));
     moco_context_free(NULL);
 }
 
@@ -116,14 +59,14 @@ static void devices(void **state)
     char name[5000];
     memset(name, 'r', sizeof name - 1);
     name[sizeof name - 1] = 0;
-    REFUSED(EINVAL, "device is NULL", moco_device_open(NULL, context, "ref"));
-    REFUSED(EINVAL, "name is NULL", moco_device_open(&made, context, NULL));
-    REFUSED(ENODEV, "no device", moco_device_open(&made, context, ""));
-    REFUSED(ENODEV, "quantum", moco_device_open(&made, context, "quantum"));
-    REFUSED(ENODEV, "rrrr", moco_device_open(&made, context, name));
-    REFUSED(ENODEV, "%n%s", moco_device_open(&made, context, "%n%s"));
+    REFUSED(EINVAL, "device is NULL", moco_device_open(NULL, misuse.context, "ref"));
+    REFUSED(EINVAL, "name is NULL", moco_device_open(&made, misuse.context, NULL));
+    REFUSED(ENODEV, "no device", moco_device_open(&made, misuse.context, ""));
+    REFUSED(ENODEV, "quantum", moco_device_open(&made, misuse.context, "quantum"));
+    REFUSED(ENODEV, "rrrr", moco_device_open(&made, misuse.context, name));
+    REFUSED(ENODEV, "%n%s", moco_device_open(&made, misuse.context, "%n%s"));
     assert_null(made);
-    REFUSED(EINVAL, "info is NULL", moco_device_describe(device, NULL));
+    REFUSED(EINVAL, "info is NULL", moco_device_describe(misuse.device, NULL));
     moco_device_free(NULL);
 }
 
@@ -216,7 +159,7 @@ static void pure_functions(void **state)
     REFUSED(EINVAL, "direction", moco_shuffle_permutation(0, 0, -1, 4, order));
     REFUSED(EINVAL, "n is", moco_shuffle_permutation(0, 0, 0, 0, order));
     REFUSED(EINVAL, "n is", moco_shuffle_permutation(0, 0, 0, INT_MIN, order));
-    ok(moco_shuffle_permutation(UINT64_MAX, INT64_MAX, 1, 4, order));
+    misuse_ok(moco_shuffle_permutation(UINT64_MAX, INT64_MAX, 1, 4, order));
     REFUSED(EINVAL, "sample is NULL", moco_epoch_permutation(0, 0, 4, 0, NULL));
     REFUSED(EINVAL, "epoch", moco_epoch_permutation(0, -1, 4, 0, &sample));
     REFUSED(EINVAL, "n is", moco_epoch_permutation(0, 0, 0, 0, &sample));
@@ -224,7 +167,7 @@ static void pure_functions(void **state)
     REFUSED(EINVAL, "n is", moco_epoch_permutation(0, 0, INT64_MAX, 0, &sample));
     REFUSED(EINVAL, "position", moco_epoch_permutation(0, 0, 4, -1, &sample));
     REFUSED(EINVAL, "position", moco_epoch_permutation(0, 0, 4, 4, &sample));
-    ok(moco_epoch_permutation(UINT64_MAX, INT64_MAX, INT64_C(1) << 48, (INT64_C(1) << 48) - 1, &sample));
+    misuse_ok(moco_epoch_permutation(UINT64_MAX, INT64_MAX, INT64_C(1) << 48, (INT64_C(1) << 48) - 1, &sample));
     assert_true(moco_lr_cosine(0.5, 3, 0) == 0.5);
     assert_true(moco_lr_warmup_cosine(0.5, 3, 0, 0) == 0.5); /* no length: as moco_lr_cosine */
     assert_true(moco_lr_warmup_cosine(0.5, 3, 10, 5) == 0.15);
@@ -242,26 +185,26 @@ static void opening_data_sets(void **state)
 {
     (void)state;
     moco_dataset *made = NULL;
-    const char *missing[] = {scratch_path(&folder, "none/there")},
-               *holes[] = {scratch_path(&folder, "none/there"), NULL};
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_folder(NULL, context, "."));
-    REFUSED(EINVAL, "path is NULL", moco_dataset_open_folder(&made, context, NULL));
-    REFUSED(EINVAL, "path", moco_dataset_open_folder(&made, context, ""));
-    REFUSED(EIO, "none/there", moco_dataset_open_folder(&made, context, missing[0]));
-    REFUSED(EINVAL, folder.path, moco_dataset_open_folder(&made, context, folder.path));
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_list(NULL, context, "."));
-    REFUSED(EINVAL, "path is NULL", moco_dataset_open_list(&made, context, NULL));
-    REFUSED(EIO, "none/there", moco_dataset_open_list(&made, context, missing[0]));
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_cifar10(NULL, context, missing, 1));
-    REFUSED(EINVAL, "paths is NULL", moco_dataset_open_cifar10(&made, context, NULL, 1));
-    REFUSED(EINVAL, "paths[1] is NULL", moco_dataset_open_cifar10(&made, context, holes, 2));
-    REFUSED(EINVAL, "count is 0", moco_dataset_open_cifar10(&made, context, missing, 0));
-    REFUSED(EINVAL, "count is -1", moco_dataset_open_cifar10(&made, context, missing, -1));
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_tar(NULL, context, missing, 1));
-    REFUSED(EINVAL, "paths is NULL", moco_dataset_open_tar(&made, context, NULL, 1));
-    REFUSED(EINVAL, "paths[1] is NULL", moco_dataset_open_tar(&made, context, holes, 2));
-    REFUSED(EINVAL, "count is 0", moco_dataset_open_tar(&made, context, missing, 0));
-    REFUSED(EINVAL, "count is -2147483648", moco_dataset_open_tar(&made, context, missing, INT_MIN));
+    const char *missing[] = {scratch_path(&misuse.folder, "none/there")},
+               *holes[] = {scratch_path(&misuse.folder, "none/there"), NULL};
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_folder(NULL, misuse.context, "."));
+    REFUSED(EINVAL, "path is NULL", moco_dataset_open_folder(&made, misuse.context, NULL));
+    REFUSED(EINVAL, "path", moco_dataset_open_folder(&made, misuse.context, ""));
+    REFUSED(EIO, "none/there", moco_dataset_open_folder(&made, misuse.context, missing[0]));
+    REFUSED(EINVAL, misuse.folder.path, moco_dataset_open_folder(&made, misuse.context, misuse.folder.path));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_list(NULL, misuse.context, "."));
+    REFUSED(EINVAL, "path is NULL", moco_dataset_open_list(&made, misuse.context, NULL));
+    REFUSED(EIO, "none/there", moco_dataset_open_list(&made, misuse.context, missing[0]));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_cifar10(NULL, misuse.context, missing, 1));
+    REFUSED(EINVAL, "paths is NULL", moco_dataset_open_cifar10(&made, misuse.context, NULL, 1));
+    REFUSED(EINVAL, "paths[1] is NULL", moco_dataset_open_cifar10(&made, misuse.context, holes, 2));
+    REFUSED(EINVAL, "count is 0", moco_dataset_open_cifar10(&made, misuse.context, missing, 0));
+    REFUSED(EINVAL, "count is -1", moco_dataset_open_cifar10(&made, misuse.context, missing, -1));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_tar(NULL, misuse.context, missing, 1));
+    REFUSED(EINVAL, "paths is NULL", moco_dataset_open_tar(&made, misuse.context, NULL, 1));
+    REFUSED(EINVAL, "paths[1] is NULL", moco_dataset_open_tar(&made, misuse.context, holes, 2));
+    REFUSED(EINVAL, "count is 0", moco_dataset_open_tar(&made, misuse.context, missing, 0));
+    REFUSED(EINVAL, "count is -2147483648", moco_dataset_open_tar(&made, misuse.context, missing, INT_MIN));
     assert_null(made);
     moco_dataset_free(NULL);
 }
@@ -283,20 +226,20 @@ static void data_in_memory(void **state)
         TENSOR(MOCO_U8, pixels, 1, 1, 32768, 3),
         TENSOR(MOCO_U8, pixels, 1, INT64_C(1) << 32, 1, 3),
     };
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_from_memory(NULL, context, &bad[0], NULL));
-    REFUSED(EINVAL, "images is NULL", moco_dataset_from_memory(&made, context, NULL, NULL));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_from_memory(NULL, misuse.context, &bad[0], NULL));
+    REFUSED(EINVAL, "images is NULL", moco_dataset_from_memory(&made, misuse.context, NULL, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        REFUSED(ESHAPE, "images", moco_dataset_from_memory(&made, context, &bad[i], NULL));
+        REFUSED(ESHAPE, "images", moco_dataset_from_memory(&made, misuse.context, &bad[i], NULL));
     moco_tensor t = TENSOR(MOCO_U8, NULL, IMAGES, 8, 8, 3);
-    REFUSED(EINVAL, "data NULL", moco_dataset_from_memory(&made, context, &t, NULL));
+    REFUSED(EINVAL, "data NULL", moco_dataset_from_memory(&made, misuse.context, &t, NULL));
     t.data = pixels;
     t.reserved0 = 1;
-    REFUSED(EINVAL, "reserved0", moco_dataset_from_memory(&made, context, &t, NULL));
+    REFUSED(EINVAL, "reserved0", moco_dataset_from_memory(&made, misuse.context, &t, NULL));
     t.reserved0 = 0;
     t.ndim = 9;
-    REFUSED(ESHAPE, "dimensions", moco_dataset_from_memory(&made, context, &t, NULL));
+    REFUSED(ESHAPE, "dimensions", moco_dataset_from_memory(&made, misuse.context, &t, NULL));
     t.ndim = -1;
-    REFUSED(ESHAPE, "dimensions", moco_dataset_from_memory(&made, context, &t, NULL));
+    REFUSED(ESHAPE, "dimensions", moco_dataset_from_memory(&made, misuse.context, &t, NULL));
     assert_null(made);
 }
 
@@ -336,20 +279,20 @@ static void data_by_callback(void **state)
         BAD_I(moco_image_source, classes, 0),       BAD_I(moco_image_source, classes, -1),
         BAD_S(moco_image_source, read, NULL),       BAD_S(moco_image_source, label, NULL),
     };
-    REFUSED(EINVAL, "dataset is NULL", moco_dataset_from_callback(NULL, context, &good));
-    REFUSED(EINVAL, "source is NULL", moco_dataset_from_callback(&made, context, NULL));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_from_callback(NULL, misuse.context, &good));
+    REFUSED(EINVAL, "source is NULL", moco_dataset_from_callback(&made, misuse.context, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         source = good;
         bad_field_set(&source, &bad[i]);
-        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_dataset_from_callback(&made, context, &source));
+        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_dataset_from_callback(&made, misuse.context, &source));
         assert_null(made);
     }
-    ok(moco_dataset_from_callback(&made, context, &good));
+    misuse_ok(moco_dataset_from_callback(&made, misuse.context, &good));
     assert_int_equal(moco_dataset_label(made, 0), -1); /* not below classes */
     assert_int_equal(moco_dataset_label(made, 1), -1);
     int64_t number;
     for (how = NO_SIZE; how <= HUGE_SIDES; how++) { /* bad pictures */
-        ok(moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));
+        misuse_ok(moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));
         assert_int_equal(number, 2);
     }
     how = NO_PIXELS;
@@ -367,7 +310,7 @@ static void asking_data_sets(void **state)
     int64_t number;
     static const int64_t outside[] = {-1, IMAGES, INT64_MAX, INT64_MIN};
     const moco_tensor images = TENSOR(MOCO_U8, pixels, IMAGES, SIDE, SIDE, 3);
-    ok(moco_dataset_from_memory(&dataset, context, &images, NULL));
+    misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
     REFUSED(EINVAL, "text is NULL", moco_dataset_path(dataset, 0, NULL, 8));
     REFUSED(ESHAPE, "0 bytes", moco_dataset_path(dataset, 0, text, 0));
     for (size_t i = 0; i < 4; i++) {
@@ -385,7 +328,7 @@ static void asking_data_sets(void **state)
     REFUSED(EINVAL, "count", moco_dataset_verify(dataset, 0, -1, 0, NULL, NULL, &number));
     REFUSED(EINVAL, "count", moco_dataset_verify(dataset, 1, IMAGES, 0, NULL, NULL, &number));
     REFUSED(EINVAL, "max_pixels", moco_dataset_verify(dataset, 0, 1, -1, NULL, NULL, &number));
-    ok(moco_dataset_verify(dataset, IMAGES, 0, INT64_MAX, NULL, NULL, &number));
+    misuse_ok(moco_dataset_verify(dataset, IMAGES, 0, INT64_MAX, NULL, NULL, &number));
     moco_dataset_free(dataset);
 }
 
@@ -395,11 +338,12 @@ static void pictures(void **state)
 {
     (void)state;
     moco_image *made = NULL;
-    REFUSED(EINVAL, "image is NULL", moco_image_read(NULL, context, "x", 0));
-    REFUSED(EINVAL, "path is NULL", moco_image_read(&made, context, NULL, 0));
-    REFUSED(EINVAL, "max_pixels", moco_image_read(&made, context, "x", -1));
-    REFUSED(EFORMAT, "none/there", moco_image_read(&made, context, scratch_path(&folder, "none/there"), INT64_MAX));
-    REFUSED(EFORMAT, "", moco_image_read(&made, context, "", 0));
+    REFUSED(EINVAL, "image is NULL", moco_image_read(NULL, misuse.context, "x", 0));
+    REFUSED(EINVAL, "path is NULL", moco_image_read(&made, misuse.context, NULL, 0));
+    REFUSED(EINVAL, "max_pixels", moco_image_read(&made, misuse.context, "x", -1));
+    REFUSED(EFORMAT, "none/there",
+            moco_image_read(&made, misuse.context, scratch_path(&misuse.folder, "none/there"), INT64_MAX));
+    REFUSED(EFORMAT, "", moco_image_read(&made, misuse.context, "", 0));
     assert_null(made);
     moco_image_free(NULL);
 }
@@ -434,21 +378,21 @@ static void recipes(void **state)
         BAD_I(moco_augment_options, interpolation, 2),
         BAD_I(moco_augment_options, crop_attempts, -1),
     };
-    ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
-    REFUSED(EINVAL, "augment is NULL", moco_augment_create(NULL, context, &recipe));
-    REFUSED(EINVAL, "recipe is NULL", moco_augment_create(&made, context, NULL));
+    misuse_ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
+    REFUSED(EINVAL, "augment is NULL", moco_augment_create(NULL, misuse.context, &recipe));
+    REFUSED(EINVAL, "recipe is NULL", moco_augment_create(&made, misuse.context, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
+        misuse_ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
         bad_field_set(&recipe, &bad[i]);
-        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_augment_create(&made, context, &recipe));
+        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_augment_create(&made, misuse.context, &recipe));
         assert_null(made);
     }
-    ok(moco_augment_options_preset(&recipe, "eval", SIDE));
+    misuse_ok(moco_augment_options_preset(&recipe, "eval", SIDE));
     recipe.resize = SIDE - 1;
-    REFUSED(EINVAL, "resize", moco_augment_create(&made, context, &recipe));
-    ok(moco_augment_options_preset(&recipe, "simclr-eval", SIDE));
+    REFUSED(EINVAL, "resize", moco_augment_create(&made, misuse.context, &recipe));
+    misuse_ok(moco_augment_options_preset(&recipe, "simclr-eval", SIDE));
     recipe.centre_part = NAN;
-    REFUSED(EINVAL, "centre_part", moco_augment_create(&made, context, &recipe));
+    REFUSED(EINVAL, "centre_part", moco_augment_create(&made, misuse.context, &recipe));
     moco_augment_free(NULL);
 }
 
@@ -459,10 +403,10 @@ static void drawing(void **state)
     moco_augment_options recipe;
     moco_view_params params;
     moco_view_params_init(&params);
-    ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
-    ok(moco_augment_create(&augment, context, &recipe));
-    ok(moco_augment_options_preset(&recipe, "none", SIDE));
-    ok(moco_augment_create(&none, context, &recipe));
+    misuse_ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
+    misuse_ok(moco_augment_create(&augment, misuse.context, &recipe));
+    misuse_ok(moco_augment_options_preset(&recipe, "none", SIDE));
+    misuse_ok(moco_augment_create(&none, misuse.context, &recipe));
     REFUSED(EINVAL, "params is NULL", moco_augment_draw(augment, 8, 8, 0, 0, 0, 0, NULL));
     REFUSED(EINVAL, "0 x 8", moco_augment_draw(augment, 0, 8, 0, 0, 0, 0, &params));
     REFUSED(EINVAL, "8 x -1", moco_augment_draw(augment, 8, -1, 0, 0, 0, 0, &params));
@@ -503,9 +447,9 @@ static void applying(void **state)
         BAD_D(moco_view_params, sigma, INFINITY),
     };
     moco_view_params_init(&params);
-    ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
-    ok(moco_augment_create(&augment, context, &recipe));
-    ok(moco_augment_draw(augment, SIDE, SIDE, 0, 0, 0, 0, &params));
+    misuse_ok(moco_augment_options_preset(&recipe, "moco-v2", SIDE));
+    misuse_ok(moco_augment_create(&augment, misuse.context, &recipe));
+    misuse_ok(moco_augment_draw(augment, SIDE, SIDE, 0, 0, 0, 0, &params));
     REFUSED(EINVAL, "image is NULL", moco_augment_apply(augment, NULL, &params, &view));
     REFUSED(EINVAL, "params is NULL", moco_augment_apply(augment, &image, NULL, &view));
     REFUSED(EINVAL, "view is NULL", moco_augment_apply(augment, &image, &params, NULL));
@@ -524,7 +468,7 @@ static void applying(void **state)
         bad_field_set(&given, &wrong[i]);
         REFUSED(EINVAL, bad_field_word(&wrong[i]), moco_augment_apply(augment, &image, &given, &view));
     }
-    ok(moco_augment_apply(augment, &image, &params, &view));
+    misuse_ok(moco_augment_apply(augment, &image, &params, &view));
     moco_augment_free(augment);
 }
 
@@ -557,8 +501,8 @@ static void loader_choices(void **state)
         BAD_L(moco_loader_options, max_pixels, -1),
         BAD_WORD(moco_loader_options, recipe[0], BAD_STRING, 0, 0, "recipe[0]"),
     };
-    ok(moco_dataset_from_memory(&dataset, context, &images, NULL));
-    ok(moco_augment_options_preset(&recipe, "none", SIDE));
+    misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
+    misuse_ok(moco_augment_options_preset(&recipe, "none", SIDE));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         moco_loader_options_init(&options);
         options.batch_size = 2;
@@ -570,7 +514,7 @@ static void loader_choices(void **state)
     options.recipe[0] = &recipe;
     REFUSED(EINVAL, "loader is NULL", moco_loader_create(NULL, dataset, &options));
     REFUSED(EINVAL, "options is NULL", moco_loader_create(&made, dataset, NULL));
-    ok(moco_augment_options_preset(&other, "none", SIDE * 2));
+    misuse_ok(moco_augment_options_preset(&other, "none", SIDE * 2));
     options.recipe[1] = &other;
     REFUSED(EINVAL, "8 and 16", moco_loader_create(&made, dataset, &options));
     other.reserved0 = 1;
@@ -594,13 +538,13 @@ static void loader_order(void **state)
     moco_batch_init(&batch);
     moco_loader_stats_init(&stats);
     const moco_tensor images = TENSOR(MOCO_U8, pixels, IMAGES, SIDE, SIDE, 3);
-    ok(moco_dataset_from_memory(&dataset, context, &images, NULL));
-    ok(moco_augment_options_preset(&recipe, "none", SIDE));
+    misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
+    misuse_ok(moco_augment_options_preset(&recipe, "none", SIDE));
     moco_loader_options_init(&options);
     options.batch_size = IMAGES;
     options.workers = 1;
     options.recipe[0] = &recipe;
-    ok(moco_loader_create(&loader, dataset, &options));
+    misuse_ok(moco_loader_create(&loader, dataset, &options));
     moco_dataset_free(dataset); /* the loader holds it */
     REFUSED(ESTATE, "before start", moco_loader_next(loader, &batch));
     REFUSED(EINVAL, "epoch", moco_loader_start(loader, -1));
@@ -611,31 +555,31 @@ static void loader_order(void **state)
     REFUSED(EINVAL, "position", moco_loader_start_at(loader, 0, INT64_MAX));
     REFUSED(ESTATE, "before start", moco_loader_next(loader, &batch)); /* none of them started it */
     REFUSED(EINVAL, "stats is NULL", moco_loader_get_stats(loader, NULL));
-    ok(moco_loader_start(loader, 0));
+    misuse_ok(moco_loader_start(loader, 0));
     REFUSED(EINVAL, "batch is NULL", moco_loader_next(loader, NULL));
-    ok(moco_loader_next(loader, &batch)); /* the refused call took none away */
+    misuse_ok(moco_loader_next(loader, &batch)); /* the refused call took none away */
     assert_int_equal(batch.n, IMAGES);
     const char before[] = "batch is NULL";
     for (int i = 0; i < 3; i++) {
         assert_int_equal(moco_loader_next(loader, &batch), MOCO_EEND);
         assert_non_null(strstr(moco_error(), before)); /* an end is no failure */
     }
-    ok(moco_loader_start_at(loader, 1, IMAGES));
+    misuse_ok(moco_loader_start_at(loader, 1, IMAGES));
     assert_int_equal(moco_loader_next(loader, &batch), MOCO_EEND);
     assert_int_equal(moco_loader_batches(loader), 1);
-    ok(moco_loader_get_stats(loader, &stats));
+    misuse_ok(moco_loader_get_stats(loader, &stats));
     assert_int_equal(stats.images, IMAGES);
     moco_loader_free(loader);
 }
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_teardown(test, back_to_baseline)
+#define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
     const struct CMUnitTest tests[] = {
         CASE(contexts),         CASE(devices),           CASE(init_macros),    CASE(presets),
         CASE(pure_functions),   CASE(opening_data_sets), CASE(data_in_memory), CASE(data_by_callback),
         CASE(asking_data_sets), CASE(pictures),          CASE(recipes),        CASE(drawing),
         CASE(applying),         CASE(loader_choices),    CASE(loader_order),
     };
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

@@ -16,79 +16,13 @@
 #include <string.h>
 
 #include "moco/moco.h"
-#include "support/failing_alloc.h"
+#include "support/misuse_rig.h"
 #include "support/refused.h"
-#include "support/scratch_folder.h"
 
 enum { DIM = 4, CLASSES = 3 };
 
-static struct failing_alloc memory = {.fail_at = -1};
-static struct scratch_folder folder;
-static moco_context *context;
-static moco_device *device;
 static float vectors[2 * DIM] = {1, 2, 3, 4, 4, 3, 2, 1};
 static int32_t labels[2] = {0, 2};
-static long long baseline;
-static char log_line[512];
-
-static void keep_log(void *user, int level, const char *line)
-{
-    (void)user;
-    (void)level;
-    snprintf(log_line, sizeof log_line, "%s", line);
-}
-
-static int set_up(void **state)
-{
-    (void)state;
-    moco_context_options options;
-    moco_context_options_init(&options);
-    options.threads = 1;
-    options.alloc = failing_alloc;
-    options.release = failing_release;
-    options.log = keep_log;
-    options.user = &memory;
-    scratch_folder_make(&folder);
-    int failed =
-        moco_context_create(&context, &options) != MOCO_OK || moco_device_open(&device, context, "ref") != MOCO_OK;
-    baseline = memory.live;
-    return failed;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    moco_device_free(device);
-    moco_context_free(context);
-    scratch_folder_remove(&folder);
-    return memory.live == 0 ? 0 : -1;
-}
-
-/* After each test: it gave back what it took. */
-static int back_to_baseline(void **state)
-{
-    (void)state;
-    return memory.live == baseline ? 0 : -1;
-}
-
-static void ok(moco_status status)
-{
-    if (status != MOCO_OK)
-        fail_msg("%s: %s", moco_status_text(status), moco_error());
-}
-
-static moco_tensor tensor_of(moco_dtype dtype, void *data, int ndim, const int64_t *shape)
-{
-    moco_tensor t;
-    moco_tensor_init(&t);
-    t.dtype = dtype;
-    t.data = data;
-    t.ndim = ndim;
-    memcpy(t.shape, shape, (size_t)ndim * sizeof *shape);
-    return t;
-}
-#define TENSOR(dtype, data, ...)                                                                                       \
-    tensor_of(dtype, data, (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (int64_t[]){__VA_ARGS__})
 
 /* ---- kNN ---- */
 
@@ -102,25 +36,25 @@ static void neighbours(void **state)
     const moco_tensor bad[] = {TENSOR(MOCO_F64, vectors, 1, DIM), TENSOR(MOCO_F32, vectors, 2, DIM - 1),
                                TENSOR(MOCO_F32, vectors, DIM), TENSOR(MOCO_F32, vectors, 0, DIM),
                                TENSOR(MOCO_F32, vectors, INT64_MAX, DIM)};
-    REFUSED(EINVAL, "knn is NULL", moco_knn_create(NULL, device, DIM, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, 0, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, -1, 1, 0.1));
-    REFUSED(EINVAL, "dim", moco_knn_create(&knn, device, INT_MAX, 1, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, 0, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, INT_MIN, 0.1));
-    REFUSED(EINVAL, "k is", moco_knn_create(&knn, device, DIM, INT_MAX, 0.1));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, 0));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, NAN));
-    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, device, DIM, 1, INFINITY));
+    REFUSED(EINVAL, "knn is NULL", moco_knn_create(NULL, misuse.device, DIM, 1, 0.1));
+    REFUSED(EINVAL, "dim", moco_knn_create(&knn, misuse.device, 0, 1, 0.1));
+    REFUSED(EINVAL, "dim", moco_knn_create(&knn, misuse.device, -1, 1, 0.1));
+    REFUSED(EINVAL, "dim", moco_knn_create(&knn, misuse.device, INT_MAX, 1, 0.1));
+    REFUSED(EINVAL, "k is", moco_knn_create(&knn, misuse.device, DIM, 0, 0.1));
+    REFUSED(EINVAL, "k is", moco_knn_create(&knn, misuse.device, DIM, INT_MIN, 0.1));
+    REFUSED(EINVAL, "k is", moco_knn_create(&knn, misuse.device, DIM, INT_MAX, 0.1));
+    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, misuse.device, DIM, 1, 0));
+    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, misuse.device, DIM, 1, NAN));
+    REFUSED(EINVAL, "temperature", moco_knn_create(&knn, misuse.device, DIM, 1, INFINITY));
     assert_null(knn);
-    ok(moco_knn_create(&knn, device, DIM, 1, 0.1));
+    misuse_ok(moco_knn_create(&knn, misuse.device, DIM, 1, 0.1));
     REFUSED(ESTATE, "empty", moco_knn_classify(knn, &good, labels));
     REFUSED(ESTATE, "empty", moco_knn_accuracy(knn, &good, labels, &accuracy));
     REFUSED(EINVAL, "features is NULL", moco_knn_add(knn, NULL, labels));
     REFUSED(EINVAL, "labels is NULL", moco_knn_add(knn, &good, NULL));
     REFUSED(EINVAL, "labels[1]", moco_knn_add(knn, &good, negative));
     REFUSED(ESTATE, "empty", moco_knn_classify(knn, &good, labels)); /* nothing was added */
-    ok(moco_knn_add(knn, &good, labels));
+    misuse_ok(moco_knn_add(knn, &good, labels));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         REFUSED(ESHAPE, "features", moco_knn_add(knn, &bad[i], labels));
         REFUSED(ESHAPE, "features", moco_knn_classify(knn, &bad[i], labels));
@@ -131,7 +65,7 @@ static void neighbours(void **state)
     REFUSED(EINVAL, "features is NULL", moco_knn_accuracy(knn, NULL, labels, &accuracy));
     REFUSED(EINVAL, "labels is NULL", moco_knn_accuracy(knn, &good, NULL, &accuracy));
     REFUSED(EINVAL, "accuracy is NULL", moco_knn_accuracy(knn, &good, labels, NULL));
-    ok(moco_knn_accuracy(knn, &good, labels, &accuracy));
+    misuse_ok(moco_knn_accuracy(knn, &good, labels, &accuracy));
     moco_knn_free(knn);
     moco_knn_free(NULL);
 }
@@ -143,14 +77,14 @@ static void small_banks(void **state)
     moco_knn *knn;
     int32_t one[2] = {7, 7}, got[2];
     const moco_tensor good = TENSOR(MOCO_F32, vectors, 2, DIM);
-    ok(moco_knn_create(&knn, device, DIM, 200, 0.1));
-    ok(moco_knn_add(knn, &good, one));
-    log_line[0] = 0;
-    ok(moco_knn_classify(knn, &good, got));
-    assert_non_null(strstr(log_line, "2 vectors, fewer than k = 200: all of them vote"));
-    log_line[0] = 0;
-    ok(moco_knn_classify(knn, &good, got));
-    assert_string_equal(log_line, "");
+    misuse_ok(moco_knn_create(&knn, misuse.device, DIM, 200, 0.1));
+    misuse_ok(moco_knn_add(knn, &good, one));
+    misuse.log_line[0] = 0;
+    misuse_ok(moco_knn_classify(knn, &good, got));
+    assert_non_null(strstr(misuse.log_line, "2 vectors, fewer than k = 200: all of them vote"));
+    misuse.log_line[0] = 0;
+    misuse_ok(moco_knn_classify(knn, &good, got));
+    assert_string_equal(misuse.log_line, "");
     assert_int_equal(got[0], 7);
     assert_int_equal(got[1], 7);
     moco_knn_free(knn);
@@ -165,16 +99,16 @@ static void queue_as_bank(void **state)
     float keys[3 * DIM] = {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0}, asked[2 * DIM] = {0.9f, 0.1f, 0, 0, 0, 0.2f, 0.9f, 0};
     int32_t of_rows[5] = {4, 7, 9, -1, -1}, none[5] = {-1, -1, -1, -1, -1}, got[2];
     const moco_tensor pushed = TENSOR(MOCO_F32, keys, 3, DIM), queries = TENSOR(MOCO_F32, asked, 2, DIM);
-    ok(moco_knn_create(&knn, device, DIM, 1, 0.1));
-    ok(moco_queue_create(&queue, device, DIM, 5, 1));
-    ok(moco_queue_create(&other, device, DIM + 1, 5, 1));
-    ok(moco_queue_push(queue, &pushed));
+    misuse_ok(moco_knn_create(&knn, misuse.device, DIM, 1, 0.1));
+    misuse_ok(moco_queue_create(&queue, misuse.device, DIM, 5, 1));
+    misuse_ok(moco_queue_create(&other, misuse.device, DIM + 1, 5, 1));
+    misuse_ok(moco_queue_push(queue, &pushed));
     REFUSED(EINVAL, "labels is NULL", moco_knn_add_queue(knn, queue, NULL));
     REFUSED(ESHAPE, "keys have 5 numbers", moco_knn_add_queue(knn, other, of_rows));
-    ok(moco_knn_add_queue(knn, queue, none));
+    misuse_ok(moco_knn_add_queue(knn, queue, none));
     REFUSED(ESTATE, "empty", moco_knn_classify(knn, &queries, got));
-    ok(moco_knn_add_queue(knn, queue, of_rows));
-    ok(moco_knn_classify(knn, &queries, got));
+    misuse_ok(moco_knn_add_queue(knn, queue, of_rows));
+    misuse_ok(moco_knn_classify(knn, &queries, got));
     assert_int_equal(got[0], 4);
     assert_int_equal(got[1], 9);
     moco_queue_free(other);
@@ -195,22 +129,22 @@ static void statistics(void **state)
     const moco_tensor bad[] = {TENSOR(MOCO_F64, vectors, 1, DIM), TENSOR(MOCO_F32, vectors, DIM),
                                TENSOR(MOCO_F32, vectors, 0, DIM), TENSOR(MOCO_F32, vectors, INT64_MAX, DIM)};
     const moco_tensor wide = TENSOR(MOCO_F32, vectors, 2, INT64_C(1) << 40), many = TENSOR(MOCO_F32, vectors, 2, 8193);
-    REFUSED(EINVAL, "features is NULL", moco_feature_stats_compute(device, NULL, NULL, &stats, NULL));
-    REFUSED(EINVAL, "stats is NULL", moco_feature_stats_compute(device, &good, NULL, NULL, NULL));
+    REFUSED(EINVAL, "features is NULL", moco_feature_stats_compute(misuse.device, NULL, NULL, &stats, NULL));
+    REFUSED(EINVAL, "stats is NULL", moco_feature_stats_compute(misuse.device, &good, NULL, NULL, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        REFUSED(ESHAPE, "features", moco_feature_stats_compute(device, &bad[i], NULL, &stats, NULL));
-        REFUSED(ESHAPE, "pairs", moco_feature_stats_compute(device, &good, &bad[i], &stats, NULL));
+        REFUSED(ESHAPE, "features", moco_feature_stats_compute(misuse.device, &bad[i], NULL, &stats, NULL));
+        REFUSED(ESHAPE, "pairs", moco_feature_stats_compute(misuse.device, &good, &bad[i], &stats, NULL));
     }
-    REFUSED(ESHAPE, "pairs has shape [1,4]", moco_feature_stats_compute(device, &good, &one, &stats, NULL));
-    REFUSED(EINVAL, "one row", moco_feature_stats_compute(device, &one, NULL, &stats, NULL));
-    REFUSED(EINVAL, "dimensions", moco_feature_stats_compute(device, &wide, NULL, &stats, NULL));
-    REFUSED(EINVAL, "8193 dimensions", moco_feature_stats_compute(device, &many, NULL, &stats, NULL));
-    REFUSED(ENUMERIC, "row 0", moco_feature_stats_compute(device, &nan, NULL, &stats, NULL));
-    REFUSED(ENUMERIC, "pairs", moco_feature_stats_compute(device, &good, &nan, &stats, NULL));
+    REFUSED(ESHAPE, "pairs has shape [1,4]", moco_feature_stats_compute(misuse.device, &good, &one, &stats, NULL));
+    REFUSED(EINVAL, "one row", moco_feature_stats_compute(misuse.device, &one, NULL, &stats, NULL));
+    REFUSED(EINVAL, "dimensions", moco_feature_stats_compute(misuse.device, &wide, NULL, &stats, NULL));
+    REFUSED(EINVAL, "8193 dimensions", moco_feature_stats_compute(misuse.device, &many, NULL, &stats, NULL));
+    REFUSED(ENUMERIC, "row 0", moco_feature_stats_compute(misuse.device, &nan, NULL, &stats, NULL));
+    REFUSED(ENUMERIC, "pairs", moco_feature_stats_compute(misuse.device, &good, &nan, &stats, NULL));
     stats.struct_size = 0;
-    REFUSED(EINVAL, "init macro", moco_feature_stats_compute(device, &good, NULL, &stats, NULL));
+    REFUSED(EINVAL, "init macro", moco_feature_stats_compute(misuse.device, &good, NULL, &stats, NULL));
     moco_feature_stats_init(&stats);
-    ok(moco_feature_stats_compute(device, &good, &good, &stats, NULL));
+    misuse_ok(moco_feature_stats_compute(misuse.device, &good, &good, &stats, NULL));
 }
 
 /* ---- probes ---- */
@@ -249,17 +183,17 @@ static void probe_options(void **state)
         BAD_D(moco_probe_options, weight_decay, NAN),
         BAD_D(moco_probe_options, weight_decay, INFINITY),
     };
-    REFUSED(EINVAL, "probe is NULL", moco_probe_create(NULL, device, &o));
-    REFUSED(EINVAL, "options is NULL", moco_probe_create(&probe, device, NULL));
+    REFUSED(EINVAL, "probe is NULL", moco_probe_create(NULL, misuse.device, &o));
+    REFUSED(EINVAL, "options is NULL", moco_probe_create(&probe, misuse.device, NULL));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         o = options_of();
         bad_field_set(&o, &bad[i]);
-        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_probe_create(&probe, device, &o));
+        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_probe_create(&probe, misuse.device, &o));
         assert_null(probe);
     }
     o = options_of();
     o.struct_size = 0;
-    REFUSED(EINVAL, "init macro", moco_probe_create(&probe, device, &o));
+    REFUSED(EINVAL, "init macro", moco_probe_create(&probe, misuse.device, &o));
     moco_probe_free(NULL);
 }
 
@@ -271,16 +205,16 @@ static void sweep(void **state)
     moco_probe_options o = options_of();
     int64_t steps = -1;
     o.rates = 0;
-    ok(moco_probe_create(&probe, device, &o));
+    misuse_ok(moco_probe_create(&probe, misuse.device, &o));
     o.struct_size = 0;
     REFUSED(EINVAL, "init macro", moco_probe_describe(probe, &o, NULL));
     moco_probe_options_init(&o);
-    ok(moco_probe_describe(probe, &o, &steps));
+    misuse_ok(moco_probe_describe(probe, &o, &steps));
     assert_int_equal(o.rates, 10);
     assert_true(o.lr[0] == 0.003 && o.lr[8] == 30 && o.lr[9] == 100 && o.lr[10] == 0);
     assert_int_equal(o.dim, DIM);
     assert_int_equal(steps, 0);
-    ok(moco_probe_describe(probe, NULL, NULL));
+    misuse_ok(moco_probe_describe(probe, NULL, NULL));
     moco_probe_free(probe);
 }
 
@@ -297,7 +231,7 @@ static void probe_rows(void **state)
                                TENSOR(MOCO_F32, vectors, DIM), TENSOR(MOCO_F32, vectors, 0, DIM),
                                TENSOR(MOCO_F32, vectors, INT64_MAX, DIM)};
     moco_score_init(&score);
-    ok(moco_probe_create(&probe, device, &o));
+    misuse_ok(moco_probe_create(&probe, misuse.device, &o));
     REFUSED(EINVAL, "features is NULL", moco_probe_step(probe, NULL, labels, 1, NULL, NULL));
     REFUSED(EINVAL, "features is NULL", moco_probe_fit(probe, NULL, labels, NULL));
     REFUSED(EINVAL, "features is NULL", moco_probe_evaluate(probe, NULL, labels, &score, NULL));
@@ -337,7 +271,7 @@ static void probe_rows(void **state)
     REFUSED(EINVAL, "init macro", moco_probe_best(probe, &good, labels, &score));
     assert_int_equal(score.n, 0);
     int64_t steps;
-    ok(moco_probe_describe(probe, NULL, &steps));
+    misuse_ok(moco_probe_describe(probe, NULL, &steps));
     assert_int_equal(steps, 0);
     moco_probe_free(probe);
 }
@@ -354,7 +288,7 @@ static void probe_trainings(void **state)
         BAD_I(moco_probe_fit_options, batch_size, 0),       BAD_I(moco_probe_fit_options, batch_size, INT32_MIN),
         BAD_I(moco_probe_fit_options, batch_size, 1 << 21), BAD_I(moco_probe_fit_options, milestones[2], -1),
     };
-    ok(moco_probe_create(&probe, device, &o));
+    misuse_ok(moco_probe_create(&probe, misuse.device, &o));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         moco_probe_fit_options_init(&fit);
         bad_field_set(&fit, &bad[i]);
@@ -365,9 +299,9 @@ static void probe_trainings(void **state)
     moco_probe_fit_options_init(&fit);
     fit.epochs = 2;
     fit.batch_size = 1000; /* more than there are: all of them */
-    ok(moco_probe_fit(probe, &good, labels, &fit));
+    misuse_ok(moco_probe_fit(probe, &good, labels, &fit));
     int64_t steps;
-    ok(moco_probe_describe(probe, NULL, &steps));
+    misuse_ok(moco_probe_describe(probe, NULL, &steps));
     assert_int_equal(steps, 2);
     moco_probe_free(probe);
 }
@@ -380,41 +314,41 @@ static void probe_files(void **state)
     moco_probe_options o = options_of();
     moco_model_options small;
     char note[8], saved[300], encoder[300], text[300];
-    snprintf(saved, sizeof saved, "%s", scratch_path(&folder, "probe"));
-    snprintf(encoder, sizeof encoder, "%s", scratch_path(&folder, "encoder"));
-    snprintf(text, sizeof text, "%s", scratch_path(&folder, "text"));
-    scratch_write(&folder, "text", "hello, world", 12);
+    snprintf(saved, sizeof saved, "%s", scratch_path(&misuse.folder, "probe"));
+    snprintf(encoder, sizeof encoder, "%s", scratch_path(&misuse.folder, "encoder"));
+    snprintf(text, sizeof text, "%s", scratch_path(&misuse.folder, "text"));
+    scratch_write(&misuse.folder, "text", "hello, world", 12);
     moco_model_options_init(&small);
     small.arch = "resnet18";
     small.stem = "small";
     small.width = 1.0 / 64;
     small.image_size = 8;
-    ok(moco_model_create(&model, device, &small));
-    ok(moco_model_save(model, encoder));
-    ok(moco_probe_create(&probe, device, &o));
+    misuse_ok(moco_model_create(&model, misuse.device, &small));
+    misuse_ok(moco_model_save(model, encoder));
+    misuse_ok(moco_probe_create(&probe, misuse.device, &o));
     REFUSED(EINVAL, "path is NULL", moco_probe_save(probe, NULL, NULL));
-    REFUSED(EIO, "none", moco_probe_save(probe, scratch_path(&folder, "none/there"), NULL));
+    REFUSED(EIO, "none", moco_probe_save(probe, scratch_path(&misuse.folder, "none/there"), NULL));
     REFUSED(EINVAL, "not UTF-8", moco_probe_save(probe, saved, "\xff\xfe"));
-    ok(moco_probe_save(probe, saved, "a longer note"));
-    REFUSED(EINVAL, "probe is NULL", moco_probe_open(NULL, device, saved, NULL, 0));
-    REFUSED(EINVAL, "path is NULL", moco_probe_open(&read, device, NULL, NULL, 0));
-    REFUSED(EIO, "none", moco_probe_open(&read, device, scratch_path(&folder, "none"), NULL, 0));
-    REFUSED(EFORMAT, "text", moco_probe_open(&read, device, text, NULL, 0));
-    REFUSED(EFORMAT, "not a probe", moco_probe_open(&read, device, encoder, NULL, 0));
-    REFUSED(ESHAPE, "note", moco_probe_open(&read, device, saved, note, sizeof note));
+    misuse_ok(moco_probe_save(probe, saved, "a longer note"));
+    REFUSED(EINVAL, "probe is NULL", moco_probe_open(NULL, misuse.device, saved, NULL, 0));
+    REFUSED(EINVAL, "path is NULL", moco_probe_open(&read, misuse.device, NULL, NULL, 0));
+    REFUSED(EIO, "none", moco_probe_open(&read, misuse.device, scratch_path(&misuse.folder, "none"), NULL, 0));
+    REFUSED(EFORMAT, "text", moco_probe_open(&read, misuse.device, text, NULL, 0));
+    REFUSED(EFORMAT, "not a probe", moco_probe_open(&read, misuse.device, encoder, NULL, 0));
+    REFUSED(ESHAPE, "note", moco_probe_open(&read, misuse.device, saved, note, sizeof note));
     assert_null(read);
     REFUSED(EFORMAT, "holds a probe", moco_model_load(model, saved));
     REFUSED(EFORMAT, "a probe, not a training state",
-            moco_checkpoint_describe(context, saved, NULL, NULL, NULL, NULL, 0));
+            moco_checkpoint_describe(misuse.context, saved, NULL, NULL, NULL, NULL, 0));
     moco_model_free(model);
     moco_probe_free(probe);
 }
 
 int main(void)
 {
-#define CASE(test) cmocka_unit_test_teardown(test, back_to_baseline)
+#define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
     const struct CMUnitTest tests[] = {CASE(neighbours), CASE(small_banks),     CASE(queue_as_bank),
                                        CASE(statistics), CASE(probe_options),   CASE(sweep),
                                        CASE(probe_rows), CASE(probe_trainings), CASE(probe_files)};
-    return cmocka_run_group_tests(tests, set_up, tear_down);
+    return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

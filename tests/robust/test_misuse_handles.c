@@ -20,9 +20,8 @@
 #include "api/handle.h"
 #include "moco/moco.h"
 #include "support/draw_image.h"
-#include "support/failing_alloc.h"
+#include "support/misuse_rig.h"
 #include "support/refused.h"
-#include "support/scratch_folder.h"
 
 /* ---- one of each ---- */
 
@@ -59,17 +58,6 @@ static moco_score score;
 static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
 static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight;
-
-static moco_tensor tensor_of(moco_dtype dtype, void *data, int ndim, const int64_t *shape)
-{
-    moco_tensor t;
-    moco_tensor_init(&t);
-    t.dtype = dtype;
-    t.data = data;
-    t.ndim = ndim;
-    memcpy(t.shape, shape, (size_t)ndim * sizeof *shape);
-    return t;
-}
 
 static moco_status read_picture(void *user, int64_t id, const uint8_t **at, int32_t *w, int32_t *h)
 {
