@@ -7,6 +7,15 @@
 
 #include "backend/cpu/cpu_plan.h"
 
+static void conv_weights_own(const struct be_plan *plan, const struct back *back, float *gradient, int accumulate)
+{
+    const struct node *node = &plan->nodes[back->node];
+    struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, 0);
+    struct kern_conv conv = cpu_kern_conv(&shape);
+    kern_conv_weights(&plan->dev->team, &conv, cpu_value(plan, node->in), cpu_buffer(plan, back->dy), accumulate,
+                      gradient, cpu_buffer(plan, back->scratch));
+}
+
 static moco_status conv_weights(const struct be_plan *plan, const struct back *back, float *gradient, int accumulate,
                                 struct err *err)
 {
@@ -75,7 +84,10 @@ moco_status cpu_run_back(const struct be_plan *plan, const struct back *back, co
 {
     switch (back->kind) {
     case BACK_CONV_WEIGHTS:
-        return conv_weights(plan, back, gradient, accumulate, err);
+        if (!back->own)
+            return conv_weights(plan, back, gradient, accumulate, err);
+        conv_weights_own(plan, back, gradient, accumulate);
+        return MOCO_OK;
     case BACK_CONV_DATA:
         return conv_data(plan, back, weights, err);
     case BACK_LINEAR_WEIGHTS:

@@ -41,6 +41,20 @@ struct shim_conv cpu_conv_shape(const struct graph *graph, const struct graph_op
     return shape;
 }
 
+struct kern_conv cpu_kern_conv(const struct shim_conv *shape)
+{
+    return (struct kern_conv){.n = shape->n,
+                              .ci = shape->ci,
+                              .co = shape->co,
+                              .h = shape->h,
+                              .w = shape->w,
+                              .out_h = shape->oh,
+                              .out_w = shape->ow,
+                              .kernel = shape->kernel,
+                              .stride = shape->stride,
+                              .pad = shape->pad};
+}
+
 /* Where the given layout serves as well as the preferred one, take it: that saves the reorder. */
 static void prefer_given(struct shim_prim *best, const struct be_device *dev, const struct shim_conv_spec *spec,
                          const struct shim_md *given)

@@ -60,6 +60,20 @@ void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, 
                       const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
                       float *d_gamma, float *d_beta, int accumulate, void *scratch);
 
+/* ---- weight gradients of convolutions ---- */
+
+struct kern_conv {
+    int n, ci, co, h, w, out_h, out_w, kernel, stride, pad; /* maps: [n][h][w][ci] and [n][out_h][out_w][co], bf16 */
+};
+
+/* Has this team's instruction set the loops, and do the channels fit them (multiples of 16)? */
+int kern_conv_weights_fits(const struct kern_team *team, const struct kern_conv *conv);
+size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv); /* bytes, aligned to 64 */
+
+/* dw = (with `accumulate`, +=) gradient of the weights, f32, [co / 16][ci / 16][kernel][kernel][16 ci][16 co]. */
+void kern_conv_weights(const struct kern_team *team, const struct kern_conv *conv, const uint16_t *x,
+                       const uint16_t *dy, int accumulate, float *dw, void *scratch);
+
 /* ---- other feature maps and vectors: `count` numbers of one kind ---- */
 
 /* out = [relu](a + b); out may be a or b. */

@@ -97,6 +97,31 @@ struct infonce_loops {
     void (*sums)(const float *tile, const float *rows, size_t count, int width, float *out);
 };
 
+/* Rows of memory that will be read soon: `lines` cache lines are left of them, from byte `at` of `row`. */
+struct conv_fetch {
+    const char *row;
+    size_t at, width, stride, lines;
+};
+
+/* out[v][i][o] [+]= sum over the pairs of x[pair][i] . dy[v][pair][o]: 16 channels i by 16 channels o, one or two times
+ * (`vectors`). Panels are [pairs][16] pairs of bf16, `panel` pairs apart. */
+struct conv_tile {
+    const uint32_t *x, *dy;
+    size_t pairs, panel, vectors;
+    float *out;
+    size_t out_step; /* from out[0] to out[1] */
+    int add;         /* to what stands there */
+    struct conv_fetch *fetch;
+    size_t fetches; /* lines for each half of a tile to fetch */
+};
+
+struct conv_loops {
+    /* Pixels 2t and 2t + 1 become pair t of `channels` / 16 panels; channels: a multiple of 16. NULL: this level has no
+     * such loops. */
+    void (*pack)(const uint16_t *const *pixels, size_t pairs, size_t channels, size_t panel, uint32_t *out);
+    void (*multiply)(const struct conv_tile *tile);
+};
+
 struct simd_table {
     const char *name;
     int unit; /* numbers handled at once */
@@ -104,6 +129,7 @@ struct simd_table {
     const struct map_loops *map;
     const struct slab_loops *slab;
     const struct infonce_loops *infonce;
+    const struct conv_loops *conv;
 };
 
 /* The levels that this build has and this CPU can run, slowest first; NULL past the end. */
