@@ -36,7 +36,7 @@ static void pack(const uint16_t *const *pixels, size_t pairs, size_t channels, s
     }
 }
 
-/* A line further through the rows that are packed next. */
+/* A line further through what is packed next. */
 INLINE void fetch_one(struct conv_fetch *fetch)
 {
     _mm_prefetch(fetch->row + fetch->at, _MM_HINT_T1);
@@ -47,36 +47,36 @@ INLINE void fetch_one(struct conv_fetch *fetch)
     }
 }
 
-INLINE void step(vf sum[ROWS][VECTORS], size_t vectors, const uint32_t *x, const uint32_t *dy, size_t panel)
-{
-    __m512bh right[VECTORS];
-    for (size_t v = 0; v < vectors; v++)
-        right[v] = (__m512bh)_mm512_load_si512(dy + v * panel);
-    for (size_t i = 0; i < ROWS; i++) {
-        __m512bh left = (__m512bh)_mm512_set1_epi32((int)x[i]);
-        for (size_t v = 0; v < vectors; v++)
-            sum[i][v] = (vf)_mm512_dpbf16_ps((__m512)sum[i][v], left, right[v]);
-    }
-}
-
 /* Eight channels of x by `vectors` vectors of dy, at out[i * 16 + v * out_step]. */
-INLINE void product(const struct conv_tile *tile, size_t first, size_t vectors, size_t fetches)
+INLINE void product(const struct conv_tile *tile, size_t first, size_t vectors)
 {
     vf sum[ROWS][VECTORS];
-    const uint32_t *x = tile->x + first, *dy = tile->dy;
     float *out = tile->out + first * 16;
+    size_t fetches = tile->fetches < tile->fetch->lines ? tile->fetches : tile->fetch->lines;
+    struct conv_fetch fetch = *tile->fetch;
     for (size_t i = 0; i < ROWS; i++)
         for (size_t v = 0; v < vectors; v++)
             sum[i][v] = tile->add ? load_vf(out + i * 16 + v * tile->out_step) : (vf){0};
-    struct conv_fetch fetch = *tile->fetch;
-    size_t t = 0;
-    for (; t < fetches; t++) {
-        fetch_one(&fetch);
-        step(sum, vectors, x + t * 16, dy + t * 16, tile->panel);
-    }
-    for (; t < tile->pairs; t++)
-        step(sum, vectors, x + t * 16, dy + t * 16, tile->panel);
     fetch.lines -= fetches;
+    for (size_t r = 0; r < tile->run_count; r++) {
+        const uint32_t *x = tile->x + (size_t)tile->runs[r].x * 16 + first,
+                       *dy = tile->dy + (size_t)tile->runs[r].dy * 16;
+        for (size_t pairs = tile->runs[r].pairs; pairs > 0; pairs--, x += tile->stride, dy += 16) {
+            __m512bh right[VECTORS];
+            for (size_t v = 0; v < vectors; v++)
+                right[v] = (__m512bh)_mm512_load_si512(dy + v * tile->panel);
+            for (size_t i = 0; i < ROWS; i++) {
+                __m512bh left = (__m512bh)_mm512_set1_epi32((int)x[i]);
+                for (size_t v = 0; v < vectors; v++)
+                    sum[i][v] = (vf)_mm512_dpbf16_ps((__m512)sum[i][v], left, right[v]);
+            }
+            if (fetches > 0) {
+                fetch_one(&fetch);
+                fetches--;
+            }
+        }
+    }
+    fetch.lines += fetches; /* more than there were pairs */
     *tile->fetch = fetch;
     for (size_t i = 0; i < ROWS; i++)
         for (size_t v = 0; v < vectors; v++)
@@ -85,15 +85,11 @@ INLINE void product(const struct conv_tile *tile, size_t first, size_t vectors, 
 
 static void multiply(const struct conv_tile *tile)
 {
-    for (size_t first = 0; first < 16; first += ROWS) {
-        size_t fetches = tile->fetches < tile->pairs ? tile->fetches : tile->pairs;
-        if (fetches > tile->fetch->lines)
-            fetches = tile->fetch->lines;
+    for (size_t first = 0; first < 16; first += ROWS)
         if (tile->vectors == 2)
-            product(tile, first, 2, fetches);
+            product(tile, first, 2);
         else
-            product(tile, first, 1, fetches);
-    }
+            product(tile, first, 1);
 }
 
 const struct conv_loops SIMD_NAME(conv_loops) = {pack, multiply};

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv: a convolution's weight gradient as products of matrices: for every tap of the kernel, the pixels of x
- * that the tap meets against dy, both packed in stretches of pixels that stay in the second cache. Threads divide the
- * channels of the wider side, or the pixels, with a copy of the gradient each that is added up at the end, whichever
- * costs less. What a reader would get wrong: pixels outside the picture and the odd one out of a last pair point at
- * zeros, which cost no test in the loops. */
+ * kernels_conv: a convolution's weight gradient as products of matrices: for every tap of the kernel, what of x the tap
+ * meets against dy. Both are packed once for all taps, in stretches of output rows that stay in the second cache; two
+ * samples make a pair, so that a tap is a shift of whole pairs and what it meets outside the picture is left out, not
+ * multiplied by zeros. Threads divide the channels of the wider side, or the rows, with a copy of the gradient each
+ * that is added up at the end, whichever costs less. What a reader would get wrong: an odd sample out is paired with
+ * zeros. */
 #include <string.h>
 
 #include "backend/cpu/kernels.h"
@@ -12,28 +13,50 @@
 
 enum {
     BLOCK = 16,
-    STRETCH = 256,             /* pixels of a stretch at most: the packed dy of a tile stays in the first cache */
-    STRETCH_BYTES = 512 << 10, /* of the wider side, packed */
-    STRETCH_LEAST = 64,
-    REDUCED = 8 /* adding up a number costs as much as packing so many */
+    STRETCH = 256,             /* pairs of a stretch, about: the packed dy of a tile stays in the first cache */
+    STRETCH_BYTES = 512 << 10, /* of one thread's panels, about */
+    REDUCED = 8                /* adding up a number costs as much as packing so many */
+};
+
+/* The shape as the loops see it. A kernel of one tap reads every stride-th pixel and no other: to the loops they stand
+ * side by side. */
+struct conv_view {
+    int pairs, h, w, out_h, out_w, kernel, stride, pad;
+    int pitch; /* pixels of memory from one that is read to the next */
 };
 
 /* How the work is divided, the same for every thread. */
 struct conv_split {
-    int pixels, channels;                 /* parts; their product is at most the number of threads */
-    int by_input;                         /* the channels are those of x */
-    int stretch;                          /* pixels */
-    size_t list_bytes, x_bytes, dy_bytes; /* of one thread's list of pixels and packed panels */
+    int rows, channels;   /* parts; their product is at most the number of threads */
+    int by_input;         /* the channels are those of x */
+    int stretch;          /* rows of output, of pairs of samples, at most */
+    size_t x_own, dy_own; /* channels of one thread, at most */
+};
+
+/* Rows of one pair of samples within a stretch, and where they stand in the panels, in pairs. */
+struct conv_piece {
+    int pair, out_row, out_rows, row, rows;
+    size_t x_at, dy_at;
+};
+
+/* One thread's part of scratch. */
+struct conv_room {
+    const uint16_t **pixels; /* [2 * the larger panel] */
+    struct conv_piece *pieces;
+    struct conv_run *runs;
+    uint32_t *x, *dy;
+    size_t panel_x, panel_dy, bytes;
 };
 
 struct conv_job {
     const struct kern_team *team;
     const struct kern_conv *conv;
+    struct conv_view view;
     struct conv_split split;
     const uint16_t *x, *dy, *zeros;
     int accumulate;
-    float *dw, *copies; /* copies: [split.pixels - 1], of the other parts of the pixels */
-    char *panels;       /* of the threads */
+    float *dw, *copies; /* copies: [split.rows - 1], of the other parts of the rows */
+    char *rooms;
 };
 
 static size_t pad64(size_t bytes)
@@ -41,70 +64,108 @@ static size_t pad64(size_t bytes)
     return (bytes + 63) & ~(size_t)63;
 }
 
-static int64_t pixel_count(const struct kern_conv *conv)
-{
-    return (int64_t)conv->n * conv->out_h * conv->out_w;
-}
-
 static size_t weight_count(const struct kern_conv *conv)
 {
     return (size_t)conv->ci * (size_t)conv->co * (size_t)conv->kernel * (size_t)conv->kernel;
 }
 
-/* Pairs from one panel to the next: one more than there are, or panels would share the sets of a cache. */
-static size_t panel_of(size_t pairs)
-{
-    return (pairs + 1) * BLOCK;
-}
-
 int kern_conv_weights_fits(const struct kern_team *team, const struct kern_conv *conv)
 {
-    return team->simd->conv->pack != NULL && conv->ci % BLOCK == 0 && conv->co % BLOCK == 0 && pixel_count(conv) > 0;
+    return team->simd->conv->pack != NULL && conv->ci % BLOCK == 0 && conv->co % BLOCK == 0;
 }
 
-/* Work of one thread beside the products, which are the same however they are divided. */
-static double cost(const struct kern_conv *conv, int pixels, int channels, int by_input)
+static struct conv_view view_of(const struct kern_conv *conv)
 {
-    double x = conv->ci * (double)(conv->kernel * conv->kernel), dy = conv->co;
-    double packed = (double)pixel_count(conv) / pixels * (by_input ? x / channels + dy : x + dy / channels);
-    return packed + (pixels > 1 ? (double)weight_count(conv) * (pixels + 1) / (pixels * channels) * REDUCED : 0);
+    struct conv_view view = {.pairs = (conv->n + 1) / 2,
+                             .h = conv->h,
+                             .w = conv->w,
+                             .out_h = conv->out_h,
+                             .out_w = conv->out_w,
+                             .kernel = conv->kernel,
+                             .stride = conv->stride,
+                             .pad = conv->pad,
+                             .pitch = 1};
+    if (conv->kernel == 1 && conv->pad == 0) {
+        view.h = conv->out_h;
+        view.w = conv->out_w;
+        view.stride = 1;
+        view.pitch = conv->stride;
+    }
+    return view;
+}
+
+/* ---- dividing the work ---- */
+
+/* Work of one thread beside the products, which are the same however they are divided. */
+static double cost(const struct kern_conv *conv, int rows, int channels, int by_input)
+{
+    double pixels = (double)conv->n * conv->out_h * conv->out_w, x = conv->ci, dy = conv->co;
+    double packed = pixels / rows * (by_input ? x / channels + dy : x + dy / channels);
+    return packed + (rows > 1 ? (double)weight_count(conv) * (rows + 1) / (rows * channels) * REDUCED : 0);
 }
 
 static struct conv_split choose(const struct kern_team *team, const struct kern_conv *conv)
 {
+    struct conv_view view = view_of(conv);
     struct conv_split split = {.by_input = conv->ci > conv->co};
-    int wide = split.by_input ? conv->ci : conv->co, narrow = split.by_input ? conv->co : conv->ci;
+    int wide = split.by_input ? conv->ci : conv->co, all = view.pairs * view.out_h;
     double least = 0;
     for (int channels = 1; channels <= team->threads && channels <= wide / BLOCK; channels++) {
-        int pixels = team->threads / channels;
-        if (pixels > pixel_count(conv))
-            pixels = (int)pixel_count(conv);
-        else if (pixels * channels != team->threads && channels != wide / BLOCK)
+        int rows = team->threads / channels;
+        if (rows > all)
+            rows = all;
+        else if (rows * channels != team->threads && channels != wide / BLOCK)
             continue;
-        double its = cost(conv, pixels, channels, split.by_input);
-        if (split.pixels == 0 || its < least) {
+        double its = cost(conv, rows, channels, split.by_input);
+        if (split.rows == 0 || its < least) {
             least = its;
-            split.pixels = pixels;
+            split.rows = rows;
             split.channels = channels;
         }
     }
-    int64_t most = (pixel_count(conv) + split.pixels - 1) / split.pixels + 1;
-    split.stretch = STRETCH;
-    while (split.stretch > STRETCH_LEAST && (size_t)split.stretch * (size_t)wide * 2 > STRETCH_BYTES)
-        split.stretch /= 2;
-    if (split.stretch > most)
-        split.stretch = (int)((most + 1) / 2 * 2);
-    size_t panel = panel_of((size_t)split.stretch / 2) * sizeof(uint32_t), own = (size_t)(wide / BLOCK);
-    own = (own + (size_t)split.channels - 1) / (size_t)split.channels;
-    split.x_bytes = panel * (split.by_input ? own : (size_t)(narrow / BLOCK));
-    split.dy_bytes = panel * (split.by_input ? (size_t)(narrow / BLOCK) : own);
-    split.list_bytes = pad64((size_t)split.stretch * sizeof(uint16_t *));
+    size_t own = (size_t)((wide / BLOCK + split.channels - 1) / split.channels * BLOCK);
+    split.x_own = split.by_input ? own : (size_t)conv->ci;
+    split.dy_own = split.by_input ? (size_t)conv->co : own;
+    size_t pairs = STRETCH_BYTES / (sizeof(uint32_t) * (split.x_own + split.dy_own));
+    pairs = pairs < STRETCH ? pairs : STRETCH;
+    split.stretch = (int)pairs / view.out_w;
+    int part = (all + split.rows - 1) / split.rows;
+    split.stretch = split.stretch < 1 ? 1 : split.stretch > part ? part : split.stretch;
     return split;
 }
 
-static size_t thread_bytes(const struct conv_split *split)
+/* From one panel of `pairs` to the next: an odd number of lines, or panels would share the sets of a cache. */
+static size_t panel_of(size_t pairs)
 {
-    return split->list_bytes + split->x_bytes + split->dy_bytes;
+    return (pairs | 1) * BLOCK;
+}
+
+/* Pieces of `at` (NULL: only their sizes). */
+static struct conv_room lay_out(const struct conv_view *view, const struct conv_split *split, char *at)
+{
+    struct conv_room room = {0};
+    int most = split->stretch, pieces = (most + view->out_h - 1) / view->out_h + 1;
+    int shared =
+        view->kernel > view->stride ? view->kernel - view->stride : 0; /* rows of x that two pieces both pack */
+    int rows = most * view->stride + pieces * shared;
+    rows = rows < pieces * view->h ? rows : pieces * view->h;
+    size_t x = (size_t)rows * (size_t)view->w, dy = (size_t)most * (size_t)view->out_w;
+    room.panel_x = panel_of(x);
+    room.panel_dy = panel_of(dy);
+    size_t sizes[] = {2 * (x > dy ? x : dy) * sizeof *room.pixels, (size_t)pieces * sizeof *room.pieces,
+                      (size_t)most * sizeof *room.runs, room.panel_x * (split->x_own / BLOCK) * sizeof(uint32_t),
+                      room.panel_dy * (split->dy_own / BLOCK) * sizeof(uint32_t)};
+    void *places[sizeof sizes / sizeof *sizes];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        places[i] = at == NULL ? NULL : at + room.bytes;
+        room.bytes += pad64(sizes[i]);
+    }
+    room.pixels = places[0];
+    room.pieces = places[1];
+    room.runs = places[2];
+    room.x = places[3];
+    room.dy = places[4];
+    return room;
 }
 
 static size_t zero_bytes(const struct kern_conv *conv)
@@ -114,101 +175,220 @@ static size_t zero_bytes(const struct kern_conv *conv)
 
 size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv)
 {
+    struct conv_view view = view_of(conv);
     struct conv_split split = choose(team, conv);
-    return zero_bytes(conv) + (size_t)(split.pixels * split.channels) * thread_bytes(&split) +
-           (size_t)(split.pixels - 1) * weight_count(conv) * sizeof(float);
+    return zero_bytes(conv) + (size_t)(split.rows * split.channels) * lay_out(&view, &split, NULL).bytes +
+           (size_t)(split.rows - 1) * weight_count(conv) * sizeof(float);
 }
 
-/* What one thread works on. */
+/* ---- one thread's part ---- */
+
 struct conv_part {
     const struct conv_job *job;
-    int64_t begin, end;        /* pixels of dy */
-    size_t x_from, x_count;    /* channels */
-    size_t dy_from, dy_count;  /* channels */
-    const uint16_t **pixels;   /* [stretch] */
-    uint32_t *x, *dy;          /* packed */
+    struct conv_room room;
+    int begin, end;         /* rows of output of pairs of samples */
+    size_t x_from, x_count; /* channels */
+    size_t dy_from, dy_count;
     float *out;                /* [co / 16][ci / 16][taps][16][16] */
-    struct conv_fetch next[2]; /* x and dy of the next stretch */
-    size_t fetches;            /* lines of them for each half of a tile */
+    struct conv_fetch next[4]; /* what the next stretch packs */
+    size_t fetches;            /* lines of it for each half of a tile */
 };
 
-/* The pixels of x that a tap of the kernel meets with pixels [at, at + count) of dy. */
-static void list_tap(const struct conv_part *part, int64_t at, int count, int ky, int kx)
+/* Cuts rows [begin, end) at the samples; returns the number of pieces. */
+static int cut(const struct conv_view *view, int begin, int end, struct conv_piece *pieces)
 {
-    const struct kern_conv *conv = part->job->conv;
-    int ox = (int)(at % conv->out_w), oy = (int)(at / conv->out_w % conv->out_h);
-    int64_t sample = at / conv->out_w / conv->out_h;
-    const uint16_t *zeros = part->job->zeros, **to = part->pixels;
-    for (int i = 0; i < count;) {
-        int run = conv->out_w - ox < count - i ? conv->out_w - ox : count - i;
-        int y = oy * conv->stride + ky - conv->pad, x = ox * conv->stride + kx - conv->pad;
-        const uint16_t *row = part->job->x + part->x_from;
-        if (y < 0 || y >= conv->h)
-            x = conv->w; /* zeros all along */
-        else
-            row += ((sample * conv->h + y) * conv->w) * conv->ci;
-        for (int k = 0; k < run; k++, x += conv->stride)
-            *to++ = x < 0 || x >= conv->w ? zeros : row + (ptrdiff_t)x * conv->ci;
-        i += run;
-        ox = 0;
-        if (++oy == conv->out_h) {
-            oy = 0;
-            sample++;
+    int count = 0;
+    size_t x_at = 0, dy_at = 0;
+    while (begin < end) {
+        struct conv_piece piece = {.pair = begin / view->out_h, .out_row = begin % view->out_h};
+        piece.out_rows = view->out_h - piece.out_row < end - begin ? view->out_h - piece.out_row : end - begin;
+        int first = piece.out_row * view->stride - view->pad;
+        int last = (piece.out_row + piece.out_rows - 1) * view->stride - view->pad + view->kernel;
+        piece.row = first > 0 ? first : 0;
+        piece.rows = (last < view->h ? last : view->h) - piece.row;
+        piece.rows = piece.rows > 0 ? piece.rows : 0;
+        piece.x_at = x_at;
+        piece.dy_at = dy_at;
+        x_at += (size_t)piece.rows * (size_t)view->w;
+        dy_at += (size_t)piece.out_rows * (size_t)view->out_w;
+        pieces[count++] = piece;
+        begin += piece.out_rows;
+    }
+    return count;
+}
+
+/* A map in memory. */
+struct conv_map {
+    const uint16_t *at; /* of the thread's first channel */
+    size_t channels, row, sample, pitch;
+};
+
+static struct conv_map map_of(const uint16_t *at, int channels, int h, int w, int pitch)
+{
+    size_t c = (size_t)channels, step = c * (size_t)pitch;
+    return (struct conv_map){at, c, c * (size_t)w * (size_t)pitch, c * (size_t)w * (size_t)h, step};
+}
+
+/* Pairs of pixels of `rows` rows; returns the end of the list. */
+static const uint16_t **list_rows(const struct conv_part *part, const struct conv_map *map, int pair, int row, int rows,
+                                  int w, const uint16_t **to)
+{
+    int odd = 2 * pair + 1 == part->job->conv->n;
+    for (int y = row; y < row + rows; y++) {
+        const uint16_t *a = map->at + 2 * (size_t)pair * map->sample + (size_t)y * map->row;
+        const uint16_t *b = odd ? part->job->zeros : a + map->sample;
+        for (int x = 0; x < w; x++, a += map->pitch, b += odd ? 0 : map->pitch) {
+            *to++ = a;
+            *to++ = b;
         }
     }
-    if (count % 2 != 0)
-        *to = zeros;
+    return to;
 }
 
-static void list_dy(const struct conv_part *part, int64_t at, int count)
+static struct conv_map map_x(const struct conv_part *part)
 {
     const struct kern_conv *conv = part->job->conv;
-    for (int i = 0; i < count; i++)
-        part->pixels[i] = part->job->dy + part->dy_from + (at + i) * conv->co;
-    if (count % 2 != 0)
-        part->pixels[count] = part->job->zeros;
+    return map_of(part->job->x + part->x_from, conv->ci, conv->h, conv->w, part->job->view.pitch);
 }
 
-static struct conv_fetch fetch_of(const uint16_t *map, int64_t pixel, int64_t count, int channels, size_t from,
-                                  size_t width)
-{
-    return (struct conv_fetch){.row = (const char *)(map + pixel * channels + from),
-                               .width = width * sizeof(uint16_t),
-                               .stride = (size_t)channels * sizeof(uint16_t),
-                               .lines = (size_t)count * ((width * sizeof(uint16_t) + 63) / 64)};
-}
-
-/* What the next stretch will read, spread over the tiles of this one. */
-static void plan_fetch(struct conv_part *part, int64_t at, int64_t count)
+static struct conv_map map_dy(const struct conv_part *part)
 {
     const struct kern_conv *conv = part->job->conv;
-    int64_t in = (int64_t)conv->h * conv->w, out = (int64_t)conv->out_h * conv->out_w;
-    part->next[0] = fetch_of(part->job->x, at * in / out, count * in / out, conv->ci, part->x_from, part->x_count);
-    part->next[1] = fetch_of(part->job->dy, at, count, conv->co, part->dy_from, part->dy_count);
-    size_t tiles = part->x_count / BLOCK * ((part->dy_count / BLOCK + 1) / 2);
-    size_t halves = 2 * tiles * (size_t)(conv->kernel * conv->kernel);
-    part->fetches = (part->next[0].lines + part->next[1].lines) / halves + 1;
+    return map_of(part->job->dy + part->dy_from, conv->co, conv->out_h, conv->out_w, 1);
 }
+
+static void pack_pieces(const struct conv_part *part, int count)
+{
+    const struct conv_view *view = &part->job->view;
+    const struct conv_loops *loops = part->job->team->simd->conv;
+    struct conv_map x = map_x(part), dy = map_dy(part);
+    const uint16_t **end = part->room.pixels;
+    for (int i = 0; i < count; i++) {
+        const struct conv_piece *p = &part->room.pieces[i];
+        end = list_rows(part, &x, p->pair, p->row, p->rows, view->w, end);
+    }
+    loops->pack(part->room.pixels, (size_t)(end - part->room.pixels) / 2, part->x_count, part->room.panel_x,
+                part->room.x);
+    end = part->room.pixels;
+    for (int i = 0; i < count; i++) {
+        const struct conv_piece *p = &part->room.pieces[i];
+        end = list_rows(part, &dy, p->pair, p->out_row, p->out_rows, view->out_w, end);
+    }
+    loops->pack(part->room.pixels, (size_t)(end - part->room.pixels) / 2, part->dy_count, part->room.panel_dy,
+                part->room.dy);
+}
+
+/* Where out * stride + tap - pad lies within [0, size): out in [*begin, *end), a part of [0, count). */
+static void inside(int tap, int stride, int pad, int size, int count, int *begin, int *end)
+{
+    int low = pad - tap, high = size - 1 + pad - tap;
+    *begin = low > 0 ? (low + stride - 1) / stride : 0;
+    *end = high >= 0 ? high / stride + 1 : 0;
+    *end = *end < count ? *end : count;
+    *begin = *begin < *end ? *begin : *end;
+}
+
+/* Runs of pairs that one tap multiplies; rows that follow each other on both sides are one run. */
+static size_t list_runs(const struct conv_part *part, int count, int ky, int kx)
+{
+    const struct conv_view *view = &part->job->view;
+    struct conv_run *runs = part->room.runs;
+    size_t made = 0;
+    int x0, x1, y0, y1;
+    inside(kx, view->stride, view->pad, view->w, view->out_w, &x0, &x1);
+    inside(ky, view->stride, view->pad, view->h, view->out_h, &y0, &y1);
+    for (int i = 0; i < count; i++) {
+        const struct conv_piece *p = &part->room.pieces[i];
+        int first = y0 > p->out_row ? y0 : p->out_row, end = p->out_row + p->out_rows;
+        for (int y = first; y < (y1 < end ? y1 : end) && x0 < x1; y++) {
+            int row = y * view->stride + ky - view->pad - p->row, x = x0 * view->stride + kx - view->pad;
+            struct conv_run run = {.x = (uint32_t)(p->x_at + (size_t)row * (size_t)view->w + (size_t)x),
+                                   .dy = (uint32_t)(p->dy_at + (size_t)(y - p->out_row) * (size_t)view->out_w) +
+                                         (uint32_t)x0,
+                                   .pairs = (uint32_t)(x1 - x0)};
+            struct conv_run *before = made > 0 ? &runs[made - 1] : NULL;
+            if (before != NULL && view->stride == 1 && before->x + before->pairs == run.x &&
+                before->dy + before->pairs == run.dy)
+                before->pairs += run.pairs;
+            else
+                runs[made++] = run;
+        }
+    }
+    return made;
+}
+
+/* ---- fetching ahead ---- */
+
+static struct conv_fetch fetch_of(const struct conv_map *map, size_t width, size_t sample, int row, size_t rows, int w)
+{
+    size_t bytes = width * sizeof(uint16_t);
+    return (struct conv_fetch){.row = (const char *)(map->at + sample * map->sample + (size_t)row * map->row),
+                               .width = bytes,
+                               .stride = map->pitch * sizeof(uint16_t),
+                               .lines = rows * (size_t)w * ((bytes + 63) / 64)};
+}
+
+/* What rows [begin, end) will read, spread over the tiles of the stretch before. Whole samples follow each other. */
+static void plan_fetch(struct conv_part *part, int begin, int end)
+{
+    const struct conv_view *view = &part->job->view;
+    struct conv_map x = map_x(part), dy = map_dy(part);
+    struct conv_piece *p = part->room.pieces;
+    memset(part->next, 0, sizeof part->next);
+    part->fetches = 0;
+    if (begin >= end)
+        return;
+    int count = cut(view, begin, end, p), odd = 2 * p->pair + 1 == part->job->conv->n;
+    size_t sample = 2 * (size_t)p->pair;
+    if (count == 1)
+        for (size_t i = 0; i < 2 - (size_t)odd; i++) {
+            part->next[2 * i] = fetch_of(&x, part->x_count, sample + i, p->row, (size_t)p->rows, view->w);
+            part->next[2 * i + 1] =
+                fetch_of(&dy, part->dy_count, sample + i, p->out_row, (size_t)p->out_rows, view->out_w);
+        }
+    else {
+        size_t samples = (size_t)part->job->conv->n - sample;
+        samples = samples < 2 * (size_t)count ? samples : 2 * (size_t)count;
+        part->next[0] = fetch_of(&x, part->x_count, sample, 0, samples * (size_t)view->h, view->w);
+        part->next[1] = fetch_of(&dy, part->dy_count, sample, 0, samples * (size_t)view->out_h, view->out_w);
+    }
+    size_t lines = 0, tiles = part->x_count / BLOCK * ((part->dy_count / BLOCK + 1) / 2);
+    for (int i = 0; i < 4; i++)
+        lines += part->next[i].lines;
+    part->fetches = lines / (2 * tiles * (size_t)(view->kernel * view->kernel)) + 1;
+}
+
+static struct conv_fetch *fetch_now(struct conv_part *part)
+{
+    int i = 0;
+    while (i < 3 && part->next[i].lines == 0)
+        i++;
+    return &part->next[i];
+}
+
+/* ---- products ---- */
 
 /* All tiles of one tap and one stretch. */
-static void multiply_tap(struct conv_part *part, size_t pairs, int tap, int add)
+static void multiply_tap(struct conv_part *part, size_t runs, int tap, int add)
 {
     const struct kern_conv *conv = part->job->conv;
     size_t taps = (size_t)(conv->kernel * conv->kernel), inputs = (size_t)conv->ci / BLOCK;
     size_t x_blocks = part->x_count / BLOCK, dy_blocks = part->dy_count / BLOCK;
-    struct conv_tile tile = {.pairs = pairs,
-                             .panel = panel_of(pairs),
+    struct conv_tile tile = {.runs = part->room.runs,
+                             .run_count = runs,
+                             .stride = (size_t)part->job->view.stride * BLOCK,
+                             .panel = part->room.panel_dy,
                              .add = add,
                              .out_step = inputs * taps * BLOCK * BLOCK,
                              .fetches = part->fetches};
     for (size_t o = 0; o < dy_blocks; o += 2) {
         tile.vectors = dy_blocks - o < 2 ? 1 : 2;
-        tile.dy = part->dy + o * tile.panel;
+        tile.dy = part->room.dy + o * part->room.panel_dy;
         for (size_t i = 0; i < x_blocks; i++) {
             size_t block = (part->dy_from / BLOCK + o) * inputs + part->x_from / BLOCK + i;
-            tile.x = part->x + i * tile.panel;
+            tile.x = part->room.x + i * part->room.panel_x;
             tile.out = part->out + (block * taps + (size_t)tap) * BLOCK * BLOCK;
-            tile.fetch = part->next[0].lines > 0 ? &part->next[0] : &part->next[1];
+            tile.fetch = fetch_now(part);
             part->job->team->simd->conv->multiply(&tile);
         }
     }
@@ -216,23 +396,18 @@ static void multiply_tap(struct conv_part *part, size_t pairs, int tap, int add)
 
 static void run_part(struct conv_part *part, int add)
 {
-    const struct conv_job *job = part->job;
-    const struct kern_conv *conv = job->conv;
-    const struct conv_loops *loops = job->team->simd->conv;
-    int64_t length = part->end - part->begin, stretches = (length + job->split.stretch - 1) / job->split.stretch;
+    const struct conv_view *view = &part->job->view;
+    int64_t length = part->end - part->begin, stretch = part->job->split.stretch;
+    int64_t stretches = (length + stretch - 1) / stretch;
     for (int64_t s = 0; s < stretches; s++) {
-        int64_t at = part->begin + length * s / stretches, end = part->begin + length * (s + 1) / stretches;
-        int64_t after = s + 2 <= stretches ? part->begin + length * (s + 2) / stretches : end;
-        int count = (int)(end - at);
-        size_t pairs = (size_t)(count + 1) / 2, panel = panel_of(pairs);
-        plan_fetch(part, end, after - end);
-        list_dy(part, at, count);
-        loops->pack(part->pixels, pairs, part->dy_count, panel, part->dy);
-        for (int tap = 0; tap < conv->kernel * conv->kernel; tap++) {
-            list_tap(part, at, count, tap / conv->kernel, tap % conv->kernel);
-            loops->pack(part->pixels, pairs, part->x_count, panel, part->x);
-            multiply_tap(part, pairs, tap, add || s > 0);
-        }
+        int begin = part->begin + (int)(length * s / stretches),
+            end = part->begin + (int)(length * (s + 1) / stretches);
+        int after = s + 2 <= stretches ? part->begin + (int)(length * (s + 2) / stretches) : end;
+        plan_fetch(part, end, after);
+        int count = cut(view, begin, end, part->room.pieces);
+        pack_pieces(part, count);
+        for (int tap = 0; tap < view->kernel * view->kernel; tap++)
+            multiply_tap(part, list_runs(part, count, tap / view->kernel, tap % view->kernel), tap, add || s > 0);
     }
 }
 
@@ -242,22 +417,20 @@ static void multiply_part(void *arg, int thread, int threads)
     const struct kern_conv *conv = job->conv;
     const struct conv_split *split = &job->split;
     (void)threads;
-    if (thread >= split->pixels * split->channels)
+    if (thread >= split->rows * split->channels)
         return;
     int copy = thread / split->channels;
     struct conv_part part = {.job = job, .x_count = (size_t)conv->ci, .dy_count = (size_t)conv->co};
     size_t begin, end;
-    kern_share((size_t)pixel_count(conv), copy, split->pixels, &begin, &end);
-    part.begin = (int64_t)begin;
-    part.end = (int64_t)end;
+    kern_share((size_t)(job->view.pairs * job->view.out_h), copy, split->rows, &begin, &end);
+    part.begin = (int)begin;
+    part.end = (int)end;
     kern_share((split->by_input ? part.x_count : part.dy_count) / BLOCK, thread % split->channels, split->channels,
                &begin, &end);
     *(split->by_input ? &part.x_from : &part.dy_from) = begin * BLOCK;
     *(split->by_input ? &part.x_count : &part.dy_count) = (end - begin) * BLOCK;
-    char *at = job->panels + (size_t)thread * thread_bytes(split);
-    part.pixels = (const uint16_t **)(void *)at;
-    part.x = (uint32_t *)(void *)(at + split->list_bytes);
-    part.dy = (uint32_t *)(void *)(at + split->list_bytes + split->x_bytes);
+    size_t bytes = lay_out(&job->view, split, NULL).bytes;
+    part.room = lay_out(&job->view, split, job->rooms + (size_t)thread * bytes);
     part.out = copy == 0 ? job->dw : job->copies + (size_t)(copy - 1) * weight_count(conv);
     run_part(&part, copy == 0 && job->accumulate);
 }
@@ -267,17 +440,18 @@ void kern_conv_weights(const struct kern_team *team, const struct kern_conv *con
 {
     struct conv_job job = {.team = team,
                            .conv = conv,
+                           .view = view_of(conv),
                            .split = choose(team, conv),
                            .x = x,
                            .dy = dy,
                            .zeros = scratch,
                            .accumulate = accumulate,
                            .dw = dw,
-                           .panels = (char *)scratch + zero_bytes(conv)};
-    int parts = job.split.pixels * job.split.channels;
-    job.copies = (float *)(void *)(job.panels + (size_t)parts * thread_bytes(&job.split));
+                           .rooms = (char *)scratch + zero_bytes(conv)};
+    size_t parts = (size_t)(job.split.rows * job.split.channels);
+    job.copies = (float *)(void *)(job.rooms + parts * lay_out(&job.view, &job.split, NULL).bytes);
     memset(scratch, 0, zero_bytes(conv));
     parallel_run(team->threads, multiply_part, &job);
-    for (int copy = 1; copy < job.split.pixels; copy++)
+    for (int copy = 1; copy < job.split.rows; copy++)
         kern_add_floats(team, weight_count(conv), job.copies + (size_t)(copy - 1) * weight_count(conv), dw);
 }

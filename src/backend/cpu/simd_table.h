@@ -103,11 +103,19 @@ struct conv_fetch {
     size_t at, width, stride, lines;
 };
 
-/* out[v][i][o] [+]= sum over the pairs of x[pair][i] . dy[v][pair][o]: 16 channels i by 16 channels o, one or two times
- * (`vectors`). Panels are [pairs][16] pairs of bf16, `panel` pairs apart. */
+/* Pairs of x and dy that meet: `pairs` of them from these places in the panels. */
+struct conv_run {
+    uint32_t x, dy, pairs;
+};
+
+/* out[v][i][o] [+]= sum over the runs' pairs of x[pair][i] . dy[v][pair][o]: 16 channels i by 16 channels o, one or two
+ * times (`vectors`). A panel is [pairs][16] pairs of bf16. */
 struct conv_tile {
     const uint32_t *x, *dy;
-    size_t pairs, panel, vectors;
+    const struct conv_run *runs;
+    size_t run_count;
+    size_t stride, panel; /* from one pair of x to the next that a run takes; from dy[0] to dy[1] */
+    size_t vectors;
     float *out;
     size_t out_step; /* from out[0] to out[1] */
     int add;         /* to what stands there */
