@@ -3,9 +3,9 @@
  * decode: JPEG and PNG files to RGB, as PIL's Image.open(...).convert("RGB") gives them. The content decides, never the
  * name. Files are hostile: sizes are refused before memory is taken for them, scans are counted, and a warning of a
  * codec is an error here, because a picture that is grey from the middle on is worse than none.
- * Memory for a picture of n pixels: 3 n of RGB, less where only a part is wanted, and 4 MiB; files of several scans
- * (progressive JPEG) need all coefficients at once besides, two bytes a sample: 3 n with the usual 4:2:0, 6 n in full
- * colour, 8 n for CMYK.
+ * Memory for a picture of n pixels is never more than 8 n bytes and 4 MiB, or the picture is refused: 3 n of RGB, less
+ * where only a part is wanted. Files of several scans (progressive JPEG) need all coefficients at once, two bytes a
+ * sample: 3 n with the usual 4:2:0, 6 n in full colour, 8 n for CMYK; the picture is written over them.
  * Statuses: MOCO_EFORMAT is about this image; MOCO_EIO, MOCO_ENOMEM and MOCO_ECANCELED are not. */
 #ifndef MOCO_DATA_DECODE_H
 #define MOCO_DATA_DECODE_H

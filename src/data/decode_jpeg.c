@@ -12,7 +12,12 @@
 
 #include <jerror.h>
 
+#include "decode_blocks.h"
 #include "decode_codec.h"
+
+#define BYTES_PER_PIXEL 8 /* and BYTES_BESIDES: the most that decoding takes */
+#define BYTES_BESIDES ((int64_t)4 << 20)
+#define TABLES ((int64_t)512 << 10) /* of that: the window on the file, and what libjpeg wants for any picture */
 
 struct jpeg {
     struct jpeg_decompress_struct codec; /* must be first: callbacks get its address */
@@ -23,6 +28,7 @@ struct jpeg {
     struct decoder *decoder;
     struct source *source;
     struct image *image;
+    struct blocks blocks;
     uint8_t *row; /* CMYK: one row before conversion; libjpeg's pool */
     int max_scans;
     moco_status status;
@@ -129,14 +135,20 @@ static void check_header(struct jpeg *j)
     else
         j->status = decode_limit(j->decoder, c->image_width, c->image_height, j->err);
     leave_on_failure(j);
-    int64_t pixels = (int64_t)c->image_width * c->image_height,
-            scans = j->decoder->max_pixels > INT64_MAX / 10 ? INT64_MAX : j->decoder->max_pixels * 10 / pixels;
+    int64_t pixels = (int64_t)c->image_width * c->image_height, need = blocks_need(c) + TABLES;
+    if (need > BYTES_PER_PIXEL * pixels + BYTES_BESIDES)
+        j->status = err_set(j->err, MOCO_EFORMAT,
+                            "a JPEG of %u x %u pixels that takes %lld bytes to decode, more than %d a pixel and 4 MiB",
+                            c->image_width, c->image_height, (long long)need, BYTES_PER_PIXEL);
+    leave_on_failure(j);
+    int64_t scans = j->decoder->max_pixels > INT64_MAX / 10 ? INT64_MAX : j->decoder->max_pixels * 10 / pixels;
     j->max_scans = scans > 1000 ? 1000 : (int)scans;
 }
 
 /* What is wanted of the picture, and MARGIN pixels more to the left, to the right and above: smooth upsampling of the
  * chroma looks at its neighbours, and where rows are cut libjpeg lets it see the edge instead. Below, libjpeg itself
- * looks ahead. */
+ * looks ahead. Where scans are missing it smooths each block by the two beside it, which a cut would hide as well. The
+ * left edge is that of a block, where jpeg_crop_scanline would move it. */
 static struct image_box wanted_box(struct jpeg *j)
 {
     enum { MARGIN = 16 };
@@ -146,9 +158,9 @@ static struct image_box wanted_box(struct jpeg *j)
         return box;
     j->status = j->decoder->wish(j->decoder->wish_user, w, h, &box, j->err);
     leave_on_failure(j);
-    int right = box.x + box.w + MARGIN < w ? box.x + box.w + MARGIN : w;
-    int bottom = box.y + box.h;
-    box.x = box.x > MARGIN ? box.x - MARGIN : 0;
+    int block = DCTSIZE * j->codec.max_h_samp_factor, side = MARGIN + (j->codec.progressive_mode ? 2 * block : 0);
+    int right = box.x + box.w + side < w ? box.x + box.w + side : w, bottom = box.y + box.h;
+    box.x = box.x > side ? (box.x - side) / block * block : 0;
     box.y = box.y > MARGIN ? box.y - MARGIN : 0;
     box.w = right - box.x;
     box.h = bottom - box.y;
@@ -160,16 +172,20 @@ static void read_rows(struct jpeg *j)
     struct jpeg_decompress_struct *c = &j->codec;
     struct image_box box = wanted_box(j);
     int whole = box.w == (int)c->image_width && box.h == (int)c->image_height;
+    j->status = decode_room_for(j->decoder, (int)c->image_width, (int)c->image_height, box, j->image, j->err);
+    leave_on_failure(j);
+    j->blocks.picture = j->decoder->pixels;
+    j->blocks.stride = j->image->stride;
+    j->blocks.first = (JDIMENSION)box.y;
+    j->blocks.rows = (JDIMENSION)box.h;
     c->out_color_space = c->num_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(c);
     if (box.w < (int)c->image_width) {
         JDIMENSION x = (JDIMENSION)box.x, w = (JDIMENSION)box.w;
-        jpeg_crop_scanline(c, &x, &w); /* moves the left edge to the start of a block */
-        box.x = (int)x;
-        box.w = (int)w;
+        jpeg_crop_scanline(c, &x, &w);
+        if ((int)x != box.x || (int)w != box.w)
+            ERREXIT(c, JERR_WIDTH_OVERFLOW);
     }
-    j->status = decode_room_for(j->decoder, (int)c->image_width, (int)c->image_height, box, j->image, j->err);
-    leave_on_failure(j);
     if (box.y > 0)
         jpeg_skip_scanlines(c, (JDIMENSION)box.y);
     if (c->num_components == 4)
@@ -200,6 +216,7 @@ moco_status decode_jpeg(struct decoder *decoder, struct source *source, const ui
     j.errors.output_message = no_output;
     if (setjmp(j.escape) == 0) {
         jpeg_create_decompress(&j.codec);
+        blocks_install(&j.blocks, decoder->ctx, &j.codec);
         j.reader = (struct jpeg_source_mgr){
             first, size, reader_nothing, reader_fill, reader_skip, jpeg_resync_to_restart, reader_nothing};
         j.codec.src = &j.reader;
@@ -210,5 +227,6 @@ moco_status decode_jpeg(struct decoder *decoder, struct source *source, const ui
         read_rows(&j);
     }
     jpeg_destroy_decompress(&j.codec);
+    blocks_free(&j.blocks);
     return j.status;
 }

@@ -76,7 +76,7 @@ static void stop_if_cancelled(struct png *p)
 
 static void set_limits(struct png *p)
 {
-    png_set_user_limits(p->codec, 1000000, 1000000); /* a side; decode_room limits the area */
+    png_set_user_limits(p->codec, 1 << 18, 1000000); /* libpng keeps two rows of eight bytes a pixel: 4 MiB */
     png_set_chunk_cache_max(p->codec, 4);
     png_set_chunk_malloc_max(p->codec, 1 << 20);
     png_set_crc_action(p->codec, PNG_CRC_ERROR_QUIT, PNG_CRC_ERROR_QUIT);

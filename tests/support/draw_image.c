@@ -23,14 +23,17 @@ void draw_pixels(uint8_t *rgb, int w, int h, int seed)
             }
 }
 
-/* DC first, then every AC coefficient of every component in a scan of its own. */
-static int scan_script(jpeg_scan_info *scans, int components)
+static int scan_script(jpeg_scan_info *scans, int components, enum jpeg_scans kind)
 {
     int count = 0;
+    for (int c = 0; c < components && kind == JPEG_SCANS_PLANES; c++)
+        scans[count++] = (jpeg_scan_info){1, {c}, 0, 63, 0, 0};
+    if (kind == JPEG_SCANS_PLANES)
+        return count;
     scans[count++] = (jpeg_scan_info){components, {0, 1, 2, 3}, 0, 0, 0, 0};
     for (int c = 0; c < components; c++)
-        for (int k = 1; k < 64; k++)
-            scans[count++] = (jpeg_scan_info){1, {c}, k, k, 0, 0};
+        for (int k = 1; k < (kind == JPEG_SCANS_MISSING ? 3 : 64); k++)
+            scans[count++] = (jpeg_scan_info){1, {c}, k, k, 0, kind == JPEG_SCANS_MISSING};
     return count;
 }
 
@@ -56,12 +59,17 @@ struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kin
         codec.comp_info[0].h_samp_factor = kind.across;
     if (kind.down > 0)
         codec.comp_info[0].v_samp_factor = kind.down;
+    if (kind.components == 4) { /* the black is as fine as the luma */
+        codec.comp_info[3].h_samp_factor = codec.comp_info[0].h_samp_factor;
+        codec.comp_info[3].v_samp_factor = codec.comp_info[0].v_samp_factor;
+    }
+    codec.arith_code = kind.arithmetic;
     codec.restart_interval = (unsigned)kind.restarts;
     if (kind.progressive == 1) {
         jpeg_simple_progression(&codec);
-    } else if (kind.progressive == 2) {
+    } else if (kind.progressive > 1) {
         codec.scan_info = scans;
-        codec.num_scans = scan_script(scans, kind.components);
+        codec.num_scans = scan_script(scans, kind.components, (enum jpeg_scans)kind.progressive);
     }
     jpeg_start_compress(&codec, TRUE);
     while (codec.next_scanline < codec.image_height) {

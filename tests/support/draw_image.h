@@ -18,10 +18,16 @@ void draw_pixels(uint8_t *rgb, int w, int h, int seed);
 
 struct jpeg_kind {
     int components;   /* 1 grey, 3 colour, 4 CMYK as Adobe stores it (inverted) */
-    int progressive;  /* 2: one scan per coefficient */
+    int progressive;  /* 1: as libjpeg likes it; or one of enum jpeg_scans */
     int quality;      /* 0: 90 */
     int across, down; /* samples of luma for one of chroma; 0: 2 and 2 */
     int restarts;     /* a marker after as many blocks; 0: none */
+    int arithmetic;   /* coded so instead of by Huffman: needs C_ARITH_CODING_SUPPORTED */
+};
+enum jpeg_scans {
+    JPEG_SCAN_EACH = 2, /* one scan per coefficient */
+    JPEG_SCANS_MISSING, /* progressive, without the finer coefficients: decoders smooth the blocks */
+    JPEG_SCANS_PLANES   /* not progressive: one scan per component */
 };
 /* `pixels` has `components` bytes per pixel. */
 struct bytes draw_jpeg(const uint8_t *pixels, int w, int h, struct jpeg_kind kind);
