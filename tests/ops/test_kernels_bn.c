@@ -374,11 +374,97 @@ static void repeatable(void **state)
     free_case(&t);
 }
 
+/* A map too large for the caches is written past them when it is not written in place: to the same bits. */
+static void past_the_caches(void **state)
+{
+    (void)state;
+    struct kern_map map = {4, 2, 24, 211, 211, 24, 0};
+    size_t c = (size_t)map.c, count = map_count(&map), bytes = count * sizeof(float);
+    float *x = take(bytes), *dy = take(bytes), *saved = take(sizeof(float) * 4 * c), *gamma = take(sizeof(float) * c);
+    char *y = take(bytes), *over = take(bytes);
+    assert_true(bytes / 2 > 8 << 20);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = (float)draw_uniform(1, i);
+        dy[i] = (float)draw_uniform(2, i);
+    }
+    for (size_t i = 0; i < 4 * c; i++)
+        saved[i] = 0.5f + (float)i / 100;
+    for (size_t i = 0; i < c; i++)
+        gamma[i] = 1 + (float)i / 50;
+    for (struct team_walk walk = {0}; team_next(&walk);) {
+        void *scratch = take(kern_bn_scratch(&walk.team, &map));
+        float *d_gamma = take(sizeof(float) * c);
+        for (map.bf16 = 0; map.bf16 <= 1; map.bf16++) { /* floats taken for pairs of bf16 are numbers, too */
+            size_t all = map_bytes(&map);
+            memcpy(over, x, all);
+            kern_bn_apply(&walk.team, &map, x, saved, gamma, NULL, dy, 1, y, NULL);
+            kern_bn_apply(&walk.team, &map, over, saved, gamma, NULL, dy, 1, over, NULL);
+            assert_memory_equal(y, over, all);
+            memcpy(over, dy, all);
+            kern_bn_backward(&walk.team, &map, x, dy, NULL, NULL, saved, gamma, NULL, y, d_gamma, NULL, 0, scratch);
+            kern_bn_backward(&walk.team, &map, x, over, NULL, NULL, saved, gamma, NULL, over, d_gamma, NULL, 0,
+                             scratch);
+            assert_memory_equal(y, over, all);
+        }
+        free(scratch);
+        free(d_gamma);
+    }
+    void *blocks[] = {x, dy, saved, gamma, y, over};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        free(blocks[i]);
+}
+
+static float from_bits(uint32_t bits)
+{
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* To the nearest bf16, of two equally near ones to the even one; NaN to a quiet one. */
+static uint16_t to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)(x != x ? bits >> 16 | 0x40 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+/* Every number that bf16 has, denormals, infinities and NaN among them, comes out as plain code has it. */
+static void every_bf16(void **state)
+{
+    (void)state;
+    static const float scales[] = {1, 0.3f, 1e-3f, 3e-39f};
+    struct kern_map map = {1, 1, 64, 32, 32, 64, 1};
+    uint16_t *x = take(2 * 65536), *y = take(2 * 65536);
+    float saved[2 * 64] = {0}, gamma[64];
+    for (uint32_t i = 0; i < 65536; i++)
+        x[i] = (uint16_t)i;
+    for (size_t c = 0; c < 64; c++)
+        saved[64 + c] = 1;
+    for (struct team_walk walk = {0}; team_next(&walk);)
+        for (size_t k = 0; k < sizeof scales / sizeof *scales; k++)
+            for (int relu = 0; relu <= 1; relu++) {
+                for (size_t c = 0; c < 64; c++)
+                    gamma[c] = scales[k];
+                kern_bn_apply(&walk.team, &map, x, saved, gamma, NULL, NULL, relu, y, NULL);
+                for (uint32_t i = 0; i < 65536; i++) {
+                    float want = from_bits(i << 16) * scales[k] + 0.0f;
+                    if (want == 0 || (relu && want < 0)) /* of either sign */
+                        assert_int_equal(y[i] & 0x7fff, 0);
+                    else
+                        assert_int_equal(y[i], to_bf16(want));
+                }
+            }
+    free(x);
+    free(y);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shapes_and_types), cmocka_unit_test(large_mean), cmocka_unit_test(outlier),
-        cmocka_unit_test(not_finite),       cmocka_unit_test(repeatable),
+        cmocka_unit_test(not_finite),       cmocka_unit_test(repeatable), cmocka_unit_test(past_the_caches),
+        cmocka_unit_test(every_bf16),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,12 +6,12 @@
 #include "backend/cpu/simd.h"
 #include "backend/cpu/simd_table.h"
 
-/* Calls BODY(at, n, place) for every unit of a run: n numbers from `at`, the first of which is channel `place` of the
- * period. Only the last unit may be short; the compiler makes two copies of the body, of which one knows that it is
- * not. */
-#define EACH_UNIT(run, BODY)                                                                                           \
+/* Calls BODY(at, n, place) for every unit of a run behind `from`, where a period begins: n numbers from `at`, the first
+ * of which is channel `place` of the period. Only the last unit may be short; the compiler makes two copies of the
+ * body, of which one knows that it is not. */
+#define EACH_UNIT(run, from, BODY)                                                                                     \
     do {                                                                                                               \
-        size_t at_ = 0, period_ = (size_t)(run)->period, place_ = 0;                                                   \
+        size_t at_ = (from), period_ = (size_t)(run)->period, place_ = 0;                                              \
         for (; at_ + UNIT <= (run)->count; at_ += UNIT) {                                                              \
             BODY(at_, (size_t)UNIT, place_);                                                                           \
             place_ += UNIT;                                                                                            \
@@ -19,6 +19,22 @@
         }                                                                                                              \
         if (at_ < (run)->count)                                                                                        \
             BODY(at_, (run)->count - at_, place_);                                                                     \
+    } while (0)
+
+enum { ROWS = 4 };
+
+/* For sums, which are loaded and stored once for several periods: COLUMN(at, rows, place) takes, of `rows` periods from
+ * `at`, the unit at `place`; BODY what is left. A channel's numbers come in the same order as in EACH_UNIT. */
+#define EACH_COLUMN(run, COLUMN, BODY)                                                                                 \
+    do {                                                                                                               \
+        size_t row_ = (size_t)(run)->period, from_ = 0, rows_;                                                         \
+        while (row_ % UNIT == 0 && (rows_ = ((run)->count - from_) / row_) > 0) {                                      \
+            rows_ = row_ == UNIT || rows_ < ROWS ? rows_ : ROWS;                                                       \
+            for (size_t column_ = 0; column_ < row_; column_ += UNIT)                                                  \
+                COLUMN(from_, rows_, column_);                                                                         \
+            from_ += rows_ * row_;                                                                                     \
+        }                                                                                                              \
+        EACH_UNIT(run, from_, BODY);                                                                                   \
     } while (0)
 
 #define EACH_VECTOR(v, n) for (size_t v = 0; v < 4 && v * LANES < (n); v++)
@@ -35,6 +51,14 @@ INLINE vf first_lanes(vf v, size_t n)
     return kept;
 }
 
+/* Columns of several periods jump about too much for the hardware to see what comes next. */
+INLINE void fetch_unit(const void *map, size_t i, int bf16)
+{
+    size_t size = bf16 ? sizeof(uint16_t) : sizeof(float);
+    for (size_t at = 0; at < UNIT * size; at += 64)
+        __builtin_prefetch((const char *)map + i * size + at);
+}
+
 INLINE void stats_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int bf16)
 {
     EACH_VECTOR(v, n)
@@ -46,37 +70,36 @@ INLINE void stats_unit(const struct bn_run *run, size_t at, size_t n, size_t pla
     }
 }
 
-/* A period of one unit: sums stay in registers. */
-INLINE void stats_narrow(const struct bn_run *run, int bf16)
+/* `rows` periods from `at`, of each the unit at `place`: sums stay in registers meanwhile. */
+INLINE void stats_rows(const struct bn_run *run, size_t at, size_t rows, size_t place, int bf16)
 {
-    vf mean[4], sum[4] = {{0}}, product[4] = {{0}};
-    for (size_t v = 0; v < 4; v++)
-        mean[v] = load_vf(run->mean + v * LANES);
-    size_t at = 0;
-    for (; at + UNIT <= run->count; at += UNIT) {
+    vf mean[4], sum[4], product[4];
+    for (size_t v = 0; v < 4; v++) {
+        mean[v] = load_vf(run->mean + place + v * LANES);
+        sum[v] = load_vf(run->sum + place + v * LANES);
+        product[v] = load_vf(run->product + place + v * LANES);
+    }
+    for (size_t row = 0; row < rows; row++, at += (size_t)run->period) {
+        fetch_unit(run->x, at + place + ROWS * (size_t)run->period, bf16);
         for (size_t v = 0; v < 4; v++) {
-            vf x = get(run->x, at + v * LANES, LANES, bf16) - mean[v];
+            vf x = get(run->x, at + place + v * LANES, LANES, bf16) - mean[v];
             sum[v] += x;
             product[v] = fma_vf(x, x, product[v]);
         }
     }
     for (size_t v = 0; v < 4; v++) {
-        store_vf(run->sum + v * LANES, load_vf(run->sum + v * LANES) + sum[v]);
-        store_vf(run->product + v * LANES, load_vf(run->product + v * LANES) + product[v]);
+        store_vf(run->sum + place + v * LANES, sum[v]);
+        store_vf(run->product + place + v * LANES, product[v]);
     }
-    if (at < run->count)
-        stats_unit(run, at, run->count - at, 0, bf16);
 }
 
 INLINE void stats_typed(const struct bn_run *given, int bf16)
 {
     const struct bn_run local = *given, *run = &local;
-    if (run->period == UNIT) {
-        stats_narrow(run, bf16);
-        return;
-    }
+#define COLUMN(at, rows, place) stats_rows(run, at, rows, place, bf16)
 #define BODY(at, n, place) stats_unit(run, at, n, place, bf16)
-    EACH_UNIT(run, BODY);
+    EACH_COLUMN(run, COLUMN, BODY);
+#undef COLUMN
 #undef BODY
 }
 
@@ -90,138 +113,170 @@ static void stats(const struct bn_run *run)
 
 /* ---- forward ---- */
 
-INLINE void apply_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int bf16)
+INLINE void apply_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int add, int bf16, int stream)
 {
-    uint64_t bits = 0;
+    vf y[4] = {{0}};
     EACH_VECTOR(v, n)
     {
         size_t i = v * LANES;
         vf x = get(run->x, at + i, n - i, bf16) - load_vf(run->mean + place + i);
-        vf y = fma_vf(x, load_vf(run->scale + place + i), load_vf(run->shift + place + i));
-        if (run->dy != NULL)
-            y += get(run->dy, at + i, n - i, bf16);
-        if (run->mask != NULL)
-            bits |= (uint64_t)bits_of(y > 0) << i;
-        put(run->y, at + i, run->relu ? relu_vf(y) : y, n - i, bf16);
+        y[v] = fma_vf(x, load_vf(run->scale + place + i), load_vf(run->shift + place + i));
+        if (add)
+            y[v] += get(run->dy, at + i, n - i, bf16);
     }
-    if (run->mask != NULL)
+    if (run->mask != NULL) {
+        uint64_t bits = 0;
+        EACH_VECTOR(v, n) bits |= (uint64_t)positive(y[v]) << (v * LANES);
         memcpy(run->mask + at / 8, &bits, n >= UNIT ? UNIT / 8 : (n + 7) / 8);
+    }
+    if (run->relu)
+        for (size_t v = 0; v < 4; v++)
+            y[v] = relu_vf(y[v]);
+    put_unit(run->y, at, y, n, bf16, stream);
 }
 
-static void apply(const struct bn_run *given)
+INLINE void apply_typed(const struct bn_run *given, int add, int bf16)
 {
     const struct bn_run local = *given, *run = &local;
-#define BODY_F32(at, n, place) apply_unit(run, at, n, place, 0)
-#define BODY_BF16(at, n, place) apply_unit(run, at, n, place, 1)
-    if (run->bf16)
-        EACH_UNIT(run, BODY_BF16);
+    int stream = run->stream && (uintptr_t)run->y % sizeof(vf) == 0;
+#define BODY(at, n, place) apply_unit(run, at, n, place, add, bf16, stream)
+    EACH_UNIT(run, 0, BODY);
+    if (stream)
+        streams_end();
+#undef BODY
+}
+
+static void apply(const struct bn_run *run)
+{
+    if (run->bf16 && run->dy != NULL)
+        apply_typed(run, 1, 1);
+    else if (run->bf16)
+        apply_typed(run, 0, 1);
+    else if (run->dy != NULL)
+        apply_typed(run, 1, 0);
     else
-        EACH_UNIT(run, BODY_F32);
-#undef BODY_F32
-#undef BODY_BF16
+        apply_typed(run, 0, 0);
 }
 
 /* ---- backward ---- */
 
-INLINE uint64_t mask_bits(const struct bn_run *run, size_t at, size_t n)
+/* d of one unit; 0 in lanes beyond n. */
+INLINE void gradient_unit(const struct bn_run *run, size_t at, size_t n, vf d[4], int add, int bf16)
 {
     uint64_t bits = 0;
     if (run->mask != NULL)
         memcpy(&bits, run->mask + at / 8, n >= UNIT ? UNIT / 8 : (n + 7) / 8);
-    return bits;
-}
-
-/* d of one vector. */
-INLINE vf gradient(const struct bn_run *run, size_t at, size_t n, uint64_t bits, int bf16)
-{
-    vf d = get(run->dy, at, n, bf16);
-    if (run->dy2 != NULL)
-        d += get(run->dy2, at, n, bf16);
-    if (run->mask != NULL)
-        d = (vf)((vi)d & lanes_of((uint32_t)(bits & ((UINT64_C(1) << LANES) - 1))));
-    return d;
-}
-
-/* sum and product are one unit each. */
-INLINE void sums_unit(const struct bn_run *run, size_t at, size_t n, const float *mean, vf sum[4], vf product[4],
-                      int bf16)
-{
-    uint64_t bits = mask_bits(run, at, n);
+    for (size_t v = 0; v < 4; v++)
+        d[v] = (vf){0};
     EACH_VECTOR(v, n)
     {
         size_t i = v * LANES;
-        vf d = gradient(run, at + i, n - i, bits >> i, bf16);
-        vf x = get(run->x, at + i, n - i, bf16) - load_vf(mean + i);
-        if (run->dz != NULL)
-            put(run->dz, at + i, d, n - i, bf16);
-        sum[v] += d;
-        product[v] = fma_vf(d, x, product[v]); /* d is 0 in lanes beyond n */
+        d[v] = get(run->dy, at + i, n - i, bf16);
+        if (add)
+            d[v] += get(run->dy2, at + i, n - i, bf16);
+    }
+    if (run->mask != NULL)
+        for (size_t v = 0; v < 4; v++)
+            d[v] = keep_lanes(d[v], (uint32_t)(bits >> (v * LANES) & ((UINT64_C(1) << LANES) - 1)));
+}
+
+/* sum and product are one unit each. */
+INLINE void sums_unit(const struct bn_run *run, size_t at, size_t n, const vf mean[4], vf sum[4], vf product[4],
+                      int add, int bf16)
+{
+    vf d[4];
+    gradient_unit(run, at, n, d, add, bf16);
+    if (run->dz != NULL)
+        put_unit(run->dz, at, d, n, bf16, 0);
+    EACH_VECTOR(v, n)
+    {
+        size_t i = v * LANES;
+        vf x = get(run->x, at + i, n - i, bf16) - mean[v];
+        sum[v] += d[v];
+        product[v] = fma_vf(d[v], x, product[v]); /* d is 0 in lanes beyond n */
     }
 }
 
-INLINE void sums_stored(const struct bn_run *run, size_t at, size_t n, size_t place, int bf16)
+/* `rows` periods from `at`, or n numbers, of each the unit at `place`. */
+INLINE void sums_rows(const struct bn_run *run, size_t at, size_t rows, size_t n, size_t place, int add, int bf16)
 {
-    vf sum[4], product[4];
-    memcpy(sum, run->sum + place, sizeof sum);
-    memcpy(product, run->product + place, sizeof product);
-    sums_unit(run, at, n, run->mean + place, sum, product, bf16);
-    memcpy(run->sum + place, sum, sizeof sum);
-    memcpy(run->product + place, product, sizeof product);
+    vf mean[4], sum[4], product[4];
+    for (size_t v = 0; v < 4; v++) {
+        mean[v] = load_vf(run->mean + place + v * LANES);
+        sum[v] = load_vf(run->sum + place + v * LANES);
+        product[v] = load_vf(run->product + place + v * LANES);
+    }
+    for (size_t row = 0; row < rows; row++, at += (size_t)run->period) {
+        size_t next = at + ROWS * (size_t)run->period;
+        fetch_unit(run->x, next, bf16);
+        fetch_unit(run->dy, next, bf16);
+        if (add)
+            fetch_unit(run->dy2, next, bf16);
+        sums_unit(run, at, n, mean, sum, product, add, bf16);
+    }
+    for (size_t v = 0; v < 4; v++) {
+        store_vf(run->sum + place + v * LANES, sum[v]);
+        store_vf(run->product + place + v * LANES, product[v]);
+    }
 }
 
-INLINE void sums_typed(const struct bn_run *given, int bf16)
+INLINE void sums_typed(const struct bn_run *given, int add, int bf16)
 {
     const struct bn_run local = *given, *run = &local;
-    if (run->period != UNIT) {
-#define BODY(at, n, place) sums_stored(run, at, n, place, bf16)
-        EACH_UNIT(run, BODY);
+#define COLUMN(at, rows, place) sums_rows(run, (at) + (place), rows, UNIT, place, add, bf16)
+#define BODY(at, n, place) sums_rows(run, at, 1, n, place, add, bf16)
+    EACH_COLUMN(run, COLUMN, BODY);
+#undef COLUMN
 #undef BODY
-        return;
-    }
-    vf sum[4] = {{0}}, product[4] = {{0}};
-    size_t at = 0;
-    for (; at + UNIT <= run->count; at += UNIT)
-        sums_unit(run, at, UNIT, run->mean, sum, product, bf16);
-    for (size_t v = 0; v < 4; v++) {
-        store_vf(run->sum + v * LANES, load_vf(run->sum + v * LANES) + sum[v]);
-        store_vf(run->product + v * LANES, load_vf(run->product + v * LANES) + product[v]);
-    }
-    if (at < run->count)
-        sums_stored(run, at, run->count - at, 0, bf16);
 }
 
 static void back_sums(const struct bn_run *run)
 {
-    if (run->bf16)
-        sums_typed(run, 1);
+    if (run->bf16 && run->dy2 != NULL)
+        sums_typed(run, 1, 1);
+    else if (run->bf16)
+        sums_typed(run, 0, 1);
+    else if (run->dy2 != NULL)
+        sums_typed(run, 1, 0);
     else
-        sums_typed(run, 0);
+        sums_typed(run, 0, 0);
 }
 
-INLINE void write_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int bf16)
+INLINE void write_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int add, int bf16, int stream)
 {
-    uint64_t bits = mask_bits(run, at, n);
+    vf d[4];
+    gradient_unit(run, at, n, d, add, bf16);
     EACH_VECTOR(v, n)
     {
         size_t i = v * LANES;
-        vf d = gradient(run, at + i, n - i, bits >> i, bf16);
         vf x = get(run->x, at + i, n - i, bf16) - load_vf(run->mean + place + i);
         vf rest = fma_vf(x, load_vf(run->slope + place + i), load_vf(run->shift + place + i));
-        put(run->y, at + i, fma_vf(d, load_vf(run->scale + place + i), rest), n - i, bf16);
+        d[v] = fma_vf(d[v], load_vf(run->scale + place + i), rest);
     }
+    put_unit(run->y, at, d, n, bf16, stream);
 }
 
-static void back_write(const struct bn_run *given)
+INLINE void write_typed(const struct bn_run *given, int add, int bf16)
 {
     const struct bn_run local = *given, *run = &local;
-#define BODY_F32(at, n, place) write_unit(run, at, n, place, 0)
-#define BODY_BF16(at, n, place) write_unit(run, at, n, place, 1)
-    if (run->bf16)
-        EACH_UNIT(run, BODY_BF16);
+    int stream = run->stream && (uintptr_t)run->y % sizeof(vf) == 0;
+#define BODY(at, n, place) write_unit(run, at, n, place, add, bf16, stream)
+    EACH_UNIT(run, 0, BODY);
+    if (stream)
+        streams_end();
+#undef BODY
+}
+
+static void back_write(const struct bn_run *run)
+{
+    if (run->bf16 && run->dy2 != NULL)
+        write_typed(run, 1, 1);
+    else if (run->bf16)
+        write_typed(run, 0, 1);
+    else if (run->dy2 != NULL)
+        write_typed(run, 1, 0);
     else
-        EACH_UNIT(run, BODY_F32);
-#undef BODY_F32
-#undef BODY_BF16
+        write_typed(run, 0, 0);
 }
 
 extern const struct bn_loops SIMD_NAME(bn_loops);

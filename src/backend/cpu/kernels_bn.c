@@ -12,10 +12,11 @@
 #include "backend/cpu/simd_table.h"
 
 enum {
-    WIDEST = 2048,  /* channels of a run whose parameters fit on a thread's stack; wider pixels are a run each */
-    FOLD = 64,      /* numbers of a channel summed in f32 */
-    PIVOTS = 8,     /* numbers of a channel averaged into its pivot */
-    MOST_UNITS = 64 /* the largest unit of a level */
+    WIDEST = 2048,         /* channels of a run whose parameters fit on a thread's stack; wider pixels are a run each */
+    FOLD = 64,             /* numbers of a channel summed in f32 */
+    PIVOTS = 8,            /* numbers of a channel averaged into its pivot */
+    MOST_UNITS = 64,       /* the largest unit of a level */
+    STREAM_BYTES = 8 << 20 /* of a map that goes past the caches */
 };
 
 /* How a map falls into runs of `run` contiguous numbers that start with channel `first_channel` each. */
@@ -272,6 +273,14 @@ void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, con
 
 /* ---- the passes that write ---- */
 
+/* A large map that is not read by the pass that writes it: an ordinary store would fetch each line first, and keep it
+ * no longer than the map lasts. */
+static int streams(const struct bn_job *job)
+{
+    size_t bytes = job->shape.runs * job->shape.run * (job->map->bf16 ? sizeof(uint16_t) : sizeof(float));
+    return bytes >= STREAM_BYTES && job->y != job->x && job->y != job->dy && job->y != job->dy2;
+}
+
 struct apply_job {
     struct bn_job bn;
     const float *gamma, *beta;
@@ -311,6 +320,7 @@ static void apply_runs(void *arg, int thread, int threads)
                 .count = s->block > WIDEST ? (size_t)n : s->run,
                 .bf16 = bf16,
                 .relu = job->relu,
+                .stream = streams(&job->bn),
                 .period = period,
                 .x = number(job->bn.x, at, bf16),
                 .dy = number(job->bn.dy, at, bf16),
@@ -365,6 +375,7 @@ static void back_runs(void *arg, int thread, int threads)
         struct bn_run one = {
             .count = s->run,
             .bf16 = bf16,
+            .stream = streams(job),
             .period = s->period,
             .x = number(job->x, at, bf16),
             .dy = number(job->dy, at, bf16),

@@ -3,7 +3,7 @@
  * simd: vectors of floats as wide as the level that a *_simd.c is compiled for, and their loads and stores in f32 and
  * bf16. Only those files include it. What a reader would get wrong: a partial vector goes through the same instructions
  * as a full one (its unused lanes are zero), so that a number's result never depends on where a slab or thread ends.
- * bf16 is rounded with integers: vcvtneps2bf16 would turn denormals into zero, and memory is slower than either. */
+ * vcvtneps2bf16 turns denormals into zero, so that it rounds only where there are none. */
 #ifndef MOCO_CPU_SIMD_H
 #define MOCO_CPU_SIMD_H
 
@@ -62,10 +62,16 @@ INLINE vf choose_vf(vi mask, vf yes, vf no)
     return (vf)((mask & (vi)yes) | (~mask & (vi)no));
 }
 
-/* NaN stays NaN, and is what max(0, x) would lose. */
+/* NaN stays NaN, and -0 stays -0: the instructions give the second operand where there is no larger one. */
 INLINE vf relu_vf(vf x)
 {
+#if defined(__AVX512F__)
+    return (vf)_mm512_max_ps(_mm512_setzero_ps(), (__m512)x);
+#elif defined(__AVX2__)
+    return (vf)_mm256_max_ps(_mm256_setzero_ps(), (__m256)x);
+#else
     return choose_vf(x < 0, (vf){0}, x);
+#endif
 }
 
 INLINE vf load_vf(const float *at)
@@ -92,16 +98,46 @@ INLINE void store_some(float *at, vf v, size_t n)
     memcpy(at, &v, n >= LANES ? sizeof v : n * sizeof *at);
 }
 
+/* GCC 12 takes a plain conversion apart into halves here. */
 INLINE vf from_bf16(vh half)
 {
+#if defined(__AVX512F__)
+    return (vf)_mm512_slli_epi32(_mm512_cvtepu16_epi32((__m256i)half), 16);
+#elif defined(__AVX2__)
+    return (vf)_mm256_slli_epi32(_mm256_cvtepu16_epi32((__m128i)half), 16);
+#else
     return (vf)(__builtin_convertvector(half, vu) << 16);
+#endif
 }
 
-INLINE vh to_bf16(vf x)
+INLINE vh round_bf16(vf x)
 {
     vu bits = (vu)x, high = bits >> 16, nan = (vu)(x != x);
     vu rounded = (bits + 0x7fff + (high & 1)) >> 16;
     return __builtin_convertvector((nan & (high | 0x40)) | (~nan & rounded), vh);
+}
+
+#if defined(__AVX512BF16__)
+INLINE uint32_t denormals(vf x) /* a bit per lane */
+{
+    return _mm512_fpclass_ps_mask((__m512)x, 0x20);
+}
+
+/* Two vectors into one; 0 if there are denormals, and nothing is done. */
+INLINE int pair_to_bf16(vi *out, vf a, vf b)
+{
+    *out = (vi)_mm512_cvtne2ps_pbh((__m512)b, (__m512)a);
+    return __builtin_expect((denormals(a) | denormals(b)) == 0, 1);
+}
+#endif
+
+INLINE vh to_bf16(vf x)
+{
+#if defined(__AVX512BF16__)
+    if (__builtin_expect(denormals(x) == 0, 1))
+        return (vh)_mm512_cvtneps_pbh((__m512)x);
+#endif
+    return round_bf16(x);
 }
 
 /* n numbers (at most a vector of them) from place i of a map in f32 or bf16. */
@@ -124,6 +160,50 @@ INLINE void put(void *map, size_t i, vf v, size_t n, int bf16)
     memcpy((uint16_t *)map + i, &half, n >= LANES ? sizeof half : n * sizeof(uint16_t));
 }
 
+/* One vector past the caches, to a multiple of its size. Other threads see it after streams_end(). */
+INLINE void stream_vf(void *at, vf v)
+{
+#if defined(__AVX512F__)
+    _mm512_stream_ps(at, (__m512)v);
+#elif defined(__AVX2__)
+    _mm256_stream_ps(at, (__m256)v);
+#else
+    memcpy(at, &v, sizeof v);
+#endif
+}
+
+INLINE void streams_end(void)
+{
+#if defined(__AVX2__)
+    _mm_sfence();
+#endif
+}
+
+/* n numbers, at most a unit of them. `stream`: past the caches, where the level can. */
+INLINE void put_unit(void *map, size_t i, const vf v[4], size_t n, int bf16, int stream)
+{
+#if defined(__AVX512BF16__)
+    vi low, high;
+    if (bf16 && n >= UNIT && pair_to_bf16(&low, v[0], v[1]) && pair_to_bf16(&high, v[2], v[3])) {
+        uint16_t *to = (uint16_t *)map + i;
+        if (stream) {
+            stream_vf(to, (vf)low);
+            stream_vf(to + 2 * LANES, (vf)high);
+        } else {
+            memcpy(to, &low, sizeof low);
+            memcpy(to + 2 * LANES, &high, sizeof high);
+        }
+        return;
+    }
+#endif
+    for (size_t k = 0; k < 4 && k * LANES < n; k++) {
+        if (stream && !bf16 && n >= UNIT)
+            stream_vf((float *)map + i + k * LANES, v[k]);
+        else
+            put(map, i + k * LANES, v[k], n - k * LANES, bf16);
+    }
+}
+
 /* LANES bytes, 0 to 255. GCC 12 takes __builtin_convertvector apart into single bytes here. */
 INLINE vi from_bytes(const uint8_t *at)
 {
@@ -138,7 +218,7 @@ INLINE vi from_bytes(const uint8_t *at)
 #endif
 }
 
-/* One bit per lane, and back. */
+/* One bit per lane. */
 INLINE uint32_t bits_of(vi mask)
 {
 #if defined(__AVX512F__)
@@ -153,15 +233,26 @@ INLINE uint32_t bits_of(vi mask)
 #endif
 }
 
-INLINE vi lanes_of(uint32_t bits)
+/* The lanes where x > 0. */
+INLINE uint32_t positive(vf x)
 {
 #if defined(__AVX512F__)
-    return (vi)_mm512_movm_epi32((__mmask16)bits);
+    return (uint32_t)_mm512_cmp_ps_mask((__m512)x, _mm512_setzero_ps(), _CMP_GT_OQ);
+#else
+    return bits_of(x > 0);
+#endif
+}
+
+/* x where the lane's bit is 1, else 0. */
+INLINE vf keep_lanes(vf x, uint32_t bits)
+{
+#if defined(__AVX512F__)
+    return (vf)_mm512_maskz_mov_ps((__mmask16)bits, (__m512)x);
 #else
     vi lane_bit;
     for (int lane = 0; lane < LANES; lane++)
         lane_bit[lane] = 1 << lane;
-    return (((int32_t)bits - (vi){0}) & lane_bit) != 0;
+    return (vf)((vi)x & ((((int32_t)bits - (vi){0}) & lane_bit) != 0));
 #endif
 }
 

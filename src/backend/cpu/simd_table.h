@@ -15,6 +15,7 @@
 struct bn_run {
     size_t count;
     int bf16, relu, period; /* period: a multiple of the block, at least a unit */
+    int stream;             /* y goes past the caches */
     const void *x, *dy, *dy2;
     void *y, *dz;  /* of backward: y is dx */
     uint8_t *mask; /* written forward, read backward */
