@@ -19,6 +19,9 @@
 #include "backend/cpu/simd_table.h"
 #include "ctx.h"
 
+#define WHOLE (1L << 18) /* queue rows: a longer product is made in such pieces, or its result would fill the memory   \
+                          */
+
 struct options {
     int n, dim, threads, runs;
     long queue;
@@ -99,7 +102,8 @@ static int measure(const struct options *o, const struct kern_team *team)
     float *queue = unit_rows((size_t)o->queue, (size_t)o->dim), *d_q = unit_rows((size_t)o->n, (size_t)o->dim);
     size_t bytes = cpu_infonce_scratch(team, o->n, o->dim);
     void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
-    float *cosines = malloc((size_t)o->n * (size_t)o->queue * sizeof *cosines);
+    long at_once = o->queue < WHOLE ? o->queue : WHOLE;
+    float *cosines = malloc((size_t)o->n * (size_t)at_once * sizeof *cosines);
     double *times = malloc(3 * (size_t)o->runs * sizeof *times), *floors = times + o->runs, *ratios = floors + o->runs;
     int failed =
         q == NULL || k == NULL || queue == NULL || d_q == NULL || scratch == NULL || times == NULL || cosines == NULL;
@@ -115,7 +119,7 @@ static int measure(const struct options *o, const struct kern_team *team)
     for (int run = -1; run < o->runs && !failed; run++) { /* the first pays for pages and caches */
         double begun = now_ms();
         cpu_infonce(team, &io, scratch);
-        double ms = now_ms() - begun, whole = products_ms(o, q, queue, o->queue, cosines, &failed);
+        double ms = now_ms() - begun, whole = products_ms(o, q, queue, at_once, cosines, &failed);
         double pieces = products_ms(o, q, queue, 2048, cosines, &failed);
         if (run < 0)
             continue;

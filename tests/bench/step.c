@@ -4,13 +4,14 @@
  * JSON object.
  *
  *   build/bench/step [--arch resnet50] [--size 224] [--group 16] [--groups 1] [--queue 65536] [--precision bf16]
- *                    [--threads N] [--runs 5]
+ *                    [--threads N] [--runs 5] [--bound 1]
  *
  * The bound is the sum over all convolutions of the network of twice forward (query and key), backward data (not of the
  * first) and backward weights, each at oneDNN's best time in its best layout, measured between steps in the same
- * memory. img_per_s and the bound are medians over rounds of one step and one sweep; of_conv_bound is the median of the
- * rounds' ratios. What a reader would get wrong: parts are timed from outside, by a backend whose slots wrap the
- * device's own. */
+ * memory; --bound 0 leaves that out. img_per_s and the bound are medians over rounds of one step and one sweep;
+ * of_conv_bound is the median of the rounds' ratios. copy_gb_per_s is what a copy of that memory reaches in the same
+ * run, bytes read and bytes written: ema and sgd do nothing but move the parameters. What a reader would get wrong:
+ * parts are timed from outside, by a backend whose slots wrap the device's own. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +23,7 @@
 #include "api/handle.h"
 #include "backend/cpu/cpu_plan.h"
 #include "bench/support/conv_bound.h"
+#include "bench/support/copy_rate.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
 
@@ -40,7 +42,7 @@ static const char *const back_names[BACK_KINDS] = {
 
 struct options {
     const char *arch, *precision;
-    int size, group, groups, threads, runs;
+    int size, group, groups, threads, runs, bound;
     long queue;
 };
 
@@ -119,7 +121,7 @@ static moco_status timed_sgd(const struct be_layout *layout, enum be_precision p
 /* ---- steps ---- */
 
 struct results {
-    double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
+    double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], copy[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
     double forward[NODE_KINDS], backward[BACK_KINDS]; /* of both plans by kind, ms per step */
     double rss_mb;                                    /* before the bound was measured */
 };
@@ -155,7 +157,7 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
     r->rss_mb = peak_rss_mb();
     if (!start_profile(seen.key) || !start_profile(seen.query))
         return MOCO_ENOMEM;
-    if (!conv_bound_make(&bound, seen.query, &passes, &seen.largest))
+    if (o->bound && !conv_bound_make(&bound, seen.query, &passes, &seen.largest))
         return MOCO_ENOTSUP;
     for (int run = 0; run < o->runs; run++) {
         memset(seen.ms, 0, sizeof seen.ms);
@@ -166,28 +168,35 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
         for (int p = 0; p < PARTS; p++)
             parts += r->part[p][run] = seen.ms[p];
         r->other[run] = r->step[run] - parts;
+        r->copy[run] = copy_rate(seen.largest.at, seen.largest.bytes, seen.query->dev->team.threads);
+        if (!o->bound)
+            continue;
         r->bound[run] = conv_bound_sweep(&bound) * o->group * o->groups / seen.query->spec.n;
         r->ratio[run] = r->bound[run] / r->step[run];
     }
     split(r, seen.key, o->runs);
     split(r, seen.query, o->runs);
-    conv_bound_free(&bound);
+    if (o->bound)
+        conv_bound_free(&bound);
     free(seen.key->profile);
     free(seen.query->profile);
     seen.key->profile = seen.query->profile = NULL;
     return MOCO_OK;
 }
 
-static void print(const struct options *o, const moco_device *device, const struct results *r)
+static void print(const struct options *o, const moco_device *device, int64_t parameters, const struct results *r)
 {
     double images = o->group * o->groups;
     printf(
         "{\"bench\": \"step\", \"arch\": \"%s\", \"precision\": \"%s\", \"size\": %d, \"group\": %d, \"groups\": %d, "
-        "\"queue\": %ld, \"threads\": %d, \"isa\": \"%s\", \"library\": \"%s\", \"img_per_s\": %.2f, "
-        "\"conv_bound_img_per_s\": %.2f, \"of_conv_bound\": %.3f, \"peak_rss_mb\": %.0f, \"parts_ms\": {",
+        "\"queue\": %ld, \"threads\": %d, \"isa\": \"%s\", \"library\": \"%s\", \"img_per_s\": %.2f, ",
         o->arch, seen.query->type == SHIM_BF16 ? "bf16" : "f32", o->size, o->group, o->groups, o->queue,
-        device->info.threads, device->info.isa, device->info.library, 1e3 * images / median(r->step, o->runs),
-        1e3 * images / median(r->bound, o->runs), median(r->ratio, o->runs), r->rss_mb);
+        device->info.threads, device->info.isa, device->info.library, 1e3 * images / median(r->step, o->runs));
+    if (o->bound)
+        printf("\"conv_bound_img_per_s\": %.2f, \"of_conv_bound\": %.3f, ", 1e3 * images / median(r->bound, o->runs),
+               median(r->ratio, o->runs));
+    printf("\"peak_rss_mb\": %.0f, \"parameters\": %lld, \"copy_gb_per_s\": %.1f, \"parts_ms\": {", r->rss_mb,
+           (long long)parameters, median(r->copy, o->runs));
     for (int p = 0; p < PARTS; p++)
         printf("\"%s\": %.2f, ", part_names[p], median(r->part[p], o->runs));
     printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f, \"kinds_ms\": {", median(r->other, o->runs),
@@ -263,9 +272,13 @@ static int run(const struct options *o)
     batch.view[0] = images;
     batch.view[1] = images + bytes;
     static struct results results;
+    moco_model_info info;
+    moco_model_info_init(&info);
+    if (moco_model_describe(model, &info) != MOCO_OK)
+        return fail("model");
     if (measure(trainer, &batch, o, &results) != MOCO_OK)
         return fail("step");
-    print(o, device, &results);
+    print(o, device, info.parameters, &results);
     moco_trainer_free(trainer);
     moco_queue_free(queue);
     moco_model_free(model);
@@ -277,8 +290,14 @@ static int run(const struct options *o)
 
 int main(int argc, char **argv)
 {
-    struct options o = {
-        .arch = "resnet50", .precision = "bf16", .size = 224, .group = 16, .groups = 1, .runs = 5, .queue = 65536};
+    struct options o = {.arch = "resnet50",
+                        .precision = "bf16",
+                        .size = 224,
+                        .group = 16,
+                        .groups = 1,
+                        .runs = 5,
+                        .bound = 1,
+                        .queue = 65536};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
         if (strcmp(name, "--arch") == 0)
@@ -297,6 +316,8 @@ int main(int argc, char **argv)
             o.threads = atoi(value);
         else if (strcmp(name, "--runs") == 0)
             o.runs = atoi(value);
+        else if (strcmp(name, "--bound") == 0)
+            o.bound = atoi(value);
         else {
             fprintf(stderr, "step: unknown option %s\n", name);
             return 2;

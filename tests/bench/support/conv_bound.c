@@ -26,7 +26,7 @@ static int add_pass(struct conv_bound *b, const struct shim_conv *shape, enum sh
                                       .src = shape->ci == 3 && order != SHIM_NHWC ? SHIM_PLAIN : order,
                                       .dst = order};
         struct shim_prim prim;
-        if (shim_conv_create(&prim, b->engine, &spec, NULL) != MOCO_OK)
+        if (shim_conv_create(&prim, b->dev->engine, &spec, NULL) != MOCO_OK)
             continue;
         if (prim.reference)
             shim_prim_free(&prim);
@@ -37,8 +37,8 @@ static int add_pass(struct conv_bound *b, const struct shim_conv *shape, enum sh
     return made > 0;
 }
 
-int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const struct conv_bound_passes *passes,
-                    const struct be_memory *memory)
+/* Primitives keep the number of threads that OpenMP offers while they are made. */
+static int make_parts(struct conv_bound *b, const struct be_plan *plan, const struct conv_bound_passes *passes)
 {
     struct shim_conv shapes[CONV_BOUND_SHAPES];
     int counts[CONV_BOUND_SHAPES], shape_count = 0;
@@ -59,8 +59,6 @@ int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const stru
         counts[at]++;
     }
     int bf16 = plan->type == SHIM_BF16, block = cpu_block(plan->dev), good = 1;
-    b->engine = plan->dev->engine;
-    b->memory = *memory;
     for (int i = 0; i < shape_count; i++) {
         if (passes->forward > 0)
             good &= add_pass(b, &shapes[i], SHIM_FORWARD, bf16, block, passes->forward * counts[i]);
@@ -72,7 +70,20 @@ int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const stru
     return good;
 }
 
-double conv_bound_sweep(struct conv_bound *b)
+int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const struct conv_bound_passes *passes,
+                    const struct be_memory *memory)
+{
+    struct parallel_scope scope;
+    b->dev = plan->dev;
+    b->memory = *memory;
+    if (cpu_enter(b->dev, &scope, NULL) != MOCO_OK)
+        return 0;
+    int good = make_parts(b, plan, passes);
+    parallel_leave(&scope);
+    return good;
+}
+
+static double sweep(struct conv_bound *b)
 {
     double total = 0;
     size_t quarter = b->memory.bytes / 4 / 4096 * 4096;
@@ -86,7 +97,7 @@ double conv_bound_sweep(struct conv_bound *b)
         for (int layout = 0; layout < 2; layout++)
             for (int run = 0; run < 2 && b->part[i].prim[layout].primitive != NULL; run++) {
                 double began = now_ms();
-                if (shim_run(b->engine, &b->part[i].prim[layout], at, NULL) != MOCO_OK)
+                if (shim_run(b->dev->engine, &b->part[i].prim[layout], at, NULL) != MOCO_OK)
                     return 0;
                 double ms = now_ms() - began;
                 if (best == 0 || ms < best)
@@ -97,6 +108,16 @@ double conv_bound_sweep(struct conv_bound *b)
         total += b->part[i].count * best;
     }
     return total;
+}
+
+double conv_bound_sweep(struct conv_bound *b)
+{
+    struct parallel_scope scope;
+    if (cpu_enter(b->dev, &scope, NULL) != MOCO_OK)
+        return 0;
+    double ms = sweep(b);
+    parallel_leave(&scope);
+    return ms;
 }
 
 double conv_bound_best(const struct conv_bound *b)

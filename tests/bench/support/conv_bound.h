@@ -24,7 +24,7 @@ struct conv_bound_part {
 };
 
 struct conv_bound {
-    struct shim_engine *engine;
+    const struct be_device *dev; /* its threads run the convolutions */
     struct conv_bound_part part[3 * CONV_BOUND_SHAPES];
     int count;
     struct be_memory memory;

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * copy_rate: see copy_rate.h. */
+#include "bench/support/copy_rate.h"
+
+#ifdef MOCO_HAVE_ONEDNN
+
+#include <string.h>
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
+
+#include "backend/cpu/parallel.h"
+#include "bench/support/timing.h"
+
+#define LINE ((size_t)64)
+
+struct copy {
+    char *from, *to;
+    size_t lines;
+};
+
+static void copy_part(void *arg, int thread, int threads)
+{
+    const struct copy *c = arg;
+    size_t begin = c->lines * (size_t)thread / (size_t)threads, end = c->lines * (size_t)(thread + 1) / (size_t)threads;
+#if defined(__x86_64__)
+    const __m128i *from = (const __m128i *)(const void *)(c->from + begin * LINE);
+    __m128i *to = (__m128i *)(void *)(c->to + begin * LINE);
+    for (size_t i = 0; i < (end - begin) * LINE / sizeof *from; i++)
+        _mm_stream_si128(to + i, _mm_load_si128(from + i));
+    _mm_sfence();
+#else
+    memcpy(c->to + begin * LINE, c->from + begin * LINE, (end - begin) * LINE);
+#endif
+}
+
+double copy_rate(void *memory, size_t bytes, int threads)
+{
+    struct copy c = {.from = memory, .lines = bytes / 2 / LINE};
+    struct parallel_scope scope;
+    c.to = c.from + c.lines * LINE;
+    if (parallel_enter(&scope, threads, NULL) != MOCO_OK)
+        return 0;
+    double began = now_ms();
+    parallel_run(threads, copy_part, &c);
+    double ms = now_ms() - began;
+    parallel_leave(&scope);
+    return 2e-6 * (double)(c.lines * LINE) / ms;
+}
+
+#else
+
+typedef int copy_rate_needs_the_cpu_device;
+
+#endif
