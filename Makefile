@@ -96,6 +96,10 @@ test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
 any_build := tests/robust/test_fuzz_replay.sh
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# Tests that make system calls on files fail, or log them: tests/robust/file_faults.h stands in for these.
+file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
+fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
+fuzz_support := tests/support/failing_alloc.c tests/fuzz/faulty_calls.c
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
@@ -137,19 +141,19 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	    $(BUILD)/fuzz/lib/libmoco_internal.a
 	for t in $(fuzz_targets); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -Itests \
-	        -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c tests/support/failing_alloc.c $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
+	        $(fault_flags) -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(fuzz_support) $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
 	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 
 # The parsers and what they stand on.
 parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c
-export parser_src LIBS
+export parser_src fault_flags LIBS
 
 fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)
 	mkdir -p $(BUILD)/cover && rm -f $(BUILD)/cover/*.profraw
 	for t in $(fuzz_targets); do \
 	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -Itests -o $(BUILD)/cover/$$t \
-	        tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c tests/support/failing_alloc.c $(parser_src) $(LIBS) && \
+	        $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c $(fuzz_support) $(parser_src) $(LIBS) && \
 	    LLVM_PROFILE_FILE=$(BUILD)/cover/$$t.profraw $(BUILD)/cover/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 	llvm-profdata merge -o $(BUILD)/cover/all.profdata $(BUILD)/cover/*.profraw
@@ -253,10 +257,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-# Tests that make system calls on files fail, or log them: tests/robust/file_faults.h stands in for these.
-file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
-$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: \
-    LDFLAGS += $(foreach c,$(file_calls),-Wl,--wrap=$(c))
+$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: LDFLAGS += $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
     LDFLAGS += $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
@@ -266,9 +267,9 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_intern
 	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
 
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
-    $(BUILD)/obj/tests/support/failing_alloc.o $(BUILD)/libmoco_internal.a
+    $(fuzz_support:%.c=$(BUILD)/obj/%.o) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(CC) $(LDFLAGS) $(fault_flags) -o $@ $^ $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -2,16 +2,11 @@
  *
  * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are read
  * and checked when the files are opened; pixels are read when they are wanted. */
-#define _DEFAULT_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "dataset.h"
 #include "decode_codec.h"
+#include "file.h"
 
 #define SIDE 32
 #define PLANE (SIDE * SIDE)
@@ -20,8 +15,7 @@
 #define CHUNK 64 /* records read at a time for their labels */
 
 struct cifar_file {
-    char *path;
-    int fd;        /* -1: not open */
+    struct file file;
     int64_t first; /* number of its first image */
 };
 
@@ -31,24 +25,6 @@ struct cifar {
     struct cifar_file *file;
     uint8_t *labels;
 };
-
-/* All of `size` bytes or a failure. */
-static moco_status read_at(const struct cifar_file *file, int64_t offset, void *to, size_t size, struct err *err)
-{
-    size_t done = 0;
-    while (done < size) {
-        ssize_t got = pread(file->fd, (char *)to + done, size - done, (off_t)(offset + (int64_t)done));
-        if (got > 0)
-            done += (size_t)got;
-        else if (got == 0)
-            return err_set(err, MOCO_EIO, "%s has become shorter since it was opened: nothing at offset %lld",
-                           file->path, (long long)(offset + (int64_t)done));
-        else if (errno != EINTR)
-            return err_set(err, MOCO_EIO, "%s: reading at offset %lld failed: %s", file->path,
-                           (long long)(offset + (int64_t)done), strerror(errno));
-    }
-    return MOCO_OK;
-}
 
 static const struct cifar_file *file_of(const struct cifar *c, int64_t id)
 {
@@ -64,7 +40,7 @@ static moco_status read_image(const struct dataset *ds, int64_t id, struct decod
     const struct cifar_file *file = file_of((const struct cifar *)ds, id);
     uint8_t planes[3 * PLANE];
     TRY(decode_room(decoder, SIDE, SIDE, image, err));
-    TRY(read_at(file, (id - file->first) * RECORD + 1, planes, sizeof planes, err));
+    TRY(file_read_at(&file->file, (id - file->first) * RECORD + 1, planes, sizeof planes, err));
     for (int i = 0; i < PLANE; i++)
         for (int c = 0; c < 3; c++)
             decoder->pixels[3 * i + c] = planes[c * PLANE + i];
@@ -79,7 +55,7 @@ static int32_t label(const struct dataset *ds, int64_t id)
 static moco_status path(const struct dataset *ds, int64_t id, char *text, size_t size)
 {
     const struct cifar_file *file = file_of((const struct cifar *)ds, id);
-    int length = snprintf(text, size, "%s#%lld", file->path, (long long)(id - file->first));
+    int length = snprintf(text, size, "%s#%lld", file->file.path, (long long)(id - file->first));
     return length >= 0 && (size_t)length < size ? MOCO_OK : MOCO_ESHAPE;
 }
 
@@ -94,11 +70,8 @@ static const char *class_name(const struct dataset *ds, int32_t which)
 static void destroy(struct dataset *ds)
 {
     struct cifar *c = (struct cifar *)ds;
-    for (int i = 0; i < c->files; i++) {
-        if (c->file[i].fd >= 0)
-            close(c->file[i].fd);
-        mem_free(ds->ctx, c->file[i].path);
-    }
+    for (int i = 0; i < c->files; i++)
+        file_close(&c->file[i].file);
     mem_free(ds->ctx, c->file);
     mem_free(ds->ctx, c->labels);
     mem_free(ds->ctx, c);
@@ -106,34 +79,17 @@ static void destroy(struct dataset *ds)
 
 static const struct dataset_ops cifar_ops = {read_image, label, path, class_name, destroy};
 
-static moco_status open_file(struct cifar_file *file, int64_t *records, struct err *err)
+static moco_status read_labels(struct cifar *c, const struct cifar_file *file, uint8_t *chunk, struct err *err)
 {
-    file->fd = open(file->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file->fd < 0)
-        return err_set(err, MOCO_EIO, "%s cannot be opened: %s", file->path, strerror(errno));
-    struct stat stat;
-    if (fstat(file->fd, &stat) != 0)
-        return err_set(err, MOCO_EIO, "%s: its size cannot be read: %s", file->path, strerror(errno));
-    if (!S_ISREG(stat.st_mode))
-        return err_set(err, MOCO_EFORMAT, "%s is not a regular file", file->path);
-    if (stat.st_size % RECORD != 0)
-        return err_set(err, MOCO_EFORMAT, "%s has %lld bytes, not a multiple of the %d of a CIFAR-10 record",
-                       file->path, (long long)stat.st_size, RECORD);
-    *records = (int64_t)stat.st_size / RECORD;
-    return MOCO_OK;
-}
-
-static moco_status read_labels(struct cifar *c, const struct cifar_file *file, int64_t records, uint8_t *chunk,
-                               struct err *err)
-{
+    int64_t records = file->file.size / RECORD;
     for (int64_t done = 0; done < records; done += CHUNK) {
         int64_t count = records - done < CHUNK ? records - done : CHUNK;
-        TRY(read_at(file, done * RECORD, chunk, (size_t)count * RECORD, err));
+        TRY(file_read_at(&file->file, done * RECORD, chunk, (size_t)count * RECORD, err));
         for (int64_t i = 0; i < count; i++) {
             uint8_t value = chunk[i * RECORD];
             if (value > 9)
-                return err_set(err, MOCO_EFORMAT, "%s: label %d at offset %lld; CIFAR-10 has labels 0 to 9", file->path,
-                               value, (long long)((done + i) * RECORD));
+                return err_set(err, MOCO_EFORMAT, "%s: label %d at offset %lld; CIFAR-10 has labels 0 to 9",
+                               file->file.path, value, (long long)((done + i) * RECORD));
             c->labels[file->first + done + i] = value;
         }
     }
@@ -146,30 +102,23 @@ static moco_status open_files(struct cifar *c, const char *const *paths, int cou
     c->file = mem_array(ctx, (size_t)count, sizeof *c->file, err);
     if (c->file == NULL)
         return MOCO_ENOMEM;
-    for (; c->files < count; c->files++) {
-        struct cifar_file *file = &c->file[c->files];
-        file->fd = -1;
+    for (int i = 0; i < count; i++) {
+        struct cifar_file *file = &c->file[i];
+        TRY(file_open(&file->file, ctx, paths[i], err));
+        c->files++;
+        if (file->file.size % RECORD != 0)
+            return err_set(err, MOCO_EFORMAT, "%s has %lld bytes, not a multiple of the %d of a CIFAR-10 record",
+                           paths[i], (long long)file->file.size, RECORD);
         file->first = c->base.count;
-        file->path = mem_strdup(ctx, paths[c->files], err);
-        if (file->path == NULL)
-            return MOCO_ENOMEM;
-        int64_t records = 0;
-        moco_status status = open_file(file, &records, err);
-        if (status != MOCO_OK) {
-            c->files++; /* so that destroy closes it */
-            return status;
-        }
-        c->base.count += records;
+        c->base.count += file->file.size / RECORD;
     }
     if (c->base.count == 0)
         return err_set(err, MOCO_EINVAL, "%s holds no image", paths[0]);
     c->labels = mem_alloc(ctx, (size_t)c->base.count, err);
     uint8_t *chunk = mem_alloc(ctx, CHUNK * RECORD, err);
     moco_status status = c->labels == NULL || chunk == NULL ? MOCO_ENOMEM : MOCO_OK;
-    for (int i = 0; i < count && status == MOCO_OK; i++) {
-        int64_t end = i + 1 < count ? c->file[i + 1].first : c->base.count;
-        status = read_labels(c, &c->file[i], end - c->file[i].first, chunk, err);
-    }
+    for (int i = 0; i < count && status == MOCO_OK; i++)
+        status = read_labels(c, &c->file[i], chunk, err);
     mem_free(ctx, chunk);
     return status;
 }

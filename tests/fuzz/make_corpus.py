@@ -14,6 +14,10 @@ from PIL import Image
 
 ASK_ALL = 31
 FIX_SUMS = 32
+ASK_FAULT = 64
+RAMP = bytes.fromhex(  # test_decode.c's: coded arithmetically, which Pillow does not write
+    "ffd8ffdb004300100b0c0e0c0a100e0d0e1211101318281a181616183123251d283a333d3c3933383740485c4e404457453738506d51575f"
+    "626768673e4d71797064785c656763ffc9000b080008000801011100ffcc000600101005ffda0008010100003f00fdc0ebf1a9ffd9")
 
 
 def write(target, name, content):
@@ -67,6 +71,18 @@ def jpegs():
     three = flat[frame:frame + 3] + b"\x11" + flat[frame + 4:frame + 9] + b"\x03\x01\x11\0\x02\x11\0\x03\x11\0"
     write("jpeg", "scans", flat[:frame] + three + flat[frame + 13:scan] + 12 * flat[scan:-2] + flat[-2:] + control(ask=1))
     comment = b"\xff\xfe\x00\x42" + b"c" * 64  # longer than a small window: it is skipped
+    for at, why in ((0, 2), (0, 3), (0, 4), (0, 6), (0, 7), (1, 1), (2, 1), (2, 2), (3, 1)):  # open, stat, read, close
+        write("jpeg", f"fault{at}-{why}", grey + control(fail_at=at, cut=why, ask=ASK_FAULT))
+    write("jpeg", "arithmetic", RAMP + control())
+    inks = encoded(picture(8, 8).convert("CMYK"), "JPEG", quality=20, progressive=True)
+    frame, scan = inks.index(b"\xff\xc2"), inks.index(b"\xff\xda")  # a strip as long as can be, up to its first scan
+    write("jpeg", "flat", inks[:frame + 5] + b"\0\x01\xff\xdc" + inks[frame + 9:scan + 20] + control())
+    for name, image, options in (("444", picture(40, 24), dict(subsampling=0)), ("420", picture(40, 40), {}),
+                                 ("inks", picture(24, 24).convert("CMYK"), {})):
+        content = encoded(image, "JPEG", quality=20, progressive=True, **options)
+        scans = [at for at in range(len(content)) if content[at:at + 2] == b"\xff\xda"]
+        tables = content.index(b"\xff\xc4", scans[1])  # those of the third scan: what it refines is missing then
+        write("jpeg", f"missing-{name}", content[:tables] + b"\xff\xd9" + control())
     write("jpeg", "comment", grey[:2] + comment + grey[2:] + control(window=3))
 
 
@@ -177,6 +193,9 @@ def cifars():
     records = (b"\3" + bytes(3072)) + (b"\7" + bytes(range(256)) * 2 + bytes(2560))
     write("cifar", "two", records + b"\0\0")
     write("cifar", "shrinks", records + b"\0\1")
+    write("cifar", "twice", records + b"\0\2")
+    for call, why in ((0, 6), (1, 1), (2, 1), (2, 2), (3, 1), (4, 3)):  # open, stat, read the labels, a picture, another
+        write("cifar", f"fault{call}-{why}", records[:3073] + bytes([0, call << 2 | why << 5]))
     write("cifar", "label", b"\x0a" + bytes(3072) + b"\0\0")
     write("cifar", "cut", bytes(99) + b"\0\0")
     write("cifar", "empty", b"\0\0")

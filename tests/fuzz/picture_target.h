@@ -3,21 +3,23 @@
  * picture_target: what must hold of any bytes given to the decoder, shared by the JPEG and the PNG target. A picture
  * that decodes has the same pixels through a file window of any size and in any part of it (libjpeg may refuse a few
  * stray bytes before a marker in one window and not see them in another); one that does not gets MOCO_EFORMAT and a
- * sentence; failing memory, failing reads and a shutdown give their own status; nothing leaks.
+ * sentence; failing memory, failing calls on files and a shutdown give their own status; nothing leaks.
  * An input ends in CONTROL bytes that choose among these. */
 #ifndef MOCO_FUZZ_PICTURE_TARGET_H
 #define MOCO_FUZZ_PICTURE_TARGET_H
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/decode_codec.h"
+#include "faulty_calls.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"
 
 enum { CONTROL = 8, PIXELS = 1 << 12 };
-enum { ASK_WINDOW = 1, ASK_PART = 2, ASK_MEMORY = 4, ASK_CANCEL = 8, ASK_IO = 16, FIX_SUMS = 32 };
+enum { ASK_WINDOW = 1, ASK_PART = 2, ASK_MEMORY = 4, ASK_CANCEL = 8, ASK_IO = 16, FIX_SUMS = 32, ASK_FAULT = 64 };
 struct control {
     uint8_t ask, window, fail_at, x, y, w, h, cut;
 };
@@ -112,6 +114,29 @@ static void check_memory(const uint8_t *bytes, size_t size, int fail_at, moco_st
     must(memory.live == 0);
 }
 
+/* Opening, examining or reading the file fails: `fail_at` says which call, `cut` why. */
+static void check_faults(struct decoder *d, const uint8_t *bytes, size_t size, struct control c, moco_status wanted)
+{
+    enum { CALLS = 5 };
+    struct image image;
+    struct err err = {0};
+    const char *path = memory_file(bytes, size);
+    int before = dup(memory_file_fd), reason = faulty_reason(c.cut);
+    close(before);
+    faulty_calls_begin(c.fail_at % CALLS, reason);
+    moco_status status = checked(decode_file(d, path, &image, &err), &err);
+    enum faulty_outcome outcome = faulty_calls_end();
+    if (outcome == FAULTY_NONE)
+        must(status == wanted);
+    else if (outcome == FAULTY_OPEN && reason != EMFILE && reason != ENOMEM && reason != EIO && reason != ESTALE)
+        must(status == MOCO_EFORMAT);
+    else
+        must(status == (outcome == FAULTY_OPEN && reason == ENOMEM ? MOCO_ENOMEM : MOCO_EIO));
+    int after = dup(memory_file_fd);
+    close(after);
+    must(before >= 0 && after == before);
+}
+
 /* All of the above on one picture. */
 static void check_picture(codec decode, const uint8_t *bytes, size_t size, struct control c)
 {
@@ -143,6 +168,8 @@ static void check_picture(codec decode, const uint8_t *bytes, size_t size, struc
         check_part(&d, bytes, size, &c, whole, (int)row / 3, (int)rows);
     if (c.ask & ASK_IO && size > 8)
         from_file(decode, &d, bytes, size, size * c.cut / 256 + 1, 0, &image);
+    if (c.ask & ASK_FAULT)
+        check_faults(&d, bytes, size, c, status);
     if (c.ask & ASK_CANCEL) {
         atomic_store(&cancel, 1);
         moco_status stopped = decode_memory(&d, bytes, size, &image, &err);

@@ -5,7 +5,7 @@
 # usage: planted_bugs.sh [TARGET...]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}"
+: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${fault_flags:?run: make fuzz-planted}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -24,7 +24,7 @@ plant() { # TARGET, FILE, sed command, what it is
     # shellcheck disable=SC2086 # lists of words
     (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
         -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L -o "$work/target" "tests/fuzz/fuzz_$target.c" \
-        tests/support/failing_alloc.c $parser_src $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
+        tests/support/failing_alloc.c tests/fuzz/faulty_calls.c $fault_flags $parser_src $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
     rm -rf "${work:?}/new"/*
     if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
         "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then
@@ -45,6 +45,12 @@ plant tar src/data/dataset_tar.c 's/if (m->size < (int64_t)sizeof text)/if (1)/'
 plant jpeg src/data/decode_jpeg.c 's/MARGIN = 16/MARGIN = 0/' "no margin around a part"
 plant jpeg src/data/decode_jpeg.c 's/ && (size_t)count > j->reader.bytes_in_buffer/ \&\& 0/' "skips beyond the window"
 plant jpeg src/data/decode_jpeg.c 's/(size_t)box.w \* 4/(size_t)box.w * 3/' "a CMYK row is too short"
+plant jpeg src/data/decode_blocks.c 's/return band < b->inside \&\& line/return 0 \&\& line/; s/lead = written - used;/lead = 0;/' \
+    "a picture overtakes its blocks"
+plant jpeg src/data/decode_blocks.c 's/(b->bands - b->inside) \* b->band_bytes/(b->bands - b->inside - 1) * b->band_bytes/' \
+    "a row of blocks too little memory"
+plant jpeg src/data/decode.c 's/source->status = err_set(&source->error, MOCO_EIO/source->status = err_set(\&source->error, MOCO_EFORMAT/' \
+    "a failed read is the picture's fault"
 plant png src/data/decode_png.c 's/size < p->left ? size : p->left/size/' "reads beyond the window"
 plant png src/data/decode_png.c 's/    png_set_strip_alpha(p->codec);//; s/!= p->image->stride/== 0/' "rows with alpha in room for none"
 plant png src/data/decode.c 's/have < bytes || /have == 0 || /; s/size_t bytes = (size_t)box.w \*/size_t bytes = (size_t)(box.w - 1) */' \
@@ -54,7 +60,8 @@ plant list src/data/dataset_list.c 's/if (strlen(list->folder) + strlen(text) >=
 plant list src/data/dataset_list.c 's/char \*stop = memchr(at, .\\n., (size_t)(end - at));/char *stop = memchr(at, 10, (size_t)(end - at) + 2);/' \
     "looks for the end of a line behind the file"
 plant cifar src/data/dataset_cifar.c 's/if (value > 9)/if (value > 10)/' "label 10"
-plant cifar src/data/dataset_cifar.c 's/stat.st_size % RECORD != 0/0/' "files that end in a part of a record"
+plant cifar src/data/dataset_cifar.c 's/file->file.size % RECORD != 0/0/' "files that end in a part of a record"
+plant cifar src/data/dataset_cifar.c 's/which = c->files - 1/which = 0/' "every picture is the first file's"
 plant safetensors src/format/safetensors_parse.c 's/if (end != file_size)/if (0)/' "tensors need not fill the file"
 plant safetensors src/format/safetensors_parse.c 's/if (\*count == most)/if (0)/' "shapes of any length"
 plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
