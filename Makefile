@@ -104,26 +104,26 @@ fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted all lib examples bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
+.PHONY: fuzz fuzz-cover fuzz-planted all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
 examples: $(examples) ## example programs and the training driver
-bench: $(benches) ## benchmark programs: each prints JSON
+benches: $(benches) ## benchmark programs, without running them: each prints JSON
 tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running them
 
-check: all bench $(tests) $(test_tools) $(fuzz_replays) ## run all tests that guard correctness (about 8 minutes at most)
+check: all benches $(tests) $(test_tools) $(fuzz_replays) ## run all tests that guard correctness (about 8 minutes at most)
 	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),$(any_build),$(test_scripts))
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
-	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all bench tests
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all benches tests
 	$(MAKE) BUILD=$(BUILD)/clang-ref CC=clang CXX=clang++ ONEDNN=0 check MOCO_TEST_DEVICE=ref MOCO_TEST_TIER=ref
 
 # An older CPU in the eyes of oneDNN and of the kernels that follow it; on a CPU that is no wider it repeats a part of check.
 check-avx2: $(tests) ## the tests of ops, golden steps and training as a CPU without AVX-512 runs them
 	@ONEDNN_MAX_CPU_ISA=AVX2 BUILD=$(BUILD) tests/run.sh $(foreach g,ops golden train,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
 
-check-peers: all bench $(tests) $(test_tools) ## against PyTorch, Pillow and a bare Debian 13 (needs their packages; minutes)
+check-peers: all benches $(tests) $(test_tools) ## against PyTorch, Pillow and a bare Debian 13 (needs their packages; minutes)
 	@BUILD=$(BUILD) MOCO_TEST_DEADLINE=2400 tests/run.sh $(peer_scripts)
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
@@ -162,6 +162,10 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
+
+BENCH ?=
+bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out
+	@BUILD=$(BUILD) python3 tests/bench/measure.py $(BENCH)
 
 demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN accuracy (about 3 minutes)
 	$(BUILD)/examples/demo

@@ -2,34 +2,34 @@
 # SPDX-License-Identifier: MIT
 """torch_step: the same training step in PyTorch, for comparison with build/bench/step: one JSON object.
 
-    tests/bench/torch_step.py [--arch resnet50] [--size 224] [--group 16] [--queue 65536] [--precision bf16]
-                              [--threads N] [--runs 5] [--tuned 1]
+    tests/bench/torch_step.py [--arch resnet50] [--size 224] [--batch 16] [--queue 65536] [--precision bf16]
+                              [--threads N] [--runs 5] [--layout channels-last|nchw] [--malloc tuned|default]
 
-tuned 0 runs NCHW as the official script does; tuned 1 is channels-last with malloc told to keep its pages (glibc reads
-these settings at start, so that the script starts itself again). Install OpenBLAS: with the reference BLAS the loss alone
-takes seconds. What a reader would get wrong: one BN group, so nothing is shuffled; the encoder is torchvision's.
+Best tuned: channels-last, with malloc told to keep its pages (glibc reads these settings at start, so that the script
+starts itself again). As the official script runs: --precision f32 --layout nchw --malloc default. What a reader would
+get wrong: the batch is one BN group, so nothing is shuffled; the encoder is torchvision's.
 """
 import argparse
 import json
 import os
 import resource
 import statistics
-import sys
 import time
 
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592"}
+import torch_settings
 
 
 def arguments():
     p = argparse.ArgumentParser()
     p.add_argument("--arch", default="resnet50")
     p.add_argument("--size", type=int, default=224)
-    p.add_argument("--group", type=int, default=16)
+    p.add_argument("--batch", type=int, default=16)
     p.add_argument("--queue", type=int, default=65536)
     p.add_argument("--precision", default="bf16", choices=["bf16", "f32"])
     p.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     p.add_argument("--runs", type=int, default=5)
-    p.add_argument("--tuned", type=int, default=1)
+    p.add_argument("--layout", default="channels-last", choices=["channels-last", "nchw"])
+    p.add_argument("--malloc", default="tuned", choices=["tuned", "default"])
     return p.parse_args()
 
 
@@ -45,9 +45,8 @@ def encoder(args, torch, torchvision):
 
 def main():
     args = arguments()
-    if args.tuned and any(os.environ.get(k) != v for k, v in MALLOC.items()):
-        os.environ.update(MALLOC)
-        os.execv(sys.executable, [sys.executable] + sys.argv)
+    if args.malloc == "tuned":
+        torch_settings.tune_malloc()
     import torch
     import torchvision
 
@@ -57,8 +56,8 @@ def main():
     k_net.load_state_dict(q_net.state_dict())
     for p in k_net.parameters():
         p.requires_grad = False
-    images = [torch.randn(args.group, 3, args.size, args.size) for _ in range(2)]
-    if args.tuned:
+    images = [torch.randn(args.batch, 3, args.size, args.size) for _ in range(2)]
+    if args.layout == "channels-last":
         q_net, k_net = (n.to(memory_format=torch.channels_last) for n in (q_net, k_net))
         images = [i.contiguous(memory_format=torch.channels_last) for i in images]
     queue = torch.nn.functional.normalize(torch.randn(128, args.queue), dim=0)
@@ -80,12 +79,12 @@ def main():
             k = embed(k_net, images[1])
         positive = (q * k).sum(1, keepdim=True)
         logits = torch.cat([positive, q @ queue.clone().detach()], 1) / 0.2
-        loss = torch.nn.functional.cross_entropy(logits, torch.zeros(args.group, dtype=torch.long))
+        loss = torch.nn.functional.cross_entropy(logits, torch.zeros(args.batch, dtype=torch.long))
         sgd.zero_grad()
         loss.backward()
         sgd.step()
-        queue[:, at:at + args.group] = k.t()
-        at = (at + args.group) % args.queue
+        queue[:, at:at + args.batch] = k.t()
+        at = (at + args.batch) % args.queue
 
     for _ in range(2):
         step()
@@ -95,11 +94,11 @@ def main():
         step()
         seconds.append(time.monotonic() - began)
     print(json.dumps({
-        "bench": "torch_step", "arch": args.arch, "precision": args.precision, "size": args.size,
-        "group": args.group, "groups": 1, "queue": args.queue, "threads": args.threads,
-        "library": "PyTorch " + torch.__version__, "img_per_s": round(args.group / statistics.median(seconds), 2),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
-        "settings": "channels-last, malloc thresholds" if args.tuned else "NCHW, out of the box"}))
+        "bench": "torch_step", "arch": args.arch, "precision": args.precision, "size": args.size, "batch": args.batch,
+        "queue": args.queue, "threads": args.threads, **torch_settings.describe(torch),
+        "settings": f"{args.layout}, malloc {args.malloc}, {args.precision}",
+        "img_per_s": round(args.batch / statistics.median(seconds), 2),
+        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
 
 
 main()
