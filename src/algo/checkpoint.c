@@ -203,7 +203,7 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     t->step = fresh->step;
     t->epoch = fresh->epoch;
     t->position = fresh->position;
-    t->readers_stale = t->broken = t->reported = 0;
+    t->readers_stale = t->broken = t->reported = t->finite.known = 0;
     /* Where the weights come from, so that the next checkpoint says the same. */
     t->query->config.seed = config->seed;
     t->query->config.zero_init = config->zero_init;

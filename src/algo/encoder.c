@@ -296,9 +296,8 @@ moco_status stats_check_finite(const struct encoder *encoder, const void *stats,
     return MOCO_OK;
 }
 
-moco_status encoder_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err)
+moco_status running_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err)
 {
-    TRY(slab_check_finite(encoder, encoder->numbers.masters.at, prefix, err));
     TRY(encoder->be->read(encoder->dev, scratch, encoder->numbers.stats.at,
                           (size_t)encoder->graph->stat_total * encoder->real_bytes, err));
     return stats_check_finite(encoder, scratch, prefix, "", err);

@@ -60,6 +60,10 @@ struct trainer {
     struct queue *queue;   /* NULL: negatives come from the batch */
 
     int64_t step, epoch, position;
+    struct {
+        int known; /* every parameter of both encoders and all momentum was found finite, at these versions of theirs */
+        uint64_t query, key;
+    } finite;
     int readers_stale; /* masters were set from outside: readers are refreshed before they are read */
     int broken;        /* a commit stopped half-way: only loading a checkpoint helps */
     int reported;

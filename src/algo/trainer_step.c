@@ -51,14 +51,38 @@ static moco_status take_cancel(struct trainer *t, struct err *err)
     return MOCO_OK;
 }
 
+static int known_finite(const struct trainer *t)
+{
+    return t->finite.known && t->finite.query == t->query->version &&
+           (t->key == NULL || t->finite.key == t->key->version);
+}
+
+/* Of parameters and momentum as they are now. */
+static void note_finite(struct trainer *t, int known)
+{
+    t->finite.known = known;
+    t->finite.query = t->query->version;
+    t->finite.key = t->key != NULL ? t->key->version : 0;
+}
+
 /* A bad number in the state is found before any work is done with it, and under its own name: a ReLU or a large
- * negative logit may swallow it later. */
+ * negative logit may swallow it later. The slabs are read only if they have been written from outside since the last
+ * update, which saw what it wrote. */
 static moco_status check_state(struct trainer *t, struct err *err)
 {
-    TRY(encoder_check_finite(t->query, "encoder_q.", t->host.stats, err));
-    if (t->key != NULL)
-        TRY(encoder_check_finite(t->key, "encoder_k.", t->host.stats, err));
-    return slab_check_finite(t->query, t->momentum.at, "momentum.encoder_q.", err);
+    int known = known_finite(t);
+    if (!known)
+        TRY(slab_check_finite(t->query, t->query->numbers.masters.at, "encoder_q.", err));
+    TRY(running_check_finite(t->query, "encoder_q.", t->host.stats, err));
+    if (t->key != NULL) {
+        if (!known)
+            TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", err));
+        TRY(running_check_finite(t->key, "encoder_k.", t->host.stats, err));
+    }
+    if (!known)
+        TRY(slab_check_finite(t->query, t->momentum.at, "momentum.encoder_q.", err));
+    note_finite(t, 1);
+    return MOCO_OK;
 }
 
 void step_launched(const struct trainer *t, int *done)
@@ -230,28 +254,37 @@ static moco_status commit_statistics(struct trainer *t, struct encoder *encoder,
     return MOCO_OK;
 }
 
-/* Gradients are in place; `first` of sgd stays 0: the momentum slab starts as zeros, or as what was set or loaded, and
- * 0 * momentum + g is PyTorch's first step. */
-static moco_status update(struct trainer *t, double lr, struct err *err)
+/* Gradients are in place; the key encoder follows the weights that the step was computed with. `first` of sgd stays 0:
+ * the momentum slab starts as zeros, or as what was set or loaded, and 0 * momentum + g is PyTorch's first step. */
+static moco_status update(struct trainer *t, double lr, int *finite, struct err *err)
 {
     void *query = t->query->numbers.masters.at;
+    void *key = t->key != NULL ? t->key->numbers.masters.at : NULL;
     if (t->o.optimizer == MOCO_OPTIMIZER_LARS) {
         struct be_lars lars = {.p = query,
                                .g = t->gradients.at,
                                .v = t->momentum.at,
+                               .k = key,
+                               .m = t->o.key_momentum,
                                .lr = lr,
                                .momentum = t->o.sgd_momentum,
                                .weight_decay = t->o.weight_decay,
                                .trust = t->o.trust_coefficient};
-        return t->be->lars(t->layout, t->precision, &lars, t->readers.at, err);
+        TRY(t->be->lars(t->layout, t->precision, &lars, t->readers.at, err));
+        *finite = lars.finite;
+        return MOCO_OK;
     }
     struct be_sgd sgd = {.p = query,
                          .g = t->gradients.at,
                          .v = t->momentum.at,
+                         .k = key,
+                         .m = t->o.key_momentum,
                          .lr = lr,
                          .momentum = t->o.sgd_momentum,
                          .weight_decay = t->o.weight_decay};
-    return t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err);
+    TRY(t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err));
+    *finite = sgd.finite;
+    return MOCO_OK;
 }
 
 /* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
@@ -259,16 +292,15 @@ static moco_status update(struct trainer *t, double lr, struct err *err)
 static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
 {
     TRY(t->be->ready(t->dev, err));
-    void *query = t->query->numbers.masters.at;
+    int finite;
     t->broken = 1;
-    if (t->key != NULL)
-        TRY(t->be->ema(t->layout, t->key->numbers.masters.at, query, t->o.key_momentum, err));
-    TRY(update(t, lr, err));
+    TRY(update(t, lr, &finite, err));
     TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
     if (t->key != NULL)
         TRY(commit_statistics(t, t->key, STAGE_KEY, err));
     if (t->queue != NULL)
         TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
+    note_finite(t, finite);
     t->broken = 0;
     t->step++;
     t->epoch = batch->epoch;

@@ -152,6 +152,7 @@ moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, s
         t->key->version++;
         return encoder_tensor_set(t->key, &t->key->numbers, index, values, err);
     case PART_MOMENTUM:
+        t->finite.known = 0;
         return t->be->param_set(t->layout, t->momentum.at, index, values, err);
     case PART_GRADIENT:
         return err_set(err, MOCO_EINVAL, "%s is what the last step computed; it cannot be set", t->names[i]);

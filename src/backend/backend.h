@@ -7,8 +7,8 @@
  *   real       the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract
  * (statistics, embeddings, keys, queue) are arrays of it. slab       one block for all parameters of a network, in the
  * backend's own layout: masters of q, masters of k, gradients and SGD momentum are four slabs of one layout, so that
- * sgd and ema are elementwise. reader     copies of the weights as a plan reads them (bf16, other block order). A
- * precision may need none: then the plan reads the master slab itself and reader bytes are 0. launch     n samples =
+ * sgd and the average are elementwise. reader     copies of the weights as a plan reads them (bf16, other block order).
+ * A precision may need none: then the plan reads the master slab itself and reader bytes are 0. launch     n samples =
  * `groups` BN groups of n / groups contiguous samples, run through a plan at once. memory     struct be_memory: an
  * address of the device and a size. Host code reads and writes it only through read and write.
  *
@@ -25,7 +25,7 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 2
+#define BACKEND_ABI 3
 
 struct be_device; /* defined by each backend */
 struct be_layout;
@@ -125,19 +125,26 @@ struct be_batch_loss {
     double pos, neg; /* neg: of mean cosine with the negatives; 0 if there are none */
 };
 
+/* What the optimizer does besides: before an update the average that follows the weights, k = m * k + (1 - m) * p with
+ * p as it was; after it a look at what has come out. */
 struct be_sgd {
     void *p, *g, *v; /* slabs: masters, gradients, momentum */
+    void *k;         /* slab: masters of the key encoder; NULL: there is none */
+    double m;
     double lr, momentum, weight_decay;
     int first; /* 1: v = g' (PyTorch's first step), else v = momentum * v + g' ; g' = g + weight_decay * p ; p -= lr * v
                 */
+    int finite; /* out: are all numbers of p, v and k? */
 };
 
 /* SGD with momentum whose rate is scaled per tensor by trust |p| / |g'|, g' = g + weight_decay * p (by 1 if a norm is
  * 0). Weights and biases of BN and biases of linear layers take neither weight decay nor scaling. The rate is in the
  * buffer: v = momentum * v + lr * scaling * g' ; p -= v. */
 struct be_lars {
-    void *p, *g, *v;
+    void *p, *g, *v, *k; /* k, m and finite as in be_sgd */
+    double m;
     double lr, momentum, weight_decay, trust;
+    int finite;
 };
 
 struct backend {
@@ -173,7 +180,8 @@ struct backend {
 
     /* Readers. `backward` 0: what forward needs (key encoder), 1: what forward and backward need (query encoder).
      * ema_readers writes, for m * k + (1 - m) * q computed in the master type, what a KEY plan of this precision reads:
-     * its bytes are key_bytes, never 0. It must compute the same bits as `ema` followed by readers. */
+     * its bytes are key_bytes, never 0. It must compute the same bits as the optimizer's average followed by readers.
+     */
     size_t (*reader_bytes)(const struct be_layout *layout, enum be_precision precision, int backward);
     moco_status (*readers)(const struct be_layout *layout, enum be_precision precision, int backward,
                            const void *masters, void *out, struct err *err);
@@ -197,10 +205,9 @@ struct backend {
     moco_status (*infonce)(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
     size_t (*batch_loss_scratch)(struct be_device *dev, int n, int keys, int dim); /* bytes */
     moco_status (*batch_loss)(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
-    moco_status (*ema)(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
-    moco_status (*sgd)(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
+    moco_status (*sgd)(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
                        void *readers /* of the query encoder, refreshed; NULL if none */, struct err *err);
-    moco_status (*lars)(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
+    moco_status (*lars)(const struct be_layout *layout, enum be_precision precision, struct be_lars *io,
                         void *readers /* as in sgd */, struct err *err);
     /* Sum of squares of a slab of `count` parameters' gradients in double; *bad = number of the first parameter with a
      * value that is not finite, or -1. Padding of a layout is zero and stays zero. */
@@ -222,9 +229,9 @@ struct backend {
     moco_status (*gemm_tn)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
 
-    /* Calls body(arg, part, parts) once for each part from 0, on the host, side by side as far as the device has threads
-     * there, and waits: for what is not worth a slot of its own, such as kNN's choice of neighbours. A body must not wait
-     * for another one. */
+    /* Calls body(arg, part, parts) once for each part from 0, on the host, side by side as far as the device has
+     * threads there, and waits: for what is not worth a slot of its own, such as kNN's choice of neighbours. A body
+     * must not wait for another one. */
     moco_status (*on_host)(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
                            struct err *err);
 };

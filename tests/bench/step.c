@@ -86,11 +86,6 @@ static moco_status timed_ema_readers(const struct be_layout *layout, enum be_pre
     TIMED(EMA, ema_readers(layout, precision, k, q, m, out, err));
 }
 
-static moco_status timed_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
-{
-    TIMED(EMA, ema(layout, k, q, m, err));
-}
-
 static moco_status timed_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     TIMED(plan == seen.key ? KEY_FORWARD : QUERY_FORWARD, forward(plan, io, err));
@@ -112,7 +107,7 @@ static moco_status timed_grad_check(const struct be_layout *layout, const void *
     TIMED(CHECK, grad_check(layout, gradients, sum, bad, err));
 }
 
-static moco_status timed_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
+static moco_status timed_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
                              void *readers, struct err *err)
 {
     TIMED(SGD, sgd(layout, precision, io, readers, err));
@@ -233,7 +228,6 @@ static int run(const struct options *o)
     timed.alloc = timed_alloc;
     timed.plan_create = timed_plan_create;
     timed.ema_readers = timed_ema_readers;
-    timed.ema = timed_ema;
     timed.forward = timed_forward;
     timed.infonce = timed_infonce;
     timed.backward = timed_backward;

@@ -152,7 +152,7 @@ static void test_ema(void **state)
         double *ahead = zeros(count), *after = zeros(count);
         const double m = 0.9375;
         harness_key(&h, h.momentum.at, h.masters.at, m, h.graph->embedding, ahead);
-        harness_ok(h.be->ema(h.layout, h.momentum.at, h.masters.at, m, &err), &err);
+        harness_follow(&h, h.momentum.at, h.masters.at, m);
         harness_key(&h, h.momentum.at, h.masters.at, 1, h.graph->embedding, after);
         assert_memory_equal(ahead, after, count * sizeof *ahead); /* the same bits: a step can be dropped and retried */
         for (int p = 0; p < h.graph->param_count; p++) {

@@ -384,8 +384,7 @@ static void check_key(struct harness *h)
     assert_memory_equal(a, b, count * sizeof *a);
 
     harness_key(h, h->gradients.at, h->masters.at, 0.3, h->graph->embedding, a);
-    struct err err = {0};
-    harness_ok(h->be->ema(h->layout, h->gradients.at, h->masters.at, 0.3, &err), &err);
+    harness_follow(h, h->gradients.at, h->masters.at, 0.3);
     harness_key(h, h->gradients.at, h->gradients.at, 1, h->graph->embedding, b);
     assert_memory_equal(a, b, count * sizeof *a);
     free(a);

@@ -396,6 +396,17 @@ void harness_sgd(struct harness *h, double lr, double momentum, double weight_de
     OK(h->be->sgd(h->layout, h->precision, &io, h->readers.bytes > 0 ? h->readers.at : NULL, &err));
 }
 
+void harness_follow(struct harness *h, void *k, void *q, double m)
+{
+    size_t bytes = h->be->layout_bytes(h->layout);
+    struct be_memory g = harness_alloc(h, bytes), v = harness_alloc(h, bytes);
+    struct be_sgd io = {.p = q, .g = g.at, .v = v.at, .k = k, .m = m};
+    OK(h->be->sgd(h->layout, h->precision, &io, NULL, &err));
+    assert_true(io.finite);
+    h->be->release(h->dev, &g);
+    h->be->release(h->dev, &v);
+}
+
 void harness_commit(struct harness *h)
 {
     int groups = h->spec.groups * h->spec.launches;

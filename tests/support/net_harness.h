@@ -105,6 +105,8 @@ void harness_commit(struct harness *h); /* stage -> running */
 
 /* Forward of launch 0 through a plan of its own: KEY with ema_readers(k, q, m), INFER folded from masters and running.
  * `output`: a value of the graph; out: [n][its channels]. */
+/* k = m * k + (1 - m) * q, slabs; by an update that changes nothing else. */
+void harness_follow(struct harness *h, void *k, void *q, double m);
 void harness_key(struct harness *h, const void *k, const void *q, double m, int output, double *out);
 void harness_infer(struct harness *h, int output, const float *f32_images, double *out);
 

@@ -24,7 +24,7 @@
 enum poison { POISON_NONE, POISON_GRADIENT, POISON_STAGE, POISON_EMBEDDING };
 
 static const struct backend *real;
-static int calls, fail_at, in_commit; /* in_commit: the failure struck at ema or later */
+static int calls, fail_at, in_commit; /* in_commit: the failure struck at sgd or later */
 static enum poison poison;
 
 static moco_status count(int commits, struct err *err)
@@ -43,7 +43,7 @@ static void put_nan(struct be_device *dev, void *at)
 }
 
 static struct be_device *device;
-static int committing; /* between ema and the end of a step */
+static int committing; /* between sgd and the end of a step */
 
 static moco_status faulty_ready(struct be_device *dev, struct err *err)
 {
@@ -103,16 +103,10 @@ static moco_status faulty_grad_check(const struct be_layout *layout, const void 
     return real->grad_check(layout, gradients, sum_squares, bad, err);
 }
 
-static moco_status faulty_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
-{
-    committing = 1;
-    TRY(count(1, err));
-    return real->ema(layout, k, q, m, err);
-}
-
-static moco_status faulty_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io,
+static moco_status faulty_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
                               void *readers, struct err *err)
 {
+    committing = 1;
     TRY(count(1, err));
     return real->sgd(layout, precision, io, readers, err);
 }
@@ -152,7 +146,6 @@ static void bench_open(struct bench *b)
     faulty.infonce = faulty_infonce;
     faulty.backward = faulty_backward;
     faulty.grad_check = faulty_grad_check;
-    faulty.ema = faulty_ema;
     faulty.sgd = faulty_sgd;
     faulty.stats_commit = faulty_stats_commit;
     fail_at = -1;
@@ -265,7 +258,7 @@ static void a_device_may_fail_at_any_call(void **state)
     char *end = bench_state(&b, scratch_path(&folder, "after"), &size_after);
     assert_memory_equal(wanted, end, size);
     free(end);
-    assert_true(half_way >= 6); /* ema, sgd, four times statistics, queue */
+    assert_true(half_way >= 6); /* sgd, four times statistics, queue */
     assert_true(clean > 40 && last == half_way + clean);
     free(before);
     free(wanted);

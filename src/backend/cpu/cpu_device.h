@@ -53,13 +53,17 @@ size_t cpu_layout_bytes(const struct be_layout *layout);
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
 moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
 
-/* cpu_readers.c */
+/* cpu_readers.c, cpu_update.c */
 size_t cpu_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward);
 moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
                         void *out, struct err *err);
 size_t cpu_key_bytes(const struct be_layout *layout, enum be_precision precision);
 moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
                             double m, void *out, struct err *err);
+moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
+                    struct err *err);
+moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
+                     struct err *err);
 
 /* cpu_plan.c */
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
@@ -78,11 +82,6 @@ size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t len
 moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
 size_t cpu_step_batch_loss_bytes(struct be_device *dev, int n, int keys, int dim);
 moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
-moco_status cpu_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
-moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
-                    struct err *err);
-moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
-                     void *readers, struct err *err);
 moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err);
 moco_status cpu_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,

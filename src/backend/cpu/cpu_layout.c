@@ -42,7 +42,8 @@ moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, con
     moco_status status = MOCO_ENOMEM;
     layout->params = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->params, err);
     layout->ranges = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->ranges, err);
-    if (layout->params == NULL || layout->ranges == NULL)
+    layout->rates = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->rates, err);
+    if (layout->params == NULL || layout->ranges == NULL || layout->rates == NULL)
         goto fail;
     layout->count = graph->param_count;
     for (int i = 0; i < layout->count; i++) {
@@ -79,6 +80,7 @@ void cpu_layout_free(struct be_layout *layout)
     cpu_readers_free(layout);
     mem_free(ctx, layout->params);
     mem_free(ctx, layout->ranges);
+    mem_free(ctx, layout->rates);
     mem_free(ctx, layout);
 }
 

@@ -7,6 +7,7 @@
 #define MOCO_CPU_LAYOUT_H
 
 #include "backend/cpu/cpu_device.h"
+#include "backend/cpu/cpu_tiles.h"
 #include "backend/cpu/optimizer.h"
 
 #define CPU_NOWHERE SIZE_MAX
@@ -21,7 +22,8 @@ struct cpu_param {
     size_t key;            /* bytes into a key block; bf16 weights: the forward reader */
     /* bf16, CONV only */
     struct shim_md master, reader[2]; /* reader: what forward, and what backward data, reads */
-    struct shim_prim fill[2];         /* master -> reader */
+    struct cpu_tiles tiles[2];        /* of reader */
+    struct shim_prim fill[2];         /* master -> reader, where that is not one of tiles */
     size_t reader_at[2];              /* bytes into a reader block */
     size_t scratch;                   /* of fill */
 };
@@ -35,6 +37,7 @@ struct be_layout {
     size_t floats;               /* of a slab */
     size_t forward_bytes, bytes; /* of a reader block: forward's part, all */
     size_t key_bytes;
+    float *rates;         /* of LARS, one per parameter */
     void *scratch;        /* of fill, or a parameter's average on its way into a reader */
     size_t average_bytes; /* of scratch: the average stands first */
 };
@@ -42,9 +45,21 @@ struct be_layout {
 /* The layout in which masters stand, as oneDNN describes it. */
 moco_status cpu_param_master(struct shim_md *out, const struct cpu_param *param, struct err *err);
 
+/* Does the optimizer neither decay nor rescale it? Those of BN, and biases. */
+static inline int cpu_param_plain(const struct cpu_param *param)
+{
+    return param->kind != PARAM_CONV && param->kind != PARAM_LINEAR;
+}
+
 /* Chooses and lays out the readers; their part of layout_create and layout_free. */
 moco_status cpu_readers_plan(struct be_layout *layout, const struct graph *graph, struct err *err);
 void cpu_readers_free(struct be_layout *layout);
+/* Copies that are not ones of tiles, from the masters; nothing to do for most networks. */
+moco_status cpu_readers_fill(const struct be_layout *layout, int backward, const float *masters, void *out,
+                             struct err *err);
+/* The same for forward's copies of m * k + (1 - m) * q. */
+moco_status cpu_readers_fill_average(const struct be_layout *layout, const float *k, const float *q, double m,
+                                     void *out, struct err *err);
 
 /* The shape of a convolution for n samples. A strided 1 x 1 convolution reads every stride-th pixel: with `dense` its
  * shape after those have been gathered. */

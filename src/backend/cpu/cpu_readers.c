@@ -15,7 +15,7 @@ static size_t aligned(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* The layout that oneDNN likes best, and a reorder into it. */
+/* The layout that oneDNN likes best, and how it is written. */
 static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, int which, const struct shim_conv *shape,
                                struct err *err)
 {
@@ -29,6 +29,10 @@ static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, in
     p->reader[which] = prim.weights;
     prim.weights = (struct shim_md){0};
     shim_prim_free(&prim);
+    if (p->order == SHIM_OIHW16)
+        TRY(cpu_tiles_plan(&p->tiles[which], layout->dev->ctx, p->dims, &p->reader[which], err));
+    if (p->tiles[which].outputs != NULL)
+        return MOCO_OK;
     TRY(shim_reorder_create(&p->fill[which], layout->dev->engine, &p->master, &p->reader[which], err));
     if (p->fill[which].scratch > p->scratch)
         p->scratch = p->fill[which].scratch;
@@ -62,7 +66,7 @@ static void lay_out(struct be_layout *layout)
         p->reader_at[0] = p->key = at;
         at += aligned(p->reader[0].bytes);
         scratch = p->scratch > scratch ? p->scratch : scratch;
-        size_t floats = aligned((size_t)p->count * sizeof(float));
+        size_t floats = p->fill[0].primitive != NULL ? aligned((size_t)p->count * sizeof(float)) : 0;
         largest = floats > largest ? floats : largest;
     }
     layout->forward_bytes = layout->key_bytes = at;
@@ -115,6 +119,7 @@ void cpu_readers_free(struct be_layout *layout)
         for (int which = 0; which < 2; which++) {
             shim_md_free(&p->reader[which]);
             shim_prim_free(&p->fill[which]);
+            cpu_tiles_free(&p->tiles[which], layout->dev->ctx);
         }
     }
     mem_free(layout->dev->ctx, layout->scratch);
@@ -133,14 +138,6 @@ size_t cpu_key_bytes(const struct be_layout *layout, enum be_precision precision
     return layout->key_bytes;
 }
 
-static moco_status check_precision(const struct be_layout *layout, enum be_precision precision, struct err *err)
-{
-    if (precision != layout->precision)
-        return err_set(err, MOCO_EINVAL, "cpu: a layout made for precision %d cannot fill readers of precision %d",
-                       (int)layout->precision, (int)precision);
-    return MOCO_OK;
-}
-
 static moco_status fill(const struct be_layout *layout, const struct cpu_param *p, int which, const float *from,
                         char *block, struct err *err)
 {
@@ -151,44 +148,27 @@ static moco_status fill(const struct be_layout *layout, const struct cpu_param *
     return shim_run(layout->dev->engine, &p->fill[which], at, err);
 }
 
-moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
-                        void *out, struct err *err)
+moco_status cpu_readers_fill(const struct be_layout *layout, int backward, const float *masters, void *out,
+                             struct err *err)
 {
-    TRY(check_precision(layout, precision, err));
-    if (precision != BE_BF16)
-        return MOCO_OK; /* plans read the masters */
-    struct parallel_scope scope;
-    TRY(cpu_enter(layout->dev, &scope, err));
-    moco_status status = MOCO_OK;
-    for (int i = 0; i < layout->count && status == MOCO_OK; i++) {
+    for (int i = 0; i < layout->count; i++) {
         const struct cpu_param *p = &layout->params[i];
-        for (int which = 0; which < 1 + !!backward && status == MOCO_OK; which++)
-            if (p->reader[which].handle != NULL)
-                status = fill(layout, p, which, (const float *)masters + p->offset, out, err);
+        for (int which = 0; which < 1 + !!backward; which++)
+            if (p->fill[which].primitive != NULL)
+                TRY(fill(layout, p, which, masters + p->offset, out, err));
     }
-    parallel_leave(&scope);
-    return status;
+    return MOCO_OK;
 }
 
-moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
-                            double m, void *out, struct err *err)
+moco_status cpu_readers_fill_average(const struct be_layout *layout, const float *k, const float *q, double m,
+                                     void *out, struct err *err)
 {
-    TRY(check_precision(layout, precision, err));
-    struct parallel_scope scope;
-    TRY(cpu_enter(layout->dev, &scope, err));
-    moco_status status = MOCO_OK;
-    const struct kern_team *team = &layout->dev->team;
-    if (precision != BE_BF16)
-        kern_ema(team, layout->floats, m, k, q, out);
-    else
-        for (int i = 0; i < layout->count && status == MOCO_OK; i++) {
-            const struct cpu_param *p = &layout->params[i];
-            int reader = p->reader[0].handle != NULL;
-            float *average = reader ? layout->scratch : (void *)((char *)out + p->key);
-            kern_ema(team, (size_t)p->count, m, (const float *)k + p->offset, (const float *)q + p->offset, average);
-            if (reader)
-                status = fill(layout, p, 0, average, out, err);
-        }
-    parallel_leave(&scope);
-    return status;
+    for (int i = 0; i < layout->count; i++) {
+        const struct cpu_param *p = &layout->params[i];
+        if (p->fill[0].primitive == NULL)
+            continue;
+        kern_ema(&layout->dev->team, (size_t)p->count, m, k + p->offset, q + p->offset, layout->scratch);
+        TRY(fill(layout, p, 0, layout->scratch, out, err));
+    }
+    return MOCO_OK;
 }

@@ -37,56 +37,6 @@ moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io,
     return MOCO_OK;
 }
 
-moco_status cpu_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
-{
-    struct parallel_scope scope;
-    TRY(cpu_enter(layout->dev, &scope, err));
-    kern_ema(&layout->dev->team, layout->floats, m, k, q, k);
-    parallel_leave(&scope);
-    return MOCO_OK;
-}
-
-moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
-                    struct err *err)
-{
-    struct parallel_scope scope;
-    TRY(cpu_enter(layout->dev, &scope, err));
-    slab_sgd(&layout->dev->team, layout->floats, io->lr, io->momentum, io->weight_decay, io->first, io->p, io->g,
-             io->v);
-    parallel_leave(&scope);
-    return readers == NULL ? MOCO_OK : cpu_readers(layout, precision, 1, io->p, readers, err);
-}
-
-/* The learning rate of one tensor: BN's parameters and biases take it as it is. */
-static double lars_rate(const struct be_layout *layout, const struct be_lars *io, int plain,
-                        const struct slab_range *at)
-{
-    double weight, pull;
-    if (plain)
-        return io->lr;
-    slab_norms(&layout->dev->team, at->count, io->weight_decay, (const float *)io->p + at->first,
-               (const float *)io->g + at->first, &weight, &pull);
-    double rate = io->lr * io->trust * weight / pull;
-    return weight > 0 && pull > 0 && isfinite((float)rate) ? rate
-                                                           : io->lr; /* a gradient of denormals is as good as none */
-}
-
-moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
-                     void *readers, struct err *err)
-{
-    struct parallel_scope scope;
-    TRY(cpu_enter(layout->dev, &scope, err));
-    for (int i = 0; i < layout->count; i++) {
-        const struct slab_range *at = &layout->ranges[i];
-        int plain = layout->params[i].kind != PARAM_CONV && layout->params[i].kind != PARAM_LINEAR;
-        slab_lars(&layout->dev->team, at->count, lars_rate(layout, io, plain, at), io->momentum,
-                  plain ? 0 : io->weight_decay, (float *)io->p + at->first, (const float *)io->g + at->first,
-                  (float *)io->v + at->first);
-    }
-    parallel_leave(&scope);
-    return readers == NULL ? MOCO_OK : cpu_readers(layout, precision, 1, io->p, readers, err);
-}
-
 moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err)
 {

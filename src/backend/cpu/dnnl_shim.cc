@@ -441,6 +441,39 @@ void shim_md_free(struct shim_md *md)
     *md = shim_md();
 }
 
+int64_t shim_md_place(const struct shim_md *md, const int64_t at[4])
+{
+    md_view view = (md_view)md->handle;
+#if DNNL_VERSION_MAJOR >= 3
+    dnnl_format_kind_t kind;
+    const dnnl_dims_t *stride_list, *block_list, *dim_list;
+    int count;
+    if (dnnl_memory_desc_query(view, dnnl_query_format_kind, &kind) != dnnl_success || kind != dnnl_blocked ||
+        dnnl_memory_desc_query(view, dnnl_query_strides, &stride_list) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_inner_nblks_s32, &count) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_inner_blks, &block_list) != dnnl_success ||
+        dnnl_memory_desc_query(view, dnnl_query_inner_idxs, &dim_list) != dnnl_success)
+        return -1;
+    const dnnl_dim_t *strides = *stride_list, *blocks = *block_list, *inner = *dim_list;
+#else
+    if (view->format_kind != dnnl_blocked || view->extra.flags != dnnl_memory_extra_flag_none)
+        return -1;
+    const dnnl_dim_t *strides = view->format_desc.blocking.strides, *blocks = view->format_desc.blocking.inner_blks,
+                     *inner = view->format_desc.blocking.inner_idxs;
+    int count = view->format_desc.blocking.inner_nblks;
+#endif
+    int64_t rest[4] = {at[0], at[1], at[2], at[3]}, place = 0, size = 1;
+    for (int i = count - 1; i >= 0; i--) { /* the last block is the innermost */
+        int64_t *along = &rest[inner[i]];
+        place += *along % blocks[i] * size;
+        *along /= blocks[i];
+        size *= blocks[i];
+    }
+    for (int d = 0; d < 4; d++)
+        place += rest[d] * strides[d];
+    return place;
+}
+
 moco_status shim_conv_create(struct shim_prim *out, struct shim_engine *engine, const struct shim_conv_spec *spec,
                              struct err *err)
 {

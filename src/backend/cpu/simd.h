@@ -110,11 +110,29 @@ INLINE vf from_bf16(vh half)
 #endif
 }
 
-INLINE vh round_bf16(vf x)
+/* In the low half of each lane. */
+INLINE vu bf16_bits(vf x)
 {
     vu bits = (vu)x, high = bits >> 16, nan = (vu)(x != x);
     vu rounded = (bits + 0x7fff + (high & 1)) >> 16;
-    return __builtin_convertvector((nan & (high | 0x40)) | (~nan & rounded), vh);
+    return (nan & (high | 0x40)) | (~nan & rounded);
+}
+
+INLINE vh round_bf16(vf x)
+{
+    return __builtin_convertvector(bf16_bits(x), vh);
+}
+
+/* Past the caches, for what is not read soon; `at` is aligned to the vector. A fence comes before others read it. */
+INLINE void stream_vu(void *at, vu v)
+{
+#if defined(__AVX512F__)
+    _mm512_stream_si512(at, (__m512i)v);
+#elif defined(__AVX2__)
+    _mm256_stream_si256(at, (__m256i)v);
+#else
+    memcpy(at, &v, sizeof v);
+#endif
 }
 
 #if defined(__AVX512BF16__)

@@ -68,7 +68,14 @@ struct slab_loops {
     double (*pull)(size_t count, float decay, const float *p, const float *g); /* sum of (g + decay * p)^2, in double */
     void (*lars)(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v);
     void (*to_bf16)(size_t count, const float *from, uint16_t *to);
+    int (*finite)(size_t count, const float *x); /* are all of them? */
+    /* A tile of weights [16 inputs][16 outputs] in bf16 and in pairs along one kind of channel: line j of 8 holds
+     * channels 2 j and 2 j + 1 of that kind for each of the other's 16. Lines are `line` numbers apart and each a
+     * cache line; the writing goes past the caches. */
+    void (*tile)(const float *from, int pairs_of_outputs, uint16_t *to, size_t line);
 };
+
+enum { SLAB_TILE = 256 }; /* numbers */
 
 enum { INFONCE_TILE = 192 }; /* rows of the queue handled at once */
 

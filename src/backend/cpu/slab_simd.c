@@ -174,6 +174,49 @@ static void narrow(size_t count, const float *from, uint16_t *to)
 #undef BODY
 }
 
+/* x * 0 is 0 but for what is not finite, and NaN stays. */
+static int finite(size_t count, const float *x)
+{
+    vf seen[2] = {{0}};
+    size_t at = 0;
+    for (; at + 2 * LANES <= count; at += 2 * LANES) {
+        seen[0] = fma_vf(load_vf(x + at), (vf){0}, seen[0]);
+        seen[1] = fma_vf(load_vf(x + at + LANES), (vf){0}, seen[1]);
+    }
+    for (; at < count; at += LANES)
+        seen[0] = fma_vf(load_some(x + at, count - at), (vf){0}, seen[0]);
+    return bits_of(seen[0] + seen[1] == 0) == (1u << LANES) - 1;
+}
+
+enum { SIDE = 16 }; /* of a tile */
+
+/* Two vectors of one line: the rows of two inputs, or what a tile in bf16 has of two outputs. */
+static void tile(const float *from, int pairs_of_outputs, uint16_t *to, size_t line)
+{
+    if (!pairs_of_outputs) {
+        for (size_t j = 0; j < SIDE / 2; j++)
+            for (size_t o = 0; o < SIDE; o += LANES) {
+                const float *at = from + 2 * j * SIDE + o;
+                stream_vu(to + j * line + 2 * o, bf16_bits(load_vf(at)) | bf16_bits(load_vf(at + SIDE)) << 16);
+            }
+        return;
+    }
+    uint32_t pairs[SIDE][SIDE / 2], turned[SIDE / 2][SIDE];
+    for (size_t at = 0; at < SLAB_TILE; at += LANES) {
+        vh half = to_bf16(load_vf(from + at));
+        memcpy((char *)pairs + at * sizeof(uint16_t), &half, sizeof half);
+    }
+    for (size_t j = 0; j < SIDE / 2; j++)
+        for (size_t i = 0; i < SIDE; i++)
+            turned[j][i] = pairs[i][j];
+    for (size_t j = 0; j < SIDE / 2; j++)
+        for (size_t i = 0; i < SIDE; i += LANES) {
+            vu vector;
+            memcpy(&vector, &turned[j][i], sizeof vector);
+            stream_vu(to + j * line + 2 * i, vector);
+        }
+}
+
 extern const struct slab_loops SIMD_NAME(slab_loops);
-const struct slab_loops SIMD_NAME(slab_loops) = {add, relu_back, bias, scale, project, dot,
-                                                 ema, sgd,       pull, lars,  narrow};
+const struct slab_loops SIMD_NAME(slab_loops) = {add, relu_back, bias, scale,  project, dot, ema,
+                                                 sgd, pull,      lars, narrow, finite,  tile};

@@ -58,7 +58,8 @@ moco_status ref_readers(const struct be_layout *layout, enum be_precision precis
 size_t ref_key_bytes(const struct be_layout *layout, enum be_precision precision);
 moco_status ref_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
                             double m, void *out, struct err *err);
-moco_status ref_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err);
+/* k = m * k + (1 - m) * q; k NULL: nothing. */
+void ref_follow(const struct be_layout *layout, double *k, const double *q, double m);
 
 /* ref_plan.c and ref_run.c: */
 moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
@@ -77,10 +78,10 @@ size_t ref_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim);
 moco_status ref_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
 
 /* ref_step.c: */
-moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
+moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
                     struct err *err);
-moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
-                     void *readers, struct err *err);
+moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
+                     struct err *err);
 moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
                            struct err *err);
 moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,

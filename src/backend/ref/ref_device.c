@@ -131,7 +131,6 @@ const struct backend backend_ref = {
     .infonce = ref_infonce,
     .batch_loss_scratch = ref_batch_loss_scratch,
     .batch_loss = ref_batch_loss,
-    .ema = ref_ema,
     .sgd = ref_sgd,
     .lars = ref_lars,
     .grad_check = ref_grad_check,

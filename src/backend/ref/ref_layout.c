@@ -135,11 +135,10 @@ static void ema_slab(const struct be_layout *layout, const double *k, const doub
         out[i] = ref_round(master, m * k[i] + (1 - m) * q[i]);
 }
 
-moco_status ref_ema(const struct be_layout *layout, void *k, const void *q, double m, struct err *err)
+void ref_follow(const struct be_layout *layout, double *k, const double *q, double m)
 {
-    (void)err;
-    ema_slab(layout, k, q, m, k);
-    return MOCO_OK;
+    if (k != NULL)
+        ema_slab(layout, k, q, m, k);
 }
 
 moco_status ref_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,

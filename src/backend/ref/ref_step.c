@@ -5,10 +5,19 @@
 
 #include <math.h>
 
-moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, const struct be_sgd *io, void *readers,
+static int all_finite(int64_t count, const double *x)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (x != NULL && !isfinite(x[i]))
+            return 0;
+    return 1;
+}
+
+moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
                     struct err *err)
 {
     enum be_precision master = ref_master(layout->precision);
+    ref_follow(layout, io->k, io->p, io->m);
     double *p = io->p, *v = io->v;
     const double *g = io->g;
     for (int64_t i = 0; i < layout->total; i++) {
@@ -16,6 +25,7 @@ moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision,
         v[i] = ref_round(master, io->first ? decayed : io->momentum * v[i] + decayed);
         p[i] = ref_round(master, p[i] - io->lr * v[i]);
     }
+    io->finite = all_finite(layout->total, p) && all_finite(layout->total, v) && all_finite(layout->total, io->k);
     return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, p, readers, err);
 }
 
@@ -29,10 +39,11 @@ static double norm_of_pull(int64_t count, const double *g, const double *p, doub
     return sqrt(sum);
 }
 
-moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, const struct be_lars *io,
-                     void *readers, struct err *err)
+moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
+                     struct err *err)
 {
     enum be_precision master = ref_master(layout->precision);
+    ref_follow(layout, io->k, io->p, io->m);
     for (int t = 0; t < layout->count; t++) {
         int64_t count = layout->length[t];
         double *p = (double *)io->p + layout->offset[t], *v = (double *)io->v + layout->offset[t];
@@ -46,6 +57,8 @@ moco_status ref_lars(const struct be_layout *layout, enum be_precision precision
             p[i] = ref_round(master, p[i] - v[i]);
         }
     }
+    io->finite =
+        all_finite(layout->total, io->p) && all_finite(layout->total, io->v) && all_finite(layout->total, io->k);
     return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, io->p, readers, err);
 }
 

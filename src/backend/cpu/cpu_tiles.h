@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_tiles: how a bf16 copy of a convolution's weights lies, told tile by tile: the masters stand in tiles of 16
+ * inputs x 16 outputs, and in the layouts that oneDNN reads, each of those is eight cache lines of pairs. What a reader
+ * would get wrong: which layout oneDNN takes is its own affair; one that is not of this form has no tiles and is
+ * written by its reorder. */
+#ifndef MOCO_CPU_TILES_H
+#define MOCO_CPU_TILES_H
+
+#include "backend/cpu/cpu_device.h"
+
+struct slab_loops;
+
+struct cpu_tiles {
+    /* Numbers into the copy: of 16 outputs, of 16 inputs, of a place in the kernel; a tile stands at their sum. NULL:
+     * the layout is of another form. */
+    int64_t *outputs, *inputs, *places;
+    int64_t input_count, place_count; /* of those lists */
+    int64_t output_count;             /* of outputs, without those that only the copy has */
+    int64_t padding;                  /* entries of outputs behind those: zeros in the copy */
+    size_t line;                      /* numbers from a line of a tile to the next */
+    int pairs_of_outputs;
+};
+
+/* `dims` of the weights: outputs, inputs, kernel, kernel. */
+moco_status cpu_tiles_plan(struct cpu_tiles *out, struct ctx *ctx, const int64_t dims[4], const struct shim_md *copy,
+                           struct err *err);
+void cpu_tiles_free(struct cpu_tiles *tiles, struct ctx *ctx);
+
+/* Tiles `first` to `first + count` of the masters' order, which stand at `from`, into the copy. */
+void cpu_tiles_write(const struct cpu_tiles *tiles, const struct slab_loops *loops, size_t first, size_t count,
+                     const float *from, void *copy);
+
+#endif

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_update: what walks over all weights: the optimizer with the average that goes before it, and the copies that
+ * plans read. A thread takes its stretch of the slabs piece by piece, and does everything to a piece while it is in the
+ * nearest cache. What a reader would get wrong: results do not depend on where a stretch or piece ends, so that pieces
+ * are cut only where a tile of a copy, or a cache line, ends too. */
+#include <math.h>
+#include <stdatomic.h>
+
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/simd_table.h"
+
+enum {
+    PIECE = 4 * SLAB_TILE, /* numbers */
+    LINE = 64              /* numbers: parameters without tiles are cut at whole cache lines */
+};
+
+struct update {
+    const struct be_layout *layout;
+    const struct slab_loops *loops;
+    /* `count` numbers of a parameter from number `at` */
+    void (*piece)(struct update *update, const struct cpu_param *p, size_t at, size_t count);
+    float *p, *v, *k; /* slabs; k NULL: no average is kept */
+    const float *g;
+    double m;
+    const struct be_sgd *sgd; /* or LARS */
+    const struct be_lars *lars;
+    char *out; /* readers, or a key block */
+    int readers;
+    atomic_int infinite; /* has a number become so? */
+};
+
+/* Units of a parameter at `offset` whose first number stands before `end` of the slab. */
+static size_t units_before(size_t end, size_t offset, size_t unit)
+{
+    return end <= offset ? 0 : (end - offset + unit - 1) / unit;
+}
+
+static void walk(void *arg, int thread, int threads)
+{
+    struct update *u = arg;
+    size_t begin, end;
+    kern_share(u->layout->floats, thread, threads, &begin, &end);
+    for (int i = 0; i < u->layout->count; i++) {
+        const struct cpu_param *p = &u->layout->params[i];
+        size_t unit = p->reader[0].handle != NULL ? SLAB_TILE : LINE, count = (size_t)p->count;
+        size_t at = units_before(begin, p->offset, unit) * unit, stop = units_before(end, p->offset, unit) * unit;
+        stop = stop < count ? stop : count;
+        for (; at < stop; at += PIECE)
+            u->piece(u, p, at, stop - at < PIECE ? stop - at : PIECE);
+    }
+    atomic_thread_fence(memory_order_seq_cst); /* copies were written past the caches */
+}
+
+static void run(struct update *u)
+{
+    const struct kern_team *team = &u->layout->dev->team;
+    u->loops = team->simd->slab;
+    parallel_run(team->threads, walk, u);
+}
+
+static void write_readers(const struct update *u, const struct cpu_param *p, size_t at, size_t count, const float *from)
+{
+    for (int which = 0; which < u->readers; which++)
+        if (p->tiles[which].outputs != NULL)
+            cpu_tiles_write(&p->tiles[which], u->loops, at / SLAB_TILE, count / SLAB_TILE, from,
+                            u->out + p->reader_at[which]);
+}
+
+/* ---- the optimizer ---- */
+
+static void update_piece(struct update *u, const struct cpu_param *param, size_t at, size_t count)
+{
+    const struct slab_loops *loops = u->loops;
+    size_t first = param->offset + at;
+    float *p = u->p + first, *v = u->v + first;
+    int finite = 1;
+    if (u->k != NULL) { /* of the weights as they were */
+        loops->ema(count, u->m, u->k + first, p, u->k + first);
+        finite = loops->finite(count, u->k + first);
+    }
+    if (u->sgd != NULL)
+        loops->sgd(count, (float)u->sgd->lr, (float)u->sgd->momentum, (float)u->sgd->weight_decay, u->sgd->first, p,
+                   u->g + first, v);
+    else
+        loops->lars(count, u->layout->rates[param - u->layout->params], (float)u->lars->momentum,
+                    cpu_param_plain(param) ? 0 : (float)u->lars->weight_decay, p, u->g + first, v);
+    write_readers(u, param, at, count, p);
+    if (!finite || !loops->finite(count, p) || !loops->finite(count, v))
+        atomic_store_explicit(&u->infinite, 1, memory_order_relaxed);
+}
+
+/* Runs and says whether all numbers are finite. */
+static moco_status update(struct update *u, enum be_precision precision, void *readers, int *finite, struct err *err)
+{
+    u->piece = update_piece;
+    u->out = readers;
+    u->readers = readers != NULL && precision == BE_BF16 ? 2 : 0;
+    run(u);
+    *finite = !atomic_load(&u->infinite);
+    return u->readers > 0 ? cpu_readers_fill(u->layout, 1, u->p, readers, err) : MOCO_OK;
+}
+
+moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
+                    struct err *err)
+{
+    struct parallel_scope scope;
+    struct update u = {.layout = layout, .p = io->p, .g = io->g, .v = io->v, .k = io->k, .m = io->m, .sgd = io};
+    TRY(cpu_enter(layout->dev, &scope, err));
+    moco_status status = update(&u, precision, readers, &io->finite, err);
+    parallel_leave(&scope);
+    return status;
+}
+
+/* The learning rate of one tensor: BN's parameters and biases take it as it is. */
+static double lars_rate(const struct be_layout *layout, const struct be_lars *io, int i)
+{
+    double weight, pull;
+    const struct slab_range *at = &layout->ranges[i];
+    if (cpu_param_plain(&layout->params[i]))
+        return io->lr;
+    slab_norms(&layout->dev->team, at->count, io->weight_decay, (const float *)io->p + at->first,
+               (const float *)io->g + at->first, &weight, &pull);
+    double rate = io->lr * io->trust * weight / pull;
+    return weight > 0 && pull > 0 && isfinite((float)rate) ? rate
+                                                           : io->lr; /* a gradient of denormals is as good as none */
+}
+
+moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
+                     struct err *err)
+{
+    struct parallel_scope scope;
+    struct update u = {.layout = layout, .p = io->p, .g = io->g, .v = io->v, .k = io->k, .m = io->m, .lars = io};
+    TRY(cpu_enter(layout->dev, &scope, err));
+    for (int i = 0; i < layout->count; i++)
+        layout->rates[i] = (float)lars_rate(layout, io, i);
+    moco_status status = update(&u, precision, readers, &io->finite, err);
+    parallel_leave(&scope);
+    return status;
+}
+
+/* ---- copies alone ---- */
+
+static moco_status check_precision(const struct be_layout *layout, enum be_precision precision, struct err *err)
+{
+    if (precision != layout->precision)
+        return err_set(err, MOCO_EINVAL, "cpu: a layout made for precision %d cannot fill readers of precision %d",
+                       (int)layout->precision, (int)precision);
+    return MOCO_OK;
+}
+
+static void readers_piece(struct update *u, const struct cpu_param *param, size_t at, size_t count)
+{
+    write_readers(u, param, at, count, u->p + param->offset + at);
+}
+
+moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
+                        void *out, struct err *err)
+{
+    TRY(check_precision(layout, precision, err));
+    if (precision != BE_BF16)
+        return MOCO_OK; /* plans read the masters */
+    struct parallel_scope scope;
+    struct update u = {
+        .layout = layout, .piece = readers_piece, .p = (float *)masters, .out = out, .readers = backward ? 2 : 1};
+    TRY(cpu_enter(layout->dev, &scope, err));
+    run(&u);
+    moco_status status = cpu_readers_fill(layout, backward, masters, out, err);
+    parallel_leave(&scope);
+    return status;
+}
+
+static void average_piece(struct update *u, const struct cpu_param *param, size_t at, size_t count)
+{
+    const float *k = u->k + param->offset + at, *q = u->p + param->offset + at;
+    float average[PIECE];
+    if (param->reader[0].handle == NULL) {
+        u->loops->ema(count, u->m, k, q, (float *)(void *)(u->out + param->key) + at);
+    } else if (param->tiles[0].outputs != NULL) {
+        u->loops->ema(count, u->m, k, q, average);
+        write_readers(u, param, at, count, average);
+    }
+}
+
+moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
+                            double m, void *out, struct err *err)
+{
+    TRY(check_precision(layout, precision, err));
+    struct parallel_scope scope;
+    struct update u = {
+        .layout = layout, .piece = average_piece, .k = (float *)k, .p = (float *)q, .m = m, .out = out, .readers = 1};
+    TRY(cpu_enter(layout->dev, &scope, err));
+    run(&u);
+    moco_status status = cpu_readers_fill_average(layout, k, q, m, out, err);
+    parallel_leave(&scope);
+    return status;
+}
