@@ -140,7 +140,6 @@ static void test_ema(void **state)
     {
         struct harness h;
         struct harness_spec spec = small(s);
-        struct err err = {0};
         harness_open(&h, &spec);
         harness_train(&h);
         harness_copy(&h, h.momentum.at, h.gradients.at); /* any slab will do for k */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_optimizer: SGD, LARS, moving average, gradient check and conversion to bf16 over slabs of the cpu device, at
- * every instruction set with 1 to 3 threads, against double; and that cutting a slab changes no bit. */
+ * test_optimizer: SGD, LARS, moving average, gradient check, conversion to bf16 and its tiles over slabs of the cpu
+ * device, at every instruction set with 1 to 3 threads, against double; and that cutting a slab changes no bit. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -18,6 +18,7 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include "backend/cpu/optimizer.h"
+#include "backend/cpu/simd_table.h"
 #include "half.h"
 
 static const size_t counts[] = {1, 15, 63, 64, 65, 1000, 20011};
@@ -215,11 +216,34 @@ static void bf16(void **state)
     free(got);
 }
 
+/* A tile of weights in pairs, into lines that lie apart; nothing between them is written. */
+static void tiles(void **state)
+{
+    (void)state;
+    enum { APART = 96, BYTES = 8 * APART * 2 };
+    float *from = draw(1);
+    from[3] = NAN, from[40] = -INFINITY, from[77] = 1e-40f;
+    uint16_t *to = aligned_alloc(64, BYTES);
+    assert_non_null(to);
+    for (int level = 0; kern_level(level) != NULL; level++)
+        for (int of_outputs = 0; of_outputs < 2; of_outputs++) {
+            memset(to, 0xa5, BYTES);
+            kern_level(level)->slab->tile(from, of_outputs, to, APART);
+            for (int at = 0; at < 8 * APART; at++) {
+                int line = at / APART, other = at % APART / 2, pair = 2 * line + at % 2;
+                int i = of_outputs ? other : pair, o = of_outputs ? pair : other;
+                assert_int_equal(to[at], other < 16 ? bf16_from_float(from[i * 16 + o]) : 0xa5a5);
+            }
+        }
+    free(to);
+    free(from);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sgd),   cmocka_unit_test(lars), cmocka_unit_test(moving_average),
-        cmocka_unit_test(check), cmocka_unit_test(sums), cmocka_unit_test(bf16)};
+        cmocka_unit_test(sgd),  cmocka_unit_test(lars), cmocka_unit_test(moving_average), cmocka_unit_test(check),
+        cmocka_unit_test(sums), cmocka_unit_test(bf16), cmocka_unit_test(tiles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

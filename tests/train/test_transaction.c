@@ -220,6 +220,28 @@ static void a_loss_that_overflows_is_refused(void **state)
     rig_close(&twin);
 }
 
+/* What an update writes is looked at as it is written, so that the next step need not read it all again. */
+static void an_update_that_overflows_is_found_by_the_next_step(void **state)
+{
+    (void)state;
+    const char *const name = "momentum.encoder_q.fc.0.weight";
+    struct rig rig;
+    struct rig_spec spec = rig_spec();
+    rig_open(&rig, &spec);
+    rig_run(&rig, 0, 1);
+    size_t count;
+    double *values = rig_get(&rig, name, &count), largest = strcmp(rig.spec.device, "ref") == 0 ? 1e308 : 3e38;
+    for (size_t i = 0; i < count; i++)
+        values[i] = 1e10;
+    rig_set(&rig, name, values);
+    rig_draw(&rig, 1);
+    rig_ok(moco_trainer_step(rig.trainer, &rig.batch, largest));
+    rig_expect(rig_step(&rig, 2), MOCO_ENUMERIC);
+    assert_non_null(strstr(moco_error(), "encoder_q."));
+    free(values);
+    rig_close(&rig);
+}
+
 static void wrong_calls_change_nothing(void **state)
 {
     (void)state;
@@ -447,6 +469,7 @@ int main(void)
         cmocka_unit_test(a_bad_number_is_named_and_nothing_is_committed),
         cmocka_unit_test(the_same_without_queue_or_key_encoder),
         cmocka_unit_test(a_loss_that_overflows_is_refused),
+        cmocka_unit_test(an_update_that_overflows_is_found_by_the_next_step),
         cmocka_unit_test(wrong_calls_change_nothing),
         cmocka_unit_test(every_option_is_checked),
         cmocka_unit_test(mechanisms_are_checked),
