@@ -123,18 +123,6 @@ INLINE vh round_bf16(vf x)
     return __builtin_convertvector(bf16_bits(x), vh);
 }
 
-/* Past the caches, for what is not read soon; `at` is aligned to the vector. A fence comes before others read it. */
-INLINE void stream_vu(void *at, vu v)
-{
-#if defined(__AVX512F__)
-    _mm512_stream_si512(at, (__m512i)v);
-#elif defined(__AVX2__)
-    _mm256_stream_si256(at, (__m256i)v);
-#else
-    memcpy(at, &v, sizeof v);
-#endif
-}
-
 #if defined(__AVX512BF16__)
 INLINE uint32_t denormals(vf x) /* a bit per lane */
 {

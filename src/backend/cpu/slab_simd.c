@@ -197,7 +197,7 @@ static void tile(const float *from, int pairs_of_outputs, uint16_t *to, size_t l
         for (size_t j = 0; j < SIDE / 2; j++)
             for (size_t o = 0; o < SIDE; o += LANES) {
                 const float *at = from + 2 * j * SIDE + o;
-                stream_vu(to + j * line + 2 * o, bf16_bits(load_vf(at)) | bf16_bits(load_vf(at + SIDE)) << 16);
+                stream_vf(to + j * line + 2 * o, (vf)(bf16_bits(load_vf(at)) | bf16_bits(load_vf(at + SIDE)) << 16));
             }
         return;
     }
@@ -211,9 +211,9 @@ static void tile(const float *from, int pairs_of_outputs, uint16_t *to, size_t l
             turned[j][i] = pairs[i][j];
     for (size_t j = 0; j < SIDE / 2; j++)
         for (size_t i = 0; i < SIDE; i += LANES) {
-            vu vector;
+            vf vector;
             memcpy(&vector, &turned[j][i], sizeof vector);
-            stream_vu(to + j * line + 2 * i, vector);
+            stream_vf(to + j * line + 2 * i, vector);
         }
 }
 
