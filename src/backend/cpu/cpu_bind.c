@@ -18,9 +18,10 @@ static size_t largest_param(const struct be_plan *plan)
     return most;
 }
 
-static moco_status warm_up(const struct be_plan *plan, void *param, struct err *err)
+static moco_status warm_up_segment(const struct be_plan *plan, const struct segment *segment, void *param,
+                                   struct err *err)
 {
-    for (int i = 0; i < plan->node_count; i++) {
+    for (int i = segment->first; i < segment->end; i++) {
         const struct node *node = &plan->nodes[i];
         int infer = plan->spec.pass == BE_INFER;
         if (node->kind == NODE_CONV)
@@ -28,6 +29,19 @@ static moco_status warm_up(const struct be_plan *plan, void *param, struct err *
         else if (node->kind == NODE_LINEAR)
             TRY(cpu_run_linear(plan, node, param, err));
     }
+    return MOCO_OK;
+}
+
+static moco_status warm_up(struct be_plan *plan, void *param, struct err *err)
+{
+    moco_status status = MOCO_OK;
+    for (int i = 0; i < plan->segment_count && status == MOCO_OK; i++) {
+        plan->n = plan->segments[i].n;
+        status = warm_up_segment(plan, &plan->segments[i], param, err);
+    }
+    plan->n = plan->spec.n;
+    if (status != MOCO_OK)
+        return status;
     for (int i = 0; i < plan->back_count; i++) {
         TRY(cpu_run_back(plan, &plan->backs[i], param, param, 0, err));
         if (plan->backs[i].kind == BACK_LINEAR_WEIGHTS)

@@ -25,7 +25,10 @@ static moco_status persistent(struct be_plan *plan, int *out, size_t bytes, stru
 /* out gets a buffer of its own. */
 static moco_status value_new(struct be_plan *plan, int v, int step, struct err *err)
 {
-    return cpu_buffer_new(plan, &plan->value_buffer[v], cpu_value_bytes(plan, v), CLASS_ACTIVATION, step, err);
+    size_t bytes = cpu_value_bytes(plan, v);
+    TRY(cpu_buffer_new(plan, &plan->value_buffer[v], bytes, CLASS_ACTIVATION, step, err));
+    plan->strides[plan->value_buffer[v]] = bytes / (size_t)plan->n;
+    return MOCO_OK;
 }
 
 /* out is written over `over`, if nothing will read that any more. */
@@ -44,12 +47,11 @@ static moco_status compile_input(struct be_plan *plan, struct node *node, int st
     if (!plan->spec.f32_input)
         return MOCO_OK;
     const struct graph_value *image = &plan->spec.graph->values[node->out];
-    int64_t dims[4] = {plan->spec.n, image->c, image->h, image->w};
+    int64_t dims[4] = {plan->n, image->c, image->h, image->w};
     struct shim_md from = {0}, to = {0};
     moco_status status;
     TRY_GOTO(status, shim_md_create(&from, dims, SHIM_F32, SHIM_PLAIN, err), done);
-    TRY_GOTO(status, shim_md_create(&to, dims, plan->type, plan->order == SHIM_NHWC ? SHIM_NHWC : SHIM_PLAIN, err),
-             done);
+    TRY_GOTO(status, shim_md_create(&to, dims, plan->type, cpu_value_order(plan, node->out), err), done);
     TRY_GOTO(status, shim_reorder_create(&node->convert, plan->dev->engine, &from, &to, err), done);
     status = scratch(plan, &node->scratch, node->convert.scratch, step, err);
 done:
@@ -60,7 +62,8 @@ done:
 
 static moco_status compile_gather(struct be_plan *plan, struct node *node, int step, struct err *err)
 {
-    struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, 1);
+    int gathers = cpu_conv_gathers(node->op);
+    struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, gathers);
     size_t count = (size_t)shape.n * (size_t)shape.ci * (size_t)shape.h * (size_t)shape.w;
     return cpu_buffer_new(plan, &node->dense, count * (plan->type == SHIM_BF16 ? 2 : 4), CLASS_ACTIVATION, step, err);
 }
@@ -69,16 +72,16 @@ static moco_status compile_conv(struct be_plan *plan, struct node *node, int ste
 {
     const struct cpu_param *p = param_of(plan, node->op, 0);
     int infer = plan->spec.pass == BE_INFER, gathers = cpu_conv_gathers(node->op);
+    enum shim_order in = cpu_value_order(plan, node->in), out = cpu_value_order(plan, node->out);
+    int reorders = in == SHIM_NHWC && out != SHIM_NHWC;
     struct shim_conv_spec spec = {.pass = infer ? SHIM_INFER : SHIM_FORWARD,
                                   .type = plan->type,
-                                  .shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, gathers),
-                                  .src = plan->order,
-                                  .dst = plan->order,
+                                  .shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, gathers),
+                                  .src = reorders ? out : in,
+                                  .dst = out,
                                   .sum = node->other != NONE,
                                   .relu = node->relu};
-    if (node->in == plan->spec.graph->input && plan->order != SHIM_NHWC)
-        spec.src = SHIM_PLAIN;
-    if (gathers)
+    if (gathers || reorders)
         TRY(compile_gather(plan, node, step, err));
     struct shim_md master;
     TRY(cpu_param_master(&master, p, err));
@@ -116,7 +119,7 @@ static moco_status compile_bn(struct be_plan *plan, struct node *node, int step,
 static moco_status compile_linear(struct be_plan *plan, struct node *node, int step, struct err *err)
 {
     int in = plan->spec.graph->values[node->in].c, out = plan->spec.graph->values[node->out].c;
-    TRY(shim_matmul_create(&node->product, plan->dev->engine, plan->spec.n, out, in, 0, 1, 0, err));
+    TRY(shim_matmul_create(&node->product, plan->dev->engine, plan->n, out, in, 0, 1, 0, err));
     TRY(scratch(plan, &node->scratch, node->product.scratch, step, err));
     if (plan->spec.pass == BE_INFER) {
         TRY(persistent(plan, &node->folded, (size_t)in * (size_t)out * sizeof(float), err));
@@ -172,8 +175,12 @@ static moco_status compile_fold(struct be_plan *plan, struct err *err)
 
 moco_status cpu_compile_forward(struct be_plan *plan, struct err *err)
 {
-    for (int i = 0; i < plan->node_count; i++)
-        TRY(compile_node(plan, &plan->nodes[i], i, err));
+    for (int i = 0; i < plan->segment_count; i++) {
+        plan->n = plan->segments[i].n;
+        for (int j = plan->segments[i].first; j < plan->segments[i].end; j++)
+            TRY(compile_node(plan, &plan->nodes[j], j, err));
+    }
+    plan->n = plan->spec.n;
     cpu_buffer_use(plan, plan->value_buffer[plan->spec.output], plan->node_count - 1);
     return plan->spec.pass == BE_INFER ? compile_fold(plan, err) : MOCO_OK;
 }

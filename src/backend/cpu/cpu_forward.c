@@ -34,34 +34,41 @@ struct gather {
     char *to;
     int64_t rows; /* of the output: samples x channel blocks x height */
     int64_t h, w, oh, ow, stride;
-    size_t pixel; /* bytes that lie together: a block of channels */
+    int64_t blocks; /* of the output that lie side by side in a pixel of the input: 1 if both have the same order */
+    size_t pixel;   /* bytes of the input that lie together */
+    size_t block;   /* of the output */
 };
 
 static void gather_rows(void *arg, int thread, int threads)
 {
     const struct gather *g = arg;
     for (int64_t row = g->rows * thread / threads; row < g->rows * (thread + 1) / threads; row++) {
-        const char *from = g->from + (size_t)((row / g->oh * g->h + row % g->oh * g->stride) * g->w) * g->pixel;
-        char *to = g->to + (size_t)(row * g->ow) * g->pixel;
+        int64_t plane = row / g->oh, line = plane / g->blocks * g->h + row % g->oh * g->stride;
+        const char *from = g->from + (size_t)(line * g->w) * g->pixel + (size_t)(plane % g->blocks) * g->block;
+        char *to = g->to + (size_t)(row * g->ow) * g->block;
         for (int64_t x = 0; x < g->ow; x++)
-            memcpy(to + (size_t)x * g->pixel, from + (size_t)(x * g->stride) * g->pixel, g->pixel);
+            memcpy(to + (size_t)x * g->block, from + (size_t)(x * g->stride) * g->pixel, g->block);
     }
 }
 
-/* Every stride-th pixel of the input, densely. */
+/* The input densely and in the order of the output: every stride-th pixel of it for a 1 x 1 convolution. */
 static void gather(const struct be_plan *plan, const struct node *node)
 {
-    struct kern_map map = cpu_value_map(plan, node->in);
-    const struct graph_value *out = &plan->spec.graph->values[node->out];
+    struct kern_map in = cpu_value_map(plan, node->in), out = cpu_value_map(plan, node->out);
+    int strided = cpu_conv_gathers(node->op),
+        same = cpu_value_order(plan, node->in) == cpu_value_order(plan, node->out);
+    int64_t bytes = in.bf16 ? 2 : 4, block = same ? in.block : out.block, oh = strided ? out.h : in.h;
     struct gather g = {.from = cpu_value(plan, node->in),
                        .to = cpu_buffer(plan, node->dense),
-                       .rows = (int64_t)map.n * (map.c / map.block) * out->h,
-                       .h = map.h,
-                       .w = map.w,
-                       .oh = out->h,
-                       .ow = out->w,
-                       .stride = node->op->stride,
-                       .pixel = (size_t)map.block * (map.bf16 ? 2 : 4)};
+                       .rows = (int64_t)in.n * (in.c / block) * oh,
+                       .h = in.h,
+                       .w = in.w,
+                       .oh = oh,
+                       .ow = strided ? out.w : in.w,
+                       .stride = strided ? node->op->stride : 1,
+                       .blocks = same ? 1 : in.c / block,
+                       .pixel = (size_t)(in.block * bytes),
+                       .block = (size_t)(block * bytes)};
     parallel_run(plan->dev->team.threads, gather_rows, &g);
 }
 
@@ -102,18 +109,21 @@ static moco_status forward_input(const struct be_plan *plan, const struct node *
                                  struct err *err)
 {
     const struct graph *g = plan->spec.graph;
+    const struct graph_value *image = &g->values[node->out];
+    size_t first = (size_t)plan->at * (size_t)image->c * (size_t)image->h * (size_t)image->w;
     if (plan->spec.f32_input) {
-        void *at[SHIM_SLOTS] = {[SHIM_SRC] = (void *)io->images,
+        void *at[SHIM_SLOTS] = {[SHIM_SRC] = (float *)(void *)io->images + first,
                                 [SHIM_DST] = cpu_value(plan, node->out),
                                 [SHIM_SCRATCH] = cpu_buffer(plan, node->scratch)};
         return shim_run(plan->dev->engine, &node->convert, at, err);
     }
     struct kern_map map = cpu_value_map(plan, node->out);
     char *out = cpu_value(plan, node->out);
-    int plain = plan->order != SHIM_NHWC;
+    int plain = cpu_value_order(plan, node->out) != SHIM_NHWC;
     if (io->second != NULL)
         map.n /= 2;
-    kern_input(&plan->dev->team, &map, plain, io->images, io->index, g->mean, g->std, out);
+    kern_input(&plan->dev->team, &map, plain, io->index == NULL ? io->images + first : io->images,
+               io->index == NULL ? NULL : io->index + plan->at, g->mean, g->std, out);
     if (io->second != NULL)
         kern_input(&plan->dev->team, &map, plain, io->second, io->index == NULL ? NULL : io->index + map.n, g->mean,
                    g->std, out + cpu_value_bytes(plan, node->out) / 2);
@@ -149,7 +159,7 @@ static moco_status forward_linear(const struct be_plan *plan, const struct node 
     TRY(cpu_run_linear(plan, node, weights, err));
     float *y = cpu_value(plan, node->out);
     if (bias != NULL)
-        kern_bias(&plan->dev->team, plan->spec.n, plan->spec.graph->values[node->out].c, bias, node->relu, y);
+        kern_bias(&plan->dev->team, plan->n, plan->spec.graph->values[node->out].c, bias, node->relu, y);
     else if (node->relu)
         kern_relu_back(&plan->dev->team, cpu_value_count(plan, node->out), 0, y, y, y);
     return MOCO_OK;
@@ -189,10 +199,34 @@ static moco_status forward_node(const struct be_plan *plan, const struct node *n
         kern_gap(team, &in, x, y);
         break;
     case NODE_L2NORM:
-        kern_l2norm(team, plan->spec.n, out->c, x, y);
+        kern_l2norm(team, plan->n, out->c, x, y);
         break;
     }
     return MOCO_OK;
+}
+
+static moco_status forward_slice(struct be_plan *plan, const struct segment *segment, const struct be_forward *io,
+                                 struct err *err)
+{
+    for (int i = segment->first; i < segment->end; i++) {
+        double began = cpu_clock(plan);
+        TRY(cpu_poll(io->cancel, err));
+        TRY(forward_node(plan, &plan->nodes[i], io, err));
+        cpu_profile(plan, i, began);
+    }
+    return MOCO_OK;
+}
+
+static moco_status forward_segment(struct be_plan *plan, const struct segment *segment, const struct be_forward *io,
+                                   struct err *err)
+{
+    moco_status status = MOCO_OK;
+    plan->n = segment->n;
+    for (plan->at = 0; plan->at < plan->spec.n && status == MOCO_OK; plan->at += plan->n)
+        status = forward_slice(plan, segment, io, err);
+    plan->n = plan->spec.n;
+    plan->at = 0;
+    return status;
 }
 
 moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
@@ -202,13 +236,8 @@ moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struc
     struct parallel_scope scope;
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = MOCO_OK;
-    for (int i = 0; i < plan->node_count && status == MOCO_OK; i++) {
-        double began = cpu_clock(plan);
-        status = cpu_poll(io->cancel, err);
-        if (status == MOCO_OK)
-            status = forward_node(plan, &plan->nodes[i], io, err);
-        cpu_profile(plan, i, began);
-    }
+    for (int i = 0; i < plan->segment_count && status == MOCO_OK; i++)
+        status = forward_segment(plan, &plan->segments[i], io, err);
     if (status == MOCO_OK)
         memcpy(io->out, cpu_value(plan, plan->spec.output), cpu_value_bytes(plan, plan->spec.output));
     parallel_leave(&scope);

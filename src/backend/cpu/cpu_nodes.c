@@ -130,8 +130,26 @@ static void add_node(struct build *b, const struct graph_op *op)
     b->ready[node->out] = 1;
 }
 
-/* Channel-blocked activations are fastest in f32, but every map must divide into whole blocks; images never do, and
- * only convolutions read them as they come. */
+/* Inference may hold wide maps in another order than narrow ones if only convolutions lead from wide to narrow, and
+ * none of those reads images. */
+static int mixes(const struct build *b)
+{
+    const struct graph *g = b->graph;
+    if (b->plan->spec.pass != BE_INFER)
+        return 0;
+    for (int i = 0; i < g->op_count; i++) {
+        const struct graph_op *op = &g->ops[i];
+        if (!b->needed[i] || op->kind == OP_INPUT || b->plan->value_vector[op->out])
+            continue;
+        int from = cpu_is_wide(&g->values[op->in[0]]), to = cpu_is_wide(&g->values[op->out]);
+        if (from != to && (to || op->kind != OP_CONV || op->in[0] == g->input))
+            return 0;
+    }
+    return 1;
+}
+
+/* Channel-blocked activations are fastest in f32 training, but every map must divide into whole blocks; images never
+ * do, and only convolutions read them as they come. */
 static void choose_order(struct build *b)
 {
     struct be_plan *plan = b->plan;
@@ -151,6 +169,7 @@ static void choose_order(struct build *b)
             return;
     }
     plan->order = block == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
+    plan->wide_nhwc = block == 16 && mixes(b);
 }
 
 static moco_status build(struct build *b, struct err *err)

@@ -9,17 +9,25 @@
 
 #define SLAB_ALIGN ((size_t)4096)
 
+enum shim_order cpu_value_order(const struct be_plan *plan, int v)
+{
+    if (plan->order == SHIM_NHWC || (plan->wide_nhwc && cpu_is_wide(&plan->spec.graph->values[v])))
+        return SHIM_NHWC;
+    return v == plan->spec.graph->input ? SHIM_PLAIN : plan->order;
+}
+
 struct kern_map cpu_value_map(const struct be_plan *plan, int v)
 {
     const struct graph_value *value = &plan->spec.graph->values[v];
-    struct kern_map map = {.n = plan->spec.n,
+    struct kern_map map = {.n = plan->n,
                            .groups = plan->spec.groups,
                            .c = value->c,
                            .h = value->h,
                            .w = value->w,
                            .block = value->c,
                            .bf16 = cpu_value_bf16(plan, v)};
-    if (!plan->value_vector[v] && v != plan->spec.graph->input && plan->order != SHIM_NHWC)
+    enum shim_order order = cpu_value_order(plan, v);
+    if (!plan->value_vector[v] && order != SHIM_NHWC && order != SHIM_PLAIN)
         map.block = cpu_block(plan->dev);
     return map;
 }
@@ -32,7 +40,7 @@ int cpu_value_bf16(const struct be_plan *plan, int v)
 size_t cpu_value_count(const struct be_plan *plan, int v)
 {
     const struct graph_value *value = &plan->spec.graph->values[v];
-    return (size_t)plan->spec.n * (size_t)value->c * (size_t)value->h * (size_t)value->w;
+    return (size_t)plan->n * (size_t)value->c * (size_t)value->h * (size_t)value->w;
 }
 
 size_t cpu_value_bytes(const struct be_plan *plan, int v)
@@ -57,11 +65,16 @@ moco_status cpu_buffer_new(struct be_plan *plan, int *out, size_t bytes, enum bu
         if (classes == NULL)
             return MOCO_ENOMEM;
         plan->classes = classes;
+        size_t *strides = mem_grow(plan->dev->ctx, plan->strides, (size_t)capacity * sizeof *strides, err);
+        if (strides == NULL)
+            return MOCO_ENOMEM;
+        plan->strides = strides;
         plan->buffer_capacity = capacity;
     }
     *out = plan->buffer_count++;
     plan->buffers[*out] = (struct memplan_buffer){.bytes = bytes, .first = step, .last = step};
     plan->classes[*out] = (unsigned char)class;
+    plan->strides[*out] = 0;
     return MOCO_OK;
 }
 
@@ -125,13 +138,16 @@ static moco_status compile(struct be_plan *plan, struct err *err)
 {
     struct parallel_scope scope;
     TRY(cpu_nodes_build(plan, err));
+    TRY(cpu_slices_choose(plan, err));
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = cpu_compile_forward(plan, err);
     if (status == MOCO_OK && plan->spec.pass == BE_TRAIN)
         status = cpu_compile_backward(plan, err);
     parallel_leave(&scope);
-    if (status == MOCO_OK)
-        status = lay_out(plan, err);
+    if (status != MOCO_OK)
+        return status;
+    cpu_slices_widen(plan);
+    status = lay_out(plan, err);
     return status;
 }
 
@@ -145,6 +161,7 @@ moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const s
         return MOCO_ENOMEM;
     plan->dev = dev;
     plan->spec = *spec;
+    plan->n = spec->n;
     plan->fold = NONE;
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
@@ -171,6 +188,8 @@ void cpu_plan_free(struct be_plan *plan)
     mem_free(ctx, plan->value_vector);
     mem_free(ctx, plan->buffers);
     mem_free(ctx, plan->classes);
+    mem_free(ctx, plan->strides);
+    mem_free(ctx, plan->segments);
     mem_free(ctx, plan);
 }
 

@@ -35,7 +35,7 @@ struct node {
     int saved;   /* BN: mean and deviation; INFER: and gamma, beta */
     int mask;    /* BN: what ReLU let through */
     int index;   /* MAXPOOL: winners */
-    int dense;   /* CONV: input gathered for a strided 1 x 1 convolution */
+    int dense;   /* CONV: input gathered for a strided 1 x 1 convolution, or brought into the output's order */
     int folded;  /* INFER: CONV, LINEAR: weights */
     int bias;    /* INFER: CONV, LINEAR */
     int scratch; /* of forward */
@@ -72,22 +72,32 @@ struct back {
     struct shim_prim product, added; /* LINEAR: result written; added to what is there */
 };
 
+/* Nodes that run for `n` samples at a time, one such slice after the other, before the next segment begins. */
+struct segment {
+    int first, end, n;
+};
+
 enum buffer_class { CLASS_ACTIVATION, CLASS_GRADIENT, CLASS_SCRATCH };
 
 struct be_plan {
     struct be_device *dev;
     struct be_plan_spec spec;
-    enum shim_order order; /* of activations */
+    enum shim_order order; /* of activations; but: */
+    int wide_nhwc;         /* inference: maps that are wide stand in NHWC all the same */
     enum shim_type type;
     struct node *nodes;
     int node_count;
     struct back *backs;
     int back_count, back_capacity;
-    int *value_buffer;           /* per value; NONE: no such value in this plan */
-    int *value_readers;          /* per value: ops of this plan that read it; the output counts as read */
+    struct segment *segments; /* one, of all samples, but for inference */
+    int segment_count;
+    int n, at;          /* samples of the slice that is compiled or run, and the first one's place in the launch */
+    int *value_buffer;  /* per value; NONE: no such value in this plan */
+    int *value_readers; /* per value: ops of this plan that read it; the output counts as read */
     unsigned char *value_vector; /* per value: behind global pooling, [n][c] in f32 */
     struct memplan_buffer *buffers;
     unsigned char *classes; /* per buffer: enum buffer_class */
+    size_t *strides;        /* per buffer: bytes a sample, if it holds a whole launch beside slices; else 0 */
     int buffer_count, buffer_capacity;
     int fold; /* INFER: buffer for one convolution's folded weights on their way into its layout; NONE */
     struct be_plan_bytes bytes;
@@ -96,12 +106,26 @@ struct be_plan {
     double *profile; /* NULL, or milliseconds per step, added up: for benchmarks */
 };
 
+/* From this width on oneDNN's f32 forward convolutions are faster in NHWC with AVX-512 (its brgemm kernels); in maps
+ * that are narrower they take up to twice the time of the channel-blocked ones. */
+#define CPU_WIDE 5
+static inline int cpu_is_wide(const struct graph_value *value)
+{
+    return value->w >= CPU_WIDE;
+}
+
 /* ---- cpu_nodes.c: which ops become which node ---- */
 moco_status cpu_nodes_build(struct be_plan *plan, struct err *err);
+
+/* ---- cpu_slices.c: how many samples at a time ---- */
+moco_status cpu_slices_choose(struct be_plan *plan, struct err *err);
+/* After compiling: what one segment writes and another reads holds the whole launch, and lives through both. */
+void cpu_slices_widen(struct be_plan *plan);
 
 /* ---- cpu_plan.c ---- */
 /* Describes value `v` to the kernels. Vectors (behind global pooling) are f32 always. */
 struct kern_map cpu_value_map(const struct be_plan *plan, int v);
+enum shim_order cpu_value_order(const struct be_plan *plan, int v);
 int cpu_value_bf16(const struct be_plan *plan, int v);
 size_t cpu_value_count(const struct be_plan *plan, int v);
 size_t cpu_value_bytes(const struct be_plan *plan, int v);
@@ -110,7 +134,7 @@ moco_status cpu_buffer_new(struct be_plan *plan, int *out, size_t bytes, enum bu
 void cpu_buffer_use(struct be_plan *plan, int buffer, int step); /* NONE is fine */
 static inline void *cpu_buffer(const struct be_plan *plan, int buffer)
 {
-    return buffer < 0 ? NULL : plan->slab + plan->buffers[buffer].offset;
+    return buffer < 0 ? NULL : plan->slab + plan->buffers[buffer].offset + (size_t)plan->at * plan->strides[buffer];
 }
 static inline void *cpu_value(const struct be_plan *plan, int v)
 {

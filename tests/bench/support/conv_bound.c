@@ -9,13 +9,32 @@
 
 #include "bench/support/timing.h"
 
-static int add_pass(struct conv_bound *b, const struct shim_conv *shape, enum shim_pass pass, int bf16, int block,
-                    int count)
+struct bound_shape {
+    struct shim_conv conv; /* of a launch */
+    int slice, count;
+};
+
+/* A sweep's memory: input, output, weights, scratch, a quarter each, but maps may be as large as two: what numbers they
+ * leave behind changes no time. */
+static size_t quarter_of(const struct conv_bound *b)
 {
-    enum shim_order blocked = block == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
+    return b->memory.bytes / 4 / 4096 * 4096;
+}
+
+static int fits(const struct conv_bound *b, const struct shim_conv *s, const struct shim_prim *prim)
+{
+    size_t quarter = quarter_of(b), n = (size_t)s->n * (b->bf16 ? 2 : 4);
+    return n * (size_t)s->ci * (size_t)s->h * (size_t)s->w <= 2 * quarter &&
+           n * (size_t)s->co * (size_t)s->oh * (size_t)s->ow <= 2 * quarter && prim->weights.bytes <= quarter &&
+           prim->scratch <= quarter;
+}
+
+/* Both layouts of a convolution for so many samples at a time. */
+static int add_layouts(struct conv_bound *b, const struct shim_conv *shape, enum shim_pass pass, int made, int repeats)
+{
     struct conv_bound_part *c = &b->part[b->count];
-    *c = (struct conv_bound_part){.count = count};
-    int made = 0;
+    int bf16 = b->bf16, block = b->block;
+    enum shim_order blocked = block == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
     for (int layout = 0; layout < (bf16 ? 1 : 2); layout++) {
         enum shim_order order = layout == 0 ? SHIM_NHWC : blocked;
         if (order != SHIM_NHWC && shape->co % block != 0)
@@ -28,44 +47,64 @@ static int add_pass(struct conv_bound *b, const struct shim_conv *shape, enum sh
         struct shim_prim prim;
         if (shim_conv_create(&prim, b->dev->engine, &spec, NULL) != MOCO_OK)
             continue;
-        if (prim.reference)
+        if (prim.reference || !fits(b, shape, &prim)) {
             shim_prim_free(&prim);
-        else
+        } else {
+            c->repeats[made] = repeats;
             c->prim[made++] = prim;
+        }
+    }
+    return made;
+}
+
+static int add_pass(struct conv_bound *b, const struct bound_shape *shape, enum shim_pass pass, int times)
+{
+    struct shim_conv whole = shape->conv;
+    b->part[b->count] = (struct conv_bound_part){.count = times * shape->count};
+    int made = add_layouts(b, &whole, pass, 0, 1);
+    if (shape->slice < whole.n) {
+        whole.n = shape->slice;
+        made = add_layouts(b, &whole, pass, made, shape->conv.n / shape->slice);
     }
     b->count++;
     return made > 0;
 }
 
+/* The convolutions of a plan without repetition; 0: there are too many. */
+static int shapes_of(const struct be_plan *plan, struct bound_shape *shapes)
+{
+    int shape_count = 0;
+    for (int i = 0; i < plan->segment_count; i++)
+        for (int j = plan->segments[i].first; j < plan->segments[i].end; j++) {
+            if (plan->nodes[j].kind != NODE_CONV)
+                continue;
+            struct shim_conv conv = cpu_conv_shape(plan->spec.graph, plan->nodes[j].op, plan->spec.n, 0);
+            int at = 0, slice = plan->segments[i].n;
+            while (at < shape_count && (memcmp(&shapes[at].conv, &conv, sizeof conv) != 0 || shapes[at].slice != slice))
+                at++;
+            if (at == CONV_BOUND_SHAPES)
+                return 0;
+            if (at == shape_count)
+                shapes[shape_count++] = (struct bound_shape){.conv = conv, .slice = slice};
+            shapes[at].count++;
+        }
+    return shape_count;
+}
+
 /* Primitives keep the number of threads that OpenMP offers while they are made. */
 static int make_parts(struct conv_bound *b, const struct be_plan *plan, const struct conv_bound_passes *passes)
 {
-    struct shim_conv shapes[CONV_BOUND_SHAPES];
-    int counts[CONV_BOUND_SHAPES], shape_count = 0;
-    const struct graph *g = plan->spec.graph;
-    for (int i = 0; i < g->op_count; i++) {
-        if (g->ops[i].kind != OP_CONV)
-            continue;
-        struct shim_conv shape = cpu_conv_shape(g, &g->ops[i], plan->spec.n, 0);
-        int at = 0;
-        while (at < shape_count && memcmp(&shapes[at], &shape, sizeof shape) != 0)
-            at++;
-        if (at == CONV_BOUND_SHAPES)
-            return 0;
-        if (at == shape_count) {
-            shapes[shape_count] = shape;
-            counts[shape_count++] = 0;
-        }
-        counts[at]++;
-    }
-    int bf16 = plan->type == SHIM_BF16, block = cpu_block(plan->dev), good = 1;
+    struct bound_shape shapes[CONV_BOUND_SHAPES];
+    int shape_count = shapes_of(plan, shapes), good = shape_count > 0;
+    b->bf16 = plan->type == SHIM_BF16;
+    b->block = cpu_block(plan->dev);
     for (int i = 0; i < shape_count; i++) {
         if (passes->forward > 0)
-            good &= add_pass(b, &shapes[i], SHIM_FORWARD, bf16, block, passes->forward * counts[i]);
+            good &= add_pass(b, &shapes[i], SHIM_FORWARD, passes->forward);
         if (passes->weights > 0)
-            good &= add_pass(b, &shapes[i], SHIM_BACK_WEIGHTS, bf16, block, passes->weights * counts[i]);
-        if (passes->data > 0 && shapes[i].ci != 3)
-            good &= add_pass(b, &shapes[i], SHIM_BACK_DATA, bf16, block, passes->data * counts[i]);
+            good &= add_pass(b, &shapes[i], SHIM_BACK_WEIGHTS, passes->weights);
+        if (passes->data > 0 && shapes[i].conv.ci != 3)
+            good &= add_pass(b, &shapes[i], SHIM_BACK_DATA, passes->data);
     }
     return good;
 }
@@ -86,7 +125,7 @@ int conv_bound_make(struct conv_bound *b, const struct be_plan *plan, const stru
 static double sweep(struct conv_bound *b)
 {
     double total = 0;
-    size_t quarter = b->memory.bytes / 4 / 4096 * 4096;
+    size_t quarter = quarter_of(b);
     char *base = b->memory.at;
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = base,
                             [SHIM_DST] = base + quarter,
@@ -94,12 +133,12 @@ static double sweep(struct conv_bound *b)
                             [SHIM_SCRATCH] = base + 3 * quarter};
     for (int i = 0; i < b->count; i++) {
         double best = 0;
-        for (int layout = 0; layout < 2; layout++)
-            for (int run = 0; run < 2 && b->part[i].prim[layout].primitive != NULL; run++) {
+        for (int way = 0; way < CONV_BOUND_WAYS; way++)
+            for (int run = 0; run < 2 && b->part[i].prim[way].primitive != NULL; run++) {
                 double began = now_ms();
-                if (shim_run(b->dev->engine, &b->part[i].prim[layout], at, NULL) != MOCO_OK)
+                if (shim_run(b->dev->engine, &b->part[i].prim[way], at, NULL) != MOCO_OK)
                     return 0;
-                double ms = now_ms() - began;
+                double ms = (now_ms() - began) * b->part[i].repeats[way];
                 if (best == 0 || ms < best)
                     best = ms;
             }
@@ -131,8 +170,8 @@ double conv_bound_best(const struct conv_bound *b)
 void conv_bound_free(struct conv_bound *b)
 {
     for (int i = 0; i < b->count; i++)
-        for (int layout = 0; layout < 2; layout++)
-            shim_prim_free(&b->part[i].prim[layout]);
+        for (int way = 0; way < CONV_BOUND_WAYS; way++)
+            shim_prim_free(&b->part[i].prim[way]);
 }
 
 #else
