@@ -87,15 +87,19 @@ class Contest:
 
     def __init__(self, key, more_is_better=True):
         self.key, self.more = key, more_is_better
-        self.ours, self.theirs = [], {}
+        self.ours, self.theirs, self.failed = [], {}, []
 
     def hold(self, rounds, our_run, their_runs):
         self.theirs = {name: [] for name in their_runs}
         running = dict(their_runs)
         for _ in range(rounds):
             self.ours.append(our_run())
-            for name, their_run in running.items():
-                self.theirs[name].append(their_run())
+            for name in list(running):
+                try:
+                    self.theirs[name].append(running[name]())
+                except Skip as why:
+                    self.failed.append(f"{name} fell out: {why}")
+                    del running[name], self.theirs[name]
             best = max((self.rate(self.theirs[name][0]) for name in running), default=0)
             running = {n: r for n, r in running.items() if self.rate(self.theirs[n][0]) >= BEHIND * best}
         return self
@@ -115,6 +119,6 @@ class Contest:
 
     def told(self):
         """All partners with their rates, for a note."""
-        return "; ".join(f"{name}, {runs[0]['settings']}, {runs[0]['blas']}: {median(runs, self.key):.4g}"
-                         f"{' (%d round)' % len(runs) if len(runs) < len(self.ours) else ''}"
-                         for name, runs in self.theirs.items())
+        told = [f"{name}, {runs[0]['settings']}, {runs[0]['blas']}: {median(runs, self.key):.4g}"
+                f"{' (1 round)' if len(runs) < len(self.ours) else ''}" for name, runs in self.theirs.items()]
+        return "; ".join(told + self.failed)
