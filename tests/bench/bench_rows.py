@@ -14,10 +14,6 @@ Line = collections.namedtuple("Line", "what value unit goal at_least note")
 
 # 0.9 of the convolution bound of ResNet-50 seen on 2 cores: Zen 5 (AVX-512 with bf16), Zen 3 (AVX2), img/s
 BOUND_SEEN = {("avx512bf16", "bf16"): 0.9 * 25.6, ("avx512bf16", "f32"): 0.9 * 12.8, ("avx2", "f32"): 0.9 * 4.2}
-# Bytes that the weights' updates cannot do without, a parameter: average for the keys (reads k and q, writes what key
-# launches read) and for good (reads k and q, writes k); SGD (reads p, g, v; writes p, v and two copies in bf16).
-EMA_BYTES = {"bf16": 8 + 2 + 12, "f32": 8 + 4 + 12}
-SGD_BYTES = {"bf16": 20 + 4, "f32": 20}
 OFFICIAL = {"precision": "f32", "layout": "nchw", "malloc": "default"}
 OFFICIAL_ROUNDS = 3
 R50 = {"arch": "resnet50", "size": 224, "queue": 65536}
@@ -72,24 +68,15 @@ def bound_goal(machine, precision):
 
 # ---- ResNet-50 ----
 
-def weights_lines(runs, precision):
-    """The momentum update and SGD against a copy in the same run, and their share of a step of 256."""
-    def floor(run, table):
-        return 1e-6 * run["parameters"] * table[precision] / run["copy_gb_per_s"]
-
+def weights_share(runs, precision):
+    """What a step of 256, sixteen launches of 16 and one update, spends on the weights."""
     def share(run):
         parts = run["parts_ms"]
         weights = parts["ema"] + parts["check"] + parts["sgd"]
-        launches = sum(parts.values()) - weights
-        return weights / (launches * 256 / run["group"] + weights)
+        return weights / ((sum(parts.values()) - weights) * 256 / run["group"] + weights)
 
-    over = {part: statistics.median(r["parts_ms"][part] / floor(r, table) for r in runs)
-            for part, table in (("ema", EMA_BYTES), ("sgd", SGD_BYTES))}
-    note = f"copy {median(runs, 'copy_gb_per_s'):.0f} GB/s"
-    return [at_most(f"momentum update, {precision}, times its bytes at the rate of a copy", over["ema"], 1.25, note),
-            at_most(f"SGD, {precision}, times its bytes at the rate of a copy", over["sgd"], 1.25, note),
-            at_most(f"weights (average, check, SGD), {precision}, share of a step of 256",
-                    statistics.median(share(r) for r in runs), 0.03)]
+    return at_most(f"weights (average, check, SGD), {precision}: share of a step of 256",
+                   statistics.median(share(r) for r in runs), 0.03)
 
 
 def r50(machine, precision, tuned, official):
@@ -112,7 +99,7 @@ def r50(machine, precision, tuned, official):
         name = next(iter(machine.partners))
         lines.append(at_least(f"ResNet-50, {precision}, times PyTorch as the official script runs (f32, NCHW)",
                               out_of_the_box.times(name), official, out_of_the_box.told()))
-    return lines + weights_lines(runs, precision)
+    return lines + [weights_share(runs, precision)]
 
 
 def r50_bf16(machine):
@@ -232,6 +219,18 @@ def infonce_4m(machine):
             at_most("that, extra memory", long["extra_bytes"] / 1e6, 16, "", " MB")]
 
 
+def weights(machine):
+    """Each pass over the weights against a copy of as many bytes as it cannot do without, in turn in one process."""
+    lines = []
+    for precision in ("bf16", "f32") if machine.native() == "bf16" else ("f32",):
+        run = ours("weights", threads=machine.threads, precision=precision, runs=2 * machine.rounds + 1)
+        for key, what in (("ema_readers", "momentum update for the key encoder"), ("sgd", "SGD"),
+                          ("ema_sgd", "SGD with the momentum update that is kept")):
+            lines.append(at_most(f"{what}, {precision}, 28 M parameters: times a copy of its bytes", run[key]["of_copy"],
+                                 1.25, f"{run[key]['ms']} ms, {run[key]['mb']} MB; copy {run['copy_gb_per_s']} GB/s"))
+    return lines
+
+
 def start(machine):
     run = ours("start", threads=machine.threads)
     parts = ", ".join(f"{name} {ms}" for name, ms in run["parts_ms"].items())
@@ -294,6 +293,7 @@ ROWS = {
     "start": Row(start, 0, 2, "a process's first step", False),
     "infonce": Row(infonce, 9, 5, "InfoNCE against matrix products and PyTorch", False),
     "infonce-4m": Row(infonce_4m, 0, 25, "InfoNCE at four million keys (3 GB)", False),
+    "weights": Row(weights, 1, 4, "momentum update and SGD against a copy", False),
     "r50-bf16": Row(r50_bf16, 22, 100, "ResNet-50 in bf16 against its convolutions and PyTorch, group 16", False),
     "r50-f32": Row(r50_f32, 34, 110, "the same in f32", False),
     "cifar-4096": Row(cifar_4096, 22, 25, "ResNet-18 at 32 px, a batch of 512 in 8 groups", False),

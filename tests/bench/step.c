@@ -9,8 +9,7 @@
  * The bound is the sum over all convolutions of the network of twice forward (query and key), backward data (not of the
  * first) and backward weights, each at oneDNN's best time in its best layout, measured between steps in the same
  * memory; --bound 0 leaves that out. img_per_s and the bound are medians over rounds of one step and one sweep;
- * of_conv_bound is the median of the rounds' ratios. copy_gb_per_s is what a copy of that memory reaches in the same
- * run, bytes read and bytes written: ema and sgd do nothing but move the parameters. What a reader would get wrong:
+ * of_conv_bound is the median of the rounds' ratios. What a reader would get wrong:
  * parts are timed from outside, by a backend whose slots wrap the device's own. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,7 +22,6 @@
 #include "api/handle.h"
 #include "backend/cpu/cpu_plan.h"
 #include "bench/support/conv_bound.h"
-#include "bench/support/copy_rate.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
 
@@ -116,7 +114,7 @@ static moco_status timed_sgd(const struct be_layout *layout, enum be_precision p
 /* ---- steps ---- */
 
 struct results {
-    double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], copy[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
+    double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
     double forward[NODE_KINDS], backward[BACK_KINDS]; /* of both plans by kind, ms per step */
     double rss_mb;                                    /* before the bound was measured */
 };
@@ -163,7 +161,6 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
         for (int p = 0; p < PARTS; p++)
             parts += r->part[p][run] = seen.ms[p];
         r->other[run] = r->step[run] - parts;
-        r->copy[run] = copy_rate(seen.largest.at, seen.largest.bytes, seen.query->dev->team.threads);
         if (!o->bound)
             continue;
         r->bound[run] = conv_bound_sweep(&bound) * o->group * o->groups / seen.query->spec.n;
@@ -179,7 +176,7 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
     return MOCO_OK;
 }
 
-static void print(const struct options *o, const moco_device *device, int64_t parameters, const struct results *r)
+static void print(const struct options *o, const moco_device *device, const struct results *r)
 {
     double images = o->group * o->groups;
     printf(
@@ -190,8 +187,7 @@ static void print(const struct options *o, const moco_device *device, int64_t pa
     if (o->bound)
         printf("\"conv_bound_img_per_s\": %.2f, \"of_conv_bound\": %.3f, ", 1e3 * images / median(r->bound, o->runs),
                median(r->ratio, o->runs));
-    printf("\"peak_rss_mb\": %.0f, \"parameters\": %lld, \"copy_gb_per_s\": %.1f, \"parts_ms\": {", r->rss_mb,
-           (long long)parameters, median(r->copy, o->runs));
+    printf("\"peak_rss_mb\": %.0f, \"parts_ms\": {", r->rss_mb);
     for (int p = 0; p < PARTS; p++)
         printf("\"%s\": %.2f, ", part_names[p], median(r->part[p], o->runs));
     printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f, \"kinds_ms\": {", median(r->other, o->runs),
@@ -266,13 +262,9 @@ static int run(const struct options *o)
     batch.view[0] = images;
     batch.view[1] = images + bytes;
     static struct results results;
-    moco_model_info info;
-    moco_model_info_init(&info);
-    if (moco_model_describe(model, &info) != MOCO_OK)
-        return fail("model");
     if (measure(trainer, &batch, o, &results) != MOCO_OK)
         return fail("step");
-    print(o, device, info.parameters, &results);
+    print(o, device, &results);
     moco_trainer_free(trainer);
     moco_queue_free(queue);
     moco_model_free(model);

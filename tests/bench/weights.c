@@ -6,21 +6,18 @@
  *
  * "ema_readers" makes the key encoder's copy of the next average, "check" reads the gradients, "sgd" updates and writes
  * the query encoder's copies, "ema_sgd" is what a step commits: the same with the average kept before it. Each one's
- * bytes are those it cannot do without; copy_gb_per_s counts bytes read and bytes written of a copy past the caches by
- * all threads, taken in turn with the rest. of_copy is the time over that of its bytes at this rate: the median of the
- * rounds' ratios. What a reader would get wrong: a network smaller than the caches tells nothing. */
+ * bytes are those it cannot do without; copy_gb_per_s is the rate of a copy of one slab, taken in turn with the rest.
+ * of_copy is the time over that of its bytes at this rate: the median of the rounds' ratios. What a reader would get
+ * wrong: a network smaller than the caches tells nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#if defined(__x86_64__)
-#include <emmintrin.h>
-#endif
-
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/simd_table.h"
+#include "bench/support/copy_rate.h"
 #include "bench/support/timing.h"
 #include "net/net.h"
 
@@ -112,48 +109,6 @@ static double own_bytes(const struct rig *r, enum pass pass)
     return (pass == SGD ? 5 : 7) * slab + (double)r->readers.bytes;
 }
 
-/* Past the caches where the compiler knows the instruction; else as memcpy does. */
-static void copy_lines(size_t count, const double *from, double *to)
-{
-#if defined(__x86_64__)
-    for (size_t i = 0; i < count; i += 2)
-        _mm_stream_pd(to + i, _mm_load_pd(from + i));
-    _mm_sfence();
-#else
-    memcpy(to, from, count * sizeof *to);
-#endif
-}
-
-struct copy_job {
-    const char *from;
-    char *to;
-    size_t bytes;
-};
-
-static void copy_part(void *arg, int thread, int threads)
-{
-    const struct copy_job *job = arg;
-    size_t begin, end;
-    kern_share(job->bytes / 4096, thread, threads, &begin, &end);
-    copy_lines((end - begin) * 4096 / sizeof(double), (const double *)(const void *)(job->from + begin * 4096),
-               (double *)(void *)(job->to + begin * 4096));
-}
-
-/* Milliseconds to copy one slab over another. */
-static double copy_ms(struct rig *r)
-{
-    struct err err = {0};
-    struct parallel_scope scope;
-    struct copy_job job = {r->g.at, r->v.at, r->g.bytes};
-    if (cpu_enter(r->dev, &scope, &err) != MOCO_OK)
-        return 0;
-    double began = now_ms();
-    parallel_run(r->dev->team.threads, copy_part, &job);
-    began = now_ms() - began;
-    parallel_leave(&scope);
-    return began;
-}
-
 int main(int argc, char **argv)
 {
     const char *arch = "resnet50", *precision = "bf16";
@@ -179,8 +134,8 @@ int main(int argc, char **argv)
     static double ms[PASSES][MAX_RUNS], ratio[PASSES][MAX_RUNS], rate[MAX_RUNS];
     moco_status status = rig_open(&rig, arch, precision, threads, &err);
     for (int run = -1; run < runs && status == MOCO_OK; run++) {
-        int at = run < 0 ? 0 : run; /* the first warms up */
-        rate[at] = 2 * (double)rig.g.bytes / copy_ms(&rig);
+        int at = run < 0 ? 0 : run;                                                         /* the first warms up */
+        rate[at] = 1e6 * copy_rate(rig.g.at, rig.v.at, rig.g.bytes, rig.dev->team.threads); /* bytes a millisecond */
         for (int p = 0; p < PASSES && status == MOCO_OK; p++) {
             double began = now_ms();
             status = run_pass(&rig, (enum pass)p, &err);

@@ -16,7 +16,8 @@
 #define LINE ((size_t)64)
 
 struct copy {
-    char *from, *to;
+    const char *from;
+    char *to;
     size_t lines;
 };
 
@@ -35,11 +36,10 @@ static void copy_part(void *arg, int thread, int threads)
 #endif
 }
 
-double copy_rate(void *memory, size_t bytes, int threads)
+double copy_rate(const void *from, void *to, size_t bytes, int threads)
 {
-    struct copy c = {.from = memory, .lines = bytes / 2 / LINE};
+    struct copy c = {.from = from, .to = to, .lines = bytes / LINE};
     struct parallel_scope scope;
-    c.to = c.from + c.lines * LINE;
     if (parallel_enter(&scope, threads, NULL) != MOCO_OK)
         return 0;
     double began = now_ms();

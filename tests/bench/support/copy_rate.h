@@ -8,7 +8,7 @@
 
 #include <stddef.h>
 
-/* GB/s of one copy of half of the memory into the other half, both touched before. */
-double copy_rate(void *memory, size_t bytes, int threads);
+/* GB/s of one copy by all threads. Both ends at cache lines, both touched before. */
+double copy_rate(const void *from, void *to, size_t bytes, int threads);
 
 #endif
