@@ -13,8 +13,9 @@
 
 #include "decode_codec.h"
 
-#define WINDOW ((size_t)256 << 10)     /* most photographs of training sets are read in one call */
-#define KEEP_PIXELS ((size_t)48 << 20) /* bytes of picture kept from image to image; more is given back */
+#define WINDOW ((size_t)256 << 10)    /* most photographs of training sets are read in one call */
+#define KEEP_PIXELS ((size_t)2 << 20) /* bytes of picture kept from image to image; what has more room is given back   \
+                                       */
 
 void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel)
 {
@@ -43,7 +44,7 @@ moco_status decode_room_for(struct decoder *decoder, int w, int h, struct image_
 {
     size_t bytes = (size_t)box.w * (size_t)box.h * 3;
     size_t have = decoder->pixels != NULL ? mem_size(decoder->pixels) : 0;
-    if (have < bytes || (have > KEEP_PIXELS && bytes < have / 2)) {
+    if (have < bytes || (have > KEEP_PIXELS && bytes < have)) { /* a large picture is not held for a small one */
         mem_free(decoder->ctx, decoder->pixels);
         decoder->pixels = mem_alloc(decoder->ctx, bytes, err);
         if (decoder->pixels == NULL)

@@ -111,6 +111,18 @@ def picture(rng, w, h):
     return np.clip(np.stack(planes, -1) + noise, 0, 255).astype(np.uint8)
 
 
+def as_ycck(content):
+    """The same samples called YCCK by Adobe's marker."""
+    content[content.index(b"Adobe") + 11] = 2
+    return content
+
+
+def without_scans(content):
+    """The first three scans: libjpeg smooths the blocks that lack the others."""
+    scans = [at for at in range(len(content)) if content[at:at + 2] == b"\xff\xda"]
+    return content[:content.index(b"\xff\xc4", scans[2])] + b"\xff\xd9"
+
+
 def drawn_files(rng, folder):
     """(path, comparable with Pillow) of one picture of each kind."""
     def save(name, image, **options):
@@ -118,20 +130,25 @@ def drawn_files(rng, folder):
         image.save(path, **options)
         files.append(path)
 
+    def change(name, changed, how):
+        with open(os.path.join(folder, name), "rb") as stored:
+            content = how(bytearray(stored.read()))
+        files.append(os.path.join(folder, changed))
+        with open(files[-1], "wb") as out:
+            out.write(content)
+
     files = []
     base = Image.fromarray(picture(rng, 301, 203))
     for quality in (30, 75, 95):
         for subsampling in (0, 1, 2):
             save(f"q{quality}s{subsampling}.jpg", base, quality=quality, subsampling=subsampling)
-    save("progressive.jpg", base, progressive=True, quality=80)
-    save("grey.jpg", base.convert("L"))
-    save("cmyk.jpg", base.convert("CMYK"))
-    with open(os.path.join(folder, "cmyk.jpg"), "rb") as stored:  # the same samples called YCCK by Adobe's marker
-        content = bytearray(stored.read())
-    content[content.index(b"Adobe") + 11] = 2
-    files.append(os.path.join(folder, "ycck.jpg"))
-    with open(files[-1], "wb") as out:
-        out.write(content)
+    for subsampling in (0, 1, 2):
+        save(f"progressive{subsampling}.jpg", base, progressive=True, quality=80, subsampling=subsampling)
+        change(f"progressive{subsampling}.jpg", f"missing{subsampling}.jpg", without_scans)
+    for name, options in (("", {}), ("-progressive", {"progressive": True})):
+        save(f"grey{name}.jpg", base.convert("L"), **options)
+        save(f"cmyk{name}.jpg", base.convert("CMYK"), **options)
+        change(f"cmyk{name}.jpg", f"ycck{name}.jpg", as_ycck)
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter, which nobody here does
     save("exif.jpg", base, exif=exif)

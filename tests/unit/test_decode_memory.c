@@ -266,6 +266,26 @@ static void test_memory_of_a_picture(void **state)
     }
 }
 
+/* What one picture has taken is not held for the next. */
+static void test_memory_after_a_picture(void **state)
+{
+    (void)state;
+    enum { WIDE = 2000, HIGH = 1000, SMALL = 64 };
+    static uint8_t large[WIDE * HIGH * 4];
+    const struct jpeg_kind inks = {.components = 4, .progressive = 1, .across = 1, .down = 1};
+    struct bytes first = draw_jpeg(large, WIDE, HIGH, inks), second = draw_jpeg(large, SMALL, SMALL, inks);
+    struct image image;
+    struct err err = {0};
+    decoder_free(&decoder);
+    int64_t before = ctx->live_bytes;
+    assert_int_equal(decode_memory(&decoder, first.at, first.size, &image, &err), MOCO_OK);
+    assert_in_range(ctx->live_bytes - before, 3 * WIDE * HIGH, 3 * WIDE * HIGH + 4096);
+    assert_int_equal(decode_memory(&decoder, second.at, second.size, &image, &err), MOCO_OK);
+    assert_in_range(ctx->live_bytes - before, 3 * SMALL * SMALL, 3 * SMALL * SMALL + 4096);
+    free(first.at);
+    free(second.at);
+}
+
 /* The blocks of a picture far wider than high are padded to whole ones, and rows of them wait to be used: what takes
  * more than the bound is refused for that, and nothing is taken for it. */
 static void test_flat_pictures(void **state)
@@ -340,9 +360,9 @@ static void test_no_memory_for_blocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_pixels_over_blocks),   cmocka_unit_test(test_used_blocks),
-        cmocka_unit_test(test_memory_of_a_picture),  cmocka_unit_test(test_flat_pictures),
-        cmocka_unit_test(test_no_memory_for_blocks),
+        cmocka_unit_test(test_pixels_over_blocks),     cmocka_unit_test(test_used_blocks),
+        cmocka_unit_test(test_memory_of_a_picture),    cmocka_unit_test(test_flat_pictures),
+        cmocka_unit_test(test_memory_after_a_picture), cmocka_unit_test(test_no_memory_for_blocks),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
