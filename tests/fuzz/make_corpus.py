@@ -73,6 +73,9 @@ def jpegs():
     comment = b"\xff\xfe\x00\x42" + b"c" * 64  # longer than a small window: it is skipped
     for at, why in ((0, 2), (0, 3), (0, 4), (0, 6), (0, 7), (1, 1), (2, 1), (2, 2), (3, 1)):  # open, stat, read, close
         write("jpeg", f"fault{at}-{why}", grey + control(fail_at=at, cut=why, ask=ASK_FAULT))
+    for name, subsampling in (("420", 2), ("422", 1)):  # a part whose right edge halves a sample of the chroma
+        content = encoded(base, "JPEG", quality=20, optimize=True, subsampling=subsampling)
+        write("jpeg", f"part-{name}", content + control(box=(60, 90, 108, 120)))
     write("jpeg", "arithmetic", RAMP + control())
     inks = encoded(picture(8, 8).convert("CMYK"), "JPEG", quality=20, progressive=True)
     frame, scan = inks.index(b"\xff\xc2"), inks.index(b"\xff\xda")  # a strip as long as can be, up to its first scan
