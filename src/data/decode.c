@@ -14,8 +14,7 @@
 #include "decode_codec.h"
 
 #define WINDOW ((size_t)256 << 10)    /* most photographs of training sets are read in one call */
-#define KEEP_PIXELS ((size_t)2 << 20) /* bytes of picture kept from image to image; what has more room is given back   \
-                                       */
+#define KEEP_PIXELS ((size_t)2 << 20) /* bytes of picture kept from image to image; more is given back */
 
 void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel)
 {
