@@ -57,6 +57,9 @@ static const struct cli_option table[] = {
      "shared be twice the batch, both views (SimCLR's default)"},
     {"groups-per-launch", NULL, 0, CLI_INT, AT(groups_per_launch), 0, 1 << 20, NULL, SAVED, "N",
      "BN groups computed at once; more take more memory; 0: chosen"},
+    {"recompute", NULL, 0, CLI_FLAG, AT(recompute), 0, 1, NULL, 0, NULL,
+     "compute outputs of batch norm again in the backward pass rather than keep\n"
+     "them: less memory, a slower step, the same numbers"},
     {"symmetric", NULL, 0, CLI_FLAG, AT(symmetric), 0, 1, NULL, SAVED, NULL,
      "both views are queries and keys: twice the loss, twice the work"},
     {"interleave", NULL, 0, CLI_FLAG, AT(interleave), 0, 1, NULL, SAVED, NULL,
@@ -310,6 +313,7 @@ void run_config_trainer(const struct run_config *c, moco_trainer_options *option
     options->batch_size = (int32_t)c->batch;
     options->bn_group_size = (int32_t)c->group;
     options->groups_per_launch = (int32_t)c->groups_per_launch;
+    options->recompute = (int32_t)c->recompute;
     options->image_h = options->image_w = (int32_t)c->size;
     options->temperature = c->temperature;
     options->key_momentum = c->key_momentum;

@@ -51,15 +51,11 @@ typedef enum moco_key_encoder {
 /* INFONCE: mean over the batch of the cross-entropy of a query against its key and the negatives. NTXENT (SimCLR's,
  * loss_a + loss_b of google-research/simclr): each of the 2 n views against its partner and the 2 n - 2 others, summed
  * and divided by n, so twice the mean over views that other libraries report. */
-typedef enum moco_loss {
-    MOCO_LOSS_INFONCE = 0,
-    MOCO_LOSS_NTXENT = 1,
-    MOCO_LOSS_MAX_ = 0x7fffffff
-} moco_loss;
+typedef enum moco_loss { MOCO_LOSS_INFONCE = 0, MOCO_LOSS_NTXENT = 1, MOCO_LOSS_MAX_ = 0x7fffffff } moco_loss;
 
-/* SGD: PyTorch's, weight decay on every trainable tensor. LARS: google-research/simclr's: the rate of each weight tensor
- * is scaled by trust_coefficient |w| / |g + weight_decay w|; weights and biases of BN, and biases, take neither scaling
- * nor decay; the rate is part of the momentum buffer. */
+/* SGD: PyTorch's, weight decay on every trainable tensor. LARS: google-research/simclr's: the rate of each weight
+ * tensor is scaled by trust_coefficient |w| / |g + weight_decay w|; weights and biases of BN, and biases, take neither
+ * scaling nor decay; the rate is part of the momentum buffer. */
 typedef enum moco_optimizer {
     MOCO_OPTIMIZER_SGD = 0,
     MOCO_OPTIMIZER_LARS = 1,
@@ -69,16 +65,16 @@ typedef enum moco_optimizer {
 /* Defaults: MoCo v2 of the paper. Which mechanism is trained is chosen by parts:
  *   MoCo                  negatives QUEUE, encoder_k MOMENTUM, loss INFONCE
  *   keys of the batch     negatives BATCH, encoder_k MOMENTUM, loss INFONCE: MoCo without its queue
- *   end-to-end            negatives BATCH, encoder_k SHARED,   loss INFONCE: n queries against n keys, gradients to both
- *   SimCLR                negatives BATCH, encoder_k SHARED,   loss NTXENT
- * No other combination makes sense, and none is taken. With a shared encoder the batch is one launch of 2 n images,
- * view 0 before view 1, whatever memory that takes; a BN group is then bn_group_size neighbours among those 2 n: a
- * divisor of batch_size makes groups of one view each, and 2 x batch_size the one group of both views that SimCLR has. */
+ *   end-to-end            negatives BATCH, encoder_k SHARED,   loss INFONCE: n queries against n keys, gradients to
+ * both SimCLR                negatives BATCH, encoder_k SHARED,   loss NTXENT No other combination makes sense, and
+ * none is taken. With a shared encoder the batch is one launch of 2 n images, view 0 before view 1, whatever memory
+ * that takes; a BN group is then bn_group_size neighbours among those 2 n: a divisor of batch_size makes groups of one
+ * view each, and 2 x batch_size the one group of both views that SimCLR has. */
 typedef struct moco_trainer_options {
     uint32_t struct_size;
-    int32_t batch_size;        /* images per step: a multiple of bn_group_size */
-    int32_t bn_group_size;     /* images over which BN takes its statistics (reference: 32); with a shared encoder it may
-                                  also be 2 x batch_size */
+    int32_t batch_size;    /* images per step: a multiple of bn_group_size */
+    int32_t bn_group_size; /* images over which BN takes its statistics (reference: 32); with a shared encoder it may
+                              also be 2 x batch_size */
     int32_t groups_per_launch; /* BN groups run at once; 0: chosen from the configuration alone; must divide the number
                                   of groups; of a shared encoder all run at once */
     int32_t image_h, image_w;
@@ -93,11 +89,14 @@ typedef struct moco_trainer_options {
     uint64_t seed;          /* of the shuffles */
     moco_progress progress; /* may be NULL */
     void *progress_user;
-    int32_t negatives; /* moco_negatives */
-    int32_t encoder_k; /* moco_key_encoder; SHARED: key_momentum is not used */
-    int32_t loss;      /* moco_loss */
-    int32_t optimizer; /* moco_optimizer */
+    int32_t negatives;        /* moco_negatives */
+    int32_t encoder_k;        /* moco_key_encoder; SHARED: key_momentum is not used */
+    int32_t loss;             /* moco_loss */
+    int32_t optimizer;        /* moco_optimizer */
     double trust_coefficient; /* LARS: 0.001 */
+    int32_t recompute; /* 1: outputs of batch norm are computed a second time in the backward pass rather than kept:
+                          less memory, a slower step, the same numbers bit by bit; "ref" keeps them all the same */
+    int32_t reserved0;
 } moco_trainer_options;
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
 #define moco_trainer_options_init(o) moco_trainer_options_init_sized((o), sizeof *(o))
@@ -106,24 +105,24 @@ MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, siz
 typedef struct moco_step_report {
     uint32_t struct_size;
     int32_t reserved0;
-    int64_t step;        /* committed steps so far */
-    double loss;         /* mean InfoNCE (sum of both directions if symmetric), or NT-Xent as moco_loss says */
-    double chance_loss;  /* of C candidates ln C, twice that if symmetric or NT-Xent. C: queue K + 1, keys of the batch n,
-                            NT-Xent 2 n - 1 */
-    double acc1, acc5;   /* percent: the positive is the best, among the best five, of C; ties count half */
-    double pos_cosine;   /* mean cosine of query and its key */
-    double neg_cosine;   /* mean cosine of queries and their negatives */
-    double feature_std;  /* mean over dimensions of the std of normalised queries over the batch; 1/sqrt(C) at best */
-    double grad_norm;    /* L2 norm of all weight gradients, before weight decay */
-    double queue_fill;   /* part of the queue that holds real keys, 0..1; 0 without a queue */
-    double lr;           /* as passed */
+    int64_t step;       /* committed steps so far */
+    double loss;        /* mean InfoNCE (sum of both directions if symmetric), or NT-Xent as moco_loss says */
+    double chance_loss; /* of C candidates ln C, twice that if symmetric or NT-Xent. C: queue K + 1, keys of the batch
+                           n, NT-Xent 2 n - 1 */
+    double acc1, acc5;  /* percent: the positive is the best, among the best five, of C; ties count half */
+    double pos_cosine;  /* mean cosine of query and its key */
+    double neg_cosine;  /* mean cosine of queries and their negatives */
+    double feature_std; /* mean over dimensions of the std of normalised queries over the batch; 1/sqrt(C) at best */
+    double grad_norm;   /* L2 norm of all weight gradients, before weight decay */
+    double queue_fill;  /* part of the queue that holds real keys, 0..1; 0 without a queue */
+    double lr;          /* as passed */
 } moco_step_report;
 MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);
 #define moco_step_report_init(r) moco_step_report_init_sized((r), sizeof *(r))
 
 /* Trains `model` as the query encoder against `queue` (NULL if negatives come from the batch, and only then); makes its
- * own key encoder, a copy of `model`, unless the encoder is shared. Options are copied. Model and queue are used until the
- * trainer is freed (references are counted, any order of freeing is right); one model or queue in two trainers is
+ * own key encoder, a copy of `model`, unless the encoder is shared. Options are copied. Model and queue are used until
+ * the trainer is freed (references are counted, any order of freeing is right); one model or queue in two trainers is
  * MOCO_ESTATE. Every plan is made and all memory is taken here.
  * Errors: MOCO_EINVAL names the option (batch_size not a multiple of bn_group_size: both), MOCO_ENOTSUP (precision),
  * MOCO_ENOMEM. Threads: any. Since 0.1. */
@@ -152,8 +151,8 @@ MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report
 MOCO_API void moco_trainer_cancel(moco_trainer *trainer);
 
 /* Copies any part of the training state by name: encoder_q.*, encoder_k.*, momentum.encoder_q.*, grad.encoder_q.* (of
- * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. What a mechanism does not
- * have (a queue, encoder_k.*) has no names either. With `tensor->data` NULL get only fills dtype, ndim and shape.
+ * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. What a mechanism does
+ * not have (a queue, encoder_k.*) has no names either. With `tensor->data` NULL get only fills dtype, ndim and shape.
  * Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set of grad.* is MOCO_EINVAL. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_get(moco_trainer *trainer, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, const moco_tensor *tensor);
@@ -161,15 +160,15 @@ MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, c
 /* Name of state tensor `index`; NULL past the end. Borrowed from the trainer. Since 0.1. */
 MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
 
-/* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first). Any output
- * may be NULL. Since 0.1. */
+/* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first). Any
+ * output may be NULL. Since 0.1. */
 MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
 
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
- * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the state
- * holds a number that is not finite, and nothing is written. Threads: as step. Since 0.1. */
+ * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
+ * state holds a number that is not finite, and nothing is written. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
 MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
 
@@ -181,18 +180,19 @@ MOCO_API moco_status moco_checkpoint_describe(moco_context *context, const char 
                                               moco_trainer_options *trainer, int64_t *queue_length, char *note,
                                               size_t note_size);
 
-/* Bytes by kind that training with these options takes, without taking them. A queue_length of 0 stands for no queue. */
+/* Bytes by kind that training with these options takes, without taking them. A queue_length of 0 stands for no queue.
+ */
 typedef struct moco_memory_estimate {
     uint32_t struct_size;
-    int32_t launches;       /* per forward of a batch */
-    int64_t parameters;     /* count of trainable numbers */
-    int64_t weights_bytes;  /* query and key masters (one of both if shared), BN buffers */
-    int64_t reader_bytes;   /* copies in the compute type */
+    int32_t launches;      /* per forward of a batch */
+    int64_t parameters;    /* count of trainable numbers */
+    int64_t weights_bytes; /* query and key masters (one of both if shared), BN buffers */
+    int64_t reader_bytes;  /* copies in the compute type */
     int64_t gradient_bytes;
     int64_t momentum_bytes;
     int64_t queue_bytes;
-    int64_t slab_bytes;     /* one launch: activations, their gradients, scratch; with a shared encoder it grows with the
-                               batch */
+    int64_t slab_bytes; /* one launch: activations, their gradients, scratch; with a shared encoder it grows with the
+                           batch */
     int64_t total_bytes;
     double step_flops;   /* operations of convolutions and linear layers in one step: 2 per multiply-add */
     double step_seconds; /* expected, from a short measurement of this machine; 0: the device cannot tell */

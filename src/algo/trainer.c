@@ -39,7 +39,8 @@ static moco_status make_plan(struct trainer *t, enum be_pass pass, struct be_pla
                                 .pass = pass,
                                 .n = t->launch_n,
                                 .groups = t->o.groups_per_launch,
-                                .output = t->graph->embedding};
+                                .output = t->graph->embedding,
+                                .recompute = pass == BE_TRAIN && t->o.recompute};
     TRY(t->be->plan_create(plan, t->dev, &spec, err));
     t->be->plan_bytes(*plan, bytes);
     if (bytes->slab > SLAB_MAX)

@@ -98,6 +98,7 @@ moco_status trainer_options_check(const moco_trainer_options *o, struct err *err
                        SIDE_MAX);
     TRY(check_numbers(o, err));
     TRY(check_flag(o->symmetric, "symmetric", err));
+    TRY(check_flag(o->recompute, "recompute", err));
     TRY(check_flag(o->shuffle, "shuffle", err));
     return check_flag(o->interleave, "interleave", err);
 }

@@ -58,6 +58,8 @@ struct be_plan_spec {
     int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
     int output;    /* value number that forward writes: features, projection or embedding; TRAIN: embedding */
     int f32_input; /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+    int recompute; /* TRAIN: 1: outputs of batch norm are computed once more in backward rather than kept, where the
+                      device can; results are the same bits */
 };
 
 struct be_plan_bytes {

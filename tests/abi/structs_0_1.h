@@ -70,7 +70,7 @@ BEGIN(moco_batch, 64)
     FIELD(moco_batch, epoch, 48)
     FIELD(moco_batch, position, 56)
 END
-BEGIN(moco_trainer_options, 120)
+BEGIN(moco_trainer_options, 128)
     FIELD(moco_trainer_options, struct_size, 0)
     FIELD(moco_trainer_options, batch_size, 4)
     FIELD(moco_trainer_options, bn_group_size, 8)
@@ -93,6 +93,8 @@ BEGIN(moco_trainer_options, 120)
     FIELD(moco_trainer_options, loss, 104)
     FIELD(moco_trainer_options, optimizer, 108)
     FIELD(moco_trainer_options, trust_coefficient, 112)
+    FIELD(moco_trainer_options, recompute, 120)
+    FIELD(moco_trainer_options, reserved0, 124)
 END
 BEGIN(moco_step_report, 96)
     FIELD(moco_step_report, struct_size, 0)
@@ -240,4 +242,4 @@ BEGIN(moco_score, 40)
     FIELD(moco_score, top5, 24)
     FIELD(moco_score, loss, 32)
 END
-/* clang-format on */
+    /* clang-format on */

@@ -31,16 +31,16 @@ enum part { EMA, KEY_FORWARD, QUERY_FORWARD, INFONCE, BACKWARD, CHECK, SGD, PART
 static const char *const part_names[PARTS] = {"ema",   "key_forward", "query_forward", "infonce", "backward",
                                               "check", "sgd"};
 
-enum { NODE_KINDS = NODE_L2NORM + 1, BACK_KINDS = BACK_COPY + 1 };
+enum { NODE_KINDS = NODE_L2NORM + 1, BACK_KINDS = BACK_GATHER + 1 };
 static const char *const node_names[NODE_KINDS] = {"input",   "conv", "bn",     "relu",  "add",
                                                    "maxpool", "gap",  "linear", "l2norm"};
 static const char *const back_names[BACK_KINDS] = {
-    "l2norm_back", "linear_weights", "linear_data", "gap_back", "maxpool_back", "relu_back",
-    "bn_back",     "conv_weights",   "conv_data",   "sum",      "copy"};
+    "l2norm_back",  "linear_weights", "linear_data", "gap_back", "maxpool_back", "relu_back", "bn_back",
+    "conv_weights", "conv_data",      "sum",         "copy",     "recompute",    "gather"};
 
 struct options {
     const char *arch, *precision;
-    int size, group, groups, threads, runs, bound;
+    int size, group, groups, threads, runs, bound, recompute;
     long queue;
 };
 
@@ -238,6 +238,7 @@ static int run(const struct options *o)
     moco_trainer_options_init(&options);
     options.batch_size = o->group * o->groups;
     options.bn_group_size = o->group;
+    options.recompute = o->recompute;
     options.image_h = options.image_w = o->size;
     options.precision = strcmp(o->precision, "bf16") == 0 ? MOCO_PRECISION_BF16 : MOCO_PRECISION_F32;
     if (moco_model_create(&model, device, &model_options) != MOCO_OK ||
@@ -302,6 +303,8 @@ int main(int argc, char **argv)
             o.threads = atoi(value);
         else if (strcmp(name, "--runs") == 0)
             o.runs = atoi(value);
+        else if (strcmp(name, "--recompute") == 0)
+            o.recompute = atoi(value);
         else if (strcmp(name, "--bound") == 0)
             o.bound = atoi(value);
         else {

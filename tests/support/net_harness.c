@@ -238,6 +238,7 @@ int harness_try_open(struct harness *h, const struct harness_spec *spec)
                                 .layout = h->layout,
                                 .precision = h->precision,
                                 .pass = BE_TRAIN,
+                                .recompute = h->spec.recompute,
                                 .n = h->spec.n,
                                 .groups = h->spec.groups,
                                 .output = h->graph->embedding};

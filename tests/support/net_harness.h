@@ -28,6 +28,7 @@ struct harness_spec {
     int n, groups;      /* samples and BN groups of a launch */
     int launches;       /* of a batch; 0: 1 */
     int queue;          /* rows */
+    int recompute;      /* of the train plan */
     double temperature; /* 0: 0.2 */
     uint64_t seed;
     struct net_config config; /* the network, unless `build` is set: then only image_h, image_w, mean and std count */

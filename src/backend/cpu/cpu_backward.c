@@ -12,7 +12,7 @@ static void conv_weights_own(const struct be_plan *plan, const struct back *back
     const struct node *node = &plan->nodes[back->node];
     struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, 0);
     struct kern_conv conv = cpu_kern_conv(&shape);
-    kern_conv_weights(&plan->dev->team, &conv, cpu_value(plan, node->in), cpu_buffer(plan, back->dy), accumulate,
+    kern_conv_weights(&plan->dev->team, &conv, cpu_buffer(plan, back->src), cpu_buffer(plan, back->dy), accumulate,
                       gradient, cpu_buffer(plan, back->scratch));
 }
 
@@ -25,7 +25,7 @@ static moco_status conv_weights(const struct be_plan *plan, const struct back *b
     float *result = accumulate ? (float *)(void *)(scratch + back->master) : gradient;
     int reorders = back->conv.order.primitive != NULL;
     void *at[SHIM_SLOTS] = {0};
-    at[SHIM_SRC] = node->dense != NONE ? cpu_buffer(plan, node->dense) : cpu_value(plan, node->in);
+    at[SHIM_SRC] = cpu_buffer(plan, back->src);
     at[SHIM_WEIGHTS] = reorders ? (void *)(scratch + back->conv.ordered) : result;
     at[SHIM_DST] = cpu_buffer(plan, back->dy);
     at[SHIM_SCRATCH] = scratch;
@@ -106,15 +106,33 @@ static float *gradient_of(const struct be_plan *plan, const struct be_backward *
     return param < 0 ? NULL : (float *)io->gradients + plan->spec.layout->params[param].offset;
 }
 
+/* NULL: it has none. */
+static const float *master_of(const struct be_plan *plan, const struct be_backward *io, const struct node *node,
+                              int which)
+{
+    int param = node->op->param[which];
+    return param < 0 ? NULL : (const float *)io->masters + plan->spec.layout->params[param].offset;
+}
+
 static void back_bn(const struct be_plan *plan, const struct back *back, const struct be_backward *io)
 {
     const struct node *node = &plan->nodes[back->node];
     struct kern_map map = cpu_value_map(plan, node->in);
-    const float *gamma = (const float *)io->masters + plan->spec.layout->params[node->op->param[0]].offset;
+    const float *gamma = master_of(plan, io, node, 0);
     kern_bn_backward(&plan->dev->team, &map, cpu_value(plan, node->in), cpu_buffer(plan, back->dy),
                      cpu_buffer(plan, back->dy2), cpu_buffer(plan, node->mask), cpu_buffer(plan, node->saved), gamma,
                      cpu_buffer(plan, back->dz), cpu_buffer(plan, back->dx), gradient_of(plan, io, node, 0),
                      gradient_of(plan, io, node, 1), io->accumulate, cpu_buffer(plan, back->scratch));
+}
+
+/* As forward has applied it. */
+static void recompute(const struct be_plan *plan, const struct back *back, const struct be_backward *io)
+{
+    const struct node *node = &plan->nodes[back->node];
+    struct kern_map map = cpu_value_map(plan, node->in);
+    kern_bn_apply(&plan->dev->team, &map, cpu_buffer(plan, back->dy), cpu_buffer(plan, node->saved),
+                  master_of(plan, io, node, 0), master_of(plan, io, node, 1), cpu_buffer(plan, back->dy2), node->relu,
+                  cpu_buffer(plan, back->dx), NULL);
 }
 
 /* Steps of kernels alone. */
@@ -177,6 +195,12 @@ static moco_status back_step(const struct be_plan *plan, const struct back *back
     case BACK_BN:
         back_bn(plan, back, io);
         announce(io, node);
+        break;
+    case BACK_RECOMPUTE:
+        recompute(plan, back, io);
+        break;
+    case BACK_GATHER:
+        cpu_gather(plan, node, cpu_buffer(plan, back->dy), cpu_buffer(plan, back->dx));
         break;
     case BACK_CONV_WEIGHTS:
         TRY(cpu_run_back(plan, back, NULL, gradient_of(plan, io, node, 0), io->accumulate, err));

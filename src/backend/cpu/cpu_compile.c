@@ -60,12 +60,12 @@ done:
     return status;
 }
 
-static moco_status compile_gather(struct be_plan *plan, struct node *node, int step, struct err *err)
+size_t cpu_gather_bytes(const struct be_plan *plan, const struct node *node)
 {
     int gathers = cpu_conv_gathers(node->op);
     struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, gathers);
     size_t count = (size_t)shape.n * (size_t)shape.ci * (size_t)shape.h * (size_t)shape.w;
-    return cpu_buffer_new(plan, &node->dense, count * (plan->type == SHIM_BF16 ? 2 : 4), CLASS_ACTIVATION, step, err);
+    return count * (plan->type == SHIM_BF16 ? 2 : 4);
 }
 
 static moco_status compile_conv(struct be_plan *plan, struct node *node, int step, struct err *err)
@@ -82,7 +82,7 @@ static moco_status compile_conv(struct be_plan *plan, struct node *node, int ste
                                   .sum = node->other != NONE,
                                   .relu = node->relu};
     if (gathers || reorders)
-        TRY(compile_gather(plan, node, step, err));
+        TRY(scratch(plan, &node->dense, cpu_gather_bytes(plan, node), step, err));
     struct shim_md master;
     TRY(cpu_param_master(&master, p, err));
     moco_status status = cpu_conv_create(&node->conv, plan->dev, &spec,

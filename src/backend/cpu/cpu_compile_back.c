@@ -30,7 +30,7 @@ static moco_status emit(struct be_plan *plan, struct back **out, enum back_kind 
     }
     struct back *back = &plan->backs[plan->back_count++];
     *back = (struct back){.kind = kind, .node = node, .dy = dy, .dy2 = dy2};
-    back->dz = back->dx = back->value = back->scratch = NONE;
+    back->dz = back->src = back->dx = back->value = back->scratch = NONE;
     cpu_buffer_use(plan, dy, step_of(plan, back));
     cpu_buffer_use(plan, dy2, step_of(plan, back));
     *out = back;
@@ -42,9 +42,14 @@ static moco_status gradient_new(struct be_plan *plan, struct back *back, int *ou
     return cpu_buffer_new(plan, out, cpu_value_bytes(plan, value), CLASS_GRADIENT, step_of(plan, back), err);
 }
 
+static moco_status scratch_of(struct be_plan *plan, struct back *back, int *out, size_t bytes, struct err *err)
+{
+    return cpu_buffer_new(plan, out, bytes, CLASS_SCRATCH, step_of(plan, back), err);
+}
+
 static moco_status scratch_new(struct be_plan *plan, struct back *back, size_t bytes, struct err *err)
 {
-    return cpu_buffer_new(plan, &back->scratch, bytes, CLASS_SCRATCH, step_of(plan, back), err);
+    return scratch_of(plan, back, &back->scratch, bytes, err);
 }
 
 /* a += b */
@@ -149,6 +154,46 @@ static moco_status back_linear(struct compile *c, int i, int dy, struct err *err
     return scratch_new(plan, back, back->product.scratch, err);
 }
 
+/* The buffer that holds a value again: its own, or a new one that the last steps emitted write. */
+static moco_status hold_again(struct be_plan *plan, int value, int *buffer, struct err *err)
+{
+    *buffer = plan->value_buffer[value];
+    if (plan->value_depth[value] == 0)
+        return MOCO_OK;
+    int i = 0, in, other = NONE;
+    while (plan->nodes[i].out != value)
+        i++;
+    const struct node *node = &plan->nodes[i];
+    struct back *back;
+    TRY(hold_again(plan, node->in, &in, err));
+    if (node->other != NONE)
+        TRY(hold_again(plan, node->other, &other, err));
+    TRY(emit(plan, &back, BACK_RECOMPUTE, i, in, other, err));
+    back->value = value;
+    cpu_buffer_use(plan, node->saved, step_of(plan, back));
+    TRY(scratch_of(plan, back, &back->dx, cpu_value_bytes(plan, value), err));
+    *buffer = back->dx;
+    return MOCO_OK;
+}
+
+/* The step of a convolution's weight gradient. A dense copy of a strided input is made again rather than kept. */
+static moco_status emit_weights(struct be_plan *plan, struct back **out, int i, int dy, int dense, struct err *err)
+{
+    int src;
+    const struct node *node = &plan->nodes[i];
+    TRY(hold_again(plan, node->in, &src, err));
+    if (dense) {
+        struct back *back;
+        TRY(emit(plan, &back, BACK_GATHER, i, src, NONE, err));
+        TRY(scratch_of(plan, back, &back->dx, cpu_gather_bytes(plan, node), err));
+        src = back->dx;
+    }
+    TRY(emit(plan, out, BACK_CONV_WEIGHTS, i, dy, NONE, err));
+    (*out)->src = src;
+    cpu_buffer_use(plan, src, step_of(plan, *out));
+    return MOCO_OK;
+}
+
 static moco_status back_conv_prim(struct be_plan *plan, struct back *back, const struct shim_conv_spec *spec,
                                   const struct cpu_param *p, struct err *err)
 {
@@ -173,9 +218,8 @@ static moco_status back_conv_own(struct be_plan *plan, int i, int dy, int *done,
             kern_conv_weights_fits(&plan->dev->team, &conv);
     if (!*done)
         return MOCO_OK;
-    TRY(emit(plan, &back, BACK_CONV_WEIGHTS, i, dy, NONE, err));
+    TRY(emit_weights(plan, &back, i, dy, 0, err));
     back->own = 1;
-    cpu_buffer_use(plan, plan->value_buffer[node->in], step_of(plan, back));
     return scratch_new(plan, back, kern_conv_weights_scratch(&plan->dev->team, &conv), err);
 }
 
@@ -195,8 +239,7 @@ static moco_status back_conv(struct compile *c, int i, int dy, struct err *err)
     int done;
     TRY(back_conv_own(plan, i, dy, &done, err));
     if (!done) {
-        TRY(emit(plan, &back, BACK_CONV_WEIGHTS, i, dy, NONE, err));
-        cpu_buffer_use(plan, node->dense != NONE ? node->dense : plan->value_buffer[node->in], step_of(plan, back));
+        TRY(emit_weights(plan, &back, i, dy, node->dense != NONE, err));
         TRY(back_conv_prim(plan, back, &spec, p, err));
         back->master = back->conv.bytes;
         TRY(scratch_new(plan, back, back->master + (size_t)p->count * sizeof(float), err));

@@ -52,14 +52,14 @@ static void gather_rows(void *arg, int thread, int threads)
 }
 
 /* The input densely and in the order of the output: every stride-th pixel of it for a 1 x 1 convolution. */
-static void gather(const struct be_plan *plan, const struct node *node)
+void cpu_gather(const struct be_plan *plan, const struct node *node, const void *from, void *to)
 {
     struct kern_map in = cpu_value_map(plan, node->in), out = cpu_value_map(plan, node->out);
     int strided = cpu_conv_gathers(node->op),
         same = cpu_value_order(plan, node->in) == cpu_value_order(plan, node->out);
     int64_t bytes = in.bf16 ? 2 : 4, block = same ? in.block : out.block, oh = strided ? out.h : in.h;
-    struct gather g = {.from = cpu_value(plan, node->in),
-                       .to = cpu_buffer(plan, node->dense),
+    struct gather g = {.from = from,
+                       .to = to,
                        .rows = (int64_t)in.n * (in.c / block) * oh,
                        .h = in.h,
                        .w = in.w,
@@ -80,7 +80,7 @@ moco_status cpu_run_conv(const struct be_plan *plan, const struct node *node, co
     void *src = cpu_value(plan, node->in);
     at[SHIM_SCRATCH] = scratch;
     if (node->dense != NONE) {
-        gather(plan, node);
+        cpu_gather(plan, node, src, cpu_buffer(plan, node->dense));
         src = cpu_buffer(plan, node->dense);
     }
     if (node->conv.order.primitive != NULL && plan->spec.pass != BE_INFER) {

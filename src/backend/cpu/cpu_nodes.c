@@ -201,11 +201,13 @@ moco_status cpu_nodes_build(struct be_plan *plan, struct err *err)
     plan->value_buffer = mem_array(ctx, values, sizeof *plan->value_buffer, err);
     plan->value_readers = mem_array(ctx, values, sizeof *plan->value_readers, err);
     plan->value_vector = mem_zalloc(ctx, values, err);
+    plan->value_depth = mem_zalloc(ctx, values, err);
     b.needed = mem_zalloc(ctx, ops, err);
     b.done = mem_zalloc(ctx, ops, err);
     b.ready = mem_zalloc(ctx, values, err);
     if (plan->nodes != NULL && plan->value_buffer != NULL && plan->value_readers != NULL &&
-        plan->value_vector != NULL && b.needed != NULL && b.done != NULL && b.ready != NULL) {
+        plan->value_vector != NULL && plan->value_depth != NULL && b.needed != NULL && b.done != NULL &&
+        b.ready != NULL) {
         for (size_t i = 0; i < values; i++)
             plan->value_buffer[i] = NONE;
         status = build(&b, err);

@@ -139,6 +139,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
     struct parallel_scope scope;
     TRY(cpu_nodes_build(plan, err));
     TRY(cpu_slices_choose(plan, err));
+    cpu_recompute_choose(plan);
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = cpu_compile_forward(plan, err);
     if (status == MOCO_OK && plan->spec.pass == BE_TRAIN)
@@ -186,6 +187,7 @@ void cpu_plan_free(struct be_plan *plan)
     mem_free(ctx, plan->value_buffer);
     mem_free(ctx, plan->value_readers);
     mem_free(ctx, plan->value_vector);
+    mem_free(ctx, plan->value_depth);
     mem_free(ctx, plan->buffers);
     mem_free(ctx, plan->classes);
     mem_free(ctx, plan->strides);

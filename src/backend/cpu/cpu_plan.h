@@ -54,8 +54,10 @@ enum back_kind {
     BACK_BN,
     BACK_CONV_WEIGHTS,
     BACK_CONV_DATA,
-    BACK_SUM, /* dx = dy + dy2 */
-    BACK_COPY /* dx = dy */
+    BACK_SUM,       /* dx = dy + dy2 */
+    BACK_COPY,      /* dx = dy */
+    BACK_RECOMPUTE, /* dx = a batch norm's output once more, dy: its input, dy2: what is added */
+    BACK_GATHER     /* dx = the pixels of dy, a convolution's input, that its stride meets */
 };
 
 struct back {
@@ -63,6 +65,7 @@ struct back {
     int node;
     int dy, dy2; /* buffers read; dy NONE: the caller's gradient of the embedding */
     int dz;      /* BN: gradient of what was added */
+    int src;     /* CONV_WEIGHTS: buffer of the input */
     int dx;      /* buffer written */
     int value;   /* SUM, COPY, RELU: whose gradient it is */
     int scratch;
@@ -95,6 +98,8 @@ struct be_plan {
     int *value_buffer;  /* per value; NONE: no such value in this plan */
     int *value_readers; /* per value: ops of this plan that read it; the output counts as read */
     unsigned char *value_vector; /* per value: behind global pooling, [n][c] in f32 */
+    unsigned char *value_depth;  /* per value: 0: kept for backward if that reads it; else how many batch norms are
+                                    computed once more to have it again */
     struct memplan_buffer *buffers;
     unsigned char *classes; /* per buffer: enum buffer_class */
     size_t *strides;        /* per buffer: bytes a sample, if it holds a whole launch beside slices; else 0 */
@@ -141,9 +146,13 @@ static inline void *cpu_value(const struct be_plan *plan, int v)
     return v < 0 ? NULL : cpu_buffer(plan, plan->value_buffer[v]);
 }
 
+/* ---- cpu_recompute.c: which values are not kept for backward ---- */
+void cpu_recompute_choose(struct be_plan *plan);
+
 /* ---- cpu_compile.c, cpu_compile_back.c: primitives and buffers of every step ---- */
 moco_status cpu_compile_forward(struct be_plan *plan, struct err *err);
 moco_status cpu_compile_backward(struct be_plan *plan, struct err *err);
+size_t cpu_gather_bytes(const struct be_plan *plan, const struct node *node); /* what cpu_gather writes */
 void cpu_node_free(struct node *node);
 void cpu_back_free(struct back *back);
 
@@ -152,6 +161,9 @@ moco_status cpu_run_conv(const struct be_plan *plan, const struct node *node, co
 moco_status cpu_run_linear(const struct be_plan *plan, const struct node *node, const float *weights, struct err *err);
 moco_status cpu_run_back(const struct be_plan *plan, const struct back *back, const void *weights, float *gradient,
                          int accumulate, struct err *err);
+
+/* The input of a convolution densely and in the order of its output: every stride-th pixel, if it is a 1 x 1 one. */
+void cpu_gather(const struct be_plan *plan, const struct node *node, const void *from, void *to);
 
 /* Weights of a convolution as the plan's precision reads them; anything else of a network in f32. */
 const void *cpu_conv_weights(const struct be_plan *plan, const struct node *node, const void *weights, int backward);
