@@ -19,8 +19,8 @@
 
 #include "backend/cpu/cpu_plan.h"
 
-#define TOL_F32 1e-4  /* measured 1e-7: other primitives, other order of sums */
-#define TOL_BF16 0.03 /* measured 0.01 */
+#define TOL_F32 1e-4  /* measured 1e-6: other primitives, other order of sums */
+#define TOL_BF16 0.01 /* measured below 1e-6; another order of sums would flip single roundings */
 
 enum { IMAGES = 48, SIZE = 128 };
 
