@@ -109,8 +109,8 @@ expect 2 "negatives" $driver "$work/data" --resume "$work/s/checkpoint_0002.safe
 # Memory: MoCo's launch is the same for any batch, the end-to-end mechanism's grows with it.
 slab() { $driver "$work/data" "$@" --bn-group-size 4 --dry-run | sed -n 's/^  slab *\([0-9.]* [A-Za-z]*\).*/\1/p'; }
 [ "$(slab -b 8 --groups-per-launch 1)" = "$(slab -b 32 --groups-per-launch 1)" ] || fail "MoCo's slab depends on the batch"
-kept=$(slab -b 8 -p f32) # in MiB or GiB; ref, where there is no other device, keeps everything
-[ "$kept" = "$(slab -b 8 -p f32 --device ref)" ] || [ "$(slab -b 8 -p f32 --recompute)" != "$kept" ] ||
+kept=$(slab -b 8 --precision f32) # in MiB or GiB; ref, where there is no other device, keeps everything
+[ "$kept" = "$(slab -b 8 --precision f32 --device ref)" ] || [ "$(slab -b 8 --precision f32 --recompute)" != "$kept" ] ||
     fail "--recompute takes the same memory"
 [ "$(slab --preset end-to-end -b 8)" != "$(slab --preset end-to-end -b 32)" ] || fail "the end-to-end slab does not"
 
