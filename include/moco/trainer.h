@@ -95,7 +95,8 @@ typedef struct moco_trainer_options {
     int32_t optimizer;        /* moco_optimizer */
     double trust_coefficient; /* LARS: 0.001 */
     int32_t recompute; /* 1: outputs of batch norm are computed a second time in the backward pass rather than kept:
-                          less memory, a slower step, the same numbers bit by bit; "ref" keeps them all the same */
+                          less memory, a slower step, the same numbers bit by bit; "ref" keeps them all the same.
+                          0: "cpu" does so with the largest in f32 */
     int32_t reserved0;
 } moco_trainer_options;
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
