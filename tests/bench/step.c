@@ -4,12 +4,12 @@
  * JSON object.
  *
  *   build/bench/step [--arch resnet50] [--size 224] [--group 16] [--groups 1] [--queue 65536] [--precision bf16]
- *                    [--threads N] [--runs 5] [--bound 1]
+ *                    [--threads N] [--runs 5] [--bound 1] [--convs 0]
  *
  * The bound is the sum over all convolutions of the network of twice forward (query and key), backward data (not of the
  * first) and backward weights, each at oneDNN's best time in its best layout, measured between steps in the same
- * memory; --bound 0 leaves that out. img_per_s and the bound are medians over rounds of one step and one sweep;
- * of_conv_bound is the median of the rounds' ratios. What a reader would get wrong:
+ * memory; --bound 0 leaves that out; --convs 1 prints every convolution first. img_per_s and the bound are medians over
+ * rounds of one step and one sweep; of_conv_bound is the median of the rounds' ratios. What a reader would get wrong:
  * parts are timed from outside, by a backend whose slots wrap the device's own. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +40,7 @@ static const char *const back_names[BACK_KINDS] = {
 
 struct options {
     const char *arch, *precision;
-    int size, group, groups, threads, runs, bound, recompute;
+    int size, group, groups, threads, runs, bound, recompute, convs;
     long queue;
 };
 
@@ -127,6 +127,27 @@ static void split(struct results *r, const struct be_plan *plan, int steps)
         r->backward[plan->backs[i].kind] += plan->profile[plan->node_count + i] / steps;
 }
 
+/* The query encoder's convolutions one by one: a JSON object a line. */
+static void print_convs(const struct be_plan *plan, int steps)
+{
+    for (int i = 0; i < plan->node_count; i++) {
+        const struct graph_op *op = plan->nodes[i].op;
+        double data = 0, weights = 0;
+        if (plan->nodes[i].kind != NODE_CONV)
+            continue;
+        for (int j = 0; j < plan->back_count; j++)
+            if (plan->backs[j].node == i)
+                *(plan->backs[j].kind == BACK_CONV_WEIGHTS ? &weights : &data) +=
+                    plan->profile[plan->node_count + j] / steps;
+        struct shim_conv c = cpu_conv_shape(plan->spec.graph, op, plan->spec.n, 0);
+        printf("{\"bench\": \"step_conv\", \"n\": %d, \"ci\": %d, \"co\": %d, \"size\": %d, \"kernel\": %d, "
+               "\"stride\": %d, \"own\": %d, \"forward_ms\": %.2f, \"data_ms\": %.2f, \"weights_ms\": %.2f, "
+               "\"gflop\": %.3f}\n",
+               c.n, c.ci, c.co, c.h, c.kernel, c.stride, plan->nodes[i].conv.own, plan->profile[i] / steps, data,
+               weights, 2e-9 * c.n * c.oh * c.ow * c.ci * c.co * c.kernel * c.kernel);
+    }
+}
+
 static double peak_rss_mb(void)
 {
     struct rusage usage;
@@ -168,6 +189,8 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
     }
     split(r, seen.key, o->runs);
     split(r, seen.query, o->runs);
+    if (o->convs)
+        print_convs(seen.query, o->runs);
     if (o->bound)
         conv_bound_free(&bound);
     free(seen.key->profile);
@@ -307,6 +330,8 @@ int main(int argc, char **argv)
             o.recompute = atoi(value);
         else if (strcmp(name, "--bound") == 0)
             o.bound = atoi(value);
+        else if (strcmp(name, "--convs") == 0)
+            o.convs = atoi(value);
         else {
             fprintf(stderr, "step: unknown option %s\n", name);
             return 2;

@@ -7,21 +7,17 @@
 
 #include "backend/cpu/cpu_plan.h"
 
-static void conv_weights_own(const struct be_plan *plan, const struct back *back, float *gradient, int accumulate)
-{
-    const struct node *node = &plan->nodes[back->node];
-    struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, 0);
-    struct kern_conv conv = cpu_kern_conv(&shape);
-    kern_conv_weights(&plan->dev->team, &conv, cpu_buffer(plan, back->src), cpu_buffer(plan, back->dy), accumulate,
-                      gradient, cpu_buffer(plan, back->scratch));
-}
-
 static moco_status conv_weights(const struct be_plan *plan, const struct back *back, float *gradient, int accumulate,
                                 struct err *err)
 {
     const struct node *node = &plan->nodes[back->node];
     struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, back->scratch);
+    if (back->conv.own) {
+        kern_conv_weights(&plan->dev->team, &back->conv.kern, cpu_buffer(plan, back->src), cpu_buffer(plan, back->dy),
+                          accumulate, gradient, scratch);
+        return MOCO_OK;
+    }
     float *result = accumulate ? (float *)(void *)(scratch + back->master) : gradient;
     int reorders = back->conv.order.primitive != NULL;
     void *at[SHIM_SLOTS] = {0};
@@ -45,13 +41,17 @@ static moco_status conv_data(const struct be_plan *plan, const struct back *back
 {
     struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, back->scratch);
-    void *at[SHIM_SLOTS] = {0};
-    at[SHIM_SCRATCH] = scratch;
+    void *at[SHIM_SLOTS] = {[SHIM_SCRATCH] = scratch};
     if (back->conv.order.primitive != NULL) {
         at[SHIM_SRC] = (void *)weights;
         at[SHIM_DST] = scratch + back->conv.ordered;
         TRY(shim_run(engine, &back->conv.order, at, err));
         weights = scratch + back->conv.ordered;
+    }
+    if (back->conv.own) {
+        kern_conv_back_data(&plan->dev->team, &back->conv.kern, cpu_buffer(plan, back->dy), weights,
+                            cpu_buffer(plan, back->dx));
+        return MOCO_OK;
     }
     at[SHIM_SRC] = cpu_buffer(plan, back->dx);
     at[SHIM_WEIGHTS] = (void *)weights;
@@ -84,10 +84,7 @@ moco_status cpu_run_back(const struct be_plan *plan, const struct back *back, co
 {
     switch (back->kind) {
     case BACK_CONV_WEIGHTS:
-        if (!back->own)
-            return conv_weights(plan, back, gradient, accumulate, err);
-        conv_weights_own(plan, back, gradient, accumulate);
-        return MOCO_OK;
+        return conv_weights(plan, back, gradient, accumulate, err);
     case BACK_CONV_DATA:
         return conv_data(plan, back, weights, err);
     case BACK_LINEAR_WEIGHTS:

@@ -71,16 +71,19 @@ size_t cpu_gather_bytes(const struct be_plan *plan, const struct node *node)
 static moco_status compile_conv(struct be_plan *plan, struct node *node, int step, struct err *err)
 {
     const struct cpu_param *p = param_of(plan, node->op, 0);
-    int infer = plan->spec.pass == BE_INFER, gathers = cpu_conv_gathers(node->op);
+    int infer = plan->spec.pass == BE_INFER;
     enum shim_order in = cpu_value_order(plan, node->in), out = cpu_value_order(plan, node->out);
     int reorders = in == SHIM_NHWC && out != SHIM_NHWC;
     struct shim_conv_spec spec = {.pass = infer ? SHIM_INFER : SHIM_FORWARD,
                                   .type = plan->type,
-                                  .shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, gathers),
+                                  .shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, 0),
                                   .src = reorders ? out : in,
                                   .dst = out,
                                   .sum = node->other != NONE,
                                   .relu = node->relu};
+    int gathers = cpu_conv_gathers(node->op) && !cpu_conv_own(plan->dev, &spec);
+    if (gathers)
+        spec.shape = cpu_conv_shape(plan->spec.graph, node->op, plan->n, 1);
     if (gathers || reorders)
         TRY(scratch(plan, &node->dense, cpu_gather_bytes(plan, node), step, err));
     struct shim_md master;

@@ -205,24 +205,6 @@ static moco_status back_conv_prim(struct be_plan *plan, struct back *back, const
     return status;
 }
 
-/* By a kernel of ours where there is one for the instruction set and the layout: faster than oneDNN's, adds to the slab
- * as it goes, and reads a strided input where it stands. */
-static moco_status back_conv_own(struct be_plan *plan, int i, int dy, int *done, struct err *err)
-{
-    struct node *node = &plan->nodes[i];
-    struct shim_conv shape = cpu_conv_shape(plan->spec.graph, node->op, plan->spec.n, 0);
-    struct kern_conv conv = cpu_kern_conv(&shape);
-    struct back *back;
-    *done = plan->type == SHIM_BF16 && plan->order == SHIM_NHWC &&
-            plan->spec.layout->params[node->op->param[0]].order == SHIM_OIHW16 &&
-            kern_conv_weights_fits(&plan->dev->team, &conv);
-    if (!*done)
-        return MOCO_OK;
-    TRY(emit_weights(plan, &back, i, dy, 0, err));
-    back->own = 1;
-    return scratch_new(plan, back, kern_conv_weights_scratch(&plan->dev->team, &conv), err);
-}
-
 static moco_status back_conv(struct compile *c, int i, int dy, struct err *err)
 {
     struct be_plan *plan = c->plan;
@@ -232,18 +214,18 @@ static moco_status back_conv(struct compile *c, int i, int dy, struct err *err)
     int first = node->in == g->input;
     struct shim_conv_spec spec = {.pass = SHIM_BACK_WEIGHTS,
                                   .type = plan->type,
-                                  .shape = cpu_conv_shape(g, node->op, plan->spec.n, node->dense != NONE),
+                                  .shape = cpu_conv_shape(g, node->op, plan->spec.n, 0),
                                   .src = first && plan->order != SHIM_NHWC ? SHIM_PLAIN : plan->order,
                                   .dst = plan->order};
+    int dense = cpu_conv_gathers(node->op) && !cpu_conv_own(plan->dev, &spec);
+    if (dense)
+        spec.shape = cpu_conv_shape(g, node->op, plan->spec.n, 1);
     struct back *back;
-    int done;
-    TRY(back_conv_own(plan, i, dy, &done, err));
-    if (!done) {
-        TRY(emit_weights(plan, &back, i, dy, node->dense != NONE, err));
-        TRY(back_conv_prim(plan, back, &spec, p, err));
-        back->master = back->conv.bytes;
-        TRY(scratch_new(plan, back, back->master + (size_t)p->count * sizeof(float), err));
-    }
+    TRY(emit_weights(plan, &back, i, dy, dense, err));
+    TRY(back_conv_prim(plan, back, &spec, p, err));
+    back->master = back->conv.bytes;
+    size_t added = back->conv.own ? 0 : (size_t)p->count * sizeof(float);
+    TRY(scratch_new(plan, back, back->master + added, err));
     if (first)
         return MOCO_OK; /* images have no gradient */
     spec.pass = SHIM_BACK_DATA;

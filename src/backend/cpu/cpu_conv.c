@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_conv: which of oneDNN's convolutions to take when the weights stand in a layout that somebody else chose. The
- * fastest implementation in its own layout, with a reorder of the weights into a scratch block if that layout is
- * another one: weights are small beside activations. What a reader would get wrong: asked for a given layout, oneDNN
- * falls back to a slower implementation, or to its reference, without a word; hence the comparison of names. */
+ * cpu_conv: how a convolution is done: by a kernel of ours where there is one, which reads and writes the layouts that
+ * the slab and the readers have; else by the fastest of oneDNN's in its own layout, with a reorder of the weights into
+ * a scratch block if that layout is another one: weights are small beside activations. What a reader would get wrong:
+ * asked for a given layout, oneDNN falls back to a slower implementation, or to its reference, without a word; hence
+ * the comparison of names. */
 #include <string.h>
 
 #include "backend/cpu/cpu_layout.h"
@@ -41,8 +42,9 @@ struct shim_conv cpu_conv_shape(const struct graph *graph, const struct graph_op
     return shape;
 }
 
-struct kern_conv cpu_kern_conv(const struct shim_conv *shape)
+static struct kern_conv kern_of(const struct shim_conv_spec *spec)
 {
+    const struct shim_conv *shape = &spec->shape;
     return (struct kern_conv){.n = shape->n,
                               .ci = shape->ci,
                               .co = shape->co,
@@ -52,7 +54,80 @@ struct kern_conv cpu_kern_conv(const struct shim_conv *shape)
                               .out_w = shape->ow,
                               .kernel = shape->kernel,
                               .stride = shape->stride,
-                              .pad = shape->pad};
+                              .pad = shape->pad,
+                              .bf16 = spec->type == SHIM_BF16};
+}
+
+/* Where ours is the faster one, as measured inside a step (docs/performance.md): always for the gradient of the weights
+ * in bf16; elsewhere where much of the kernel lies outside of small maps, and where a stride leaves taps out. A tile
+ * wants eight samples. */
+static int pays(const struct be_device *dev, const struct shim_conv_spec *spec)
+{
+    const struct shim_conv *c = &spec->shape;
+    int bf16 = spec->type == SHIM_BF16, spatial = c->kernel > 1;
+    if (spec->pass == SHIM_BACK_WEIGHTS)
+        return bf16 || (spatial && c->ow <= 8);
+    if (c->n < 8)
+        return 0;
+    int small = spec->pass == SHIM_BACK_DATA ? 16 : 8;
+    if (bf16)
+        return spatial ? c->ow <= small || c->stride > 1 : c->ow <= 8;
+    if (spec->pass == SHIM_BACK_DATA && c->stride > 1)
+        return spatial && c->ow <= small;
+    return spatial && c->ow <= (cpu_block(dev) == 16 ? 4 : 8);
+}
+
+int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec)
+{
+    struct kern_conv kern = kern_of(spec);
+    enum shim_order order = kern.bf16 ? SHIM_NHWC : cpu_block(dev) == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
+    return spec->pass != SHIM_INFER && spec->src == order && spec->dst == order && kern_conv_fits(&dev->team, &kern) &&
+           pays(dev, spec);
+}
+
+/* What a kernel of ours reads. */
+static moco_status own_reads(struct shim_md *out, const struct be_device *dev, const struct shim_conv_spec *spec,
+                             struct err *err)
+{
+    int64_t dims[4] = {spec->shape.co, spec->shape.ci, spec->shape.kernel, spec->shape.kernel};
+    int wide = cpu_block(dev) == 16, back = spec->pass == SHIM_BACK_DATA;
+    if (spec->type == SHIM_BF16)
+        return shim_md_create(out, dims, SHIM_BF16, back ? SHIM_IOHW_PAIRS : SHIM_OIHW_PAIRS, err);
+    if (back)
+        return shim_md_create(out, dims, SHIM_F32, wide ? SHIM_OIHW16_TURNED : SHIM_OIHW8_TURNED, err);
+    return shim_md_create(out, dims, SHIM_F32, wide ? SHIM_OIHW16 : SHIM_OIHW8, err);
+}
+
+moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, const struct shim_conv_spec *spec,
+                           struct err *err)
+{
+    if (cpu_conv_own(dev, spec))
+        return own_reads(out, dev, spec, err);
+    struct shim_prim prim;
+    TRY(shim_conv_create(&prim, dev->engine, spec, err));
+    *out = prim.weights;
+    prim.weights = (struct shim_md){0};
+    shim_prim_free(&prim);
+    return MOCO_OK;
+}
+
+/* A kernel of ours: its scratch, and a reorder where the weights that it reads stand otherwise. */
+static moco_status create_own(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
+                              const struct shim_md *given, struct err *err)
+{
+    if (spec->pass == SHIM_BACK_WEIGHTS) {
+        out->bytes = kern_conv_weights_scratch(&dev->team, &out->kern);
+        return MOCO_OK;
+    }
+    struct shim_md reads;
+    moco_status status = own_reads(&reads, dev, spec, err);
+    if (status == MOCO_OK && !shim_md_equal(&reads, given)) {
+        status = shim_reorder_create(&out->order, dev->engine, given, &reads, err);
+        out->ordered = aligned(out->order.scratch);
+        out->bytes = out->ordered + aligned(reads.bytes);
+    }
+    shim_md_free(&reads);
+    return status;
 }
 
 /* Where the given layout serves as well as the preferred one, take it: that saves the reorder. */
@@ -75,7 +150,9 @@ static void prefer_given(struct shim_prim *best, const struct be_device *dev, co
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err)
 {
-    *out = (struct cpu_conv){0};
+    *out = (struct cpu_conv){.own = cpu_conv_own(dev, spec), .kern = kern_of(spec)};
+    if (out->own)
+        return create_own(out, dev, spec, given, err);
     struct shim_conv_spec any = *spec;
     any.weights = NULL;
     TRY(shim_conv_create(&out->run, dev->engine, &any, err));

@@ -17,8 +17,11 @@ struct be_device {
     enum shim_isa isa;
 };
 
-/* One primitive, and the reorders around it that make up for the layout in which its weights stand elsewhere. */
+/* A kernel of ours, or one primitive and the reorders around it that make up for the layout in which its weights stand
+ * elsewhere. */
 struct cpu_conv {
+    int own; /* kern_conv_*: nothing of oneDNN below */
+    struct kern_conv kern;
     struct shim_prim run;
     struct shim_prim order; /* given -> run's (or, for backward weights, run's -> given); empty: they are one layout */
     size_t scratch,
@@ -32,11 +35,15 @@ moco_status cpu_enter(const struct be_device *dev, struct parallel_scope *scope,
 /* Channels of a block of activations or weights in f32: 16 with AVX-512, else 8. */
 int cpu_block(const struct be_device *dev);
 
-/* The fastest primitive for `spec` (its `weights` are ignored), given that the weights stand, or shall stand, in
- * `given`. */
+/* The fastest way for `spec` (its `weights` are ignored), given that the weights stand, or shall stand, in `given`. */
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err);
 void cpu_conv_free(struct cpu_conv *conv);
+/* Is that a kernel of ours? */
+int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec);
+/* The layout of weights that it reads. */
+moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, const struct shim_conv_spec *spec,
+                           struct err *err);
 
 /* cpu_memory.c: slots of the backend. */
 moco_status cpu_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);

@@ -76,18 +76,21 @@ moco_status cpu_run_conv(const struct be_plan *plan, const struct node *node, co
 {
     struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, node->scratch);
-    void *at[SHIM_SLOTS] = {0};
+    void *at[SHIM_SLOTS] = {[SHIM_SCRATCH] = scratch};
     void *src = cpu_value(plan, node->in);
-    at[SHIM_SCRATCH] = scratch;
-    if (node->dense != NONE) {
-        cpu_gather(plan, node, src, cpu_buffer(plan, node->dense));
-        src = cpu_buffer(plan, node->dense);
-    }
     if (node->conv.order.primitive != NULL && plan->spec.pass != BE_INFER) {
         at[SHIM_SRC] = (void *)weights;
         at[SHIM_DST] = scratch + node->conv.ordered;
         TRY(shim_run(engine, &node->conv.order, at, err));
         weights = scratch + node->conv.ordered;
+    }
+    if (node->conv.own) {
+        kern_conv_forward(&plan->dev->team, &node->conv.kern, src, weights, cpu_value(plan, node->out));
+        return MOCO_OK;
+    }
+    if (node->dense != NONE) {
+        cpu_gather(plan, node, src, cpu_buffer(plan, node->dense));
+        src = cpu_buffer(plan, node->dense);
     }
     at[SHIM_SRC] = src;
     at[SHIM_WEIGHTS] = (void *)weights;

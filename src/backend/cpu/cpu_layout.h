@@ -64,8 +64,6 @@ moco_status cpu_readers_fill_average(const struct be_layout *layout, const float
 /* The shape of a convolution for n samples. A strided 1 x 1 convolution reads every stride-th pixel: with `dense` its
  * shape after those have been gathered. */
 struct shim_conv cpu_conv_shape(const struct graph *graph, const struct graph_op *op, int n, int dense);
-/* The same for a kernel of ours. */
-struct kern_conv cpu_kern_conv(const struct shim_conv *shape);
 /* Does the plan gather its input first? */
 int cpu_conv_gathers(const struct graph_op *op);
 

@@ -69,7 +69,6 @@ struct back {
     int dx;      /* buffer written */
     int value;   /* SUM, COPY, RELU: whose gradient it is */
     int scratch;
-    int own;       /* CONV_WEIGHTS: by kern_conv_weights; conv is empty */
     size_t master; /* CONV_WEIGHTS: in scratch, a result to be added to the slab's */
     struct cpu_conv conv;
     struct shim_prim product, added; /* LINEAR: result written; added to what is there */

@@ -15,7 +15,7 @@ static size_t aligned(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* The layout that oneDNN likes best, and how it is written. */
+/* The layout that is read best, and how it is written. */
 static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, int which, const struct shim_conv *shape,
                                struct err *err)
 {
@@ -24,11 +24,7 @@ static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, in
                                   .shape = *shape,
                                   .src = SHIM_NHWC,
                                   .dst = SHIM_NHWC};
-    struct shim_prim prim;
-    TRY(shim_conv_create(&prim, layout->dev->engine, &spec, err));
-    p->reader[which] = prim.weights;
-    prim.weights = (struct shim_md){0};
-    shim_prim_free(&prim);
+    TRY(cpu_conv_reads(&p->reader[which], layout->dev, &spec, err));
     if (p->order == SHIM_OIHW16)
         TRY(cpu_tiles_plan(&p->tiles[which], layout->dev->ctx, p->dims, &p->reader[which], err));
     if (p->tiles[which].outputs != NULL)

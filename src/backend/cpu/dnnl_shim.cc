@@ -192,6 +192,14 @@ dnnl_format_tag_t order_tag(enum shim_order order)
         return dnnl_ABcd8b8a;
     case SHIM_OIHW16:
         return dnnl_ABcd16b16a;
+    case SHIM_OIHW8_TURNED:
+        return dnnl_ABcd8a8b;
+    case SHIM_OIHW16_TURNED:
+        return dnnl_ABcd16a16b;
+    case SHIM_OIHW_PAIRS:
+        return dnnl_OIhw8i16o2i;
+    case SHIM_IOHW_PAIRS:
+        return dnnl_IOhw8o16i2o;
     case SHIM_PLAIN:
         break;
     }

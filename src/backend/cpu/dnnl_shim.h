@@ -31,7 +31,11 @@ enum shim_order {
     SHIM_OHWI8,   /* parameters [co/8][kh][kw][ci][8 co] */
     SHIM_OHWI16,
     SHIM_OIHW8, /* parameters [co/8][ci/8][kh][kw][8 ci][8 co] */
-    SHIM_OIHW16
+    SHIM_OIHW16,
+    SHIM_OIHW8_TURNED, /* parameters [co/8][ci/8][kh][kw][8 co][8 ci] */
+    SHIM_OIHW16_TURNED,
+    SHIM_OIHW_PAIRS, /* parameters [co/16][ci/16][kh][kw][8 ci][16 co][2 ci] */
+    SHIM_IOHW_PAIRS  /* parameters [ci/16][co/16][kh][kw][8 co][16 ci][2 co] */
 };
 
 /* A described piece of memory: owned by whoever holds it, until shim_md_free. */

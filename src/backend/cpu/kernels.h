@@ -60,19 +60,30 @@ void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, 
                       const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
                       float *d_gamma, float *d_beta, int accumulate, void *scratch);
 
-/* ---- weight gradients of convolutions ---- */
+/* ---- convolutions ---- */
 
+/* Maps are NHWC in bf16, and [n][c/b][h][w][b] with b the lanes of a vector (16, AVX2: 8) in f32. */
 struct kern_conv {
-    int n, ci, co, h, w, out_h, out_w, kernel, stride, pad; /* maps: [n][h][w][ci] and [n][out_h][out_w][co], bf16 */
+    int n, ci, co, h, w, out_h, out_w, kernel, stride, pad;
+    int bf16;
 };
 
-/* Has this team's instruction set the loops, and do the channels fit them (multiples of 16)? */
-int kern_conv_weights_fits(const struct kern_team *team, const struct kern_conv *conv);
-size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv); /* bytes, aligned to 64 */
+/* Has this team's instruction set the loops, and do the channels fit them (multiples of b; in bf16 of 16)? */
+int kern_conv_fits(const struct kern_team *team, const struct kern_conv *conv);
 
-/* dw = (with `accumulate`, +=) gradient of the weights, f32, [co / 16][ci / 16][kernel][kernel][16 ci][16 co]. */
-void kern_conv_weights(const struct kern_team *team, const struct kern_conv *conv, const uint16_t *x,
-                       const uint16_t *dy, int accumulate, float *dw, void *scratch);
+/* Weights in f32 [co/b][ci/b][kernel][kernel][b ci][b co], in bf16 [co/16][ci/16][kernel][kernel][8 ci][16 co][2 ci].
+ */
+void kern_conv_forward(const struct kern_team *team, const struct kern_conv *conv, const void *x, const void *weights,
+                       void *y);
+/* Weights with blocks the other way round: in f32 [co/b][ci/b][kernel][kernel][b co][b ci], in bf16
+ * [ci/16][co/16][kernel][kernel][8 co][16 ci][2 co]. */
+void kern_conv_back_data(const struct kern_team *team, const struct kern_conv *conv, const void *dy,
+                         const void *weights, void *dx);
+
+size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv); /* bytes, aligned to 64 */
+/* dw = (with `accumulate`, +=) gradient of the weights, f32, [co/b][ci/b][kernel][kernel][b ci][b co]. */
+void kern_conv_weights(const struct kern_team *team, const struct kern_conv *conv, const void *x, const void *dy,
+                       int accumulate, float *dw, void *scratch);
 
 /* ---- other feature maps and vectors: `count` numbers of one kind ---- */
 

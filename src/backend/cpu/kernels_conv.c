@@ -1,457 +1,157 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv: a convolution's weight gradient as products of matrices: for every tap of the kernel, what of x the tap
- * meets against dy. Both are packed once for all taps, in stretches of output rows that stay in the second cache; two
- * samples make a pair, so that a tap is a shift of whole pairs and what it meets outside the picture is left out, not
- * multiplied by zeros. Threads divide the channels of the wider side, or the rows, with a copy of the gradient each
- * that is added up at the end, whichever costs less. What a reader would get wrong: an odd sample out is paired with
- * zeros. */
-#include <string.h>
-
+ * kernels_conv: convolutions forward, and backward to the data, which is the same work: every place of the map that is
+ * written is a sum over the taps of the kernel that meet something, read at some place of the other map. What a reader
+ * would get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps lie inside
+ * the picture, so that padding costs nothing, and for a stride backward on which taps meet anything at all. */
 #include "backend/cpu/kernels.h"
 #include "backend/cpu/simd_table.h"
 
 enum {
-    BLOCK = 16,
-    STRETCH = 256,             /* pairs of a stretch, about: the packed dy of a tile stays in the first cache */
-    STRETCH_BYTES = 512 << 10, /* of one thread's panels, about */
-    REDUCED = 8                /* adding up a number costs as much as packing so many */
+    MOST_TAPS = 49,
+    NEAR_BYTES = 512 << 10 /* of weights that the second cache holds beside the maps */
 };
 
-/* The shape as the loops see it. A kernel of one tap reads every stride-th pixel and no other: to the loops they stand
- * side by side. */
-struct conv_view {
-    int pairs, h, w, out_h, out_w, kernel, stride, pad;
-    int pitch; /* pixels of memory from one that is read to the next */
+struct side {
+    int c, h, w;
+    size_t pixel, block, sample; /* bytes from one to the next */
 };
 
-/* How the work is divided, the same for every thread. */
-struct conv_split {
-    int rows, channels;   /* parts; their product is at most the number of threads */
-    int by_input;         /* the channels are those of x */
-    int stretch;          /* rows of output, of pairs of samples, at most */
-    size_t x_own, dy_own; /* channels of one thread, at most */
-};
-
-/* Rows of one pair of samples within a stretch, and where they stand in the panels, in pairs. */
-struct conv_piece {
-    int pair, out_row, out_rows, row, rows;
-    size_t x_at, dy_at;
-};
-
-/* One thread's part of scratch. */
-struct conv_room {
-    const uint16_t **pixels; /* [2 * the larger panel] */
-    struct conv_piece *pieces;
-    struct conv_run *runs;
-    uint32_t *x, *dy;
-    size_t panel_x, panel_dy, bytes;
-};
-
-struct conv_job {
+struct conv_work {
     const struct kern_team *team;
     const struct kern_conv *conv;
-    struct conv_view view;
-    struct conv_split split;
-    const uint16_t *x, *dy, *zeros;
-    int accumulate;
-    float *dw, *copies; /* copies: [split.rows - 1], of the other parts of the rows */
-    char *rooms;
+    int back;
+    struct side from, to;
+    const char *x;
+    const uint32_t *weights;
+    char *y;
+    int groups; /* of samples */
 };
 
-static size_t pad64(size_t bytes)
+int kern_conv_fits(const struct kern_team *team, const struct kern_conv *conv)
 {
-    return (bytes + 63) & ~(size_t)63;
+    const struct conv_loops *loops = team->simd->conv;
+    return loops->of[!!conv->bf16].place != NULL && conv->ci % loops->lanes == 0 && conv->co % loops->lanes == 0 &&
+           conv->kernel * conv->kernel <= MOST_TAPS;
 }
 
-static size_t weight_count(const struct kern_conv *conv)
+static struct side side_of(const struct kern_conv *conv, int lanes, int c, int h, int w)
 {
-    return (size_t)conv->ci * (size_t)conv->co * (size_t)conv->kernel * (size_t)conv->kernel;
+    size_t number = conv->bf16 ? 2 : 4, pixels = (size_t)h * (size_t)w, block = (size_t)lanes * number;
+    struct side side = {.c = c, .h = h, .w = w, .sample = pixels * (size_t)c * number};
+    side.pixel = conv->bf16 ? (size_t)c * number : block;
+    side.block = conv->bf16 ? block : pixels * block;
+    return side;
 }
 
-int kern_conv_weights_fits(const struct kern_team *team, const struct kern_conv *conv)
+/* Where a place meets the other map under a tap; 0: nowhere. */
+static int meets(const struct conv_work *work, int place, int tap, int size, int *at)
 {
-    return team->simd->conv->pack != NULL && conv->ci % BLOCK == 0 && conv->co % BLOCK == 0;
-}
-
-static struct conv_view view_of(const struct kern_conv *conv)
-{
-    struct conv_view view = {.pairs = (conv->n + 1) / 2,
-                             .h = conv->h,
-                             .w = conv->w,
-                             .out_h = conv->out_h,
-                             .out_w = conv->out_w,
-                             .kernel = conv->kernel,
-                             .stride = conv->stride,
-                             .pad = conv->pad,
-                             .pitch = 1};
-    if (conv->kernel == 1 && conv->pad == 0) {
-        view.h = conv->out_h;
-        view.w = conv->out_w;
-        view.stride = 1;
-        view.pitch = conv->stride;
+    const struct kern_conv *conv = work->conv;
+    *at = work->back ? place + conv->pad - tap : place * conv->stride + tap - conv->pad;
+    if (work->back && *at >= 0) {
+        if (*at % conv->stride != 0)
+            return 0;
+        *at /= conv->stride;
     }
-    return view;
+    return *at >= 0 && *at < size;
 }
 
-/* ---- dividing the work ---- */
-
-/* Work of one thread beside the products, which are the same however they are divided. */
-static double cost(const struct kern_conv *conv, int rows, int channels, int by_input)
+static size_t list_taps(const struct conv_work *work, int y, int x, size_t words, struct conv_tap *taps)
 {
-    double pixels = (double)conv->n * conv->out_h * conv->out_w, x = conv->ci, dy = conv->co;
-    double packed = pixels / rows * (by_input ? x / channels + dy : x + dy / channels);
-    return packed + (rows > 1 ? (double)weight_count(conv) * (rows + 1) / (rows * channels) * REDUCED : 0);
-}
-
-static struct conv_split choose(const struct kern_team *team, const struct kern_conv *conv)
-{
-    struct conv_view view = view_of(conv);
-    struct conv_split split = {.by_input = conv->ci > conv->co};
-    int wide = split.by_input ? conv->ci : conv->co, all = view.pairs * view.out_h;
-    double least = 0;
-    for (int channels = 1; channels <= team->threads && channels <= wide / BLOCK; channels++) {
-        int rows = team->threads / channels;
-        if (rows > all)
-            rows = all;
-        else if (rows * channels != team->threads && channels != wide / BLOCK)
-            continue;
-        double its = cost(conv, rows, channels, split.by_input);
-        if (split.rows == 0 || its < least) {
-            least = its;
-            split.rows = rows;
-            split.channels = channels;
-        }
-    }
-    size_t own = (size_t)((wide / BLOCK + split.channels - 1) / split.channels * BLOCK);
-    split.x_own = split.by_input ? own : (size_t)conv->ci;
-    split.dy_own = split.by_input ? (size_t)conv->co : own;
-    size_t pairs = STRETCH_BYTES / (sizeof(uint32_t) * (split.x_own + split.dy_own));
-    pairs = pairs < STRETCH ? pairs : STRETCH;
-    split.stretch = (int)pairs / view.out_w;
-    int part = (all + split.rows - 1) / split.rows;
-    split.stretch = split.stretch < 1 ? 1 : split.stretch > part ? part : split.stretch;
-    return split;
-}
-
-/* From one panel of `pairs` to the next: an odd number of lines, or panels would share the sets of a cache. */
-static size_t panel_of(size_t pairs)
-{
-    return (pairs | 1) * BLOCK;
-}
-
-/* Pieces of `at` (NULL: only their sizes). */
-static struct conv_room lay_out(const struct conv_view *view, const struct conv_split *split, char *at)
-{
-    struct conv_room room = {0};
-    int most = split->stretch, pieces = (most + view->out_h - 1) / view->out_h + 1;
-    int shared =
-        view->kernel > view->stride ? view->kernel - view->stride : 0; /* rows of x that two pieces both pack */
-    int rows = most * view->stride + pieces * shared;
-    rows = rows < pieces * view->h ? rows : pieces * view->h;
-    size_t x = (size_t)rows * (size_t)view->w, dy = (size_t)most * (size_t)view->out_w;
-    room.panel_x = panel_of(x);
-    room.panel_dy = panel_of(dy);
-    size_t sizes[] = {2 * (x > dy ? x : dy) * sizeof *room.pixels, (size_t)pieces * sizeof *room.pieces,
-                      (size_t)most * sizeof *room.runs, room.panel_x * (split->x_own / BLOCK) * sizeof(uint32_t),
-                      room.panel_dy * (split->dy_own / BLOCK) * sizeof(uint32_t)};
-    void *places[sizeof sizes / sizeof *sizes];
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-        places[i] = at == NULL ? NULL : at + room.bytes;
-        room.bytes += pad64(sizes[i]);
-    }
-    room.pixels = places[0];
-    room.pieces = places[1];
-    room.runs = places[2];
-    room.x = places[3];
-    room.dy = places[4];
-    return room;
-}
-
-static size_t zero_bytes(const struct kern_conv *conv)
-{
-    return pad64((size_t)(conv->ci > conv->co ? conv->ci : conv->co) * sizeof(uint16_t));
-}
-
-size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv)
-{
-    struct conv_view view = view_of(conv);
-    struct conv_split split = choose(team, conv);
-    return zero_bytes(conv) + (size_t)(split.rows * split.channels) * lay_out(&view, &split, NULL).bytes +
-           (size_t)(split.rows - 1) * weight_count(conv) * sizeof(float);
-}
-
-/* ---- one thread's part ---- */
-
-struct conv_part {
-    const struct conv_job *job;
-    struct conv_room room;
-    int begin, end;         /* rows of output of pairs of samples */
-    size_t x_from, x_count; /* channels */
-    size_t dy_from, dy_count;
-    float *out;                /* [co / 16][ci / 16][taps][16][16] */
-    struct conv_fetch next[4]; /* what the next stretch packs */
-    size_t fetches;            /* lines of it for each half of a tile */
-};
-
-/* Cuts rows [begin, end) at the samples; returns the number of pieces. */
-static int cut(const struct conv_view *view, int begin, int end, struct conv_piece *pieces)
-{
-    int count = 0;
-    size_t x_at = 0, dy_at = 0;
-    while (begin < end) {
-        struct conv_piece piece = {.pair = begin / view->out_h, .out_row = begin % view->out_h};
-        piece.out_rows = view->out_h - piece.out_row < end - begin ? view->out_h - piece.out_row : end - begin;
-        int first = piece.out_row * view->stride - view->pad;
-        int last = (piece.out_row + piece.out_rows - 1) * view->stride - view->pad + view->kernel;
-        piece.row = first > 0 ? first : 0;
-        piece.rows = (last < view->h ? last : view->h) - piece.row;
-        piece.rows = piece.rows > 0 ? piece.rows : 0;
-        piece.x_at = x_at;
-        piece.dy_at = dy_at;
-        x_at += (size_t)piece.rows * (size_t)view->w;
-        dy_at += (size_t)piece.out_rows * (size_t)view->out_w;
-        pieces[count++] = piece;
-        begin += piece.out_rows;
-    }
+    size_t count = 0;
+    int kernel = work->conv->kernel, row, column;
+    for (int ky = 0; ky < kernel; ky++)
+        for (int kx = 0; kx < kernel && meets(work, y, ky, work->from.h, &row); kx++)
+            if (meets(work, x, kx, work->from.w, &column)) {
+                size_t pixel = (size_t)row * (size_t)work->from.w + (size_t)column;
+                taps[count++] = (struct conv_tap){.x = pixel * work->from.pixel / sizeof(uint32_t),
+                                                  .weights = (size_t)(ky * kernel + kx) * words};
+            }
     return count;
 }
 
-/* A map in memory. */
-struct conv_map {
-    const uint16_t *at; /* of the thread's first channel */
-    size_t channels, row, sample, pitch;
-};
-
-static struct conv_map map_of(const uint16_t *at, int channels, int h, int w, int pitch)
+/* Places [begin, end) of all groups of samples, blocks [first, first + count) of outputs. */
+static void do_places(const struct conv_work *work, size_t begin, size_t end, size_t first, size_t count)
 {
-    size_t c = (size_t)channels, step = c * (size_t)pitch;
-    return (struct conv_map){at, c, c * (size_t)w * (size_t)pitch, c * (size_t)w * (size_t)h, step};
-}
-
-/* Pairs of pixels of `rows` rows; returns the end of the list. */
-static const uint16_t **list_rows(const struct conv_part *part, const struct conv_map *map, int pair, int row, int rows,
-                                  int w, const uint16_t **to)
-{
-    int odd = 2 * pair + 1 == part->job->conv->n;
-    for (int y = row; y < row + rows; y++) {
-        const uint16_t *a = map->at + 2 * (size_t)pair * map->sample + (size_t)y * map->row;
-        const uint16_t *b = odd ? part->job->zeros : a + map->sample;
-        for (int x = 0; x < w; x++, a += map->pitch, b += odd ? 0 : map->pitch) {
-            *to++ = a;
-            *to++ = b;
-        }
+    const struct conv_loops *loops = work->team->simd->conv;
+    const struct kern_conv *conv = work->conv;
+    size_t lanes = (size_t)loops->lanes, rows = (size_t)loops->rows, area = (size_t)(conv->kernel * conv->kernel);
+    size_t words = lanes * lanes / (conv->bf16 ? 2 : 1), map = (size_t)work->to.h * (size_t)work->to.w;
+    struct conv_tap taps[MOST_TAPS];
+    struct conv_place place = {.taps = taps,
+                               .blocks = (size_t)work->from.c / lanes,
+                               .sample = work->from.sample / sizeof(uint32_t),
+                               .block = work->from.block / sizeof(uint32_t),
+                               .weights_block = area * words,
+                               .outputs = count,
+                               .y_sample = work->to.sample,
+                               .y_block = work->to.block};
+    place.weights_output = place.blocks * place.weights_block;
+    if (work->back && !conv->bf16) { /* blocks of co stand outside */
+        place.weights_output = place.weights_block;
+        place.weights_block *= (size_t)work->to.c / lanes;
     }
-    return to;
-}
-
-static struct conv_map map_x(const struct conv_part *part)
-{
-    const struct kern_conv *conv = part->job->conv;
-    return map_of(part->job->x + part->x_from, conv->ci, conv->h, conv->w, part->job->view.pitch);
-}
-
-static struct conv_map map_dy(const struct conv_part *part)
-{
-    const struct kern_conv *conv = part->job->conv;
-    return map_of(part->job->dy + part->dy_from, conv->co, conv->out_h, conv->out_w, 1);
-}
-
-static void pack_pieces(const struct conv_part *part, int count)
-{
-    const struct conv_view *view = &part->job->view;
-    const struct conv_loops *loops = part->job->team->simd->conv;
-    struct conv_map x = map_x(part), dy = map_dy(part);
-    const uint16_t **end = part->room.pixels;
-    for (int i = 0; i < count; i++) {
-        const struct conv_piece *p = &part->room.pieces[i];
-        end = list_rows(part, &x, p->pair, p->row, p->rows, view->w, end);
-    }
-    loops->pack(part->room.pixels, (size_t)(end - part->room.pixels) / 2, part->x_count, part->room.panel_x,
-                part->room.x);
-    end = part->room.pixels;
-    for (int i = 0; i < count; i++) {
-        const struct conv_piece *p = &part->room.pieces[i];
-        end = list_rows(part, &dy, p->pair, p->out_row, p->out_rows, view->out_w, end);
-    }
-    loops->pack(part->room.pixels, (size_t)(end - part->room.pixels) / 2, part->dy_count, part->room.panel_dy,
-                part->room.dy);
-}
-
-/* Where out * stride + tap - pad lies within [0, size): out in [*begin, *end), a part of [0, count). */
-static void inside(int tap, int stride, int pad, int size, int count, int *begin, int *end)
-{
-    int low = pad - tap, high = size - 1 + pad - tap;
-    *begin = low > 0 ? (low + stride - 1) / stride : 0;
-    *end = high >= 0 ? high / stride + 1 : 0;
-    *end = *end < count ? *end : count;
-    *begin = *begin < *end ? *begin : *end;
-}
-
-/* Runs of pairs that one tap multiplies; rows that follow each other on both sides are one run. */
-static size_t list_runs(const struct conv_part *part, int count, int ky, int kx)
-{
-    const struct conv_view *view = &part->job->view;
-    struct conv_run *runs = part->room.runs;
-    size_t made = 0;
-    int x0, x1, y0, y1;
-    inside(kx, view->stride, view->pad, view->w, view->out_w, &x0, &x1);
-    inside(ky, view->stride, view->pad, view->h, view->out_h, &y0, &y1);
-    for (int i = 0; i < count; i++) {
-        const struct conv_piece *p = &part->room.pieces[i];
-        int first = y0 > p->out_row ? y0 : p->out_row, end = p->out_row + p->out_rows;
-        for (int y = first; y < (y1 < end ? y1 : end) && x0 < x1; y++) {
-            int row = y * view->stride + ky - view->pad - p->row, x = x0 * view->stride + kx - view->pad;
-            struct conv_run run = {.x = (uint32_t)(p->x_at + (size_t)row * (size_t)view->w + (size_t)x),
-                                   .dy = (uint32_t)(p->dy_at + (size_t)(y - p->out_row) * (size_t)view->out_w) +
-                                         (uint32_t)x0,
-                                   .pairs = (uint32_t)(x1 - x0)};
-            struct conv_run *before = made > 0 ? &runs[made - 1] : NULL;
-            if (before != NULL && view->stride == 1 && before->x + before->pairs == run.x &&
-                before->dy + before->pairs == run.dy)
-                before->pairs += run.pairs;
-            else
-                runs[made++] = run;
-        }
-    }
-    return made;
-}
-
-/* ---- fetching ahead ---- */
-
-static struct conv_fetch fetch_of(const struct conv_map *map, size_t width, size_t sample, int row, size_t rows, int w)
-{
-    size_t bytes = width * sizeof(uint16_t);
-    return (struct conv_fetch){.row = (const char *)(map->at + sample * map->sample + (size_t)row * map->row),
-                               .width = bytes,
-                               .stride = map->pitch * sizeof(uint16_t),
-                               .lines = rows * (size_t)w * ((bytes + 63) / 64)};
-}
-
-/* What rows [begin, end) will read, spread over the tiles of the stretch before. Whole samples follow each other. */
-static void plan_fetch(struct conv_part *part, int begin, int end)
-{
-    const struct conv_view *view = &part->job->view;
-    struct conv_map x = map_x(part), dy = map_dy(part);
-    struct conv_piece *p = part->room.pieces;
-    memset(part->next, 0, sizeof part->next);
-    part->fetches = 0;
-    if (begin >= end)
-        return;
-    int count = cut(view, begin, end, p), odd = 2 * p->pair + 1 == part->job->conv->n;
-    size_t sample = 2 * (size_t)p->pair;
-    if (count == 1)
-        for (size_t i = 0; i < 2 - (size_t)odd; i++) {
-            part->next[2 * i] = fetch_of(&x, part->x_count, sample + i, p->row, (size_t)p->rows, view->w);
-            part->next[2 * i + 1] =
-                fetch_of(&dy, part->dy_count, sample + i, p->out_row, (size_t)p->out_rows, view->out_w);
-        }
-    else {
-        size_t samples = (size_t)part->job->conv->n - sample;
-        samples = samples < 2 * (size_t)count ? samples : 2 * (size_t)count;
-        part->next[0] = fetch_of(&x, part->x_count, sample, 0, samples * (size_t)view->h, view->w);
-        part->next[1] = fetch_of(&dy, part->dy_count, sample, 0, samples * (size_t)view->out_h, view->out_w);
-    }
-    size_t lines = 0, tiles = part->x_count / BLOCK * ((part->dy_count / BLOCK + 1) / 2);
-    for (int i = 0; i < 4; i++)
-        lines += part->next[i].lines;
-    part->fetches = lines / (2 * tiles * (size_t)(view->kernel * view->kernel)) + 1;
-}
-
-static struct conv_fetch *fetch_now(struct conv_part *part)
-{
-    int i = 0;
-    while (i < 3 && part->next[i].lines == 0)
-        i++;
-    return &part->next[i];
-}
-
-/* ---- products ---- */
-
-/* All tiles of one tap and one stretch. */
-static void multiply_tap(struct conv_part *part, size_t runs, int tap, int add)
-{
-    const struct kern_conv *conv = part->job->conv;
-    size_t taps = (size_t)(conv->kernel * conv->kernel), inputs = (size_t)conv->ci / BLOCK;
-    size_t x_blocks = part->x_count / BLOCK, dy_blocks = part->dy_count / BLOCK;
-    struct conv_tile tile = {.runs = part->room.runs,
-                             .run_count = runs,
-                             .stride = (size_t)part->job->view.stride * BLOCK,
-                             .panel = part->room.panel_dy,
-                             .add = add,
-                             .out_step = inputs * taps * BLOCK * BLOCK,
-                             .fetches = part->fetches};
-    for (size_t o = 0; o < dy_blocks; o += 2) {
-        tile.vectors = dy_blocks - o < 2 ? 1 : 2;
-        tile.dy = part->room.dy + o * part->room.panel_dy;
-        for (size_t i = 0; i < x_blocks; i++) {
-            size_t block = (part->dy_from / BLOCK + o) * inputs + part->x_from / BLOCK + i;
-            tile.x = part->room.x + i * part->room.panel_x;
-            tile.out = part->out + (block * taps + (size_t)tap) * BLOCK * BLOCK;
-            tile.fetch = fetch_now(part);
-            part->job->team->simd->conv->multiply(&tile);
-        }
+    place.weights = work->weights + first * place.weights_output;
+    for (size_t i = begin; i < end; i++) {
+        size_t sample = i / map * rows, left = (size_t)conv->n - sample, pixel = i % map;
+        place.samples = left < rows ? left : rows;
+        place.x = (const uint32_t *)(const void *)(work->x + sample * work->from.sample);
+        place.y = work->y + sample * work->to.sample + pixel * work->to.pixel + first * work->to.block;
+        place.tap_count =
+            list_taps(work, (int)(pixel / (size_t)work->to.w), (int)(pixel % (size_t)work->to.w), words, taps);
+        loops->of[!!conv->bf16].place(&place);
     }
 }
 
-static void run_part(struct conv_part *part, int add)
+/* Weights that the second cache holds stay there, and a place is finished at once; of larger ones a slice is taken
+ * through all places before the next. */
+static void do_part(void *arg, int thread, int threads)
 {
-    const struct conv_view *view = &part->job->view;
-    int64_t length = part->end - part->begin, stretch = part->job->split.stretch;
-    int64_t stretches = (length + stretch - 1) / stretch;
-    for (int64_t s = 0; s < stretches; s++) {
-        int begin = part->begin + (int)(length * s / stretches),
-            end = part->begin + (int)(length * (s + 1) / stretches);
-        int after = s + 2 <= stretches ? part->begin + (int)(length * (s + 2) / stretches) : end;
-        plan_fetch(part, end, after);
-        int count = cut(view, begin, end, part->room.pieces);
-        pack_pieces(part, count);
-        for (int tap = 0; tap < view->kernel * view->kernel; tap++)
-            multiply_tap(part, list_runs(part, count, tap / view->kernel, tap % view->kernel), tap, add || s > 0);
-    }
+    const struct conv_work *work = arg;
+    const struct conv_loops *loops = work->team->simd->conv;
+    const struct kern_conv *conv = work->conv;
+    size_t begin, end, blocks = (size_t)(work->to.c / loops->lanes), slice = (size_t)loops->vectors;
+    size_t bytes = (size_t)conv->ci * (size_t)conv->co * (size_t)(conv->kernel * conv->kernel) * (conv->bf16 ? 2 : 4);
+    kern_share((size_t)work->groups * (size_t)work->to.h * (size_t)work->to.w, thread, threads, &begin, &end);
+    if (bytes <= NEAR_BYTES)
+        slice = blocks;
+    for (size_t first = 0; first < blocks; first += slice)
+        do_places(work, begin, end, first, blocks - first < slice ? blocks - first : slice);
 }
 
-static void multiply_part(void *arg, int thread, int threads)
+static void run(struct conv_work *work)
 {
-    const struct conv_job *job = arg;
-    const struct kern_conv *conv = job->conv;
-    const struct conv_split *split = &job->split;
-    (void)threads;
-    if (thread >= split->rows * split->channels)
-        return;
-    int copy = thread / split->channels;
-    struct conv_part part = {.job = job, .x_count = (size_t)conv->ci, .dy_count = (size_t)conv->co};
-    size_t begin, end;
-    kern_share((size_t)(job->view.pairs * job->view.out_h), copy, split->rows, &begin, &end);
-    part.begin = (int)begin;
-    part.end = (int)end;
-    kern_share((split->by_input ? part.x_count : part.dy_count) / BLOCK, thread % split->channels, split->channels,
-               &begin, &end);
-    *(split->by_input ? &part.x_from : &part.dy_from) = begin * BLOCK;
-    *(split->by_input ? &part.x_count : &part.dy_count) = (end - begin) * BLOCK;
-    size_t bytes = lay_out(&job->view, split, NULL).bytes;
-    part.room = lay_out(&job->view, split, job->rooms + (size_t)thread * bytes);
-    part.out = copy == 0 ? job->dw : job->copies + (size_t)(copy - 1) * weight_count(conv);
-    run_part(&part, copy == 0 && job->accumulate);
+    int rows = work->team->simd->conv->rows;
+    work->groups = (work->conv->n + rows - 1) / rows;
+    parallel_run(work->team->threads, do_part, work);
 }
 
-void kern_conv_weights(const struct kern_team *team, const struct kern_conv *conv, const uint16_t *x,
-                       const uint16_t *dy, int accumulate, float *dw, void *scratch)
+void kern_conv_forward(const struct kern_team *team, const struct kern_conv *conv, const void *x, const void *weights,
+                       void *y)
 {
-    struct conv_job job = {.team = team,
-                           .conv = conv,
-                           .view = view_of(conv),
-                           .split = choose(team, conv),
-                           .x = x,
-                           .dy = dy,
-                           .zeros = scratch,
-                           .accumulate = accumulate,
-                           .dw = dw,
-                           .rooms = (char *)scratch + zero_bytes(conv)};
-    size_t parts = (size_t)(job.split.rows * job.split.channels);
-    job.copies = (float *)(void *)(job.rooms + parts * lay_out(&job.view, &job.split, NULL).bytes);
-    memset(scratch, 0, zero_bytes(conv));
-    parallel_run(team->threads, multiply_part, &job);
-    for (int copy = 1; copy < job.split.rows; copy++)
-        kern_add_floats(team, weight_count(conv), job.copies + (size_t)(copy - 1) * weight_count(conv), dw);
+    int lanes = team->simd->conv->lanes;
+    struct conv_work work = {.team = team,
+                             .conv = conv,
+                             .from = side_of(conv, lanes, conv->ci, conv->h, conv->w),
+                             .to = side_of(conv, lanes, conv->co, conv->out_h, conv->out_w),
+                             .x = x,
+                             .weights = weights,
+                             .y = y};
+    run(&work);
+}
+
+void kern_conv_back_data(const struct kern_team *team, const struct kern_conv *conv, const void *dy,
+                         const void *weights, void *dx)
+{
+    int lanes = team->simd->conv->lanes;
+    struct conv_work work = {.team = team,
+                             .conv = conv,
+                             .back = 1,
+                             .from = side_of(conv, lanes, conv->co, conv->out_h, conv->out_w),
+                             .to = side_of(conv, lanes, conv->ci, conv->h, conv->w),
+                             .x = dy,
+                             .weights = weights,
+                             .y = dx};
+    run(&work);
 }

@@ -105,37 +105,61 @@ struct infonce_loops {
     void (*sums)(const float *tile, const float *rows, size_t count, int width, float *out);
 };
 
+/* ---- convolutions: in words of four bytes, a float or a pair of bf16; a block is as many channels as a vector has
+ * lanes, LANES ---- */
+
+/* What one tap of the kernel adds to a place: words from the sample's first, and from the weights' first. */
+struct conv_tap {
+    size_t x, weights;
+};
+
+/* One place of an output map, for `samples` samples and `outputs` blocks of output channels. Weights are
+ * [outputs][blocks][taps][words of a block of x][LANES]. */
+struct conv_place {
+    const struct conv_tap *taps;
+    size_t tap_count, blocks;
+    const uint32_t *x, *weights;
+    size_t sample, block;                 /* of x: from one sample, one block of channels, to the next */
+    size_t weights_block, weights_output; /* from one block of x, one block of outputs, to the next */
+    size_t samples, outputs;
+    void *y;
+    size_t y_sample, y_block; /* bytes */
+};
+
 /* Rows of memory that will be read soon: `lines` cache lines are left of them, from byte `at` of `row`. */
 struct conv_fetch {
     const char *row;
     size_t at, width, stride, lines;
 };
 
-/* Pairs of x and dy that meet: `pairs` of them from these places in the panels. */
+/* Steps of x and dy that meet, from these places in the panels. */
 struct conv_run {
-    uint32_t x, dy, pairs;
+    size_t x, dy, steps;
 };
 
-/* out[v][i][o] [+]= sum over the runs' pairs of x[pair][i] . dy[v][pair][o]: 16 channels i by 16 channels o, one or two
- * times (`vectors`). A panel is [pairs][16] pairs of bf16. */
+/* out[v][i][o] [+]= sum over the runs' steps of x[step][i] . dy[v][step][o]: a block of channels i by `vectors` blocks
+ * of channels o. A panel is [steps][LANES] words. */
 struct conv_tile {
     const uint32_t *x, *dy;
     const struct conv_run *runs;
     size_t run_count;
-    size_t stride, panel; /* from one pair of x to the next that a run takes; from dy[0] to dy[1] */
+    size_t stride, panel; /* from one step of x to the next that a run takes; from dy[0] to dy[1] */
     size_t vectors;
     float *out;
     size_t out_step; /* from out[0] to out[1] */
     int add;         /* to what stands there */
     struct conv_fetch *fetch;
-    size_t fetches; /* lines for each half of a tile to fetch */
+    size_t fetches; /* lines to fetch for each pass over the runs; there are lanes / rows of them */
 };
 
 struct conv_loops {
-    /* Pixels 2t and 2t + 1 become pair t of `channels` / 16 panels; channels: a multiple of 16. NULL: this level has no
-     * such loops. */
-    void (*pack)(const uint16_t *const *pixels, size_t pairs, size_t channels, size_t panel, uint32_t *out);
-    void (*multiply)(const struct conv_tile *tile);
+    int lanes, rows, vectors; /* rows: samples that a place handles at once; vectors: of a tile at most */
+    struct {                  /* NULL: this level has none */
+        void (*place)(const struct conv_place *place);
+        void (*multiply)(const struct conv_tile *tile);
+        /* bf16: pixels 2t and 2t + 1 become step t of `channels` / 16 panels */
+        void (*pack)(const uint16_t *const *pixels, size_t pairs, size_t channels, size_t panel, uint32_t *out);
+    } of[2]; /* f32, bf16 */
 };
 
 struct simd_table {
