@@ -38,11 +38,12 @@ static int find_form(struct cpu_tiles *tiles, const int64_t dims[4], const struc
 {
     if (dims[0] % SIDE != 0 || dims[1] % SIDE != 0 || place(copy, 0, 0, 0, 0) != 0)
         return 0;
-    int64_t numbers = (int64_t)(copy->bytes / sizeof(uint16_t)), each = dims[1] * dims[2] * dims[3];
-    if (numbers % each != 0 || numbers / each % SIDE != 0 || numbers / each < dims[0])
+    int64_t padded[4];
+    if (!shim_md_padded(copy, padded) || padded[0] % SIDE != 0 || padded[1] != dims[1] || padded[2] != dims[2] ||
+        padded[3] != dims[3])
         return 0;
     tiles->output_count = dims[0] / SIDE;
-    tiles->padding = numbers / each / SIDE - tiles->output_count;
+    tiles->padding = padded[0] / SIDE - tiles->output_count;
     tiles->input_count = dims[1] / SIDE;
     tiles->place_count = dims[2] * dims[3];
     tiles->pairs_of_outputs = place(copy, 1, 0, 0, 0) == 1;

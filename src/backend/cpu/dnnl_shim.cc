@@ -449,6 +449,22 @@ void shim_md_free(struct shim_md *md)
     *md = shim_md();
 }
 
+int shim_md_padded(const struct shim_md *md, int64_t dims[4])
+{
+    md_view view = (md_view)md->handle;
+#if DNNL_VERSION_MAJOR >= 3
+    const dnnl_dims_t *padded;
+    if (dnnl_memory_desc_query(view, dnnl_query_padded_dims, &padded) != dnnl_success)
+        return 0;
+    for (int d = 0; d < 4; d++)
+        dims[d] = (*padded)[d];
+#else
+    for (int d = 0; d < 4; d++)
+        dims[d] = view->padded_dims[d];
+#endif
+    return 1;
+}
+
 int64_t shim_md_place(const struct shim_md *md, const int64_t at[4])
 {
     md_view view = (md_view)md->handle;

@@ -91,6 +91,8 @@ moco_status shim_md_create(struct shim_md *out, const int64_t dims[4], enum shim
 moco_status shim_md_copy(struct shim_md *out, const struct shim_md *md, struct err *err);
 int shim_md_equal(const struct shim_md *a, const struct shim_md *b);
 void shim_md_free(struct shim_md *md);
+/* The sizes of a 4-d tensor with the channels that its layout pads. 0: it does not tell. */
+int shim_md_padded(const struct shim_md *md, int64_t dims[4]);
 /* Where number `at` of a 4-d tensor stands, in numbers from its beginning; channels that a layout pads count. -1: that
  * is not a matter of strides and blocks. */
 int64_t shim_md_place(const struct shim_md *md, const int64_t at[4]);
