@@ -79,12 +79,18 @@ static void inference_open(struct inference *f, struct harness *h, int n, int f3
     harness_ok(h->be->plan_fold(f->plan, h->masters.at, h->running.at, &err), &err);
 }
 
-static void inference_run(struct inference *f, const void *images, const int32_t *index, double *out)
+static void inference_run_halves(struct inference *f, const void *images, const void *second, const int32_t *index,
+                                 double *out)
 {
     struct err err = {0};
-    struct be_forward io = {.images = images, .index = index, .out = f->result.at};
+    struct be_forward io = {.images = images, .second = second, .index = index, .out = f->result.at};
     harness_ok(f->h->be->forward(f->plan, &io, &err), &err);
     harness_read(f->h, f->result.at, (size_t)f->n * f->dim, out);
+}
+
+static void inference_run(struct inference *f, const void *images, const int32_t *index, double *out)
+{
+    inference_run_halves(f, images, NULL, index, out);
 }
 
 static void inference_close(struct inference *f)
@@ -121,7 +127,7 @@ static void check_precision(enum be_precision precision)
 {
     struct harness h;
     struct inference all;
-    int32_t order[IMAGES], scattered[IMAGES];
+    int32_t order[IMAGES], scattered[IMAGES], halves[IMAGES];
     open_net(&h, precision);
     double *expected = one_by_one(&h);
     inference_open(&all, &h, IMAGES, 0);
@@ -132,6 +138,7 @@ static void check_precision(enum be_precision precision)
     for (int i = 0; i < IMAGES; i++) {
         order[i] = i;
         scattered[i] = i * 13 % IMAGES;
+        halves[i] = (i + IMAGES / 2) % IMAGES;
     }
     inference_run(&all, h.images, NULL, got);
     expect_rows(&all, got, expected, order);
@@ -139,6 +146,15 @@ static void check_precision(enum be_precision precision)
     expect_rows(&all, again, expected, scattered);
     inference_run(&all, h.images, NULL, again); /* nothing of another run is left over */
     assert_memory_equal(got, again, IMAGES * all.dim * sizeof *got);
+    size_t half = (size_t)IMAGES / 2 * SIZE * SIZE * 3;
+    inference_run_halves(&all, h.images + half, h.images, NULL, again);
+    expect_rows(&all, again, expected, halves);
+    for (int i = 0; i < IMAGES; i++) {
+        scattered[i] = i * 13 % (IMAGES / 2);
+        halves[i] = (i < IMAGES / 2 ? IMAGES / 2 : 0) + scattered[i];
+    }
+    inference_run_halves(&all, h.images + half, h.images, scattered, again);
+    expect_rows(&all, again, expected, halves);
     free(expected);
     free(got);
     free(again);

@@ -21,8 +21,8 @@
 
 #include "backend/cpu/simd_table.h"
 
-/* Odd numbers of pixels, one pixel, kernels wider than the map, strides that leave rows out, more inputs than outputs
- * and the other way round, several stretches, one and three blocks of channels. */
+/* Odd numbers of pixels, one pixel, kernels wider than the map, strides that leave rows and taps out, more inputs than
+ * outputs and the other way round, several stretches, one and three blocks of channels. */
 static const struct kern_conv shapes[] = {
     {.n = 1, .ci = 16, .co = 16, .h = 1, .w = 1, .kernel = 1, .stride = 1, .pad = 0},
     {.n = 3, .ci = 32, .co = 48, .h = 3, .w = 5, .kernel = 1, .stride = 1, .pad = 0},
@@ -32,6 +32,9 @@ static const struct kern_conv shapes[] = {
     {.n = 1, .ci = 16, .co = 32, .h = 2, .w = 2, .kernel = 5, .stride = 1, .pad = 2},
     {.n = 2, .ci = 64, .co = 32, .h = 19, .w = 23, .kernel = 1, .stride = 1, .pad = 0},
     {.n = 1, .ci = 32, .co = 32, .h = 24, .w = 23, .kernel = 3, .stride = 1, .pad = 1},
+    {.n = 2, .ci = 16, .co = 32, .h = 11, .w = 10, .kernel = 2, .stride = 3, .pad = 0},
+    {.n = 1, .ci = 32, .co = 16, .h = 5, .w = 8, .kernel = 7, .stride = 2, .pad = 3},
+    {.n = 5, .ci = 16, .co = 16, .h = 6, .w = 7, .kernel = 1, .stride = 2, .pad = 1},
     {.n = 1, .ci = 2048, .co = 16, .h = 5, .w = 17, .kernel = 1, .stride = 1, .pad = 0},
 };
 
@@ -291,6 +294,9 @@ static void misfits(void **state)
         assert_int_equal(kern_conv_fits(&walk.team, &conv), 0);
         conv.ci = 16;
         conv.co = 24;
+        assert_int_equal(kern_conv_fits(&walk.team, &conv), 0);
+        conv.co = 32;
+        conv.kernel = 8; /* more taps than a place has room for */
         assert_int_equal(kern_conv_fits(&walk.team, &conv), 0);
     }
 }

@@ -16,6 +16,8 @@ enum { ROWS = 8, VECTORS = 2 };
 enum { ROWS = 4, VECTORS = 3 };
 #endif
 
+#if defined(__AVX2__) /* below, no loops, and nothing that they stand on */
+
 INLINE vf multiply_add(int bf16, uint32_t word, vu right, vf sum)
 {
 #if defined(__AVX512BF16__)
@@ -159,8 +161,6 @@ INLINE void multiply_panels(const struct conv_tile *tile, int bf16)
         else
             panel_tile(tile, bf16, first, 1);
 }
-
-#if defined(__AVX2__)
 
 static void place_f32(const struct conv_place *p)
 {

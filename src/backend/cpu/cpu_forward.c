@@ -108,29 +108,41 @@ moco_status cpu_run_linear(const struct be_plan *plan, const struct node *node, 
     return shim_run(plan->dev->engine, &node->product, at, err);
 }
 
+/* Images in bytes: those of this slice, which may take the end of the first array and the beginning of the second. */
+static void input_bytes(const struct be_plan *plan, const struct node *node, const struct be_forward *io)
+{
+    const struct graph *g = plan->spec.graph;
+    struct kern_map map = cpu_value_map(plan, node->out);
+    size_t image = (size_t)map.c * (size_t)map.h * (size_t)map.w, bytes = cpu_value_bytes(plan, node->out);
+    char *out = cpu_value(plan, node->out);
+    int plain = cpu_value_order(plan, node->out) != SHIM_NHWC;
+    int first = plan->at, end = plan->at + plan->n, half = io->second == NULL ? plan->spec.n : plan->spec.n / 2;
+    while (first < end) {
+        int in_second = first >= half;
+        const uint8_t *from = in_second ? io->second : io->images;
+        if (io->index == NULL)
+            from += (size_t)(in_second ? first - half : first) * image;
+        map.n = (in_second || end < half ? end : half) - first;
+        kern_input(&plan->dev->team, &map, plain, from, io->index == NULL ? NULL : io->index + first, g->mean, g->std,
+                   out);
+        out += bytes / (size_t)plan->n * (size_t)map.n;
+        first += map.n;
+    }
+}
+
 static moco_status forward_input(const struct be_plan *plan, const struct node *node, const struct be_forward *io,
                                  struct err *err)
 {
-    const struct graph *g = plan->spec.graph;
-    const struct graph_value *image = &g->values[node->out];
-    size_t first = (size_t)plan->at * (size_t)image->c * (size_t)image->h * (size_t)image->w;
-    if (plan->spec.f32_input) {
-        void *at[SHIM_SLOTS] = {[SHIM_SRC] = (float *)(void *)io->images + first,
-                                [SHIM_DST] = cpu_value(plan, node->out),
-                                [SHIM_SCRATCH] = cpu_buffer(plan, node->scratch)};
-        return shim_run(plan->dev->engine, &node->convert, at, err);
+    if (!plan->spec.f32_input) {
+        input_bytes(plan, node, io);
+        return MOCO_OK;
     }
-    struct kern_map map = cpu_value_map(plan, node->out);
-    char *out = cpu_value(plan, node->out);
-    int plain = cpu_value_order(plan, node->out) != SHIM_NHWC;
-    if (io->second != NULL)
-        map.n /= 2;
-    kern_input(&plan->dev->team, &map, plain, io->index == NULL ? io->images + first : io->images,
-               io->index == NULL ? NULL : io->index + plan->at, g->mean, g->std, out);
-    if (io->second != NULL)
-        kern_input(&plan->dev->team, &map, plain, io->second, io->index == NULL ? NULL : io->index + map.n, g->mean,
-                   g->std, out + cpu_value_bytes(plan, node->out) / 2);
-    return MOCO_OK;
+    const struct graph_value *image = &plan->spec.graph->values[node->out];
+    size_t first = (size_t)plan->at * (size_t)image->c * (size_t)image->h * (size_t)image->w;
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = (float *)(void *)io->images + first,
+                            [SHIM_DST] = cpu_value(plan, node->out),
+                            [SHIM_SCRATCH] = cpu_buffer(plan, node->scratch)};
+    return shim_run(plan->dev->engine, &node->convert, at, err);
 }
 
 static void forward_bn(const struct be_plan *plan, const struct node *node, const struct be_forward *io)

@@ -9,7 +9,6 @@
 #include "backend/cpu/cpu_plan.h"
 
 struct fold {
-    const struct be_plan *plan;
     const struct cpu_param *param;
     const float *from;
     const float *scale; /* per output channel; NULL: 1 */
@@ -43,7 +42,7 @@ static moco_status fold_conv(const struct be_plan *plan, const struct node *node
     float *bias = cpu_buffer(plan, node->bias), *scale = NULL;
     char *tmp = cpu_buffer(plan, plan->fold);
     size_t folded_bytes = ((size_t)params[node->op->param[0]].count * sizeof(float) + 63) / 64 * 64;
-    struct fold f = {.plan = plan, .param = &params[node->op->param[0]]};
+    struct fold f = {.param = &params[node->op->param[0]]};
     f.from = masters + f.param->offset;
     f.to = reorders ? (float *)(void *)tmp : cpu_buffer(plan, node->folded);
     memset(bias, 0, (size_t)c * sizeof(float));

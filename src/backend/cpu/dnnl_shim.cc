@@ -427,15 +427,6 @@ moco_status shim_md_create(struct shim_md *out, const int64_t dims[4], enum shim
     });
 }
 
-moco_status shim_md_copy(struct shim_md *out, const struct shim_md *md, struct err *err)
-{
-    *out = shim_md();
-    return guard(err, "copy a description", [&] {
-        out->handle = md_clone((md_view)md->handle);
-        out->bytes = md->bytes;
-    });
-}
-
 int shim_md_equal(const struct shim_md *a, const struct shim_md *b)
 {
     if (a->handle == nullptr || b->handle == nullptr)

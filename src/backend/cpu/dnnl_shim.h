@@ -88,7 +88,6 @@ const char *shim_isa_name(void);
 /* Dense 4-d memory in a given order. */
 moco_status shim_md_create(struct shim_md *out, const int64_t dims[4], enum shim_type type, enum shim_order order,
                            struct err *err);
-moco_status shim_md_copy(struct shim_md *out, const struct shim_md *md, struct err *err);
 int shim_md_equal(const struct shim_md *a, const struct shim_md *b);
 void shim_md_free(struct shim_md *md);
 /* The sizes of a 4-d tensor with the channels that its layout pads. 0: it does not tell. */
