@@ -202,6 +202,39 @@ static void averages(void **state)
 
 /* ---- number by number, and vectors ---- */
 
+/* A NaN is not clipped to 0: forward, backward, and in a sum. */
+static void relu_keeps_nan(void **state)
+{
+    (void)state;
+    enum { COUNT = 67 };
+    for (int bf16 = 0; bf16 < 2; bf16++) {
+        struct kern_map map = {1, 1, COUNT, 1, 1, COUNT, bf16};
+        double *a = numbers(&map, 1), *b = numbers(&map, 2), got[COUNT];
+        a[5] = b[64] = NAN;
+        b[5] = fabs(b[5]);
+        for (struct team_walk walk = {0}; team_next(&walk);) {
+            void *x = packed(&map, a), *y = packed(&map, b), *out = take(map_bytes(&map));
+            kern_add(&walk.team, COUNT, bf16, x, y, 1, out);
+            map_unpack(&map, out, got);
+            for (int i = 0; i < COUNT; i++)
+                assert_int_equal(isnan(got[i]) != 0, i == 5 || i == 64);
+            kern_relu_back(&walk.team, COUNT, bf16, x, y, out);
+            map_unpack(&map, out, got);
+            for (int i = 0; i < COUNT; i++)
+                assert_true(i == 5 ? isnan(got[i]) != 0 : got[i] == (b[i] <= 0 ? 0 : a[i]));
+            kern_relu_back(&walk.team, COUNT, bf16, y, y, y);
+            map_unpack(&map, y, got);
+            for (int i = 0; i < COUNT; i++)
+                assert_int_equal(isnan(got[i]) != 0, i == 64);
+            free(x);
+            free(y);
+            free(out);
+        }
+        free(a);
+        free(b);
+    }
+}
+
 static void sums_and_relu(void **state)
 {
     (void)state;
@@ -324,10 +357,10 @@ static void unit_norm(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(pictures),          cmocka_unit_test(max_pooling),
-                                       cmocka_unit_test(pooling_keeps_nan), cmocka_unit_test(averages),
-                                       cmocka_unit_test(sums_and_relu),     cmocka_unit_test(biases),
-                                       cmocka_unit_test(unit_norm)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pictures),       cmocka_unit_test(max_pooling), cmocka_unit_test(pooling_keeps_nan),
+        cmocka_unit_test(relu_keeps_nan), cmocka_unit_test(averages),    cmocka_unit_test(sums_and_relu),
+        cmocka_unit_test(biases),         cmocka_unit_test(unit_norm)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
 

@@ -89,7 +89,8 @@ void kern_conv_weights(const struct kern_team *team, const struct kern_conv *con
 
 /* out = [relu](a + b); out may be a or b. */
 void kern_add(const struct kern_team *team, size_t count, int bf16, const void *a, const void *b, int relu, void *out);
-/* out = dy where y > 0, else 0: backward of ReLU with its output, or ReLU itself with y = dy = x. In place allowed. */
+/* out = 0 where y <= 0, else dy, so that NaN stays: backward of ReLU with its output, or ReLU itself with y = dy = x.
+ * In place allowed. */
 void kern_relu_back(const struct kern_team *team, size_t count, int bf16, const void *dy, const void *y, void *out);
 
 #define KERN_POOL_WINDOW 256 /* pixels of a pooling window, at most: their places are numbered in a byte */

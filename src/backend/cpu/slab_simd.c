@@ -36,9 +36,10 @@ static void add(size_t count, int bf16, const void *a, const void *b, int relu, 
 #undef BODY_BF16
 }
 
+/* Written so that NaN is not stopped: a step must see it. */
 INLINE void relu_back_vector(size_t at, size_t n, int bf16, const void *dy, const void *y, void *out)
 {
-    vi open = get(y, at, n, bf16) > 0;
+    vi open = ~(get(y, at, n, bf16) <= 0);
     put(out, at, (vf)(open & (vi)get(dy, at, n, bf16)), n, bf16);
 }
 
