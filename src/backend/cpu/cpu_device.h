@@ -20,7 +20,7 @@ struct be_device {
 /* A kernel of ours, or one primitive and the reorders around it that make up for the layout in which its weights stand
  * elsewhere. */
 struct cpu_conv {
-    int own; /* kern_conv_*: nothing of oneDNN below */
+    int own; /* kern_conv_*: `run` is empty, and `order` only brings the weights into their layout */
     struct kern_conv kern;
     struct shim_prim run;
     struct shim_prim order; /* given -> run's (or, for backward weights, run's -> given); empty: they are one layout */
