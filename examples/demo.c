@@ -89,10 +89,13 @@ static moco_status get_pictures(struct demo *d, struct err *err)
     progress_say(&d->progress, "%s %s pictures to train on and %s held out, %d classes (%s)",
                  s->folder[0] != 0 ? "read" : "drew", human_count(count), human_count(d->pictures.held_out),
                  (int)d->pictures.classes, human_seconds(seconds_now() - begun));
-    if (d->pictures.classes == 0)
+    if (d->pictures.classes < 2)
         progress_say(&d->progress,
-                     "there are no class folders, so no kNN accuracy: it is measured how often a view of a held-out "
-                     "picture finds another view of the same picture");
+                     "%s, so no kNN accuracy: it is measured how often a view of a held-out picture finds another view "
+                     "of the same picture",
+                     d->pictures.classes == 1 ? "the pictures are all of one class" : "there are no class folders");
+    if (d->pictures.classes == 1) /* nothing to tell apart: as good as no labels */
+        d->pictures.classes = 0;
     if (d->preset.queue_length > count / 4)
         fprintf(stderr,
                 "demo: warning: the queue of %lld keys is longer than a quarter of the %lld pictures: many negatives "

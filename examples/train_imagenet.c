@@ -199,6 +199,13 @@ static void print_warnings(struct run *r)
         snprintf(sentence, sizeof sentence, "no kNN monitor: %s; training goes on without it", r->data.lack);
         warn(sentence);
     }
+    int64_t bank = c->knn_bank > 0 && c->knn_bank < count ? c->knn_bank : count;
+    if (r->watching && c->knn_k > bank) { /* here, for monitor_run would say it at every epoch */
+        snprintf(sentence, sizeof sentence,
+                 "the kNN monitor looks among %lld images, fewer than --knn-k %lld: all of them vote", (long long)bank,
+                 (long long)c->knn_k);
+        warn(sentence);
+    }
 }
 
 static void set_monitor(struct run *r)

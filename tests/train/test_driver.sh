@@ -134,6 +134,11 @@ expect 0 "" "$BUILD/examples/embed" "$work/demo/encoder.safetensors" "$work/one"
 cut -f 2- "$work/out" | cmp - "$work/fifth" || fail "an image has another vector when it is alone"
 mkdir "$work/unlabelled" && cp "$work"/many/train/*/*.png "$work/unlabelled"
 expect 0 "" "$BUILD/examples/demo" "$work/unlabelled" --steps 2 --threads 1 --out "$work/demo2"
+grep -q "there are no class folders, so no kNN accuracy" "$work/out" || fail "the demo does not say that labels are missing"
+mkdir "$work/oneclass" && cp -r "$work/unlabelled" "$work/oneclass/all"
+expect 0 "" "$BUILD/examples/demo" "$work/oneclass" --steps 2 --threads 1 --out "$work/demo3"
+grep -q "all of one class, so no kNN accuracy" "$work/out" || fail "the demo does not say that there is one class"
+tail -n 1 "$work/out" | grep -q '^demo: a view finds its picture' || fail "the demo measures kNN with one class"
 
 # Wrong in every way a person is.
 mkdir "$work/empty"

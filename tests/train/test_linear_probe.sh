@@ -138,6 +138,26 @@ cp -r "$held" "$work/renamed/val"
 mv "$work/renamed/val/$second" "$work/renamed/val/something-else"
 needs "the held-out images have other class folders" "$work/renamed"
 
+# A probe of other classes, or of another encoder's features, is not scored: the sentence says what each of them has.
+mkdir "$work/two"
+cp -r "$work/data/train" "$work/two/train"
+cp -r "$held" "$work/two/val"
+rm -r "${work:?}/two/train/$first" "${work:?}/two/val/$first"
+expect 1 "a probe of 64 features and 3 classes; the encoder has 64, and the images 2" $probe "$work/two" $common -e \
+    --resume "$work/a/probe_best.safetensors" --out "$work/x"
+tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 24 --moco-dim 8 --epochs 1 --threads 1 --no-report"
+expect 0 "looks among 96 images, fewer than --knn-k 97: all of them vote" "$BUILD/examples/train_imagenet" \
+    "$work/data" $tiny --width 0.25 --knn-k 97 --out "$work/wide"
+grep -q '"knn_top1":[0-9]' "$work/wide/metrics.jsonl" || fail "with fewer images than k there is no kNN"
+expect 1 "a probe of 64 features and 3 classes; the encoder has 128, and the images 3" $probe "$work/data" --pretrained \
+    "$work/wide/encoder.safetensors" --threads 1 -e --resume "$work/a/probe_best.safetensors" --out "$work/x"
+
+# As many images as k are enough; a smaller bank is not.
+expect 0 "" "$BUILD/examples/train_imagenet" "$work/data" $tiny --width 0.125 --knn-k 96 --out "$work/k96"
+grep -q "of them vote" "$work/err" && fail "k 96 of 96 images is warned of"
+expect 0 "looks among 50 images, fewer than --knn-k 96" "$BUILD/examples/train_imagenet" "$work/data" $tiny \
+    --width 0.125 --knn-k 96 --knn-bank 50 --out "$work/bank50"
+
 # Images that are all the same: their features are too, and both programs say what that means.
 mkdir "$work/blank"
 cp -r "$work/data/train" "$work/blank/train"
