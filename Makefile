@@ -96,7 +96,7 @@ test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
 any_build := tests/robust/test_fuzz_replay.sh
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-# Tests that make system calls on files fail, or log them: tests/robust/file_faults.h stands in for these.
+# Tests that make system calls on files fail, or log them: tests/support/file_faults.h stands in for these.
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
 fuzz_support := tests/support/failing_alloc.c tests/fuzz/faulty_calls.c

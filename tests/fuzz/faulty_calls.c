@@ -4,7 +4,7 @@
 #define _GNU_SOURCE
 #include "faulty_calls.h"
 
-#include "robust/file_faults.h"
+#include "support/file_faults.h"
 
 int faulty_reason(unsigned number)
 {

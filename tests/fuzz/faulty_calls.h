@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * faulty_calls: lets one system call on files fail while a fuzz target runs the library. Every target is linked with it
- * and with --wrap for those calls (robust/file_faults.h), the fuzzer's own calls go through while nothing is set. */
+ * and with --wrap for those calls (support/file_faults.h), the fuzzer's own calls go through while nothing is set. */
 #ifndef MOCO_FUZZ_FAULTY_CALLS_H
 #define MOCO_FUZZ_FAULTY_CALLS_H
 

@@ -16,7 +16,7 @@
 #include "ctx.h"
 #include "format/safetensors.h"
 #include "philox.h"
-#include "robust/file_faults.h"
+#include "support/file_faults.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
 

@@ -18,7 +18,7 @@
 
 #include "file.h"
 #include "format/safetensors.h"
-#include "robust/file_faults.h"
+#include "support/file_faults.h"
 #include "support/failing_alloc.h"
 #include "support/scratch_folder.h"
 
