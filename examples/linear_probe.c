@@ -310,11 +310,17 @@ static moco_status open_state(struct probing *p, const char *path, int only_scor
         status = probe_state_read(&p->state, path, note, err);
     if (status == MOCO_OK)
         status = from_moco(moco_probe_describe(p->probe, &o, NULL), err);
+    int same_names = status == MOCO_OK && probe_note_has(note, "classes", p->data.classes);
     free(note);
     if (status == MOCO_OK && (o.dim != p->info.feature_dim || o.classes != p->classes))
         status = err_set(err, MOCO_EINVAL,
                          "%.200s is a probe of %d features and %d classes; the encoder has %d, and the images %d", path,
                          (int)o.dim, (int)o.classes, (int)p->info.feature_dim, (int)p->classes);
+    if (status == MOCO_OK && !same_names)
+        status =
+            err_set(err, MOCO_EINVAL,
+                    "%.200s was trained on other classes: their names are not those of the class folders of %.200s",
+                    path, p->config.data);
     return status;
 }
 
@@ -345,7 +351,8 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
     char path[RUN_PATH_SIZE], options[4096];
     moco_probe_options o;
     probe_config_text(c, options, sizeof options);
-    snprintf(p->state.head, sizeof p->state.head, "data %s\nencoder %s\n%s", p->data.print, p->hash, options);
+    snprintf(p->state.head, sizeof p->state.head, "data %s\nclasses %s\nencoder %s\n%s", p->data.print, p->data.classes,
+             p->hash, options);
     run_dir_path(c->out, STATE, path);
     int there = access(path, F_OK) == 0;
     if (strcmp(c->resume, "auto") == 0 ? there : c->resume[0] != 0) {

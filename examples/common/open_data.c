@@ -142,6 +142,17 @@ static void fingerprint(struct open_data *d, const char *folder)
              (int)moco_dataset_classes(d->train), hash);
 }
 
+static void hash_classes(struct open_data *d)
+{
+    struct hash h;
+    hash_start(&h);
+    for (int32_t label = 0; label < moco_dataset_classes(d->train); label++) {
+        const char *name = moco_dataset_class_name(d->train, label);
+        hash_add(&h, name, strlen(name) + 1);
+    }
+    hash_text(&h, d->classes);
+}
+
 moco_status open_data(struct open_data *d, moco_context *context, const char *folder, struct err *err)
 {
     memset(d, 0, sizeof *d);
@@ -159,11 +170,13 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
     moco_status status =
         count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, err);
     free(path);
-    if (status == MOCO_OK)
-        fingerprint(d, folder);
-    else
+    if (status != MOCO_OK) {
         open_data_free(d);
-    return status;
+        return status;
+    }
+    fingerprint(d, folder);
+    hash_classes(d);
+    return MOCO_OK;
 }
 
 void open_data_free(struct open_data *d)

@@ -10,13 +10,15 @@
 #include <moco/moco.h>
 
 #include "err.h"
+#include "hash.h"
 
 struct open_data {
     moco_dataset *train;
-    moco_dataset *held_out; /* NULL: there is none */
-    char kind[160];         /* for people: "DIR/train and DIR/val, folders of class folders" */
-    char lack[160];         /* why held_out cannot tell how good features are; "" if it can */
-    char print[80];         /* fingerprint of the training set: "50000 images, 10 classes, 0123456789abcdef" */
+    moco_dataset *held_out;        /* NULL: there is none */
+    char kind[160];                /* for people: "DIR/train and DIR/val, folders of class folders" */
+    char lack[160];                /* why held_out cannot tell how good features are; "" if it can */
+    char print[80];                /* fingerprint of the training set: "50000 images, 10 classes, 0123456789abcdef" */
+    char classes[HASH_DIGITS + 1]; /* of the names of its classes in order, which is all that a label means */
 };
 
 moco_status open_data(struct open_data *data, moco_context *context, const char *folder, struct err *err);

@@ -61,6 +61,16 @@ static moco_status differs(const char *path, const char *theirs, const char *our
     return MOCO_OK;
 }
 
+int probe_note_has(const char *note, const char *key, const char *value)
+{
+    size_t of_key = strlen(key), of_value = strlen(value);
+    for (const char *line = note; *line != 0; line += strcspn(line, "\n"), line += *line == '\n')
+        if (strncmp(line, key, of_key) == 0 && line[of_key] == ' ' &&
+            strncmp(line + of_key + 1, value, of_value) == 0 && line[of_key + 1 + of_value] == '\n')
+            return 1;
+    return 0;
+}
+
 moco_status probe_state_read(struct probe_state *s, const char *path, const char *note, struct err *err)
 {
     TRY(differs(path, note, s->head, err));

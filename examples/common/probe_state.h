@@ -16,7 +16,7 @@ struct probe_epoch {
 };
 
 struct probe_state {
-    char head[8192];           /* lines that must be the same to go on: data, encoder, options */
+    char head[8192];           /* lines that must be the same to go on: data, classes, encoder, options */
     struct probe_epoch *epoch; /* [count], malloc'ed */
     int64_t count, room;
     int64_t position; /* images of the epoch under way */
@@ -29,6 +29,8 @@ moco_status probe_state_add(struct probe_state *state, const struct probe_epoch 
 
 /* The note, malloc'ed. */
 moco_status probe_state_write(const struct probe_state *state, char **note, struct err *err);
+/* Is there a line "KEY VALUE" in it? */
+int probe_note_has(const char *note, const char *key, const char *value);
 /* Takes all but the head from a note; MOCO_EINVAL if its head is another, naming the first line that differs. */
 moco_status probe_state_read(struct probe_state *state, const char *path, const char *note, struct err *err);
 void probe_state_free(struct probe_state *state);

@@ -142,7 +142,8 @@ typedef struct moco_loader_options {
     uint64_t seed;
     int64_t max_bad;    /* unreadable images tolerated: -1: the larger of 10 and 0.1 % of the data set */
     int64_t max_pixels; /* largest image decoded; default 64 M. A picture takes 3 bytes a pixel while it is worked on (a
-                           progressive JPEG in full colour 6, in CMYK 8), and at most 4 MiB besides */
+                           progressive JPEG in full colour 6, in CMYK 8), and at most 4 MiB besides; what would take
+                           more (a progressive JPEG of few rows), and a PNG wider than 262,144, counts as unreadable */
     const moco_augment_options *recipe[2]; /* copied; recipe[1] NULL: one view */
     int32_t rank, ranks; /* this loader's share of each epoch: positions rank, rank + ranks, ...; default 0 of 1. Batch
                             number b of all ranks together is what one loader with ranks x batch_size gives. Positions

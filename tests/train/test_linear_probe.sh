@@ -139,6 +139,13 @@ mv "$work/renamed/val/$second" "$work/renamed/val/something-else"
 needs "the held-out images have other class folders" "$work/renamed"
 
 # A probe of other classes, or of another encoder's features, is not scored: the sentence says what each of them has.
+mkdir "$work/other"
+cp -r "$work/data/train" "$work/other/train"
+cp -r "$held" "$work/other/val"
+mv "$work/other/train/$second" "$work/other/train/something-else"
+mv "$work/other/val/$second" "$work/other/val/something-else"
+expect 1 "was trained on other classes" $probe "$work/other" $common -e --resume "$work/a/probe_best.safetensors" \
+    --out "$work/x"
 mkdir "$work/two"
 cp -r "$work/data/train" "$work/two/train"
 cp -r "$held" "$work/two/val"

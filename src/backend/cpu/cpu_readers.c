@@ -39,8 +39,6 @@ static moco_status plan_conv(struct be_layout *layout, const struct graph *graph
                              struct err *err)
 {
     struct cpu_param *p = &layout->params[op->param[0]];
-    if (p->master.handle != NULL)
-        return MOCO_OK; /* two convolutions of one weight */
     TRY(cpu_param_master(&p->master, p, err));
     struct shim_conv shape = cpu_conv_shape(graph, op, USUAL_BATCH, cpu_conv_gathers(op));
     TRY(plan_reader(layout, p, 0, &shape, err));
