@@ -12,12 +12,12 @@
 #include <cmocka.h>
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "support/map_case.h"
 #include "support/net_harness.h"
+#include "support/not_tested.h"
 
 #ifdef MOCO_HAVE_ONEDNN
 
@@ -252,7 +252,7 @@ int main(void)
     const struct CMUnitTest both[] = {cmocka_unit_test(copies), cmocka_unit_test(updates)};
     if (harness_has("cpu", BE_BF16))
         return cmocka_run_group_tests(both, NULL, NULL);
-    printf("SKIPPED: this CPU has no bf16; copies are not tested\n");
+    not_tested_here(NO_BF16);
     return cmocka_run_group_tests(f32, NULL, NULL);
 }
 
