@@ -21,7 +21,7 @@
             BODY(at_, (run)->count - at_, place_);                                                                     \
     } while (0)
 
-enum { ROWS = 4 };
+enum { ROWS = 4, AHEAD = 1024 };
 
 /* For sums, which are loaded and stored once for several periods: COLUMN(at, rows, place) takes, of `rows` periods from
  * `at`, the unit at `place`; BODY what is left. A channel's numbers come in the same order as in EACH_UNIT. */
@@ -49,6 +49,14 @@ INLINE vf first_lanes(vf v, size_t n)
     vf kept = {0};
     memcpy(&kept, &v, n * sizeof(float));
     return kept;
+}
+
+/* From a number to the one that is fetched meanwhile: the same place of the next rows, or further where those are so
+ * near that the hardware fetches them by itself, too late. */
+INLINE size_t ahead(const struct bn_run *run)
+{
+    size_t rows = ROWS * (size_t)run->period;
+    return rows > AHEAD ? rows : AHEAD;
 }
 
 /* Columns of several periods jump about too much for the hardware to see what comes next. */
@@ -80,7 +88,7 @@ INLINE void stats_rows(const struct bn_run *run, size_t at, size_t rows, size_t 
         product[v] = load_vf(run->product + place + v * LANES);
     }
     for (size_t row = 0; row < rows; row++, at += (size_t)run->period) {
-        fetch_unit(run->x, at + place + ROWS * (size_t)run->period, bf16);
+        fetch_unit(run->x, at + place + ahead(run), bf16);
         for (size_t v = 0; v < 4; v++) {
             vf x = get(run->x, at + place + v * LANES, LANES, bf16) - mean[v];
             sum[v] += x;
@@ -207,7 +215,7 @@ INLINE void sums_rows(const struct bn_run *run, size_t at, size_t rows, size_t n
         product[v] = load_vf(run->product + place + v * LANES);
     }
     for (size_t row = 0; row < rows; row++, at += (size_t)run->period) {
-        size_t next = at + ROWS * (size_t)run->period;
+        size_t next = at + ahead(run);
         fetch_unit(run->x, next, bf16);
         fetch_unit(run->dy, next, bf16);
         if (add)

@@ -4,7 +4,7 @@
  * what of the kernel lies inside the picture, so that nothing outside is multiplied; and, for the gradient of the
  * weights, the product of two panels. All of it works on words of four bytes: a float, or a pair of bf16 with the
  * instruction that multiplies pairs; a level without it has no loops for bf16, and oneDNN's primitives stay. What a
- * reader would get wrong: the product of panels also fetches what is packed next, one line a step, because a product
+ * reader would get wrong: the product of panels also fetches what comes next, one line a step, because a product
  * that waits for memory at every stretch loses a quarter of its rate where maps are large. */
 #include "backend/cpu/simd.h"
 #include "backend/cpu/simd_table.h"

@@ -58,23 +58,35 @@ static struct kern_conv kern_of(const struct shim_conv_spec *spec)
                               .bf16 = spec->type == SHIM_BF16};
 }
 
-/* Where ours is the faster one, as measured inside a step (docs/performance.md): always for the gradient of the weights
- * in bf16; elsewhere where much of the kernel lies outside of small maps, and where a stride leaves taps out. A tile
- * wants eight samples. */
+/* Do the samples that a tile reads, each at the same place, fall into the same sets of the second cache? */
+static int samples_collide(const struct shim_conv_spec *spec)
+{
+    const struct shim_conv *c = &spec->shape;
+    size_t number = spec->type == SHIM_BF16 ? 2 : 4;
+    size_t sample = spec->pass == SHIM_BACK_DATA ? (size_t)c->co * (size_t)c->oh * (size_t)c->ow
+                                                 : (size_t)c->ci * (size_t)c->h * (size_t)c->w;
+    return sample * number % (64 << 10) == 0;
+}
+
+/* Where ours is the faster one, as measured inside a step (docs/performance.md): for gradients of weights, but for f32
+ * with a stride and one tap, which reads every other line; elsewhere where much of the kernel lies outside of small
+ * maps, and where a stride leaves taps out. A tile wants eight samples. */
 static int pays(const struct be_device *dev, const struct shim_conv_spec *spec)
 {
     const struct shim_conv *c = &spec->shape;
-    int bf16 = spec->type == SHIM_BF16, spatial = c->kernel > 1;
+    int bf16 = spec->type == SHIM_BF16, spatial = c->kernel > 1, strided = c->stride > 1;
+    int back = spec->pass == SHIM_BACK_DATA;
     if (spec->pass == SHIM_BACK_WEIGHTS)
-        return bf16 || (spatial && c->ow <= 8);
+        return bf16 || spatial || !strided;
     if (c->n < 8)
         return 0;
-    int small = spec->pass == SHIM_BACK_DATA ? 16 : 8;
     if (bf16)
-        return spatial ? c->ow <= small || c->stride > 1 : c->ow <= 8;
-    if (spec->pass == SHIM_BACK_DATA && c->stride > 1)
-        return spatial && c->ow <= small;
-    return spatial && c->ow <= (cpu_block(dev) == 16 ? 4 : 8);
+        return spatial ? c->ow <= (back ? 16 : 8) || strided : c->ow <= 8;
+    if (!spatial)
+        return 0;
+    if (back && strided)
+        return c->ow <= 32;
+    return c->ow <= (cpu_block(dev) == 16 ? 4 : 8) || (c->ow <= 16 && !samples_collide(spec));
 }
 
 int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec)

@@ -16,6 +16,7 @@ enum {
     FOLD = 64,             /* numbers of a channel summed in f32 */
     PIVOTS = 8,            /* numbers of a channel averaged into its pivot */
     MOST_UNITS = 64,       /* the largest unit of a level */
+    STRETCH = 64 << 10,    /* numbers read forwards at least, where a pass goes backwards */
     STREAM_BYTES = 8 << 20 /* of a map that goes past the caches */
 };
 
@@ -273,6 +274,15 @@ void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, con
 
 /* ---- the passes that write ---- */
 
+/* Runs [begin, end) backwards, but by stretches that are long enough for the hardware to see where reading goes: the
+ * `i`th of them. */
+static size_t backwards(const struct bn_shape *s, size_t begin, size_t end, size_t i)
+{
+    size_t stretch = STRETCH / s->run + 1, last = end - i / stretch * stretch;
+    size_t first = last - begin < stretch ? begin : last - stretch;
+    return first + i % stretch;
+}
+
 /* A large map that is not read by the pass that writes it: an ordinary store would fetch each line first, and keep it
  * no longer than the map lasts. */
 static int streams(const struct bn_job *job)
@@ -300,7 +310,8 @@ static void apply_runs(void *arg, int thread, int threads)
     kern_share(s->runs, thread, threads, &begin, &end);
     for (int column = 0; column < s->block; column += width) {
         int n = s->block - column < width ? s->block - column : width;
-        for (size_t run = end; run-- > begin;) {
+        for (size_t i = 0; i < end - begin; i++) {
+            size_t run = backwards(s, begin, end, i);
             int group = group_of(s, run), first = first_channel(s, run) + column;
             if (group != last_group || first != last_channel) {
                 const float *saved = job->bn.saved + 2 * (size_t)group * (size_t)s->c;
@@ -362,12 +373,13 @@ static void back_runs(void *arg, int thread, int threads)
     int bf16 = job->map->bf16, last_group = -1, last_channel = -1;
     size_t begin, end;
     kern_share(s->runs, thread, threads, &begin, &end);
-    for (size_t run = end; run-- > begin;) {
+    for (size_t i = 0; i < end - begin; i++) {
+        size_t run = backwards(s, begin, end, i);
         int group = group_of(s, run), first = first_channel(s, run);
         if (group != last_group || first != last_channel) {
-            for (int i = 0; i < 4; i++)
-                repeat(scratch.channels[i] + (size_t)group * (size_t)s->c + first, s->block, s->period + simd->unit,
-                       scratch.periods[i]);
+            for (int k = 0; k < 4; k++)
+                repeat(scratch.channels[k] + (size_t)group * (size_t)s->c + first, s->block, s->period + simd->unit,
+                       scratch.periods[k]);
             last_group = group;
             last_channel = first;
         }

@@ -326,43 +326,60 @@ static size_t list_runs(const struct conv_part *part, int count, int ky, int kx)
 
 /* ---- fetching ahead ---- */
 
-static struct conv_fetch fetch_of(const struct conv_map *map, size_t width, size_t sample, int row, size_t rows, int w)
+/* Rows [row, row + rows) of `samples` samples from `sample`, of several all of them, as they stand in the map: in bf16
+ * pixel after pixel, in f32 the rows of one block of channels after the other. */
+static struct conv_fetch fetch_of(const struct conv_part *part, int of_dy, int sample, int samples, int row, int rows)
 {
-    size_t bytes = width * sizeof(uint16_t);
-    return (struct conv_fetch){.row = (const char *)(map->at + sample * map->sample + (size_t)row * map->row),
-                               .width = bytes,
-                               .stride = map->pitch * sizeof(uint16_t),
-                               .lines = rows * (size_t)w * ((bytes + 63) / 64)};
+    const struct conv_view *view = &part->job->view;
+    size_t channels = of_dy ? part->dy_count : part->x_count, lanes = (size_t)view->lanes;
+    size_t w = (size_t)(of_dy ? view->out_w : view->w), h = (size_t)(of_dy ? view->out_h : view->h);
+    size_t pixels = (size_t)rows * w, count;
+    struct conv_fetch fetch;
+    if (view->bf16) {
+        struct conv_map map = of_dy ? map_dy(part) : map_x(part);
+        fetch.row = (const char *)(map.at + (size_t)sample * map.sample + (size_t)row * map.row);
+        fetch.width = channels * sizeof(uint16_t);
+        fetch.stride = map.pitch * sizeof(uint16_t);
+        count = samples > 1 ? (size_t)samples * h * w : pixels;
+    } else {
+        size_t all = (size_t)(of_dy ? part->job->conv->co : part->job->conv->ci), plane = h * w * sizeof(float);
+        const char *map = (const char *)(of_dy ? part->dy : part->x) + (size_t)sample * all * plane;
+        fetch.row = map + (size_t)row * w * lanes * sizeof(float);
+        fetch.width = samples > 1 ? channels * plane : pixels * lanes * sizeof(float);
+        fetch.stride = samples > 1 ? all * plane : lanes * plane;
+        count = samples > 1 ? (size_t)samples : channels / lanes;
+    }
+    fetch.at = 0;
+    fetch.lines = count * ((fetch.width + 63) / 64);
+    return fetch;
 }
 
-/* What rows [begin, end) will read, spread over the tiles of the stretch before. Whole samples follow each other. */
+/* What rows [begin, end) will read, spread over the tiles of the stretch before. */
 static void plan_fetch(struct conv_part *part, int begin, int end)
 {
     const struct conv_view *view = &part->job->view;
-    struct conv_map x = map_x(part), dy = map_dy(part);
+    const struct conv_loops *loops = part->job->team->simd->conv;
     struct conv_piece *p = part->room.pieces;
     memset(part->next, 0, sizeof part->next);
     part->fetches = 0;
-    if (begin >= end || !view->bf16)
+    if (begin >= end)
         return;
-    int count = cut(part->job, begin, end, p), odd = 2 * p->unit + 1 == part->job->conv->n;
-    size_t sample = 2 * (size_t)p->unit;
+    int count = cut(part->job, begin, end, p), each = view->bf16 ? 2 : 1, first = each * p->unit;
+    int samples = part->job->conv->n - first < each * count ? part->job->conv->n - first : each * count;
     if (count == 1)
-        for (size_t i = 0; i < 2 - (size_t)odd; i++) {
-            part->next[2 * i] = fetch_of(&x, part->x_count, sample + i, p->row, (size_t)p->rows, view->w);
-            part->next[2 * i + 1] =
-                fetch_of(&dy, part->dy_count, sample + i, p->out_row, (size_t)p->out_rows, view->out_w);
+        for (int i = 0; i < samples; i++) {
+            part->next[2 * i] = fetch_of(part, 0, first + i, 1, p->row, p->rows);
+            part->next[2 * i + 1] = fetch_of(part, 1, first + i, 1, p->out_row, p->out_rows);
         }
     else {
-        size_t samples = (size_t)part->job->conv->n - sample;
-        samples = samples < 2 * (size_t)count ? samples : 2 * (size_t)count;
-        part->next[0] = fetch_of(&x, part->x_count, sample, 0, samples * (size_t)view->h, view->w);
-        part->next[1] = fetch_of(&dy, part->dy_count, sample, 0, samples * (size_t)view->out_h, view->out_w);
+        part->next[0] = fetch_of(part, 0, first, samples, 0, view->h);
+        part->next[1] = fetch_of(part, 1, first, samples, 0, view->out_h);
     }
-    size_t lines = 0, tiles = part->x_count / 16 * ((part->dy_count / 16 + 1) / 2);
+    size_t lanes = (size_t)loops->lanes, vectors = (size_t)loops->vectors, lines = 0;
+    size_t tiles = part->x_count / (size_t)loops->rows * ((part->dy_count / lanes + vectors - 1) / vectors);
     for (int i = 0; i < 4; i++)
         lines += part->next[i].lines;
-    part->fetches = lines / (2 * tiles * (size_t)(view->kernel * view->kernel)) + 1;
+    part->fetches = lines / (tiles * (size_t)(view->kernel * view->kernel)) + 1;
 }
 
 static struct conv_fetch *fetch_now(struct conv_part *part)
@@ -389,8 +406,10 @@ static void multiply_tap(struct conv_part *part, size_t runs, int tap, int add)
                              .add = add,
                              .out_step = inputs * taps * lanes * lanes,
                              .fetches = part->fetches};
-    for (size_t o = 0; o < dy_blocks; o += most) {
-        tile.vectors = dy_blocks - o < most ? dy_blocks - o : most;
+    size_t tiles = (dy_blocks + most - 1) / most;
+    for (size_t t = 0; t < tiles; t++) { /* of one width, or nearly: a narrow one waits for its own sums */
+        size_t o = dy_blocks * t / tiles;
+        tile.vectors = dy_blocks * (t + 1) / tiles - o;
         tile.dy = part->dy + o * part->panel_dy;
         for (size_t i = 0; i < x_blocks; i++) {
             size_t block = (part->dy_from / lanes + o) * inputs + part->x_from / lanes + i;
