@@ -11,7 +11,7 @@
 
 #include "backend/cpu/simd_table.h"
 
-enum { BUDGET = 8 << 20 }; /* bytes of transposed and accumulated rows, which decide how many queries a pass takes */
+enum { BUDGET = 15 << 20 }; /* bytes of tiles, and of the transposed and accumulated rows of a pass's queries */
 
 struct infonce_plan {
     const struct kern_team *team;
@@ -74,7 +74,8 @@ static size_t lay_out(struct infonce_plan *plan, const struct kern_team *team, i
 {
     int unit = team->simd->unit;
     *plan = (struct infonce_plan){.team = team, .width = round_up(dim, unit / 4)};
-    int64_t fit = BUDGET / (((int64_t)plan->width * 4 + 32) * (team->threads + 2)) / unit * unit;
+    int64_t tiles = (int64_t)team->threads * INFONCE_TILE * (unit + (plan->width == dim ? 0 : plan->width)) * 4;
+    int64_t fit = (BUDGET - tiles) / (((int64_t)plan->width * 4 + 32) * (team->threads + 2)) / unit * unit;
     plan->chunk = round_up(n > 1 ? n : 1, unit);
     if (plan->chunk > fit)
         plan->chunk = fit > unit ? (int)fit : unit;

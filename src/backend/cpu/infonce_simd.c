@@ -10,9 +10,9 @@
 
 /* Accumulators that fit the registers: queue rows x vectors of queries, queries x vectors of dimensions. */
 #if defined(__AVX512F__)
-enum { COS_ROWS = 6, COS_VECTORS = 4, OUT_ROWS = 4, OUT_VECTORS = 4 };
+enum { COS_ROWS = 6, COS_VECTORS = 4, OUT_ROWS = 8, OUT_VECTORS = 2 };
 #else
-enum { COS_ROWS = 4, COS_VECTORS = 2, OUT_ROWS = 4, OUT_VECTORS = 2 };
+enum { COS_ROWS = 6, COS_VECTORS = 2, OUT_ROWS = 4, OUT_VECTORS = 2 };
 #endif
 
 /* e^x for x <= 0, within 2 units in the last place; below -87 zero. NaN stays NaN. e^x = 2^n e^r with |r| <= ln 2 / 2,

@@ -77,7 +77,7 @@ struct slab_loops {
 
 enum { SLAB_TILE = 256 }; /* numbers */
 
-enum { INFONCE_TILE = 192 }; /* rows of the queue handled at once */
+enum { INFONCE_TILE = 288 }; /* rows of the queue handled at once */
 
 /* InfoNCE of `blocks` units of queries with one stretch of the queue. Arrays have a number per query. */
 struct infonce_part {
