@@ -146,7 +146,7 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	done
 
 # The parsers and what they stand on.
-parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c
+parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c src/data/source.c
 export parser_src fault_flags LIBS
 
 fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)

@@ -1,48 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/base.h: version, status texts, tensors, context. A moco_context is a handle around a `struct ctx` and nothing
+ * moco/base.h: contexts, and empty tensors. A moco_context is a handle around a `struct ctx` and nothing
  * else: other handles hold the ctx, not the moco_context, so the caller may free it first. */
-#include <string.h>
-
 #include "api/handle.h"
 
 _Static_assert(sizeof(moco_tensor) % 8 == 0 && sizeof(moco_context_options) % 8 == 0,
                "struct sizes are multiples of 8");
-
-int moco_version(void)
-{
-    return MOCO_VERSION;
-}
-
-const char *moco_status_text(moco_status status)
-{
-    switch (status) {
-#define CASE(name, value, text)                                                                                        \
-    case MOCO_##name:                                                                                                  \
-        return text;
-        MOCO_STATUS_MAP(CASE)
-#undef CASE
-    default:
-        return "unknown status";
-    }
-}
-
-size_t moco_dtype_size(moco_dtype dtype)
-{
-    switch (dtype) {
-    case MOCO_U8:
-        return 1;
-    case MOCO_BF16:
-        return 2;
-    case MOCO_F32:
-        return 4;
-    case MOCO_I64:
-    case MOCO_F64:
-        return 8;
-    default:
-        return 0;
-    }
-}
 
 void moco_tensor_init_sized(moco_tensor *tensor, size_t size)
 {

@@ -13,77 +13,7 @@
 
 #include "decode_codec.h"
 
-#define WINDOW ((size_t)256 << 10)    /* most photographs of training sets are read in one call */
-#define KEEP_PIXELS ((size_t)2 << 20) /* bytes of picture kept from image to image; more is given back */
-
-void decoder_init(struct decoder *decoder, struct ctx *ctx, int64_t max_pixels, const _Atomic int *cancel)
-{
-    *decoder = (struct decoder){.ctx = ctx, .max_pixels = max_pixels, .cancel = cancel};
-}
-
-void decoder_free(struct decoder *decoder)
-{
-    mem_free(decoder->ctx, decoder->window);
-    mem_free(decoder->ctx, decoder->pixels);
-    decoder->window = decoder->pixels = NULL;
-}
-
-moco_status decode_limit(const struct decoder *decoder, int64_t w, int64_t h, struct err *err)
-{
-    if (w < 1 || h < 1)
-        return err_set(err, MOCO_EFORMAT, "it has %lld x %lld pixels", (long long)w, (long long)h);
-    if (h > decoder->max_pixels / w || w > INT32_MAX / 4 || h > INT32_MAX / 4)
-        return err_set(err, MOCO_EFORMAT, "it has %lld x %lld pixels, more than the limit of %lld in all", (long long)w,
-                       (long long)h, (long long)decoder->max_pixels);
-    return MOCO_OK;
-}
-
-moco_status decode_room_for(struct decoder *decoder, int w, int h, struct image_box box, struct image *image,
-                            struct err *err)
-{
-    size_t bytes = (size_t)box.w * (size_t)box.h * 3;
-    size_t have = decoder->pixels != NULL ? mem_size(decoder->pixels) : 0;
-    if (have < bytes || (have > KEEP_PIXELS && bytes < have)) { /* a large picture is not held for a small one */
-        mem_free(decoder->ctx, decoder->pixels);
-        decoder->pixels = mem_alloc(decoder->ctx, bytes, err);
-        if (decoder->pixels == NULL)
-            return MOCO_ENOMEM;
-    }
-    *image = (struct image){decoder->pixels, w, h, (size_t)box.w * 3, box.x, box.y};
-    return MOCO_OK;
-}
-
-moco_status decode_room(struct decoder *decoder, int64_t w, int64_t h, struct image *image, struct err *err)
-{
-    TRY(decode_limit(decoder, w, h, err));
-    return decode_room_for(decoder, (int)w, (int)h, (struct image_box){0, 0, (int)w, (int)h}, image, err);
-}
-
-size_t source_next(struct source *source, const uint8_t **bytes)
-{
-    *bytes = source->window;
-    if (source->fd < 0 || source->status != MOCO_OK || source->at >= source->end)
-        return 0;
-    int64_t left = source->end - source->at;
-    size_t want = left < (int64_t)source->window_size ? (size_t)left : source->window_size, have = 0;
-    while (have < want) {
-        ssize_t got = pread(source->fd, source->window + have, want - have, (off_t)source->at);
-        if (got < 0 && errno == EINTR)
-            continue;
-        if (got < 0) {
-            source->status = err_set(&source->error, MOCO_EIO, "reading at offset %lld failed: %s",
-                                     (long long)source->at, strerror(errno));
-            return 0;
-        }
-        if (got == 0) { /* the file shrank, which is a truncated image */
-            source->end = source->at;
-            break;
-        }
-        have += (size_t)got;
-        source->at += got;
-    }
-    return have;
-}
+#define WINDOW ((size_t)256 << 10) /* most photographs of training sets are read in one call */
 
 static moco_status decode(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
                           struct image *image, struct err *err)

@@ -13,6 +13,8 @@ moco_status decode_jpeg(struct decoder *decoder, struct source *source, const ui
 moco_status decode_png(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
                        struct image *image, struct err *err);
 
+/* ---- decode_room.c ---- */
+
 /* Refuses w x h above the decoder's max_pixels. */
 moco_status decode_limit(const struct decoder *decoder, int64_t w, int64_t h, struct err *err);
 

@@ -9,32 +9,6 @@
 
 #define PIECE ((size_t)256 << 10) /* bytes held while verifying */
 
-size_t safetensors_dtype_size(enum safetensors_dtype dtype)
-{
-    switch (dtype) {
-#define SIZE_(name, bytes)                                                                                             \
-    case SAFETENSORS_##name:                                                                                           \
-        return bytes;
-        SAFETENSORS_DTYPES(SIZE_)
-#undef SIZE_
-    default:
-        return 0;
-    }
-}
-
-const char *safetensors_dtype_name(enum safetensors_dtype dtype)
-{
-    switch (dtype) {
-#define NAME_(name, bytes)                                                                                             \
-    case SAFETENSORS_##name:                                                                                           \
-        return #name;
-        SAFETENSORS_DTYPES(NAME_)
-#undef NAME_
-    default:
-        return "unknown";
-    }
-}
-
 /* ---- open ---- */
 
 static moco_status read_header(struct safetensors *f, int64_t header_max, struct err *err)

@@ -126,7 +126,7 @@ moco_status cpu_slices_choose(struct be_plan *plan, struct err *err);
 /* After compiling: what one segment writes and another reads holds the whole launch, and lives through both. */
 void cpu_slices_widen(struct be_plan *plan);
 
-/* ---- cpu_plan.c ---- */
+/* ---- cpu_values.c: values and their buffers ---- */
 /* Describes value `v` to the kernels. Vectors (behind global pooling) are f32 always. */
 struct kern_map cpu_value_map(const struct be_plan *plan, int v);
 enum shim_order cpu_value_order(const struct be_plan *plan, int v);

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * source: see source.h. */
+#include "source.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+size_t source_next(struct source *source, const uint8_t **bytes)
+{
+    *bytes = source->window;
+    if (source->fd < 0 || source->status != MOCO_OK || source->at >= source->end)
+        return 0;
+    int64_t left = source->end - source->at;
+    size_t want = left < (int64_t)source->window_size ? (size_t)left : source->window_size, have = 0;
+    while (have < want) {
+        ssize_t got = pread(source->fd, source->window + have, want - have, (off_t)source->at);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            source->status = err_set(&source->error, MOCO_EIO, "reading at offset %lld failed: %s",
+                                     (long long)source->at, strerror(errno));
+            return 0;
+        }
+        if (got == 0) { /* the file shrank, which is a truncated image */
+            source->end = source->at;
+            break;
+        }
+        have += (size_t)got;
+        source->at += got;
+    }
+    return have;
+}
