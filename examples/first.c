@@ -60,12 +60,12 @@ int main(int argc, char **argv)
     check(moco_trainer_create(&trainer, model, queue, &training));
 
     int epochs = argc > 3 ? atoi(argv[3]) : preset.epochs;
+    int64_t step = 0, per_epoch = moco_loader_batches(loader);
     for (int epoch = 0; epoch < epochs; epoch++) {
         moco_status status;
-        double lr = moco_lr_cosine(preset.lr, epoch, epochs);
         check(moco_loader_start(loader, epoch));
         while ((status = moco_loader_next(loader, &batch)) == MOCO_OK)
-            check(moco_trainer_step(trainer, &batch, lr));
+            check(moco_trainer_step(trainer, &batch, moco_preset_lr(&preset, step++, per_epoch, epochs)));
         if (status != MOCO_EEND)
             check(status);
         check(moco_trainer_report(trainer, &report));

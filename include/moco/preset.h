@@ -39,10 +39,10 @@ typedef struct moco_preset {
     int32_t image_size;
     int32_t warmup_epochs; /* of moco_lr_warmup_cosine; 0: none */
 } moco_preset;
-MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
 /* "moco-v1", "moco-v2", "cifar10", "demo"; "simclr", "simclr-cifar10"; "end-to-end" (MoCo v2 with the batch's own keys,
  * back-propagated). lr belongs to the preset's batch size; SimCLR scales it with the batch. MOCO_ENOTFOUND lists the
  * names. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
 #define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
 
 /* The preset's network and training options; strings inside are static. Since 0.1. */
@@ -53,6 +53,12 @@ MOCO_API moco_status moco_trainer_options_preset_sized(moco_trainer_options *opt
 
 /* Name of preset `index`, NULL past the end. Since 0.1. */
 MOCO_API const char *moco_preset_name(int index);
+
+/* The learning rate of a preset's step, by the preset's own schedule: `step` counts the run's steps from 0, of which an
+ * epoch has `steps_per_epoch`, in a run of `epochs` epochs (preset->epochs, or a length of your own; milestones stay
+ * where the preset has them). Change preset->lr to scale it. NAN, which moco_trainer_step refuses, if `preset` is NULL
+ * or was not filled by moco_preset_get, or if steps_per_epoch is below 1. Threads: any. Since 0.1. */
+MOCO_API double moco_preset_lr(const moco_preset *preset, int64_t step, int64_t steps_per_epoch, int64_t epochs);
 
 /* lr * 0.5 * (1 + cos(pi * t / total)); t and total in epochs or steps. Threads: any. Since 0.1. */
 MOCO_API double moco_lr_cosine(double lr, double t, double total);

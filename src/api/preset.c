@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/preset.h: one row per published configuration. Every number here is one that was published or measured
- * (SPEC 1.1, 1.9, 1.10, 2): change the source beside it when you change a number. */
+ * moco/preset.h: one row per published configuration. What a reader would get wrong: a number here is one that somebody
+ * published or that was measured; when you change it, change the source in its row too. */
 #include "moco/preset.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -30,180 +31,99 @@ struct row {
     int negatives, encoder_k, loss, optimizer, shuffle, zero_init, warmup_epochs;
 };
 
-#define MOCO MOCO_NEGATIVES_QUEUE, MOCO_KEY_MOMENTUM, MOCO_LOSS_INFONCE, MOCO_OPTIMIZER_SGD, 1, 0, 0
-#define END_TO_END MOCO_NEGATIVES_BATCH, MOCO_KEY_SHARED, MOCO_LOSS_INFONCE, MOCO_OPTIMIZER_SGD, 1, 0, 0
-#define SIMCLR MOCO_NEGATIVES_BATCH, MOCO_KEY_SHARED, MOCO_LOSS_NTXENT, MOCO_OPTIMIZER_LARS, 0, 1, 10
+/* What a mechanism brings with it. */
+#define MOCO                                                                                                           \
+    .negatives = MOCO_NEGATIVES_QUEUE, .encoder_k = MOCO_KEY_MOMENTUM, .loss = MOCO_LOSS_INFONCE,                      \
+    .optimizer = MOCO_OPTIMIZER_SGD, .shuffle = 1
+#define END_TO_END                                                                                                     \
+    .negatives = MOCO_NEGATIVES_BATCH, .encoder_k = MOCO_KEY_SHARED, .loss = MOCO_LOSS_INFONCE,                        \
+    .optimizer = MOCO_OPTIMIZER_SGD, .shuffle = 1
+#define SIMCLR                                                                                                         \
+    .negatives = MOCO_NEGATIVES_BATCH, .encoder_k = MOCO_KEY_SHARED, .loss = MOCO_LOSS_NTXENT,                         \
+    .optimizer = MOCO_OPTIMIZER_LARS, .zero_init = 1, .warmup_epochs = 10
 
-/* ImageNet's mean and standard deviation, as everybody uses them. */
-#define IMAGENET_MEAN                                                                                                  \
-    {                                                                                                                  \
-        0.485, 0.456, 0.406                                                                                            \
-    }
-#define IMAGENET_STD                                                                                                   \
-    {                                                                                                                  \
-        0.229, 0.224, 0.225                                                                                            \
-    }
+/* ImageNet's mean and standard deviation, as everybody uses them; and values that stay as they are. */
+#define IMAGENET_VALUES .mean = {0.485, 0.456, 0.406}, .std = {0.229, 0.224, 0.225}
+#define RAW_VALUES .mean = {0, 0, 0}, .std = {1, 1, 1}
 
+/* One line a subject: network, values, batch, schedule, contrast, views, kNN, mechanism. What is not named is 0. */
+/* clang-format off */
 static const struct row rows[] = {
-    {"moco-v1",     "arXiv 1911.05722; facebookresearch/moco main_moco.py, defaults (ImageNet top-1 60.6)",
-     "resnet50",    "imagenet",
-     "linear",      1.0,
-     IMAGENET_MEAN, IMAGENET_STD,
-     128,           224,
-     256,           32,
-     200,           MOCO_SCHEDULE_STEPS,
-     {120, 160, 0}, 65536,
-     0.03,          0.07,
-     0.999,         1e-4,
-     "moco-v1",     "eval",
-     200,           0,
-     0.1,           MOCO},
-    {"moco-v2",
-     "arXiv 2003.04297; facebookresearch/moco main_moco.py --mlp --moco-t 0.2 --aug-plus --cos (top-1 67.5)",
-     "resnet50",
-     "imagenet",
-     "mlp",
-     1.0,
-     IMAGENET_MEAN,
-     IMAGENET_STD,
-     128,
-     224,
-     256,
-     32,
-     200,
-     MOCO_SCHEDULE_COSINE,
-     {0, 0, 0},
-     65536,
-     0.03,
-     0.2,
-     0.999,
-     1e-4,
-     "moco-v2",
-     "eval",
-     200,
-     0,
-     0.1,
+    {.name = "moco-v1",
+     .source = "arXiv 1911.05722; facebookresearch/moco main_moco.py, defaults (ImageNet top-1 60.6)",
+     .arch = "resnet50", .stem = "imagenet", .head = "linear", .width = 1, .dim = 128, .image_size = 224,
+     IMAGENET_VALUES,
+     .batch = 256, .group = 32,
+     .epochs = 200, .schedule = MOCO_SCHEDULE_STEPS, .milestones = {120, 160}, .lr = 0.03, .weight_decay = 1e-4,
+     .queue = 65536, .temperature = 0.07, .key_momentum = 0.999,
+     .recipe = "moco-v1", .eval_recipe = "eval",
+     .knn_k = 200, .knn_temperature = 0.1,
      MOCO},
-    {"cifar10",
-     "facebookresearch/moco, CIFAR-10 notebook, asymmetric loss (kNN 82.6 after 200 epochs)",
-     "resnet18",
-     "cifar",
-     "linear",
-     1.0,
-     {0.4914, 0.4822, 0.4465},
-     {0.2023, 0.1994, 0.2010},
-     128,
-     32,
-     512,
-     64,
-     200,
-     MOCO_SCHEDULE_COSINE_FROM1,
-     {0, 0, 0},
-     4096,
-     0.06,
-     0.1,
-     0.99,
-     5e-4,
-     "cifar10",
-     "none",
-     200,
-     1,
-     0.1,
+    {.name = "moco-v2",
+     .source = "arXiv 2003.04297; facebookresearch/moco main_moco.py --mlp --moco-t 0.2 --aug-plus --cos (top-1 67.5)",
+     .arch = "resnet50", .stem = "imagenet", .head = "mlp", .width = 1, .dim = 128, .image_size = 224,
+     IMAGENET_VALUES,
+     .batch = 256, .group = 32,
+     .epochs = 200, .schedule = MOCO_SCHEDULE_COSINE, .lr = 0.03, .weight_decay = 1e-4,
+     .queue = 65536, .temperature = 0.2, .key_momentum = 0.999,
+     .recipe = "moco-v2", .eval_recipe = "eval",
+     .knn_k = 200, .knn_temperature = 0.1,
      MOCO},
-    {"demo",
-     "libmoco: a run of three minutes on two cores; 1600 steps of 128 images, drawn by examples/demo",
-     "resnet18",
-     "small",
-     "mlp",
-     0.25,
-     {0.5, 0.5, 0.5},
-     {0.25, 0.25, 0.25},
-     64,
-     32,
-     128,
-     32,
-     21,
-     MOCO_SCHEDULE_COSINE_STEP,
-     {0, 0, 0},
-     512,
-     0.06,
-     0.2,
-     0.99,
-     5e-4,
-     "demo",
-     "none",
-     20,
-     0,
-     0.1,
+    {.name = "cifar10",
+     .source = "facebookresearch/moco, CIFAR-10 notebook, asymmetric loss (kNN 82.6 after 200 epochs)",
+     .arch = "resnet18", .stem = "cifar", .head = "linear", .width = 1, .dim = 128, .image_size = 32,
+     .mean = {0.4914, 0.4822, 0.4465}, .std = {0.2023, 0.1994, 0.2010},
+     .batch = 512, .group = 64,
+     .epochs = 200, .schedule = MOCO_SCHEDULE_COSINE_FROM1, .lr = 0.06, .weight_decay = 5e-4,
+     .queue = 4096, .temperature = 0.1, .key_momentum = 0.99,
+     .recipe = "cifar10", .eval_recipe = "none",
+     .knn_k = 200, .knn_projection = 1, .knn_temperature = 0.1,
+     MOCO},
+    {.name = "demo",
+     .source = "libmoco: a run of three minutes on two cores; 1600 steps of 128 images, drawn by examples/demo",
+     .arch = "resnet18", .stem = "small", .head = "mlp", .width = 0.25, .dim = 64, .image_size = 32,
+     .mean = {0.5, 0.5, 0.5}, .std = {0.25, 0.25, 0.25},
+     .batch = 128, .group = 32,
+     .epochs = 21, .schedule = MOCO_SCHEDULE_COSINE_STEP, .lr = 0.06, .weight_decay = 5e-4,
+     .queue = 512, .temperature = 0.2, .key_momentum = 0.99,
+     .recipe = "demo", .eval_recipe = "none",
+     .knn_k = 20, .knn_temperature = 0.1,
      MOCO},
     /* BN over both views of the whole batch; rate 0.3 x batch / 256 */
-    {"simclr",
-     "arXiv 2002.05709; google-research/simclr, ImageNet command with batch 256, 200 epochs (61.9 in arXiv 2003.04297)",
-     "resnet50",
-     "imagenet",
-     "simclr-v2",
-     1.0,
-     {0, 0, 0},
-     {1, 1, 1},
-     128,
-     224,
-     256,
-     512,
-     200,
-     MOCO_SCHEDULE_COSINE_STEP,
-     {0, 0, 0},
-     0,
-     0.3,
-     0.1,
-     0.999,
-     1e-4,
-     "simclr",
-     "simclr-eval",
-     200,
-     0,
-     0.1,
+    {.name = "simclr",
+     .source = "arXiv 2002.05709; google-research/simclr, ImageNet command with batch 256, 200 epochs "
+               "(61.9 in arXiv 2003.04297)",
+     .arch = "resnet50", .stem = "imagenet", .head = "simclr-v2", .width = 1, .dim = 128, .image_size = 224,
+     RAW_VALUES,
+     .batch = 256, .group = 512,
+     .epochs = 200, .schedule = MOCO_SCHEDULE_COSINE_STEP, .lr = 0.3, .weight_decay = 1e-4,
+     .temperature = 0.1, .key_momentum = 0.999,
+     .recipe = "simclr", .eval_recipe = "simclr-eval",
+     .knn_k = 200, .knn_temperature = 0.1,
      SIMCLR},
     /* rate 1.0 x batch / 256 */
-    {"simclr-cifar10",
-     "google-research/simclr, CIFAR-10 command (linear about 91 after 1000 epochs)",
-     "resnet18",
-     "cifar",
-     "simclr-v2",
-     1.0,
-     {0, 0, 0},
-     {1, 1, 1},
-     128,
-     32,
-     512,
-     1024,
-     1000,
-     MOCO_SCHEDULE_COSINE_STEP,
-     {0, 0, 0},
-     0,
-     2.0,
-     0.5,
-     0.999,
-     1e-4,
-     "simclr-cifar10",
-     "none",
-     200,
-     0,
-     0.1,
+    {.name = "simclr-cifar10",
+     .source = "google-research/simclr, CIFAR-10 command (linear about 91 after 1000 epochs)",
+     .arch = "resnet18", .stem = "cifar", .head = "simclr-v2", .width = 1, .dim = 128, .image_size = 32,
+     RAW_VALUES,
+     .batch = 512, .group = 1024,
+     .epochs = 1000, .schedule = MOCO_SCHEDULE_COSINE_STEP, .lr = 2, .weight_decay = 1e-4,
+     .temperature = 0.5, .key_momentum = 0.999,
+     .recipe = "simclr-cifar10", .eval_recipe = "none",
+     .knn_k = 200, .knn_temperature = 0.1,
      SIMCLR},
-    {"end-to-end",  "arXiv 1911.05722 fig. 2a, arXiv 2003.04297 table 3; everything else as in moco-v2",
-     "resnet50",    "imagenet",
-     "mlp",         1.0,
-     IMAGENET_MEAN, IMAGENET_STD,
-     128,           224,
-     256,           32,
-     200,           MOCO_SCHEDULE_COSINE,
-     {0, 0, 0},     0,
-     0.03,          0.2,
-     0.999,         1e-4,
-     "moco-v2",     "eval",
-     200,           0,
-     0.1,           END_TO_END},
+    {.name = "end-to-end",
+     .source = "arXiv 1911.05722 fig. 2a, arXiv 2003.04297 table 3; everything else as in moco-v2",
+     .arch = "resnet50", .stem = "imagenet", .head = "mlp", .width = 1, .dim = 128, .image_size = 224,
+     IMAGENET_VALUES,
+     .batch = 256, .group = 32,
+     .epochs = 200, .schedule = MOCO_SCHEDULE_COSINE, .lr = 0.03, .weight_decay = 1e-4,
+     .temperature = 0.2, .key_momentum = 0.999,
+     .recipe = "moco-v2", .eval_recipe = "eval",
+     .knn_k = 200, .knn_temperature = 0.1,
+     END_TO_END},
 };
+/* clang-format on */
 #define ROWS ((int)(sizeof rows / sizeof rows[0]))
 
 static moco_status find(const struct row **out, const char *name, struct err *err)
@@ -324,4 +244,26 @@ double moco_lr_warmup_cosine(double lr, double t, double warmup, double total)
 double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor)
 {
     return schedule_steps(lr, epoch, milestones, count, factor);
+}
+
+double moco_preset_lr(const moco_preset *preset, int64_t step, int64_t steps_per_epoch, int64_t epochs)
+{
+    struct err err = {0};
+    moco_preset p = {0};
+    if (struct_read(&p, sizeof p, preset, "preset", &err) != MOCO_OK || steps_per_epoch < 1)
+        return NAN;
+    double e = (double)epochs, per = (double)steps_per_epoch;
+    int64_t epoch = step / steps_per_epoch;
+    switch (p.schedule) {
+    case MOCO_SCHEDULE_STEPS:
+        return schedule_steps(p.lr, epoch, p.milestones, 3, 0.1);
+    case MOCO_SCHEDULE_COSINE:
+        return schedule_cosine(p.lr, (double)epoch, e);
+    case MOCO_SCHEDULE_COSINE_FROM1:
+        return schedule_cosine(p.lr, (double)(epoch + 1), e);
+    case MOCO_SCHEDULE_COSINE_STEP:
+        return schedule_warmup_cosine(p.lr, (double)step, p.warmup_epochs * per, e * per);
+    default:
+        return NAN;
+    }
 }

@@ -141,6 +141,15 @@ static void presets(void **state)
     REFUSED(EINVAL, "size", moco_augment_options_preset(&recipe, "demo", 0));
     REFUSED(EINVAL, "size", moco_augment_options_preset(&recipe, "eval", INT_MAX));
     REFUSED(EINVAL, "size", moco_augment_options_preset(&recipe, "eval", INT_MIN));
+    moco_preset unset = {0};
+    misuse_ok(moco_preset_get(&preset, "demo"));
+    assert_true(isnan(moco_preset_lr(NULL, 0, 1, 1)));
+    assert_true(isnan(moco_preset_lr(&unset, 0, 1, 1)));
+    assert_true(isnan(moco_preset_lr(&preset, 0, 0, 1)));
+    assert_true(isnan(moco_preset_lr(&preset, 0, -1, 1)));
+    assert_true(moco_preset_lr(&preset, 0, 1, 0) == preset.lr); /* no length: as moco_lr_cosine */
+    preset.schedule = 77;
+    assert_true(isnan(moco_preset_lr(&preset, 0, 1, 1)));
     assert_null(moco_preset_name(-1));
     assert_null(moco_preset_name(INT_MAX));
     assert_non_null(moco_preset_name(0));
