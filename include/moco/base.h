@@ -15,10 +15,14 @@
 
 #include "moco/status.h"
 
+/* What marks an exported function. Define it as you like before you include libmoco: as nothing, for a parser of headers
+ * or for a plugin that links libmoco.a and exports none of it. */
+#ifndef MOCO_API
 #if defined(__GNUC__)
 #define MOCO_API __attribute__((visibility("default")))
 #else
 #define MOCO_API
+#endif
 #endif
 
 #ifdef __cplusplus

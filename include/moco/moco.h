@@ -1,18 +1,39 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/moco.h: all of libmoco. Read the headers in this order. */
+ * moco/moco.h: all of libmoco: learning an image encoder from pictures without labels by Momentum Contrast (MoCo v2,
+ * arXiv 2003.04297), and using it.
+ *
+ * A network (moco_model) turns a picture into a vector. Training shows it two random views of each picture: the vector of
+ * one view, the query, shall be close to that of the other, the key, and far from those of other pictures, the negatives.
+ * Keys come from a second network, a slowly moving average of the first one; keys of earlier steps stay in a queue and
+ * serve as negatives. moco_trainer does one such step at a time; the loop around it is yours.
+ *
+ * The simple way. A preset names a published configuration and fills every option; examples/first.c is the whole program:
+ *
+ *   moco_preset_get, moco_model_options_preset, moco_trainer_options_preset, moco_augment_options_preset
+ *   moco_context_create, moco_device_open         where to compute
+ *   moco_dataset_open_folder, moco_loader_create  pictures, as batches of two views
+ *   moco_model_create, moco_queue_create, moco_trainer_create
+ *   each epoch:  moco_loader_start
+ *   each step:   moco_loader_next, moco_trainer_step with the rate of moco_preset_lr
+ *   moco_model_save; later, in any program: moco_model_open, moco_model_embed
+ *
+ * Read the headers in the order below. The first six are what that program uses; the others are for looking at what was
+ * learnt and for checking libmoco from outside. */
 #ifndef MOCO_MOCO_H
 #define MOCO_MOCO_H
 
-#include "moco/augment.h"
-#include "moco/base.h"
-#include "moco/data.h"
-#include "moco/eval.h"
-#include "moco/model.h"
-#include "moco/preset.h"
-#include "moco/probe.h"
-#include "moco/queue.h"
-#include "moco/random.h"
-#include "moco/trainer.h"
+/* clang-format off: this order is the course */
+#include "moco/base.h"    /* status, errors, tensors, context, device */
+#include "moco/preset.h"  /* published configurations by name, learning rates */
+#include "moco/data.h"    /* data sets, recipes of views, loaders */
+#include "moco/model.h"   /* one encoder: create, open, save, embed */
+#include "moco/queue.h"   /* the negatives */
+#include "moco/trainer.h" /* a step, what it measured, checkpoints */
+#include "moco/eval.h"    /* kNN, statistics of features */
+#include "moco/probe.h"   /* linear classification of frozen features */
+#include "moco/augment.h" /* one picture, one view at a time */
+#include "moco/random.h"  /* the orders that libmoco draws */
+/* clang-format on */
 
 #endif

@@ -1,34 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/status.h: what a call can answer. One list is the source of every code, its number and its text.
- * Included by moco/base.h; a program has no reason to include it by itself. */
+ * moco/status.h: what a call can answer. Included by moco/base.h; a program has no reason to include it by itself. */
 #ifndef MOCO_STATUS_H
 #define MOCO_STATUS_H
 
-/* X(name, value, text). Values never change and are never reused. */
-#define MOCO_STATUS_MAP(X)                                   \
-    X(OK, 0, "success")                                      \
-    X(ENOMEM, -1, "out of memory")                           \
-    X(EINVAL, -2, "invalid argument")                        \
-    X(ESHAPE, -3, "tensor shape or type mismatch")           \
-    X(EIO, -4, "input or output failed")                     \
-    X(EFORMAT, -5, "file is malformed")                      \
-    X(ENODEV, -6, "no such device")                          \
-    X(EDEVICE, -7, "device failed")                          \
-    X(ECOMM, -8, "communication between ranks failed")       \
-    X(ENOTSUP, -9, "not supported here")                     \
-    X(ESTATE, -10, "call out of order")                      \
-    X(EEND, -11, "end of epoch")                             \
-    X(ECANCELED, -12, "cancelled by the caller")             \
-    X(ENUMERIC, -13, "loss or gradient is not finite")       \
-    X(EBADDATA, -14, "too many unreadable images")           \
-    X(ENOTFOUND, -15, "no such name")
-
+/* Values never change and are never reused. moco_status_text gives a code's fixed text, moco_error the sentence of the
+ * last failure. */
 typedef enum moco_status {
-#define MOCO_STATUS_ENUM_(name, value, text) MOCO_##name = value,
-    MOCO_STATUS_MAP(MOCO_STATUS_ENUM_)
-#undef MOCO_STATUS_ENUM_
-        MOCO_STATUS_MAX_ = 0x7fffffff
+    MOCO_OK = 0,
+    MOCO_ENOMEM = -1,     /* out of memory */
+    MOCO_EINVAL = -2,     /* an argument or an option is wrong */
+    MOCO_ESHAPE = -3,     /* a tensor has another shape or type than is wanted */
+    MOCO_EIO = -4,        /* the system could not read or write: the file itself may be good */
+    MOCO_EFORMAT = -5,    /* a file is malformed, or of another kind */
+    MOCO_ENODEV = -6,     /* there is no such device in this build or machine */
+    MOCO_EDEVICE = -7,    /* the device is lost */
+    MOCO_ECOMM = -8,      /* communication between ranks failed */
+    MOCO_ENOTSUP = -9,    /* this device, CPU or build cannot do it */
+    MOCO_ESTATE = -10,    /* not now: another call must come first, or another thread is in this object */
+    MOCO_EEND = -11,      /* the epoch is over; not a failure */
+    MOCO_ECANCELED = -12, /* the caller cancelled it */
+    MOCO_ENUMERIC = -13,  /* a number is not finite */
+    MOCO_EBADDATA = -14,  /* too many pictures cannot be read */
+    MOCO_ENOTFOUND = -15, /* there is no such name */
+    MOCO_STATUS_MAX_ = 0x7fffffff
 } moco_status;
 
 #endif

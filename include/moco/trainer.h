@@ -62,14 +62,17 @@ typedef enum moco_optimizer {
     MOCO_OPTIMIZER_MAX_ = 0x7fffffff
 } moco_optimizer;
 
-/* Defaults: MoCo v2 of the paper. Which mechanism is trained is chosen by parts:
- *   MoCo                  negatives QUEUE, encoder_k MOMENTUM, loss INFONCE
- *   keys of the batch     negatives BATCH, encoder_k MOMENTUM, loss INFONCE: MoCo without its queue
- *   end-to-end            negatives BATCH, encoder_k SHARED,   loss INFONCE: n queries against n keys, gradients to
- * both SimCLR                negatives BATCH, encoder_k SHARED,   loss NTXENT No other combination makes sense, and
- * none is taken. With a shared encoder the batch is one launch of 2 n images, view 0 before view 1, whatever memory
- * that takes; a BN group is then bn_group_size neighbours among those 2 n: a divisor of batch_size makes groups of one
- * view each, and 2 x batch_size the one group of both views that SimCLR has. */
+/* Defaults: MoCo v2 of the paper. Which mechanism is trained is chosen by three options together:
+ *
+ *                       negatives   encoder_k   loss      gradients reach
+ *   MoCo                QUEUE       MOMENTUM    INFONCE   the queries
+ *   keys of the batch   BATCH       MOMENTUM    INFONCE   the queries (MoCo without its queue)
+ *   end-to-end          BATCH       SHARED      INFONCE   queries and keys: n queries against n keys
+ *   SimCLR              BATCH       SHARED      NTXENT    both views
+ *
+ * No other combination makes sense, and none is taken. With a shared encoder the batch is one launch of 2 n images,
+ * view 0 before view 1, whatever memory that takes. A BN group is then bn_group_size neighbours among those 2 n: a
+ * divisor of batch_size makes groups of one view each, and 2 x batch_size the one group of both views that SimCLR has. */
 typedef struct moco_trainer_options {
     uint32_t struct_size;
     int32_t batch_size;    /* images per step: a multiple of bn_group_size */

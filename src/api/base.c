@@ -10,15 +10,43 @@ int moco_version(void)
 
 const char *moco_status_text(moco_status status)
 {
-    switch (status) {
-#define CASE(name, value, text)                                                                                        \
-    case MOCO_##name:                                                                                                  \
-        return text;
-        MOCO_STATUS_MAP(CASE)
-#undef CASE
-    default:
-        return "unknown status";
+    switch (status) { /* without a default: the compiler names a code that has no text */
+    case MOCO_OK:
+        return "success";
+    case MOCO_ENOMEM:
+        return "out of memory";
+    case MOCO_EINVAL:
+        return "invalid argument";
+    case MOCO_ESHAPE:
+        return "tensor shape or type mismatch";
+    case MOCO_EIO:
+        return "input or output failed";
+    case MOCO_EFORMAT:
+        return "file is malformed";
+    case MOCO_ENODEV:
+        return "no such device";
+    case MOCO_EDEVICE:
+        return "device failed";
+    case MOCO_ECOMM:
+        return "communication between ranks failed";
+    case MOCO_ENOTSUP:
+        return "not supported here";
+    case MOCO_ESTATE:
+        return "call out of order";
+    case MOCO_EEND:
+        return "end of epoch";
+    case MOCO_ECANCELED:
+        return "cancelled by the caller";
+    case MOCO_ENUMERIC:
+        return "a number is not finite";
+    case MOCO_EBADDATA:
+        return "too many unreadable images";
+    case MOCO_ENOTFOUND:
+        return "no such name";
+    case MOCO_STATUS_MAX_:
+        break;
     }
+    return "unknown status";
 }
 
 size_t moco_dtype_size(moco_dtype dtype)

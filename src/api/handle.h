@@ -5,8 +5,13 @@
  *
  * A public function looks like this, so that every failure reaches moco_error():
  *
- *     static moco_status classify(moco_knn *knn, ..., struct err *err) { TRY(handle_check(knn, HANDLE_KNN, "knn",
- * err)); ... } moco_status moco_knn_classify(moco_knn *knn, ...)
+ *     static moco_status classify(moco_knn *knn, ..., struct err *err)
+ *     {
+ *         TRY(handle_check(knn, HANDLE_KNN, "knn", err));
+ *         ...
+ *     }
+ *
+ *     moco_status moco_knn_classify(moco_knn *knn, ...)
  *     {
  *         struct err err = {0};
  *         return api_return(classify(knn, ..., &err), "moco_knn_classify", &err);

@@ -4,13 +4,15 @@
  * knows how it computes, and nothing below it knows what MoCo is.
  *
  * Words used by every function here:
- *   real       the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract
- * (statistics, embeddings, keys, queue) are arrays of it. slab       one block for all parameters of a network, in the
- * backend's own layout: masters of q, masters of k, gradients and SGD momentum are four slabs of one layout, so that
- * sgd and the average are elementwise. reader     copies of the weights as a plan reads them (bf16, other block order).
- * A precision may need none: then the plan reads the master slab itself and reader bytes are 0. launch     n samples =
- * `groups` BN groups of n / groups contiguous samples, run through a plan at once. memory     struct be_memory: an
- * address of the device and a size. Host code reads and writes it only through read and write.
+ *   real    the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract (statistics,
+ *           embeddings, keys, queue) are arrays of it.
+ *   slab    one block for all parameters of a network, in the backend's own layout. Masters of q, masters of k,
+ *           gradients and SGD momentum are four slabs of one layout, so that sgd and the average are elementwise.
+ *   reader  copies of the weights as a plan reads them (bf16, other block order). A precision may need none: then the
+ *           plan reads the master slab itself and reader bytes are 0.
+ *   launch  n samples = `groups` BN groups of n / groups contiguous samples, run through a plan at once.
+ *   memory  struct be_memory: an address of the device and a size. Host code reads and writes it only through read and
+ *           write.
  *
  * The one thing a reader would get wrong: a plan owns no memory. `plan_create` lays out, `plan_bytes` tells, and the
  * caller binds the plan to a place in a slab that other plans may use at other times; everything a plan needs kept

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every public header compiles alone, as C99 to C23 and C++11 to C++23, pedantic, without a warning, and holds none of
-# what an ABI cannot promise: static functions, varargs, bool, long, FILE, bit-fields.
+# what an ABI cannot promise: static functions, varargs, bool, long, FILE, bit-fields. MOCO_API can be anything.
 set -u
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
@@ -20,6 +20,8 @@ for cc in "${CC:-cc}" gcc clang; do
         done
     done
 done
+printf '#define MOCO_API\n#include <moco/moco.h>\n' | "${CC:-cc}" -E -Werror -Iinclude -x c - >"$work/unit" &&
+    ! grep -q visibility "$work/unit" || { echo "MOCO_API cannot be defined before libmoco is included"; failed=1; }
 for header in include/moco/*.h; do
     # Comments out, then look for words that have no place in the interface.
     sed 's://.*::' "$header" | tr '\n' ' ' | sed 's:/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/: :g' |
