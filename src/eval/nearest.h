@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * nearest: the k nearest rows of a bank to one query, kept while the bank goes by. What a reader would get wrong: rows
+ * must be offered in the order of the bank, or of equally near ones it is not the first that stays. */
+#ifndef MOCO_EVAL_NEAREST_H
+#define MOCO_EVAL_NEAREST_H
+
+#include <stdint.h>
+
+/* How many are kept, and how many come before the next selection. */
+struct nearest_size {
+    int k, room;
+};
+struct nearest_size nearest_size(int k);
+
+/* Of one query: those that may be among its k nearest. */
+struct nearest {
+    uint64_t *at;    /* [room] */
+    int count, keys; /* all; of which the first `keys` are keys already */
+    float limit;     /* what is not above it is out */
+};
+void nearest_begin(struct nearest *n, uint64_t *room);
+
+/* Offers rows [first, first + count) of the bank, of which `cosines` are the query's. */
+void nearest_offer(struct nearest *n, const struct nearest_size *size, const float *cosines, int64_t first, int count);
+
+/* Offers what another one, which saw other rows, has kept. */
+void nearest_merge(struct nearest *n, const struct nearest_size *size, const struct nearest *other);
+
+/* Leaves the k nearest, in no order, as keys: a larger key is nearer, and of equally near ones the first in the bank. */
+void nearest_finish(struct nearest *n, const struct nearest_size *size);
+float nearest_cosine(uint64_t key);
+uint32_t nearest_place(uint64_t key);
+
+#endif
