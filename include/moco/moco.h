@@ -31,6 +31,7 @@
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
 #include "moco/eval.h"    /* kNN, statistics of features */
+#include "moco/search.h"  /* the nearest of many vectors */
 #include "moco/probe.h"   /* linear classification of frozen features */
 #include "moco/augment.h" /* one picture, one view at a time */
 #include "moco/random.h"  /* the orders that libmoco draws */

@@ -169,8 +169,7 @@ static moco_status open_checkpoint(struct safetensors **file, struct ctx *ctx, c
     TRY(safetensors_open(file, ctx, path, 0, err));
     moco_status status = config_get_kind(*file, &kind, err);
     if (status == MOCO_OK && kind != FILE_TRAINER)
-        status = err_set(err, MOCO_EFORMAT, "%s: it holds %s, not a training state", path,
-                         kind == FILE_ENCODER ? "an encoder" : "a probe");
+        status = err_set(err, MOCO_EFORMAT, "%s: it holds %s, not a training state", path, config_kind_words(kind));
     if (status == MOCO_OK)
         status = safetensors_verify_header(*file, err);
     if (status != MOCO_OK) {

@@ -70,8 +70,8 @@ static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const
     enum file_kind kind;
     TRY(safetensors_open(file, ctx, path, 0, err));
     TRY_GOTO(status, config_get_kind(*file, &kind, err), fail);
-    if (kind == FILE_PROBE) {
-        status = err_set(err, MOCO_EFORMAT, "%s: it holds a probe, not an encoder", path);
+    if (kind != FILE_ENCODER && kind != FILE_TRAINER) {
+        status = err_set(err, MOCO_EFORMAT, "%s: it holds %s, not an encoder", path, config_kind_words(kind));
         goto fail;
     }
     TRY_GOTO(status, safetensors_verify(*file, NULL, NULL, err), fail);

@@ -10,11 +10,12 @@
 #include "moco/trainer.h"
 #include "net/net.h"
 
-enum file_kind { FILE_ENCODER, FILE_TRAINER, FILE_PROBE };
+enum file_kind { FILE_ENCODER, FILE_TRAINER, FILE_PROBE, FILE_BANK };
 
 /* Format, version and kind: the first thing in every file of ours. */
 moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err);
 moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, struct err *err);
+const char *config_kind_words(enum file_kind kind); /* for sentences: "an encoder" */
 
 moco_status config_put_model(struct safetensors_metadata *m, const struct net_config *config, struct err *err);
 moco_status config_get_model(const struct safetensors *f, struct net_config *config, struct err *err);

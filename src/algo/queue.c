@@ -145,6 +145,17 @@ moco_status queue_get(struct queue *queue, double *values, struct err *err)
     return MOCO_OK;
 }
 
+moco_status queue_read(struct queue *queue, float *rows, struct err *err)
+{
+    for (int64_t row = 0; row < queue->length; row += BLOCK_ROWS) {
+        int64_t count = block_at(queue, row);
+        TRY(read_block(queue, row, count, err));
+        for (int64_t i = 0; i < count * queue->dim; i++)
+            rows[row * queue->dim + i] = (float)real_at(queue->block, queue->real_bytes, (size_t)i);
+    }
+    return MOCO_OK;
+}
+
 moco_status queue_set(struct queue *queue, const struct be_memory *rows, const double *values, struct err *err)
 {
     for (int64_t row = 0; row < queue->length; row += BLOCK_ROWS) {

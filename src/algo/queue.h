@@ -35,7 +35,9 @@ moco_status queue_push(struct queue *queue, const void *keys, int64_t count, str
 
 /* All rows as doubles, transposed to the reference's [dim][length]. */
 moco_status queue_get(struct queue *queue, double *values, struct err *err);
-/* The way back, into `rows`: the queue's own, or a block of the same size that is to take their place. */
+/* All rows as they are, in f32: [length][dim]. */
+moco_status queue_read(struct queue *queue, float *rows, struct err *err);
+/* The way back of queue_get, into `rows`: the queue's own, or a block of the same size that is to take their place. */
 moco_status queue_set(struct queue *queue, const struct be_memory *rows, const double *values, struct err *err);
 
 /* First row that holds a number that is not finite; -1: none. Takes no memory. */

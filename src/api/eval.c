@@ -3,6 +3,8 @@
  * moco/eval.h: the kNN classifier. It holds a reference on its device. */
 #include "moco/eval.h"
 
+#include <string.h>
+
 #include "api/objects.h"
 #include "eval/knn.h"
 
@@ -74,15 +76,14 @@ moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, const int32
     return api_return(add(knn, features, labels, &err), "moco_knn_add", &err);
 }
 
-/* The labelled keys as rows; `values` holds them as columns. */
-static int64_t gather(const struct queue *q, const double *values, const int32_t *labels, float *rows, int32_t *kept)
+/* Leaves the labelled rows, and their labels in `kept`. */
+static int64_t gather(float *rows, int64_t length, int dim, const int32_t *labels, int32_t *kept)
 {
     int64_t n = 0;
-    for (int64_t row = 0; row < q->length; row++) {
+    for (int64_t row = 0; row < length; row++) {
         if (labels[row] < 0)
             continue;
-        for (int d = 0; d < q->dim; d++)
-            rows[n * q->dim + d] = (float)values[d * q->length + row];
+        memmove(rows + n * dim, rows + row * dim, sizeof *rows * (size_t)dim);
         kept[n++] = labels[row];
     }
     return n;
@@ -98,16 +99,13 @@ static moco_status add_queue(moco_knn *knn, const moco_queue *queue, const int32
     if (q->dim != knn_dim(knn->knn))
         return err_set(err, MOCO_ESHAPE, "the queue's keys have %d numbers; the classifier's vectors have %d", q->dim,
                        knn_dim(knn->knn));
-    size_t length = (size_t)q->length, dim = (size_t)q->dim;
-    double *values = mem_array(ctx, length, dim * sizeof *values, err);
-    float *rows = mem_array(ctx, length, dim * sizeof *rows, err);
-    int32_t *kept = mem_array(ctx, length, sizeof *kept, err);
+    float *rows = mem_array(ctx, (size_t)q->length, (size_t)q->dim * sizeof *rows, err);
+    int32_t *kept = mem_array(ctx, (size_t)q->length, sizeof *kept, err);
     moco_status status = MOCO_ENOMEM;
-    if (values != NULL && rows != NULL && kept != NULL)
-        status = queue_get(q, values, err);
+    if (rows != NULL && kept != NULL)
+        status = queue_read(q, rows, err);
     if (status == MOCO_OK)
-        status = knn_add(knn->knn, rows, kept, gather(q, values, labels, rows, kept), err);
-    mem_free(ctx, values);
+        status = knn_add(knn->knn, rows, kept, gather(rows, q->length, q->dim, labels, kept), err);
     mem_free(ctx, rows);
     mem_free(ctx, kept);
     return status;

@@ -43,7 +43,8 @@ enum handle_kind {
     HANDLE_KNN,
     HANDLE_IMAGE,
     HANDLE_AUGMENT,
-    HANDLE_PROBE
+    HANDLE_PROBE,
+    HANDLE_BANK
 };
 
 struct handle { /* the first member of every public handle */

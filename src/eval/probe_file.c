@@ -93,8 +93,8 @@ static moco_status read_config(const struct safetensors *f, struct probe_config 
     int64_t dim, classes, rates, seed;
     TRY(config_get_kind(f, &kind, err));
     if (kind != FILE_PROBE)
-        return err_set(err, MOCO_EFORMAT, "%s: it is not a probe, but an encoder or a trainer's checkpoint",
-                       safetensors_path(f));
+        return err_set(err, MOCO_EFORMAT, "%s: it is not a probe, but %s", safetensors_path(f),
+                       config_kind_words(kind));
     TRY(safetensors_get_int(f, "probe.dim", 1, 1 << 20, &dim, err));
     TRY(safetensors_get_int(f, "probe.classes", 2, 1 << 20, &classes, err));
     TRY(safetensors_get_int(f, "probe.rates", 1, PROBE_RATES, &rates, err));

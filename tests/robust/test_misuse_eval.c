@@ -116,6 +116,54 @@ static void queue_as_bank(void **state)
     moco_knn_free(knn);
 }
 
+/* ---- search ---- */
+
+static void banks(void **state)
+{
+    (void)state;
+    moco_bank *bank = NULL;
+    moco_queue *queue;
+    float rows[2 * DIM] = {1, 2, 3, 4, 4, 3, NAN, 1};
+    int64_t ids[2] = {0, -3}, found[2], count;
+    const moco_tensor good = TENSOR(MOCO_F32, rows, 1, DIM), broken = TENSOR(MOCO_F32, rows, 2, DIM);
+    const moco_tensor bad[] = {TENSOR(MOCO_F64, rows, 1, DIM), TENSOR(MOCO_F32, rows, 2, DIM - 1),
+                               TENSOR(MOCO_F32, rows, DIM), TENSOR(MOCO_F32, rows, 0, DIM),
+                               TENSOR(MOCO_F32, rows, INT64_MAX, DIM)};
+    REFUSED(EINVAL, "bank is NULL", moco_bank_create(NULL, misuse.device, DIM));
+    REFUSED(EINVAL, "dim is 0", moco_bank_create(&bank, misuse.device, 0));
+    REFUSED(EINVAL, "dim is", moco_bank_create(&bank, misuse.device, INT_MAX));
+    REFUSED(EINVAL, "path is NULL", moco_bank_open(&bank, misuse.device, NULL, 0));
+    REFUSED(EINVAL, "map is 2", moco_bank_open(&bank, misuse.device, "x", 2));
+    REFUSED(EIO, "there-is-none", moco_bank_open(&bank, misuse.device, "/there-is-none", 1));
+    assert_null(bank);
+    misuse_ok(moco_bank_create(&bank, misuse.device, DIM));
+    misuse_ok(moco_queue_create(&queue, misuse.device, DIM + 1, 5, 1));
+    REFUSED(ESTATE, "empty", moco_knn_search(bank, &good, 1, found, NULL));
+    REFUSED(ESTATE, "empty", moco_bank_save(bank, scratch_path(&misuse.folder, "none")));
+    REFUSED(EINVAL, "path is NULL", moco_bank_save(bank, NULL));
+    REFUSED(EINVAL, "vectors is NULL", moco_bank_append(bank, NULL, NULL));
+    REFUSED(EINVAL, "ids[1] is -3", moco_bank_append(bank, &broken, ids));
+    REFUSED(ENUMERIC, "row 1", moco_bank_append(bank, &broken, NULL));
+    REFUSED(EINVAL, "ids is NULL", moco_bank_append_queue(bank, queue, NULL));
+    REFUSED(ESHAPE, "keys have 5 numbers", moco_bank_append_queue(bank, queue, ids));
+    misuse_ok(moco_bank_describe(bank, &count, NULL));
+    assert_int_equal(count, 0); /* nothing stayed of what was refused */
+    misuse_ok(moco_bank_append(bank, &good, NULL));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        REFUSED(ESHAPE, "vectors", moco_bank_append(bank, &bad[i], NULL));
+        REFUSED(ESHAPE, "queries", moco_knn_search(bank, &bad[i], 1, found, NULL));
+    }
+    REFUSED(EINVAL, "queries is NULL", moco_knn_search(bank, NULL, 1, found, NULL));
+    REFUSED(EINVAL, "ids is NULL", moco_knn_search(bank, &good, 1, NULL, NULL));
+    REFUSED(EINVAL, "k is 0", moco_knn_search(bank, &good, 0, found, NULL));
+    REFUSED(EINVAL, "k is", moco_knn_search(bank, &good, INT_MIN, found, NULL));
+    REFUSED(EINVAL, "k is", moco_knn_search(bank, &good, (1 << 20) + 1, found, NULL));
+    REFUSED(ENUMERIC, "row 1", moco_knn_search(bank, &broken, 1, found, NULL));
+    moco_queue_free(queue);
+    moco_bank_free(bank);
+    moco_bank_free(NULL);
+}
+
 /* ---- statistics ---- */
 
 static void statistics(void **state)
@@ -347,8 +395,8 @@ static void probe_files(void **state)
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
-    const struct CMUnitTest tests[] = {CASE(neighbours), CASE(small_banks),     CASE(queue_as_bank),
-                                       CASE(statistics), CASE(probe_options),   CASE(sweep),
-                                       CASE(probe_rows), CASE(probe_trainings), CASE(probe_files)};
+    const struct CMUnitTest tests[] = {
+        CASE(neighbours),    CASE(small_banks), CASE(queue_as_bank), CASE(banks),           CASE(statistics),
+        CASE(probe_options), CASE(sweep),       CASE(probe_rows),    CASE(probe_trainings), CASE(probe_files)};
     return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

@@ -25,7 +25,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_PROBE + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_BANK + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -33,12 +33,12 @@ struct world {
 };
 
 static struct scratch_folder folder;
-static char picture[300], missing[300], saved[300], probe_saved[300];
+static char picture[300], missing[300], saved[300], probe_saved[300], bank_saved[300];
 static uint8_t pixels[IMAGES * SIDE * SIDE * 3], view_pixels[SIDE * SIDE * 3];
 static float vectors[2 * DIM];
 static double weights[8192];
 static int32_t labels[2], classes[2] = {0, 1}, queue_labels[6] = {0, 1, -1, 2, 0, 1};
-static int64_t number;
+static int64_t number, found[2], queue_ids[6] = {0, 1, -1, 2, 0, 1};
 static char text[300];
 
 static moco_augment_options recipe;
@@ -140,6 +140,7 @@ static int set_up(void **state)
     snprintf(missing, sizeof missing, "%s", scratch_path(&folder, "none/there"));
     snprintf(saved, sizeof saved, "%s", scratch_path(&folder, "saved"));
     snprintf(probe_saved, sizeof probe_saved, "%s", scratch_path(&folder, "probe"));
+    snprintf(bank_saved, sizeof bank_saved, "%s", scratch_path(&folder, "bank"));
     return 0;
 }
 
@@ -170,6 +171,7 @@ static void world_open(struct world *w)
     moco_image *read;
     moco_augment *augment;
     moco_probe *probe;
+    moco_bank *bank;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -187,10 +189,12 @@ static void world_open(struct world *w)
     ok(moco_image_read(&read, context, picture, 0));
     ok(moco_augment_create(&augment, context, &recipe));
     ok(moco_probe_create(&probe, device, &probe_options));
+    ok(moco_bank_create(&bank, device, DIM));
+    ok(moco_bank_append(bank, &features, NULL));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
-        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe};
+        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -210,12 +214,13 @@ FREE(knn)
 FREE(image)
 FREE(augment)
 FREE(probe)
+FREE(bank)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
-    [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe};
+    [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank};
 
 static void world_close(struct world *w)
 {
@@ -238,6 +243,7 @@ static union {
     moco_image *image;
     moco_augment *augment;
     moco_probe *probe;
+    moco_bank *bank;
     void *any;
 } made; /* what a call that makes something made */
 
@@ -300,6 +306,15 @@ static union {
     X(predict, "probe", PROBE, OK, moco_probe_predict(h, 0, &features, labels))                                        \
     X(probe_save, "probe", PROBE, OK, moco_probe_save(h, probe_saved, "note"))                                         \
     X(probe_open, "device", DEVICE, OK, moco_probe_open(&made.probe, h, probe_saved, NULL, 0))                         \
+    X(bank, "device", DEVICE, OK, moco_bank_create(&made.bank, h, DIM))                                                \
+    X(append, "bank", BANK, OK, moco_bank_append(h, &features, NULL))                                                  \
+    X(append_q, "bank", BANK, OK, moco_bank_append_queue(h, now->at[HANDLE_QUEUE], queue_ids))                         \
+    X(bank_queue, "queue", QUEUE, OK, moco_bank_append_queue(now->at[HANDLE_BANK], h, queue_ids))                      \
+    X(bank_info, "bank", BANK, OK, moco_bank_describe(h, &number, NULL))                                               \
+    X(bank_save, "bank", BANK, OK, moco_bank_save(h, bank_saved))                                                      \
+    X(bank_open, "device", DEVICE, OK, moco_bank_open(&made.bank, h, bank_saved, 0))                                   \
+    X(bank_map, "device", DEVICE, OK, moco_bank_open(&made.bank, h, bank_saved, 1))                                    \
+    X(search, "bank", BANK, OK, moco_knn_search(h, &features, 1, found, NULL))                                         \
     X(pixels, "image", IMAGE, OK, moco_image_pixels(h, &pixels_of))                                                    \
     X(draw, "augment", AUGMENT, OK, moco_augment_draw(h, SIDE, SIDE, 0, 0, 0, 0, &view_params))                        \
     X(apply, "augment", AUGMENT, OK, moco_augment_apply(h, &image, &view_params, &view))
@@ -518,6 +533,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_augment_apply(h, &image, &view_params, &view);
     case HANDLE_PROBE:
         return moco_probe_fit(h, &features, classes, &fit_options);
+    case HANDLE_BANK:
+        return moco_knn_search(h, &features, 1, found, NULL);
     }
     return MOCO_EINVAL;
 }
@@ -540,7 +557,7 @@ static void every_order_of_freeing(void **state)
     (void)state;
     static const enum handle_kind groups[2][5] = {
         {HANDLE_CONTEXT, HANDLE_DEVICE, HANDLE_MODEL, HANDLE_QUEUE, HANDLE_TRAINER},
-        {HANDLE_DATASET, HANDLE_LOADER, HANDLE_KNN, HANDLE_PROBE, HANDLE_AUGMENT}};
+        {HANDLE_DATASET, HANDLE_LOADER, HANDLE_KNN, HANDLE_PROBE, HANDLE_BANK}};
     for (int which = 0; which < 120; which++) {
         struct world w;
         int order[5];
@@ -548,6 +565,7 @@ static void every_order_of_freeing(void **state)
         permutation(which, order);
         if (which % 3 == 0) /* a picture is like a recipe: it has the context alone */
             free_image(w.at[HANDLE_IMAGE]);
+        free_augment(w.at[HANDLE_AUGMENT]);
         for (int i = 0; i < 10; i++) {
             const enum handle_kind *group = groups[(i / 5 + which) % 2]; /* either group first */
             enum handle_kind kind = group[order[i % 5]];

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * file_map: a file's pages as memory. What a reader would get wrong: a mapped file that somebody shortens ends the
+ * process with SIGBUS, and no check made here can rule that out. Map only what the caller said is to be mapped; file.h
+ * is for everything else. */
+#ifndef MOCO_LIB_FILE_MAP_H
+#define MOCO_LIB_FILE_MAP_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "ctx.h"
+
+struct file_map {
+    const void *at; /* NULL: nothing is mapped */
+    size_t bytes;
+};
+
+/* The whole file, which must have `bytes` bytes, to be read only. MOCO_EIO, MOCO_ENOMEM (no room for it in the address
+ * space). */
+moco_status file_map(struct file_map *map, struct ctx *ctx, const char *path, int64_t bytes, struct err *err);
+void file_unmap(struct file_map *map); /* also when nothing is mapped */
+
+#endif

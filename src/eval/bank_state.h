@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * bank_state: what a bank is made of, for the files bank*.c alone. What a reader would get wrong: a mapped file is the
+ * bank's first part and stays as it is; what is appended to such a bank is in memory, and is its second part. */
+#ifndef MOCO_EVAL_BANK_STATE_H
+#define MOCO_EVAL_BANK_STATE_H
+
+#include "eval/bank.h"
+#include "file_map.h"
+
+#define BANK_DIM_MOST (1 << 20)
+
+struct bank_part {
+    const float *rows; /* [count][dim], of length 1 */
+    const int64_t *ids;
+    int64_t count;
+};
+
+struct bank {
+    struct ctx *ctx;
+    const struct backend *backend;
+    struct be_device *dev;
+    int dim;
+    struct bank_part part[2]; /* a mapped file's, our own */
+    float *rows;              /* of part 1: [capacity][dim] */
+    int64_t *ids;             /* [capacity] */
+    int64_t capacity;
+    struct file_map map;
+};
+
+/* Room for n more vectors of our own. */
+moco_status bank_reserve(struct bank *bank, int64_t n, struct err *err);
+
+#endif
