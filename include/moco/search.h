@@ -50,8 +50,9 @@ MOCO_API moco_status moco_bank_save(moco_bank *bank, const char *path);
 /* For each query, f32 [n, dim] of any length, the k (1 to 1048576) nearest: `ids` [n, k], nearest first, and their
  * `cosines` [n, k] (NULL: not wanted). Equal cosines: the vector added first comes first. Where the bank holds fewer than
  * k, the rest is -1 and -infinity. Cosines are computed in double from the vectors of length 1, so that an answer does not
- * depend on how many queries are asked at once or on the device. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a
- * query that is not finite, MOCO_ENOMEM; MOCO_ESTATE: the bank is empty, or a thread appends to it.
+ * depend on how many queries are asked at once or on the device; only where more than 16 vectors are as near as the k-th to
+ * seven digits may others of them be among the k. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a query that is
+ * not finite, MOCO_ENOMEM; MOCO_ESTATE: the bank is empty, or a thread appends to it.
  * Threads: any number at once. Since 0.1. */
 MOCO_API moco_status moco_knn_search(moco_bank *bank, const moco_tensor *queries, int k, int64_t *ids, float *cosines);
 
