@@ -107,41 +107,76 @@ void nearest_finish(struct nearest *c, const struct nearest_size *size)
     c->limit = nearest_cosine(farthest);
 }
 
-/* Bit i: cosine i of RUN is above the limit. */
-static unsigned above(const float *cosines, float limit)
+/* Bit i: cosine i of RUN is above limit i. */
+static unsigned above(const float *cosines, const float *limits)
 {
 #ifdef __SSE2__ /* of every x86-64; the compiler makes sixteen compares of the loop below */
-    const __m128 l = _mm_set1_ps(limit);
-    const __m128i low = _mm_packs_epi32(_mm_castps_si128(_mm_cmpgt_ps(_mm_loadu_ps(cosines), l)),
-                                        _mm_castps_si128(_mm_cmpgt_ps(_mm_loadu_ps(cosines + 4), l)));
-    const __m128i high = _mm_packs_epi32(_mm_castps_si128(_mm_cmpgt_ps(_mm_loadu_ps(cosines + 8), l)),
-                                         _mm_castps_si128(_mm_cmpgt_ps(_mm_loadu_ps(cosines + 12), l)));
+#define ABOVE(i) _mm_castps_si128(_mm_cmpgt_ps(_mm_loadu_ps(cosines + (i)), _mm_loadu_ps(limits + (i))))
+    const __m128i low = _mm_packs_epi32(ABOVE(0), ABOVE(4)), high = _mm_packs_epi32(ABOVE(8), ABOVE(12));
     return (unsigned)_mm_movemask_epi8(_mm_packs_epi16(low, high));
+#undef ABOVE
 #else
     unsigned mask = 0;
     for (unsigned i = 0; i < RUN; i++)
-        mask |= (unsigned)(cosines[i] > limit) << i;
+        mask |= (unsigned)(cosines[i] > limits[i]) << i;
     return mask;
 #endif
+}
+
+/* `count` numbers, and behind them what is above no limit. */
+static const float *whole_run(const float *from, int count, float *run)
+{
+    if (count >= RUN)
+        return from;
+    for (int i = 0; i < RUN; i++)
+        run[i] = i < count ? from[i] : -INFINITY;
+    return run;
+}
+
+static void set_all(float *limits, float limit)
+{
+    for (int i = 0; i < RUN; i++)
+        limits[i] = limit;
 }
 
 /* Rows come in the order of the bank, so that one which is only as near as the farthest that was kept loses. */
 void nearest_offer(struct nearest *c, const struct nearest_size *size, const float *cosines, int64_t first, int n)
 {
+    float limits[RUN], rest[RUN];
+    set_all(limits, c->limit);
     for (int i = 0; i < n; i += RUN) {
-        float rest[RUN];
-        const float *run = cosines + i;
-        if (n - i < RUN) {
-            for (int j = 0; j < RUN; j++)
-                rest[j] = j < n - i ? run[j] : -INFINITY; /* above no limit */
-            run = rest;
-        }
-        for (unsigned mask = above(run, c->limit); mask != 0; mask &= mask - 1) {
+        const float *run = whole_run(cosines + i, n - i, rest);
+        for (unsigned mask = above(run, limits); mask != 0; mask &= mask - 1) {
             int j = __builtin_ctz(mask);
             c->at[c->count++] = raw_of(run[j], (uint32_t)(first + i + j));
         }
-        if (c->count > size->room - RUN)
+        if (c->count > size->room - RUN) {
             nearest_finish(c, size);
+            set_all(limits, c->limit);
+        }
+    }
+}
+
+/* One row after the other to RUN queries. */
+void nearest_offer_rows(struct nearest *n, int count, const struct nearest_size *size, const float *cosines, int stride,
+                        int64_t first, int rows)
+{
+    for (int q = 0; q < count; q += RUN) {
+        float limits[RUN], rest[RUN];
+        for (int j = 0; j < RUN; j++)
+            limits[j] = q + j < count ? n[q + j].limit : INFINITY;
+        for (int i = 0; i < rows; i++) {
+            const float *run = whole_run(cosines + (int64_t)i * stride + q, count - q, rest);
+            for (unsigned mask = above(run, limits); mask != 0; mask &= mask - 1) {
+                int j = __builtin_ctz(mask);
+                struct nearest *c = &n[q + j];
+                c->at[c->count++] = raw_of(run[j], (uint32_t)(first + i));
+                if (c->count > size->room - RUN) {
+                    nearest_finish(c, size);
+                    limits[j] = c->limit;
+                }
+            }
+        }
     }
 }
 

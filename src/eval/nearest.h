@@ -24,6 +24,10 @@ void nearest_begin(struct nearest *n, uint64_t *room);
 /* Offers rows [first, first + count) of the bank, of which `cosines` are the query's. */
 void nearest_offer(struct nearest *n, const struct nearest_size *size, const float *cosines, int64_t first, int count);
 
+/* Offers the same rows to `count` queries at once: cosines[i * stride + q] is that of row first + i and query q. */
+void nearest_offer_rows(struct nearest *n, int count, const struct nearest_size *size, const float *cosines, int stride,
+                        int64_t first, int rows);
+
 /* Offers what another one, which saw other rows, has kept. */
 void nearest_merge(struct nearest *n, const struct nearest_size *size, const struct nearest *other);
 
