@@ -289,6 +289,15 @@ def evaluation(machine):
                      f"{large['img_per_s']} img/s")]
 
 
+def search(machine):
+    runs = dict(threads=machine.threads, runs=max(machine.rounds, 3))
+    one, many = (ours("search", queries=queries, **runs) for queries in (1, 64))
+    return [at_least("search of 1,000,000 x 128, 1 query: of the rate of reading memory", one["of_reading"], 0.8,
+                     f"{one['queries_per_s']} queries/s"),
+            at_least("the same, 64 queries: of a matrix product's rate", many["of_gemm"], 0.5,
+                     f"{many['queries_per_s']} queries/s")]
+
+
 # name -> function, seconds of a round and seconds that do not depend on rounds (2 cores of a Zen 5, two partners of
 # which one falls behind), what it is; slow ones run only when named
 Row = collections.namedtuple("Row", "measure per_round once what slow")
@@ -308,5 +317,6 @@ ROWS = {
     "threads": Row(threads, 15, 0, "the step's speed-up by a second thread", False),
     "loader": Row(loader, 12, 10, "views of JPEGs against Pillow and torchvision", False),
     "eval": Row(evaluation, 5, 10, "kNN and features", False),
+    "search": Row(search, 1, 10, "the nearest of a million vectors", False),
     "group-64": Row(group_64, 25, 15, "ResNet-50 in groups of 64 (4 GB)", True),
 }

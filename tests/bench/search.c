@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * search: how fast the nearest of a bank are found through the public calls, one JSON object a line for each number of
- * queries that are asked at once:
+ * search: how fast the nearest of a bank are found through the public calls, as one JSON object:
  *
- *   build/bench/search [--bank 1000000] [--dim 128] [--k 10] [--threads N] [--runs 9] [--mapped FILE]
+ *   build/bench/search [--queries 64] [--bank 1000000] [--dim 128] [--k 10] [--threads N] [--runs 9] [--mapped FILE]
  *
  * of_reading is the rate at which one query goes through the bank's bytes over the rate at which this machine reads that
  * much memory; of_gemm the rate of a block of queries (2 * queries * bank * dim operations) over that of a product of
@@ -20,11 +19,11 @@
 #include "bench/support/timing.h"
 #include "moco/moco.h"
 
-enum { GEMM = 2048, PIECE = 65536, MOST = 64 };
+enum { GEMM = 2048, PIECE = 65536 };
 
 struct options {
     long bank;
-    int dim, k, threads, runs;
+    int queries, dim, k, threads, runs;
     const char *mapped;
 };
 
@@ -98,8 +97,9 @@ static double gemm_gflops(const float *a, const float *b, float *c)
     return 2e-6 * GEMM * GEMM * GEMM / (now_ms() - began);
 }
 
-static void bench(const struct options *o, moco_bank *bank, int n)
+static void bench(const struct options *o, moco_bank *bank)
 {
+    int n = o->queries;
     double ms[TIMING_MAX], yard[TIMING_MAX], ratio[TIMING_MAX], bytes = 4.0 * (double)o->bank * o->dim;
     int64_t *ids = calloc((size_t)n * (size_t)o->k, sizeof *ids);
     float *queries = noise((size_t)n * (size_t)o->dim, 7), *a, *b = NULL, *c = NULL;
@@ -133,13 +133,15 @@ static void bench(const struct options *o, moco_bank *bank, int n)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.bank = 1000000, .dim = 128, .k = 10, .runs = 9};
+    struct options o = {.queries = 64, .bank = 1000000, .dim = 128, .k = 10, .runs = 9};
     moco_context *context;
     moco_context_options options;
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
         if (strcmp(name, "--bank") == 0)
             o.bank = atol(value);
+        else if (strcmp(name, "--queries") == 0)
+            o.queries = atoi(value);
         else if (strcmp(name, "--dim") == 0)
             o.dim = atoi(value);
         else if (strcmp(name, "--k") == 0)
@@ -155,16 +157,14 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (o.runs < 1 || o.runs > TIMING_MAX || o.bank < 1 || o.dim < 1)
+    if (o.runs < 1 || o.runs > TIMING_MAX || o.bank < 1 || o.dim < 1 || o.queries < 1)
         return 2;
     moco_context_options_init(&options);
     options.threads = o.threads;
     check(moco_context_create(&context, &options));
     check(moco_device_open(&device, context, "cpu"));
     moco_bank *bank = make(&o);
-    for (int n = 1; n <= MOST; n = n == 1 ? 4 : 4 * n)
-        if (n != 16)
-            bench(&o, bank, n);
+    bench(&o, bank);
     moco_bank_free(bank);
     moco_device_free(device);
     moco_context_free(context);
