@@ -299,7 +299,7 @@ $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged alone.
-$(BUILD)/tests/unit/test_contention: $(BUILD)/obj/examples/common/contention.o
+$(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)
 $(BUILD)/tests/unit/test_wait_policy: $(BUILD)/obj/examples/common/wait_policy.o
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
