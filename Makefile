@@ -298,9 +298,9 @@ $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: wr
 $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
-# Parts of the programs that are judged alone.
+# Parts of the programs that are judged, or measured, alone.
 $(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)
-$(BUILD)/tests/unit/test_wait_policy: $(BUILD)/obj/examples/common/wait_policy.o
+$(BUILD)/tests/unit/test_wait_policy $(BUILD)/bench/beside: $(BUILD)/obj/examples/common/wait_policy.o
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
