@@ -1,5 +1,6 @@
 # libmoco: one non-recursive Makefile. `make list` explains the targets.
-# Knobs: CC CXX CFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)  ONEDNN (1 | 0)  WERROR (1 | 0)
+# Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
+#        ONEDNN (1 | 0)  WERROR (1 | 0)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -7,6 +8,7 @@ BUILD ?= build
 PREFIX ?= /usr/local
 ONEDNN ?= 1
 WERROR ?= 1
+HARDEN ?= 1
 SAN ?=
 # What the tests run on and how much of them: full; san and ref leave out the scripts that need the ordinary build, and
 # keep those that read any build (malformed files are worth most under the sanitizers).
@@ -27,14 +29,16 @@ MAKEFLAGS += --no-builtin-rules
 PACKAGES := libjpeg libpng libxxhash
 LINKED := libjpeg libpng # xxhash is compiled in from its header
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
-has_dnnl := $(shell echo '\#include <oneapi/dnnl/dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
+# A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
+hash := \#
+has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
 needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
 $(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev libxxhash-dev pkg-config, or run ./bootstrap build)
 endif
 ifeq ($(ONEDNN)$(has_dnnl),1)
-$(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build. `make ONEDNN=0` builds without the cpu device: only the slow reference remains)
+$(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build; elsewhere than the compiler looks: make CPPFLAGS=-I... LDFLAGS=-L.... `make ONEDNN=0` builds without the cpu device: only the slow reference remains)
 endif
 endif
 
@@ -45,9 +49,24 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 WARNXX += -Werror
 endif
+# The caller's CFLAGS, CXXFLAGS, CPPFLAGS and LDFLAGS add to ours and come after them. What we need stands in variables
+# of other names, since a variable that is given on the command line takes no `+=`.
+harden_c :=
+harden_link :=
+ifeq ($(HARDEN),1)
+harden_c := -fstack-protector-strong
+harden_link := -Wl,-z,relro,-z,now,-z,noexecstack
+# The level that this compiler and C library know, where the flags optimise and say nothing of it themselves. The
+# sanitizers look at the same calls, and more closely.
+fortify_level := $(shell printf '%s\n' '$(hash)include <features.h>' '$(hash)if __USE_FORTIFY_LEVEL == 3' 3 '$(hash)endif' | \
+                     $(CC) -E -P -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -x c - 2>/dev/null | grep -x 3 || echo 2)
+fortify = $(if $(SAN)$(findstring _FORTIFY_SOURCE,$(CPPFLAGS) $(1)),,$(if \
+              $(filter-out -O0,$(lastword $(filter -O%,$(1)))),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(fortify_level)))
+endif
 CPPFLAGS_ALL := -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L $(CPPFLAGS)
-CFLAGS_ALL := -std=c11 -fPIC -fvisibility=hidden -fno-math-errno $(WARN) $(CFLAGS)
-CXXFLAGS_ALL := -std=c++17 -fPIC -fvisibility=hidden $(WARNXX) $(CXXFLAGS)
+CFLAGS_ALL := -std=c11 -fPIC -fvisibility=hidden -fno-math-errno $(WARN) $(harden_c) \
+              $(call fortify,$(CFLAGS)) $(CFLAGS)
+CXXFLAGS_ALL := -std=c++17 -fPIC -fvisibility=hidden $(WARNXX) $(harden_c) $(call fortify,$(CXXFLAGS)) $(CXXFLAGS)
 LIBS := $(shell $(PKG_CONFIG) --libs $(LINKED) 2>/dev/null) -lm -lpthread
 ifeq ($(ONEDNN),1)
 CPPFLAGS_ALL += -DMOCO_HAVE_ONEDNN=1
@@ -56,8 +75,22 @@ endif
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 CXXFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-LDFLAGS += -fsanitize=$(SAN)
 endif
+link_flags := $(harden_link) $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+link = $(CC) -pie $(link_flags) $(wrapped)
+
+# Other flags are another build. They stand in a file that every object depends on and that is written when they change.
+# `make install` alone puts in place what was built, whatever flags it is given.
+flags_now := $(strip $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CXX) $(CXXFLAGS_ALL) $(AR) $(link_flags) $(LIBS))
+flags_file := $(BUILD)/obj/flags
+ifneq ($(MAKECMDGOALS),install)
+ifneq ($(flags_now),$(strip $(file <$(flags_file))))
+.PHONY: $(flags_file)
+endif
+endif
+$(flags_file):
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(flags_now))' >$@
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
@@ -219,16 +252,16 @@ $(BUILD)/obj/src/eval/%.o: CFLAGS_ALL += -O3
 # Kernels: sums may be reordered by the vectors written out in the source, never by the compiler.
 $(BUILD)/obj/src/backend/cpu/%.o: CFLAGS_ALL += -O3
 
-$(BUILD)/obj/%.o: %.c Makefile
+$(BUILD)/obj/%.o: %.c Makefile $(flags_file)
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c $< -o $@
 
-$(BUILD)/obj/%.o: %.cc Makefile
+$(BUILD)/obj/%.o: %.cc Makefile $(flags_file)
 	@mkdir -p $(@D)
 	$(CXX) $(CPPFLAGS_ALL) $(CXXFLAGS_ALL) -MMD -MP -c $< -o $@
 
 define simd_rule
-$(BUILD)/obj/%.$(1).o: %.c Makefile
+$(BUILD)/obj/%.$(1).o: %.c Makefile $(flags_file)
 	@mkdir -p $$(@D)
 	$$(CC) $$(CPPFLAGS_ALL) $$(CFLAGS_ALL) $$(simd_$(1)) -DSIMD_LEVEL=$(1) -MMD -MP -c $$< -o $$@
 endef
@@ -247,7 +280,7 @@ $(BUILD)/libmoco.a: $(obj)
 
 $(BUILD)/libmoco.so.$(VERSION): $(obj) src/api/moco.map
 	$(CC) -shared -Wl,-soname,libmoco.so.$(SOVERSION) -Wl,--version-script=src/api/moco.map -Wl,--no-undefined \
-	    $(LDFLAGS) -o $@ $(obj) $(LIBS)
+	    $(link_flags) -o $@ $(obj) $(LIBS)
 
 $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 	ln -sf $(<F) $(BUILD)/libmoco.so.$(SOVERSION)
@@ -255,25 +288,29 @@ $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(example_common) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(link) -o $@ $^ $(LIBS)
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(link) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: LDFLAGS += $(fault_flags)
+$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: wrapped := $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
-    LDFLAGS += $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
+    wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
-$(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
+# Parts of the programs that are judged, or measured, alone.
+$(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)
+$(BUILD)/tests/unit/test_wait_policy $(BUILD)/bench/beside: $(BUILD)/obj/examples/common/wait_policy.o
+
+$(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
     $(fuzz_support:%.c=$(BUILD)/obj/%.o) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) $(fault_flags) -o $@ $^ $(LIBS)
+	$(link) $(fault_flags) -o $@ $^ $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

@@ -20,6 +20,7 @@
 #include "common/open_data.h"
 #include "common/report.h"
 #include "common/run_dir.h"
+#include "common/wait_policy.h"
 
 #define AT(member) offsetof(struct compare_settings, member)
 #define OF_MEMORY 0.8 /* of what the machine has, what a run may take */
@@ -63,6 +64,7 @@ static const struct cli_option table[] = {
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16|f64", 0, "NAME",
      "f32 (default), bf16 or auto"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
+    {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N", "threads that read images"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
@@ -384,6 +386,7 @@ int main(int argc, char **argv)
         cli_help(&cli, stdout);
         return 0;
     }
+    wait_policy_apply(c.settings.wait, c.settings.threads, argv); /* the runs inherit it */
     moco_status status = run(&c, &failed, &err);
     if (status != MOCO_OK)
         fprintf(stderr, "compare: %s\n", err.text);

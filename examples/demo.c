@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "common/cli_options.h"
+#include "common/contention.h"
 #include "common/demo_measure.h"
 #include "common/demo_pictures.h"
 #include "common/demo_record.h"
@@ -17,11 +18,12 @@
 #include "common/human.h"
 #include "common/progress.h"
 #include "common/run_dir.h"
+#include "common/wait_policy.h"
 
 struct settings {
     int64_t seed, steps, knn_every, threads, help;
     double lr;
-    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], out[CLI_PATH_SIZE], folder[CLI_PATH_SIZE];
+    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], out[CLI_PATH_SIZE], folder[CLI_PATH_SIZE];
 };
 #define AT(member) offsetof(struct settings, member)
 
@@ -35,6 +37,7 @@ static const struct cli_option table[] = {
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "cpu (default) or ref"},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16", 0, "NAME", "auto, f32 (default) or bf16"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
+    {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR",
      "encoder.safetensors, metrics.jsonl and report.html go there (default\n"
      "moco-demo); those of an earlier demo are overwritten"},
@@ -66,6 +69,7 @@ struct demo {
     moco_trainer *trainer;
     struct progress progress;
     struct demo_record record;
+    struct contention contention;
 };
 
 static void on_log(void *user, int level, const char *line)
@@ -170,19 +174,20 @@ static moco_status open_record(struct demo *d, struct err *err)
 {
     const struct settings *s = &d->settings;
     int64_t per_epoch = moco_loader_batches(d->loader), count = moco_dataset_count(d->set);
-    char members[1024 + 2 * CLI_PATH_SIZE], folder[2 * CLI_PATH_SIZE], lr[40];
+    char members[1024 + 2 * CLI_PATH_SIZE], folder[2 * CLI_PATH_SIZE], lr[40], wait[160];
     cli_real_text(s->lr, lr, sizeof lr);
     json_quote(s->folder[0] != 0 ? s->folder : "patterns that it draws", folder, sizeof folder);
+    json_quote(wait_policy_text(), wait, sizeof wait);
     snprintf(members, sizeof members,
              "\"program\":\"demo\",\"preset\":\"demo\",\"data\":%s,\"data_print\":\"%lld images\",\"held_out\":%lld,"
              "\"recipe\":\"%s\",\"moco-k\":%lld,\"moco-t\":%g,\"moco-m\":%g,\"batch-size\":%d,\"bn-group-size\":%d,"
              "\"lr\":%s,\"steps\":%lld,\"steps_per_epoch\":%lld,\"epochs\":%lld,\"seed\":%lld,\"device\":\"%s\","
-             "\"precision\":\"%s\",\"version\":%d",
+             "\"precision\":\"%s\",\"wait\":%s,\"version\":%d",
              folder, (long long)count, (long long)d->pictures.held_out, d->preset.recipe,
              (long long)d->preset.queue_length, d->training.temperature, d->training.key_momentum,
              (int)d->training.batch_size, (int)d->training.bn_group_size, lr, (long long)s->steps, (long long)per_epoch,
              (long long)((s->steps + per_epoch - 1) / per_epoch), (long long)s->seed, s->device, s->precision,
-             moco_version());
+             wait, moco_version());
     d->record.pictures = &d->pictures;
     d->record.context = d->context;
     d->record.device = d->device;
@@ -219,6 +224,11 @@ static moco_status after_step(struct demo *d, int64_t step, struct err *err)
                                   .wait_seconds = stats.wait_seconds,
                                   .report = &report};
     progress_step(&d->progress, &shown);
+    const char *slowed = contention_step(&d->contention, wait_policy_advice());
+    if (slowed != NULL) {
+        progress_break(&d->progress);
+        warn(slowed);
+    }
     TRY(demo_record_step(&d->record, shown.epoch, &report, stats.wait_seconds, err));
     if (s->knn_every > 0 && step % s->knn_every == 0) {
         double percent;
@@ -302,6 +312,7 @@ int main(int argc, char **argv)
         cli_help(&cli, stdout);
         return 0;
     }
+    wait_policy_apply(d.settings.wait, d.settings.threads, argv);
     moco_status status = run(&d, &err);
     if (status != MOCO_OK) {
         progress_break(&d.progress);

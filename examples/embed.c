@@ -7,6 +7,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "common/wait_policy.h"
 
 #define NEAREST 5
 
@@ -113,9 +116,14 @@ static void print_nearest(const moco_dataset *images, const float *features, int
 
 int main(int argc, char **argv)
 {
+    int told = argc > 2 && strcmp(argv[1], "--wait") == 0 && wait_policy_known(argv[2]);
+    wait_policy_apply(told ? argv[2] : "", 0, argv); /* how threads wait matters beside other programs */
+    argv += told ? 2 : 0;
+    argc -= told ? 2 : 0;
     if (argc < 3 || argc > 4) {
         fprintf(stderr, "usage: embed ENCODER DIR          a line for each image: path, then its features\n"
-                        "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n");
+                        "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
+                        "       embed --wait auto|active|passive ...   how compute threads wait for each other\n");
         return 2;
     }
     moco_context *context;

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "common/contention.h"
 #include "common/encode.h"
 #include "common/from_moco.h"
 #include "common/frozen.h"
@@ -23,6 +24,7 @@
 #include "common/probe_state.h"
 #include "common/run_dir.h"
 #include "common/stop_signal.h"
+#include "common/wait_policy.h"
 
 #define STATE "probe_state.safetensors"
 #define BEST "probe_best.safetensors"
@@ -45,6 +47,7 @@ struct probing {
     moco_feature_stats stats;
     moco_probe *probe;
     struct probe_state state;
+    struct contention contention;
     double begun;
 };
 
@@ -404,6 +407,9 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
     p->state.position += b->n;
     p->state.loss += loss * b->n;
     p->state.right += top1 * b->n;
+    const char *slowed = contention_step(&p->contention, wait_policy_advice());
+    if (slowed != NULL)
+        warn(slowed);
     if (++w->steps % p->config.print_every == 0)
         printf("epoch %lld/%lld  step %lld/%lld  loss %.4f  top-1 %.1f %%  %.0f img/s\n", (long long)w->epoch + 1,
                (long long)p->config.epochs, (long long)((p->state.position + p->config.batch - 1) / p->config.batch),
@@ -542,6 +548,7 @@ int main(int argc, char **argv)
         fputs(help_tail, stdout);
         code = EXIT_DONE;
     } else {
+        wait_policy_apply(p->config.wait, p->config.threads, argv);
         code = run(p);
     }
     moco_probe_free(p->probe);

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "common/checkpoints.h"
+#include "common/contention.h"
 #include "common/from_moco.h"
 #include "common/human.h"
 #include "common/live_report.h"
@@ -24,6 +25,7 @@
 #include "common/run_dir.h"
 #include "common/run_report.h"
 #include "common/stop_signal.h"
+#include "common/wait_policy.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -45,6 +47,7 @@ struct run {
     struct gallery_plan gallery;
     struct live_report report;
     struct progress progress;
+    struct contention contention;
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
@@ -367,6 +370,9 @@ static moco_status after_step(struct run *r, int64_t epoch, double *mark, double
         .report = &report,
     };
     progress_step(&r->progress, &shown);
+    const char *slowed = contention_step(&r->contention, wait_policy_advice());
+    if (slowed != NULL)
+        warn(slowed);
     live_report_tick(&r->report);
     *mark = now;
     *waited = now_waited;
@@ -533,6 +539,8 @@ int main(int argc, char **argv)
     if (status == MOCO_OK)
         status = run_config_check(&r->note.config, &err);
     int code = EXIT_USAGE;
+    if (status == MOCO_OK)
+        wait_policy_apply(r->note.config.wait, r->note.config.threads, argv);
     if (status != MOCO_OK)
         fprintf(stderr, "train_imagenet: %s\n", err.text);
     else

@@ -17,7 +17,7 @@ extern const char *const compare_table_names[TABLES];
 
 struct compare_settings {
     char data[CLI_PATH_SIZE], out[CLI_PATH_SIZE], tables[CLI_PATH_SIZE];
-    char preset[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], device[CLI_NAME_SIZE];
+    char preset[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], device[CLI_NAME_SIZE], wait[CLI_NAME_SIZE];
     char arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], recipe[CLI_NAME_SIZE];
     int64_t patterns, seeds, epochs, batch, group, size, queue, threads, workers, cost_steps, cost_group, dry_run, help;
     double width, lr;

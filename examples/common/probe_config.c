@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "from_moco.h"
+#include "wait_policy.h"
 
 #define AT(member) offsetof(struct probe_config, member)
 #define BIG 9e15
@@ -56,6 +57,7 @@ static const struct cli_option table[] = {
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
+    {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N",
      "threads that read and augment images (default: as many as compute\n"
      "threads); results do not depend on it"},

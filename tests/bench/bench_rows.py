@@ -259,6 +259,20 @@ def threads(machine):
                      f"step {speed_up('img_per_s'):.2f}, convolutions {speed_up('conv_bound_img_per_s'):.2f}")]
 
 
+def beside(machine):
+    """Each of two processes that train at once against one alone; and what waiting as the programs do costs alone."""
+    if machine.threads < 2:
+        raise Skip("one thread: nobody waits")
+    lines = []
+    for network, seconds in (("small", 3), ("resnet50", 6)):
+        run = ours("beside", network=network, seconds=seconds, rounds=machine.rounds, threads=machine.threads)
+        lines += [at_most(f"{network}: a step beside a second process that trains, times one alone", run["times"], 2.3,
+                          f"{run['beside_ms']} and {run['alone_ms']} ms; {run['wait']}"),
+                  at_most(f"{network}: alone, times alone as OpenMP comes", run["of_default"], 1.02,
+                          f"{run['alone_ms']} and {run['default_alone_ms']} ms")]
+    return lines
+
+
 def loader(machine):
     if machine.images is None:
         raise Skip("no pictures: name a folder of JPEGs with --images")
@@ -315,6 +329,7 @@ ROWS = {
     "launches-bf16": Row(launches_bf16, 0, 115, "256 as 8 groups of 32 in bf16: memory and rate", False),
     "launches-f32": Row(launches_f32, 0, 210, "the same in f32", False),
     "threads": Row(threads, 15, 0, "the step's speed-up by a second thread", False),
+    "beside": Row(beside, 32, 0, "two processes at once against one", False),
     "loader": Row(loader, 12, 10, "views of JPEGs against Pillow and torchvision", False),
     "eval": Row(evaluation, 5, 10, "kNN and features", False),
     "search": Row(search, 1, 10, "the nearest of a million vectors", False),
