@@ -15,8 +15,8 @@
 #define LOOK_EVERY 10.0     /* seconds */
 #define IDLE_AT_MOST 0.1    /* of the processors: with more to spare nobody waits for one */
 #define SHARE_AT_LEAST 0.15 /* that others took */
-#define PREEMPTED_AT_LEAST                                                                                             \
-    20.0 /* a second. On idle cores it is below 1; what runs at a low priority hardly adds to it */
+/* Times a second. On idle cores it is below 1, and what runs at a low priority hardly adds to it. */
+#define PREEMPTED_AT_LEAST 20.0
 
 double contention_share(const struct contention_use *use)
 {

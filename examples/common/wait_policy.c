@@ -163,26 +163,28 @@ static void start_again(const struct wait_plan *plan, char **argv)
         free(before[i]);
 }
 
-static void describe(const struct wait_environment *e)
+static void describe(void)
 {
+    const char *policy = getenv("OMP_WAIT_POLICY"), *spins = getenv("GOMP_SPINCOUNT");
     if (settled == WAIT_AUTO)
-        snprintf(text, sizeof text, "auto, %.12s pauses", e->spins);
+        snprintf(text, sizeof text, "auto, %.12s pauses", spins);
     else if (settled != WAIT_GIVEN)
         snprintf(text, sizeof text, "%s", names[settled]);
-    else if (e->spins != NULL)
-        snprintf(text, sizeof text, "GOMP_SPINCOUNT=%.40s", e->spins);
+    else if (spins != NULL)
+        snprintf(text, sizeof text, "GOMP_SPINCOUNT=%.40s", spins);
     else
-        snprintf(text, sizeof text, "OMP_WAIT_POLICY=%.40s", e->policy != NULL ? e->policy : "");
+        snprintf(text, sizeof text, "OMP_WAIT_POLICY=%.40s", policy != NULL ? policy : "");
 }
 
 void wait_policy_apply(const char *wanted, int64_t threads, char **argv)
 {
     struct wait_environment e = {getenv("OMP_WAIT_POLICY"), getenv("GOMP_SPINCOUNT"), getenv("MOCO_WAIT")};
     struct wait_plan plan = wait_policy_plan(wanted, &e);
+    int given = e.policy != NULL || e.spins != NULL;
     one_thread = threads == 1; /* nobody waits */
     if (plan.restart && !one_thread) {
         start_again(&plan, argv);
-        plan.kind = e.policy != NULL || e.spins != NULL ? WAIT_GIVEN : WAIT_ACTIVE;
+        plan.kind = given ? WAIT_GIVEN : WAIT_ACTIVE; /* it failed */
     } else if (plan.restart) {
         plan.kind = WAIT_GIVEN;
     } else if (plan.kind == WAIT_ACTIVE && !plan.again) {
@@ -192,7 +194,7 @@ void wait_policy_apply(const char *wanted, int64_t threads, char **argv)
     if (one_thread)
         snprintf(text, sizeof text, "one thread");
     else
-        describe(&e);
+        describe();
 }
 
 const char *wait_policy_text(void)
