@@ -32,9 +32,11 @@ MOCO_API moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_cont
 MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *context, const moco_tensor *images,
                                               const int32_t *labels);
 
-/* A text file with one picture a line: PATH, or PATH, a tab and a decimal label. Paths without a leading slash are taken
- * from the folder of the list; empty lines do not count. Owned. Errors: MOCO_EIO, MOCO_EFORMAT (names the line),
- * MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any. Since 0.1. */
+/* A text file (UTF-8) with one picture a line: PATH, or PATH, a tab and a decimal label up to 1,048,575; anything else
+ * behind the tab is no label, with one warning in the log for all. Paths without a leading slash are taken from the
+ * folder of the list and may hold spaces and commas; empty lines do not count. Owned. Errors: MOCO_EIO; MOCO_EFORMAT
+ * names the line, also where the first picture is not there, and says what it looks like: spaces or commas for tabs, a
+ * header; MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* Tar shards in WebDataset's layout: neighbouring members that share a key (the path up to the first dot of its last

@@ -46,6 +46,12 @@ const char *dataset_left_out(const struct dataset *ds, int index, int64_t *files
 enum { LEFT_OUT_TEXT = 512 };
 int64_t dataset_left_out_text(const struct dataset *ds, char text[LEFT_OUT_TEXT]);
 
+/* A label written as text, which blanks may surround; -1: it is none. */
+enum { DATASET_LABEL_MAX = (1 << 20) - 1 }; /* as many classes as a probe may have */
+int32_t dataset_read_label(const char *text, size_t size);
+/* One line in the log for a whole set; nothing for a count of 0. */
+void dataset_warn_labels(struct ctx *ctx, const char *set, int64_t count, const char *first);
+
 moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
 moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                                  struct err *err);

@@ -257,6 +257,34 @@ static void lists(void **state)
     moco_dataset_free(ds);
 }
 
+/* What is no label: its picture has none, and the log says so once. */
+static void lists_with_odd_labels(void **state)
+{
+    (void)state;
+    static const char text[] = "\xef\xbb\xbf"
+                               "a/0.png\t1 \na/1.png\tcat\na b, c.png\t 2\r\nb/3.png\t\nb/4.png\t-1\n"
+                               "b/5.png\t1048576\nc/6.png\t1234567890\nc/7.png\t99999999999999999999\nc/8.png\t1.0\n";
+    static const int labels[] = {1, -1, 2, -1, -1, -1, -1, -1, -1};
+    shell("cp a/0.png 'a b, c.png'");
+    scratch_write(&rig.folder, "list.txt", text, sizeof text - 1);
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")), MOCO_OK);
+    assert_int_equal(moco_dataset_count(ds), 9);
+    assert_int_equal(moco_dataset_classes(ds), 3);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(moco_dataset_label(ds, i), labels[i]);
+    int64_t unreadable;
+    assert_int_equal(moco_dataset_verify(ds, 0, 9, 0, NULL, NULL, &unreadable), MOCO_OK);
+    assert_int_equal(unreadable, 0);
+    moco_dataset_free(ds);
+    char *once = strstr(rig.log, "7 pictures have no label");
+    assert_non_null(once);
+    assert_non_null(strstr(once, "the first is that of line 2"));
+    assert_null(strstr(once + 24, "no label"));
+}
+
+#define TEXT(s) s, sizeof(s) - 1
+
 static void lists_that_are_refused(void **state)
 {
     (void)state;
@@ -268,14 +296,30 @@ static void lists_that_are_refused(void **state)
     } cases[] = {
         {"", 0, MOCO_EINVAL, "names no picture"},
         {"\n\n", 2, MOCO_EINVAL, "names no picture"},
-        {"a.png\nb.png\tx\n", 14, MOCO_EFORMAT, "line 2 has a tab"},
-        {"a.png\t\n", 7, MOCO_EFORMAT, "line 1 has a tab"},
-        {"a.png\t1234567890\n", 17, MOCO_EFORMAT, "line 1 has a tab"},
-        {"a.png\t-1\n", 9, MOCO_EFORMAT, "line 1 has a tab"},
         {"\t3\n", 3, MOCO_EFORMAT, "label but no path"},
         {"a.png\nb\0c\n", 10, MOCO_EFORMAT, "line 2 holds a zero byte"},
+        {"\xff\xfe"
+         "a\0",
+         4, MOCO_EFORMAT, "UTF-16"},
+        {TEXT("a/0.png 0\nb/3.png 1\n"), MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("a/0.png,0\nb/3.png,1\n"), MOCO_EFORMAT, "line 1 has a comma where a tab must stand"},
+        {TEXT("a/0.png;0\r\n"), MOCO_EFORMAT, "line 1 has a semicolon where a tab must stand"},
+        {TEXT("a/0.png cat dog\n"), MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("a/0.png\t0\t1\n"), MOCO_EFORMAT, "line 1 has a second tab"},
+        {TEXT("\xef\xbb\xbf"
+              "a b.png 0\n"),
+         MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("\npath\tlabel\na/0.png\t0\n"), MOCO_EFORMAT, "line 2 names path, but there is no such file"},
+        {TEXT("filename,label\n"), MOCO_EFORMAT, "it looks like a header"},
+        {TEXT("\"a/0.png\"\t0\n"), MOCO_EFORMAT, "without quotes"},
+        {TEXT("a\\0.png\t0\n"), MOCO_EFORMAT, "write / between folders"},
+        {TEXT("0\ta/0.png\n"), MOCO_EFORMAT, "the path comes first"},
+        {TEXT("a/0.png \t0\n"), MOCO_EFORMAT, "ends in a space"},
+        {TEXT("/none/a.png\t0\n"), MOCO_EFORMAT, "names /none/a.png, but there is no such file;"},
+        {TEXT("a/gone.png\t0\n"), MOCO_EFORMAT, "no such file in /"},
     };
     moco_dataset *ds;
+    shell("cp a/0.png 'a b.png'");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scratch_write(&rig.folder, "list.txt", cases[i].text, cases[i].size);
         assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")),
@@ -420,6 +464,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_damaged_picture_in_a_shard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_with_odd_labels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(callbacks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_memory, set_up, tear_down),
