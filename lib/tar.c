@@ -90,7 +90,7 @@ static moco_status no_header(const struct tar *tar, const unsigned char *block, 
             return err_set(err, MOCO_EFORMAT, "%s is an archive of %s, not of tar; unpack it and pack it with tar",
                            tar->file->path, kinds[i].name);
         return err_set(err, MOCO_EFORMAT,
-                       "%s is compressed with %s; unpack it once (%s FILE >FILE.tar) and name that file",
+                       "%s is compressed with %s; unpack it once (%s <FILE >FILE.tar) and name that file",
                        tar->file->path, kinds[i].name, kinds[i].command);
     }
     return bad(tar, tar->at, what, err);

@@ -116,7 +116,9 @@ static void expect_tar(const char *command, moco_status wanted, const char *word
     moco_dataset *ds;
     shell(command);
     snprintf(path, sizeof path, "%s/t.tar", rig.folder.path);
-    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1), wanted);
+    moco_status status = moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1);
+    if (status != wanted)
+        fail_msg("%s: status %d: %s", command, (int)status, moco_error());
     if (wanted == MOCO_OK) {
         moco_dataset_free(ds);
         assert_non_null(strstr(rig.log, word));
@@ -136,9 +138,9 @@ static void shards_that_are_refused(void **state)
     expect_tar("cp a/0.png a/0.webp && cp a/0.png a/x && tar -cf t.tar a/0.webp a/0.cls a/x", MOCO_EINVAL,
                "t.tar, but 1 without an extension, 1 .webp");
     expect_tar("cp a/0.png p.1.png && cp a/0.png p.2.png && tar -cf t.tar p.1.png p.2.png", MOCO_EINVAL, "first dot");
-    expect_tar("tar -czf t.tar b", MOCO_EFORMAT,
-               "t.tar is compressed with gzip; unpack it once (gzip -dc FILE >FILE.tar)");
-    expect_tar("gzip -dc t.tar >u.tar && mv u.tar t.tar", MOCO_OK, "");         /* what the sentence says */
+    expect_tar("tar --sort=name -czf t.tar b", MOCO_EFORMAT,
+               "t.tar is compressed with gzip; unpack it once (gzip -dc <FILE >FILE.tar)");
+    expect_tar("gzip -dc <t.tar >u.tar && mv u.tar t.tar", MOCO_OK, "");        /* what the sentence says */
     expect_tar("tar -czf t.tar a/1.cls", MOCO_EFORMAT, "compressed with gzip"); /* less than a header */
     expect_tar("tar -cf u.tar a && xz -c u.tar >t.tar", MOCO_EFORMAT, "compressed with xz");
     expect_tar("bzip2 -c u.tar >t.tar", MOCO_EFORMAT, "compressed with bzip2");
