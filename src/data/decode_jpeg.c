@@ -105,7 +105,7 @@ static boolean reader_fill(j_decompress_ptr codec)
     static const uint8_t end[2] = {0xff, JPEG_EOI};
     const uint8_t *bytes;
     size_t size = source_next(j->source, &bytes);
-    if (size == 0 && !j->used_up)
+    if (size == 0 && (!j->used_up || j->source->status != MOCO_OK))
         ERREXIT(codec, JERR_INPUT_EOF);
     if (size == 0) {
         bytes = end;

@@ -67,6 +67,8 @@ static int take_bytes(struct png *p, uint8_t *to, int64_t size)
             stop_if_cancelled(p);
             p->left = source_next(p->source, &p->bytes);
         }
+        if (p->source->status != MOCO_OK)
+            png_error(p->codec, "the file cannot be read");
         if (p->left == 0)
             return 0;
         size_t part = size < (int64_t)p->left ? (size_t)size : p->left;
