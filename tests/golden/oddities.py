@@ -96,7 +96,8 @@ def headers(plain):
         yield f"sos-{name}", put(plain, find(plain, 0xda)[1] - 3, value)
     yield "tables-twice", insert(plain, sos, plain[dht:sos])
     yield "tables-unused", insert(plain, dqt, segment(0xdb, b"\3" + bytes(range(1, 65))))
-    yield "component-numbers", relabelled(plain, (82, 71, 66) if False else (7, 8, 200))
+    yield "component-numbers", relabelled(plain, (7, 8, 200))
+    yield "component-letters", relabelled(plain, b"RGB")  # which say nothing beside a JFIF header
     yield "dri-zero", insert(plain, sos, segment(0xdd, b"\0\0"))
     yield "dnl", insert(plain, sof, segment(0xdc, b"\0\x2b"))
     wide = segment(0xdb, b"\x10" + b"".join(b"\0" + plain[dqt + 5 + i:dqt + 6 + i] for i in range(64)))
@@ -265,10 +266,6 @@ def ancillary_pngs():
     yield "type-with-a-bad-letter", png(chunk(b"t2X\xff", b"x"))
     yield "thousand-texts", png(chunk(b"tEXt", b"k\0v") * 1200)
     yield "text-of-3-MB", png(chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + b" " * 3000000))
-
-
-def inflated(data):
-    return zlib.decompress(dict(chunks(encoded(picture(), "PNG") if data is None else data))[b"IDAT"])
 
 
 def tail_pngs(base, name):
