@@ -16,8 +16,8 @@ extern "C" {
 typedef struct moco_dataset moco_dataset;
 
 /* A folder of class folders (label = rank of the folder's name in byte order, among those that hold images) or, where
- * `path` has no sub-folders with images, a flat folder of images (no labels). Links are followed, names that start with a
- * dot skipped, order is byte order of names. Images: .jpg .jpeg .jpe .jfif .png, by name in any case; their content
+ * `path` has no sub-folders with images, a flat folder of images (no labels). Links are followed, names that start with
+ * a dot skipped, order is byte order of names. Images: .jpg .jpeg .jpe .jfif .png, by name in any case; their content
  * decides; moco_dataset_left_out counts the others. Owned. Errors: MOCO_EIO (a folder that cannot be listed is never
  * left out), MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path);
@@ -40,13 +40,13 @@ MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_conte
 MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* Tar shards in WebDataset's layout: neighbouring members that share a key (the path up to the first dot of its last
- * part) are a sample, with one picture (.jpg, .jpeg, .jpe, .jfif, .png) and perhaps a label (.cls, a decimal number up to
- * 1,048,575; anything else is no label, with one warning in the log for all). A member is what its last extension says;
- * x.jpg goes before x.left.jpg, and of several x.left.jpg, x.right.jpg none is the picture. Archives one after another in
- * one file are read. Indexed here, once; samples are then read at random, 20 to 30 bytes of memory each. Samples without a
- * picture are left out and logged. Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and offset (damaged, cut or
- * compressed archive, sparse file, a key that comes back); MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any.
- * Since 0.1. */
+ * part) are a sample, with one picture (.jpg, .jpeg, .jpe, .jfif, .png) and perhaps a label (.cls, a decimal number up
+ * to 1,048,575; anything else is no label, with one warning in the log for all). A member is what its last extension
+ * says; x.jpg goes before x.left.jpg, and of several x.left.jpg, x.right.jpg none is the picture. Archives one after
+ * another in one file are read. Indexed here, once; samples are then read at random, 20 to 30 bytes of memory each.
+ * Samples without a picture are left out and logged. Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and offset
+ * (damaged, cut or compressed archive, sparse file, a key that comes back); MOCO_EINVAL (no picture), MOCO_ENOMEM.
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths,
                                            int count);
 
