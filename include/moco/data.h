@@ -78,12 +78,13 @@ MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);   
 MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);              /* 0: no labels */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
 
-/* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count` (may
- * be NULL) how many files have it. In lower case with its dot (".webp"); "" for names without one of 1 to 15 letters,
- * digits, - and _; "*" for further ones beyond 64. NULL past the end, and then 0. Borrowed from the data set.
+/* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count`
+ * (may be NULL) how many files have it. In lower case with its dot (".webp"); "" for names without one of 1 to 15
+ * letters, digits, - and _; "*" for further ones beyond 64. NULL past the end, and then 0. Borrowed from the data set.
  * Folders: files that are not images, and images that lie beside class folders, which have an image's extension; names
  * that start with a dot (.DS_Store, macOS' ._x.jpg) are not counted, others of the system (Thumbs.db) are.
- * Tar shards: members of samples without an image, but for labels. Others leave nothing out. Threads: any. Since 0.1. */
+ * Tar shards: members of samples without an image, but for labels, and members without an extension. Others leave
+ * nothing out. Threads: any. Since 0.1. */
 MOCO_API const char *moco_dataset_left_out(const moco_dataset *dataset, int index, int64_t *count);
 
 /* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small. Since 0.1. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * picture_target: what must hold of any bytes given to the decoder, shared by the JPEG and the PNG target. A picture
- * that decodes has the same pixels through a file window of any size and in any part of it (a file that shrinks while it
- * is read may lose its end, and is refused then); one that does not gets MOCO_EFORMAT and a sentence; failing memory,
- * failing calls on files and a shutdown give their own status; nothing leaks.
+ * that decodes has the same pixels through a file window of any size and in any part of it (a file that shrinks while
+ * it is read may lose its end, and is refused then); one that does not gets MOCO_EFORMAT and a sentence; failing
+ * memory, failing calls on files and a shutdown give their own status; nothing leaks.
  * An input ends in CONTROL bytes that choose among these. */
 #ifndef MOCO_FUZZ_PICTURE_TARGET_H
 #define MOCO_FUZZ_PICTURE_TARGET_H
