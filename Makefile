@@ -297,6 +297,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: wrapped := $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
+$(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone.
 $(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)

@@ -72,21 +72,70 @@ static moco_status bad(const struct tar *tar, int64_t at, const char *what, stru
     return err_set(err, MOCO_EFORMAT, "%s: at offset %lld %s", tar->file->path, (long long)at, what);
 }
 
-/* The header at tar->at, checked; moves behind it. MOCO_EEND at the end. */
-static moco_status read_header(struct tar *tar, unsigned char block[BLOCK], int64_t *size, struct err *err)
+/* Perhaps the archive is compressed, as a whole, which leaves no place in it that could be read alone. */
+static moco_status no_header(const struct tar *tar, const unsigned char *block, const char *what, struct err *err)
+{
+    static const struct {
+        const char *magic;
+        size_t size;
+        const char *name, *command;
+    } kinds[] = {{"\x1f\x8b", 2, "gzip", "gzip -dc"},         {"\xfd\x37\x7a\x58\x5a\x00", 6, "xz", "xz -dc"},
+                 {"\x28\xb5\x2f\xfd", 4, "zstd", "zstd -dc"}, {"BZh", 3, "bzip2", "bzip2 -dc"},
+                 {"\x04\x22\x4d\x18", 4, "lz4", "lz4 -dc"},   {"PK\3\4", 4, "zip", NULL},
+                 {"7z\xbc\xaf\x27\x1c", 6, "7-Zip", NULL}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds && tar->at == 0; i++) {
+        if (memcmp(block, kinds[i].magic, kinds[i].size) != 0)
+            continue;
+        if (kinds[i].command == NULL)
+            return err_set(err, MOCO_EFORMAT, "%s is an archive of %s, not of tar; unpack it and pack it with tar",
+                           tar->file->path, kinds[i].name);
+        return err_set(err, MOCO_EFORMAT,
+                       "%s is compressed with %s; unpack it once (%s <FILE >FILE.tar) and name that file",
+                       tar->file->path, kinds[i].name, kinds[i].command);
+    }
+    return bad(tar, tar->at, what, err);
+}
+
+/* Moves to the next block that is not all zero; MOCO_EEND where there is none. */
+static moco_status skip_zeros(struct tar *tar, struct err *err)
+{
+    unsigned char blocks[16 * BLOCK];
+    int64_t left;
+    while ((left = (tar->file->size - tar->at) / BLOCK) > 0) {
+        int count = left < 16 ? (int)left : 16;
+        TRY(file_read_at(tar->file, tar->at, blocks, (size_t)count * BLOCK, err));
+        for (int i = 0; i < count; i++, tar->at += BLOCK)
+            if (!all_zero(blocks + (size_t)i * BLOCK))
+                return MOCO_OK;
+    }
+    return MOCO_EEND;
+}
+
+/* The header at tar->at, checked; moves behind it. MOCO_EEND at the end. Behind the zeros at an archive's end another
+ * one may follow (cat, tar --concatenate), but not between a header and what it belongs to. */
+static moco_status read_header(struct tar *tar, int first, unsigned char block[BLOCK], int64_t *size, struct err *err)
 {
     int64_t left = tar->file->size - tar->at;
     if (left == 0) {
         tar->unfinished = 1;
         return MOCO_EEND;
     }
+    TRY(file_read_at(tar->file, tar->at, block, left < BLOCK ? (size_t)left : BLOCK, err));
     if (left < BLOCK)
-        return bad(tar, tar->at, "the archive ends in the middle of a header", err);
-    TRY(file_read_at(tar->file, tar->at, block, BLOCK, err));
-    if (all_zero(block))
+        return no_header(tar, block, "the archive ends in the middle of a header", err);
+    int end = all_zero(block);
+    if (end) {
+        if (!first)
+            return MOCO_EEND;
+        TRY(skip_zeros(tar, err));
+        TRY(file_read_at(tar->file, tar->at, block, BLOCK, err));
+    }
+    if (!checksum_is_right(block)) {
+        if (!end)
+            return no_header(tar, block, "there is no header whose checksum is right", err);
+        tar->ignored = tar->file->size - tar->at;
         return MOCO_EEND;
-    if (!checksum_is_right(block))
-        return bad(tar, tar->at, "there is no header whose checksum is right", err);
+    }
     *size = number(block + SIZE, 12);
     if (*size < 0)
         return bad(tar, tar->at, "the size of a member is not a number that a file can have", err);
@@ -231,13 +280,15 @@ moco_status tar_next(struct tar *tar, struct tar_member *m, struct err *err)
     unsigned char block[BLOCK] = {0};
     struct extra extra = {0, -1};
     int64_t size = 0;
-    m->header = tar->at;
     for (int first = 1;; first = 0) {
         int64_t header = tar->at;
-        moco_status status = read_header(tar, block, &size, err);
+        moco_status status = read_header(tar, first, block, &size, err);
         if (status == MOCO_EEND && !first)
             return bad(tar, header, "the archive ends after an extra header", err);
         TRY(status);
+        header = tar->at - BLOCK;
+        if (first)
+            m->header = header;
         unsigned char type = block[TYPE];
         if (type == 'S')
             return bad(tar, header, "a sparse file, which is not supported", err);

@@ -27,13 +27,15 @@ struct tar_member {
 struct tar {
     const struct file *file;
     int64_t at;
-    int unfinished; /* 1 after the last member: the closing blocks of zeros are missing */
+    /* After the last member: */
+    int unfinished;  /* 1: the closing blocks of zeros are missing */
+    int64_t ignored; /* bytes behind the closing blocks that are no archive */
 };
 
 void tar_begin(struct tar *tar, const struct file *file);
 
-/* The next member; MOCO_EEND after the last. MOCO_EFORMAT names the offset: damaged header, content that the file does
- * not hold, a sparse file. */
+/* The next member; MOCO_EEND after the last of all archives that the file holds one after another. MOCO_EFORMAT names
+ * the offset: damaged header, content that the file does not hold, a sparse file. */
 moco_status tar_next(struct tar *tar, struct tar_member *member, struct err *err);
 
 #endif

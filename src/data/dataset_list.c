@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * dataset_list: a text file that names one picture a line: its path, or its path, a tab and its label (a decimal
- * number). A path that does not start with a slash is taken from the folder of the list. Pictures that do not exist are
- * found when they are read, like any other bad picture. */
+ * number). A path that does not start with a slash is taken from the folder of the list. What a reader would get wrong:
+ * pictures that do not exist are found when they are read, like any other bad picture, but the first one must be there:
+ * where it is not, the lines are probably written in another way, with spaces or commas, and none would be found. */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "dataset.h"
 #include "file.h"
 #include "names.h"
 
-enum { LABEL_DIGITS = 9, PATH_BYTES = 4096 };
+enum { PATH_BYTES = 4096 };
 #define LIST_MAX (INT64_C(4) << 30)
 
 struct list {
@@ -19,6 +22,8 @@ struct list {
     struct names paths;
     int32_t *labels; /* NULL: no line has one */
     int64_t room;
+    int64_t first_line; /* that of the first picture */
+    int64_t odd_labels, odd_line;
 };
 
 static moco_status bad(const char *path, int64_t line, const char *what, struct err *err)
@@ -58,18 +63,17 @@ static moco_status add_line(struct list *list, const char *path, int64_t line, c
     int32_t label = -1;
     char *tab = strrchr(text, '\t');
     if (tab != NULL) {
-        size_t digits = strspn(tab + 1, "0123456789");
-        if (digits == 0 || digits > LABEL_DIGITS || tab[1 + digits] != 0)
-            return bad(path, line, "has a tab that no label follows: a decimal number of up to 9 digits", err);
+        label = dataset_read_label(tab + 1, strlen(tab + 1));
         *tab = 0;
-        label = 0;
-        for (size_t i = 0; i < digits; i++)
-            label = label * 10 + (tab[1 + i] - '0');
+        if (label < 0 && list->odd_labels++ == 0)
+            list->odd_line = line;
     }
     if (text[0] == 0)
         return bad(path, line, "has a label but no path", err);
     if (strlen(list->folder) + strlen(text) >= PATH_BYTES)
         return bad(path, line, "has a path of 4096 bytes or more", err);
+    if (list->paths.count == 0)
+        list->first_line = line;
     TRY(add_label(list, label, err));
     return names_add(list->base.ctx, &list->paths, text, err);
 }
@@ -78,10 +82,15 @@ static moco_status parse(struct list *list, const char *path, char *text, size_t
 {
     const char *end = text + size;
     int64_t line = 1;
+    char where[64];
+    if (size >= 2 && (memcmp(text, "\xff\xfe", 2) == 0 || memcmp(text, "\xfe\xff", 2) == 0))
+        return bad(path, 1, "begins like UTF-16; save the list as UTF-8", err);
+    if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) /* what some editors put before UTF-8 */
+        text += 3;
     for (char *at = text; at < end; line++) {
         char *stop = memchr(at, '\n', (size_t)(end - at));
         if (stop == NULL)
-            stop = text + size; /* where file_read_all has put a 0 */
+            stop = text + (end - text); /* where file_read_all has put a 0 */
         *stop = 0;
         if (strlen(at) != (size_t)(stop - at))
             return bad(path, line, "holds a zero byte: this is not a text file", err);
@@ -91,7 +100,70 @@ static moco_status parse(struct list *list, const char *path, char *text, size_t
     list->base.count = list->paths.count;
     if (list->base.count == 0)
         return err_set(err, MOCO_EINVAL, "%s names no picture", path);
+    snprintf(where, sizeof where, "line %lld", (long long)list->odd_line);
+    dataset_warn_labels(list->base.ctx, path, list->odd_labels, where);
     return names_trim(list->base.ctx, &list->paths, err);
+}
+
+/* ---- the first picture ---- */
+
+/* 0, or why there is no such file. */
+static int missing(const struct list *list, const char *name, size_t length)
+{
+    char text[PATH_BYTES];
+    struct stat stat_of;
+    snprintf(text, sizeof text, "%s%.*s", name[0] == '/' ? "" : list->folder, (int)length, name);
+    return stat(text, &stat_of) == 0 ? 0 : errno;
+}
+
+/* Is the file there if the name ends before one of its separators? */
+static const char *separator(const struct list *list, const char *name)
+{
+    static const char *const words[] = {"a space where a tab must stand", "a comma where a tab must stand",
+                                        "a semicolon where a tab must stand", "a second tab"};
+    static const char signs[] = " ,;\t";
+    for (size_t at = strlen(name) - 1; at-- > 1;) {
+        const char *sign = strchr(signs, name[at]);
+        if (sign != NULL && missing(list, name, at) == 0)
+            return words[sign - signs];
+    }
+    return NULL;
+}
+
+static moco_status find_first(const struct list *list, const char *path, struct err *err)
+{
+    const char *name = names_at(&list->paths, 0);
+    int error = missing(list, name, strlen(name));
+    if (error == 0)
+        return MOCO_OK;
+    if (error != ENOENT && error != ENOTDIR && error != ENAMETOOLONG && error != ELOOP)
+        return err_set(err, MOCO_EIO, "%s: line %lld names %.200s, which cannot be examined: %s", path,
+                       (long long)list->first_line, name, strerror(error));
+    const char *word = separator(list, name);
+    if (word != NULL)
+        return err_set(err, MOCO_EFORMAT, "%s: line %lld has %s: a line is a path, or a path, a tab and a label", path,
+                       (long long)list->first_line, word);
+    size_t length = strlen(name);
+    const char *look = "";
+    if (name[0] == '"' || name[0] == '\'')
+        look = "; write paths without quotes";
+    else if (strspn(name, "0123456789") == length)
+        look = "; the path comes first, then the label";
+    else if (!dataset_is_picture(name) && strpbrk(name, "./\\") == NULL)
+        look = "; it looks like a header, which a list does not have";
+    else if (strchr(name, '\\') != NULL)
+        look = "; write / between folders";
+    else if (name[length - 1] == ' ')
+        look = "; it ends in a space";
+    return err_set(
+        err, MOCO_EFORMAT,
+        "%s: line %lld names %.200s, but there is no such file%s%s%s; a line is a path, or a path, a tab and a "
+        "label",
+        path, (long long)list->first_line, name, name[0] == '/' ? "" : " in ",
+        name[0] == '/'         ? ""
+        : list->folder[0] != 0 ? list->folder
+                               : "the current folder",
+        look);
 }
 
 /* ---- the data set ---- */
@@ -135,7 +207,7 @@ moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char 
     struct list *list = mem_zalloc(ctx, sizeof *list, err);
     if (list == NULL)
         return MOCO_ENOMEM;
-    list->base = (struct dataset){&list_ops, ctx_ref(ctx), 0, 0};
+    list->base = (struct dataset){&list_ops, ctx_ref(ctx), 0, 0, NULL};
     char *text = NULL;
     size_t size;
     moco_status status = MOCO_ENOMEM;
@@ -146,6 +218,8 @@ moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char 
     }
     if (status == MOCO_OK)
         status = parse(list, path, text, size, err);
+    if (status == MOCO_OK)
+        status = find_first(list, path, err);
     mem_free(ctx, text);
     if (status != MOCO_OK) {
         dataset_free(&list->base);

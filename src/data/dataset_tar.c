@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * dataset_tar: tar shards in WebDataset's layout. Members that stand together and share a key (the path up to the first
- * dot of its last part) are one sample: its picture (jpg, jpeg, png) and, if there is one, its label (cls, a decimal
- * number). Shards are indexed once; then a picture is one pread, so that any order costs the same. What a reader would
- * get wrong: a key that comes back after another one would silently split a sample in two: it is refused, with its
- * place. */
+ * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png) and, if there is one, its label (cls, a
+ * decimal number). What a member is its last extension says: x.jpg.json is no picture, and x.seg.png is one, but x.png
+ * goes before it. Shards are indexed once; then a picture is one pread, so that any order costs the same. What a reader
+ * would get wrong: a key that comes back after another one would silently split a sample in two: it is refused, with
+ * its place. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -15,7 +16,7 @@
 #include "sort.h"
 #include "tar.h"
 
-enum { LABEL_DIGITS = 9 };
+enum { PLAIN, LONGER, EXTENSIONS }; /* x.jpg; x.seg.jpg */
 
 struct picture {
     int64_t offset;
@@ -33,6 +34,10 @@ struct tar_set {
     struct picture *pictures;
     int32_t *labels; /* NULL: no sample has one */
     int64_t room;
+    int64_t several;    /* samples with several pictures, none of them plain */
+    int64_t odd_labels; /* and where the first of them is */
+    int64_t odd_at;
+    uint32_t odd_shard;
 };
 
 /* One shard being indexed. */
@@ -46,21 +51,50 @@ struct indexing {
     /* the sample being put together */
     char key[TAR_NAME_MAX];
     int64_t header;
-    struct picture picture;
-    int has_picture;
-    int32_t label;
+    int64_t pictures[EXTENSIONS], labels[EXTENSIONS]; /* how many members are one */
+    struct picture picture[EXTENSIONS];
+    int32_t label[EXTENSIONS];    /* -1: odd */
+    int64_t label_at[EXTENSIONS]; /* its header */
+    struct names rest;            /* members that count as left out if the sample is */
     int64_t without_picture, others;
 };
 
 /* ---- samples ---- */
 
+static moco_status leave_out(struct indexing *x, struct err *err)
+{
+    x->without_picture++;
+    x->set->several += x->pictures[LONGER] > 1;
+    for (int64_t i = 0; i < x->rest.count; i++)
+        TRY(dataset_leave_out(&x->set->base, names_at(&x->rest, i), 1, err));
+    return MOCO_OK;
+}
+
+/* Of members that are the same kind of thing, the plain one, or the only one; -1: none. */
+static int choose(const int64_t count[EXTENSIONS])
+{
+    return count[PLAIN] > 0 ? PLAIN : count[LONGER] == 1 ? LONGER : -1;
+}
+
+static int32_t label_of_sample(struct indexing *x)
+{
+    struct tar_set *set = x->set;
+    int which = choose(x->labels);
+    if (which < 0)
+        return -1;
+    if (x->label[which] < 0 && set->odd_labels++ == 0) {
+        set->odd_at = x->label_at[which];
+        set->odd_shard = x->shard;
+    }
+    return x->label[which];
+}
+
 static moco_status add_sample(struct indexing *x, struct err *err)
 {
     struct tar_set *set = x->set;
-    if (!x->has_picture) {
-        x->without_picture++;
-        return MOCO_OK;
-    }
+    int which = choose(x->pictures);
+    if (which < 0)
+        return leave_out(x, err);
     if (set->base.count == set->room) {
         int64_t room = set->room * 3 / 2 + 64;
         struct picture *pictures = mem_grow(x->ctx, set->pictures, (size_t)room * sizeof *pictures, err);
@@ -73,10 +107,11 @@ static moco_status add_sample(struct indexing *x, struct err *err)
         set->labels = labels;
         set->room = room;
     }
-    set->pictures[set->base.count] = x->picture;
-    set->labels[set->base.count++] = x->label;
-    if (x->label >= set->base.classes)
-        set->base.classes = x->label + 1;
+    int32_t label = label_of_sample(x);
+    set->pictures[set->base.count] = x->picture[which];
+    set->labels[set->base.count++] = label;
+    if (label >= set->base.classes)
+        set->base.classes = label + 1;
     return MOCO_OK;
 }
 
@@ -92,8 +127,10 @@ static moco_status start_sample(struct indexing *x, const char *key, int64_t hea
 {
     strcpy(x->key, key);
     x->header = header;
-    x->has_picture = 0;
-    x->label = -1;
+    memset(x->pictures, 0, sizeof x->pictures);
+    memset(x->labels, 0, sizeof x->labels);
+    x->rest.count = 0;
+    x->rest.used = 0;
     size_t bytes = (size_t)(x->key_count + 1) * sizeof *x->keys;
     if (x->keys == NULL || mem_size(x->keys) < bytes) {
         struct key *keys = mem_grow(x->ctx, x->keys, bytes * 3 / 2 + 64 * sizeof *keys, err);
@@ -141,39 +178,41 @@ static moco_status check_keys(struct indexing *x, struct err *err)
 
 /* ---- members ---- */
 
-static moco_status read_label(struct indexing *x, const struct tar_member *m, struct err *err)
+static moco_status read_label(struct indexing *x, const struct tar_member *m, int which, struct err *err)
 {
-    char text[LABEL_DIGITS + 3] = {0};
-    int64_t value = 0;
-    size_t length = 0, digits = 0;
+    char text[64];
+    x->label[which] = -1;
+    x->label_at[which] = m->header;
+    x->labels[which]++;
     if (m->size < (int64_t)sizeof text) {
         TRY(file_read_at(&x->file, m->offset, text, (size_t)m->size, err));
-        length = strlen(text);
-        while (length > 0 && (text[length - 1] == '\n' || text[length - 1] == '\r'))
-            length--;
-        while (digits < length && text[digits] >= '0' && text[digits] <= '9')
-            value = value * 10 + (text[digits++] - '0');
+        x->label[which] = dataset_read_label(text, (size_t)m->size);
     }
-    if (digits == 0 || digits != length || digits > LABEL_DIGITS)
-        return err_set(err, MOCO_EFORMAT,
-                       "%s: the label at offset %lld (%.200s) is not a decimal number of up to %d digits", x->file.path,
-                       (long long)m->header, m->name, LABEL_DIGITS);
-    x->label = (int32_t)value;
     return MOCO_OK;
 }
 
-static int is_picture(const char *extension)
+static moco_status add_picture(struct indexing *x, const struct tar_member *m, int which, struct err *err)
 {
-    return strcasecmp(extension, "jpg") == 0 || strcasecmp(extension, "jpeg") == 0 || strcasecmp(extension, "png") == 0;
+    if (which == PLAIN && x->pictures[PLAIN] > 0)
+        return err_set(err, MOCO_EFORMAT, "%s: the picture at offset %lld (%.200s) is the second one of its sample",
+                       x->file.path, (long long)m->header, m->name);
+    if (m->size > UINT32_MAX)
+        return err_set(err, MOCO_EFORMAT, "%s: the picture at offset %lld (%.200s) has 4 GiB or more", x->file.path,
+                       (long long)m->header, m->name);
+    x->picture[which] = (struct picture){m->offset, (uint32_t)m->size, x->shard};
+    x->pictures[which]++;
+    return which == PLAIN ? MOCO_OK : names_add(x->ctx, &x->rest, m->name, err);
 }
 
 static moco_status add_member(struct indexing *x, struct tar_member *m, struct err *err)
 {
     char *slash = strrchr(m->name, '/'), *part = slash != NULL ? slash + 1 : m->name, *dot = strchr(part, '.');
-    if (m->kind != TAR_FILE || dot == NULL || dot == part) { /* folders, links; no extension; hidden files */
+    if (m->kind != TAR_FILE || dot == part) { /* folders, links; hidden files */
         x->others += m->kind != TAR_FOLDER;
         return MOCO_OK;
     }
+    if (dot == NULL)
+        return dataset_leave_out(&x->set->base, part, 1, err);
     *dot = 0;
     if (x->key_count == 0 || strcmp(m->name, x->key) != 0) {
         if (x->key_count > 0)
@@ -181,19 +220,13 @@ static moco_status add_member(struct indexing *x, struct tar_member *m, struct e
         TRY(start_sample(x, m->name, m->header, err));
     }
     *dot = '.';
-    if (is_picture(dot + 1)) {
-        if (x->has_picture)
-            return err_set(err, MOCO_EFORMAT, "%s: the picture at offset %lld (%.200s) is the second one of its sample",
-                           x->file.path, (long long)m->header, m->name);
-        if (m->size > UINT32_MAX)
-            return err_set(err, MOCO_EFORMAT, "%s: the picture at offset %lld (%.200s) has 4 GiB or more", x->file.path,
-                           (long long)m->header, m->name);
-        x->picture = (struct picture){m->offset, (uint32_t)m->size, x->shard};
-        x->has_picture = 1;
-    } else if (strcasecmp(dot + 1, "cls") == 0) {
-        TRY(read_label(x, m, err));
-    }
-    return MOCO_OK;
+    const char *last = strrchr(dot, '.');
+    int which = last == dot ? PLAIN : LONGER;
+    if (dataset_is_picture(last))
+        return add_picture(x, m, which, err);
+    if (strcasecmp(last, ".cls") == 0)
+        return read_label(x, m, which, err);
+    return names_add(x->ctx, &x->rest, m->name, err);
 }
 
 static moco_status index_shard(struct indexing *x, struct err *err)
@@ -214,12 +247,15 @@ static moco_status index_shard(struct indexing *x, struct err *err)
         ctx_log(x->ctx, LOG_WARN, "%s ends without its closing blocks: it may have been cut short", x->file.path);
     if (x->key_count > 0)
         TRY(add_sample(x, err));
+    if (tar.ignored > 0)
+        ctx_log(x->ctx, LOG_WARN, "%s: the %lld bytes behind its closing blocks are no archive and are ignored",
+                x->file.path, (long long)tar.ignored);
     if (x->without_picture > 0)
-        ctx_log(x->ctx, LOG_WARN, "%s: %lld samples have no picture (jpg, jpeg or png) and are left out", x->file.path,
-                (long long)x->without_picture);
+        ctx_log(x->ctx, LOG_WARN, "%s: %lld samples have no picture (jpg, jpeg, jpe, jfif or png) and are left out",
+                x->file.path, (long long)x->without_picture);
     if (x->others > 0)
-        ctx_log(x->ctx, LOG_INFO, "%s: %lld members are links, devices or have no extension, and are left out",
-                x->file.path, (long long)x->others);
+        ctx_log(x->ctx, LOG_INFO, "%s: %lld members are links, devices or hidden, and are left out", x->file.path,
+                (long long)x->others);
     return check_keys(x, err);
 }
 
@@ -237,6 +273,7 @@ static moco_status add_shard(struct tar_set *set, struct ctx *ctx, const char *p
         status = index_shard(x, err);
     file_close(&x->file);
     mem_free(ctx, x->keys);
+    names_free(ctx, &x->rest);
     mem_free(ctx, x);
     return status;
 }
@@ -275,6 +312,30 @@ static void destroy(struct dataset *ds)
 
 static const struct dataset_ops tar_ops = {read_image, label, path, dataset_no_class_name, destroy};
 
+/* When all shards have been indexed. */
+static moco_status check_set(struct tar_set *set, const char *const *paths, int count, struct err *err)
+{
+    static const char several[] =
+        "several pictures with longer extensions (x.1.jpg) and none with a plain one; the name of "
+        "a sample ends at its first dot";
+    struct ctx *ctx = set->base.ctx;
+    char text[LEFT_OUT_TEXT];
+    dataset_left_out_sort(&set->base);
+    if (set->base.count == 0) {
+        int64_t others = dataset_left_out_text(&set->base, text);
+        return err_set(err, MOCO_EINVAL, "no picture (jpg, jpeg, jpe, jfif or png) in %s%s%s%s%s%s", paths[0],
+                       count > 1 ? " or the other shards" : "", others > 0 ? ", but " : "", text,
+                       set->several > 0 ? "; samples have " : "", set->several > 0 ? several : "");
+    }
+    if (set->several > 0)
+        ctx_log(ctx, LOG_WARN, "%s%s: %lld samples that are left out have %s", paths[0],
+                count > 1 ? " and the other shards" : "", (long long)set->several, several);
+    snprintf(text, sizeof text, "%.300s at offset %lld", names_at(&set->shards, set->odd_shard),
+             (long long)set->odd_at);
+    dataset_warn_labels(ctx, count > 1 ? "the shards" : paths[0], set->odd_labels, text);
+    return MOCO_OK;
+}
+
 moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                              struct err *err)
 {
@@ -282,13 +343,12 @@ moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *
     struct tar_set *set = mem_zalloc(ctx, sizeof *set, err);
     if (set == NULL)
         return MOCO_ENOMEM;
-    set->base = (struct dataset){&tar_ops, ctx_ref(ctx), 0, 0};
+    set->base = (struct dataset){&tar_ops, ctx_ref(ctx), 0, 0, NULL};
     moco_status status = MOCO_OK;
     for (int i = 0; i < count && status == MOCO_OK; i++)
         status = add_shard(set, ctx, paths[i], (uint32_t)i, err);
-    if (status == MOCO_OK && set->base.count == 0)
-        status = err_set(err, MOCO_EINVAL, "no picture (jpg, jpeg or png) in %s%s", paths[0],
-                         count > 1 ? " or the other shards" : "");
+    if (status == MOCO_OK)
+        status = check_set(set, paths, count, err);
     if (status != MOCO_OK) {
         dataset_free(&set->base);
         return status;

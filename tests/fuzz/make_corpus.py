@@ -12,6 +12,9 @@ import tarfile
 
 from PIL import Image
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden"))
+import oddities
+
 ASK_ALL = 31
 FIX_SUMS = 32
 ASK_FAULT = 64
@@ -86,6 +89,15 @@ def jpegs():
         scans = [at for at in range(len(content)) if content[at:at + 2] == b"\xff\xda"]
         tables = content.index(b"\xff\xc4", scans[1])  # those of the third scan: what it refines is missing then
         write("jpeg", f"missing-{name}", content[:tables] + b"\xff\xd9" + control())
+    small = encoded(picture(9, 9), "JPEG", quality=20, optimize=True)
+    for name, odd in (*oddities.headers(small), *oddities.tails(small, "small")):
+        if name in ("sos-all-255", "jfif-2.1", "adobe-7", "stray-before-dqt", "fill-before-sos", "segment-fe-0",
+                    "quantiser-16-bit", "small-9-before-end", "small-text-before-end", "small-then-a-picture"):
+            write("jpeg", "odd-" + name.replace("small-", ""), odd + control())
+    write("jpeg", "odd-no-end", grey[:-2] + control())
+    for name, odd, _, _ in oddities.scripts(encoded(picture(9, 9), "JPEG", quality=20, progressive=True)):
+        if name in ("scans-ac-first", "scans-no-dc", "scans-stray-between"):
+            write("jpeg", "odd-" + name, odd + control())
     write("jpeg", "comment", grey[:2] + comment + grey[2:] + control(window=3))
 
 
@@ -102,6 +114,18 @@ def pngs():
     write("png", "as-it-is", rgb + control())
     for fail_at in (1, 2, 3, 4, 5, 6):
         write("png", f"memory{fail_at}", rgb + control(fail_at=fail_at, ask=4 | FIX_SUMS))
+    small = encoded(picture(3, 2).quantize(4), "PNG", optimize=True)
+    for name, odd in (*oddities.tail_pngs(small, "small"), *oddities.damaged_pngs(small, "small")):
+        if name[6:] in ("then-text", "no-IEND", "no-IDAT-sum", "cut-in-zlib-sum", "no-zlib-sum", "bytes-in-IDAT", "rows-too-many",
+                        "IDAT-again", "empty-IDAT", "text-between", "small-window", "IDAT-sum", "zlib-sum", "a-byte-too-few"):
+            write("png", "odd-" + name[6:], odd + control())
+    for name, before in (("text", oddities.chunk(b"tEXt", b"k", 1)), ("critical", oddities.chunk(b"ABCD", b"")),
+                         ("length", b"\xff\xff\xff\xfftEXt")):
+        write("png", "odd-" + name, oddities.png(before, base=small) + control())
+    for h in (1, 3, 4):
+        write("png", f"odd-adam7-{h}", oddities.interlaced(h) + control())
+    few = small.index(b"PLTE")
+    write("png", "odd-palette", small[:few - 4] + oddities.chunk(b"PLTE", b"rgb") + small[few + 8 + small[few - 1]:] + control())
     for name, at, value in (("interlaced", 28, 1), ("wide", 17, 0xff), ("nothing", 19, 0)):
         write("png", name, rgb[:at] + bytes([value]) + rgb[at + 1:] + control(ask=ASK_ALL | FIX_SUMS))
 
@@ -149,6 +173,14 @@ def tars():
     write("tar", "two-pictures", archive(tarfile.USTAR_FORMAT, [("1.jpg", b"", file), ("1.png", b"", file)]) + b"\0\0")
     write("tar", "label", archive(tarfile.USTAR_FORMAT, [("1.cls", b"x", file)]) + b"\0\0")
     write("tar", "too-long", set_size(one, 0, b"77777777777") + b"\0\0")
+    write("tar", "joined", plain + bytes(1024) + one + bytes(512) + b"\0\0")
+    write("tar", "behind", one + bytes(512) + b"x" * 700 + b"\0\0")
+    for name, magic in (("gzip", b"\x1f\x8b"), ("zip", b"PK\3\4")):
+        write("tar", name, magic + bytes(60) + b"\0\0")
+    write("tar", "extensions", archive(tarfile.USTAR_FORMAT, [
+        (name, content, file) for name, content in (
+            ("1.jpg", png), ("1.seg.png", b""), ("1.cls", b"x"), ("2.seg.png", png), ("2.a.cls", b"1"), ("2.cls", b" 2\r\n"),
+            ("3.1.png", b""), ("3.2.png", b""), ("3", b""), ("4.webp", b""), ("4.cls", b"9999999"))]) + b"\0\0")
     write("tar", "base256", set_size(one, 0, b"\x80" + bytes(10) + b"\x01") + b"\0\0")
     write("tar", "negative", set_size(one, 0, b"\xff" * 12) + b"\0\0")
     write("tar", "spaces", set_size(one, 0, b"         1 \0") + b"\0\0")
@@ -170,14 +202,19 @@ def tars():
 
 
 def lists():
-    write("list", "plain", b"a.jpg\n.\nb/c.png\r\n" + b"n" * 300 + b"\n\n/d.jpeg" + b"\0")
-    write("list", "labels", b"a.jpg\t3\nb.jpg\nc.jpg\t0\n" + b"\0")
-    for name, text in (("zero", b"a\0b\n"), ("label", b"a\t\n"), ("letters", b"a\t1x\n"), ("no-path", b"\t1\n"),
-                       ("empty", b"\n"), ("long", b"p" * 4090 + b"\n")):
+    """The folder of the list is /proc/self/fd: the first picture must be there, so it is 0."""
+    write("list", "plain", b"0\n.\nb/c.png\r\n" + b"n" * 300 + b"\n\n/d.jpeg" + b"\0")
+    write("list", "labels", b"0\t3\nb.jpg\nc.jpg\t0\n" + b"\0")
+    for name, text in (("zero", b"a\0b\n"), ("label", b"0\t\n"), ("letters", b"0\t1x\n1\t 2 \n"), ("no-path", b"\t1\n"),
+                       ("empty", b"\n"), ("long", b"p" * 4090 + b"\n"), ("spaces", b"0 1\n"), ("commas", b"0,1\n"),
+                       ("semicolons", b"x;1\n"), ("header", b"path\tlabel\n0\t1\n"), ("mark", b"\xef\xbb\xbf0\t1\n"),
+                       ("utf16", b"\xff\xfe0\0\n\0"), ("quotes", b'"0"\t1\n'), ("folders", b"a\\b.png\n"),
+                       ("turned", b"77\t0\n"), ("blank", b"a.png \n"), ("absolute", b"/none\n"),
+                       ("large", b"0\t99999999999\n1\t1048576\n2\t1048575\n")):
         write("list", name, text + b"\0")
-    write("list", "late-label", b"x\n" * 70 + b"y\t2\n" * 3 + b"\0")
+    write("list", "late-label", b"0\n" + b"x\n" * 70 + b"y\t2\n" * 3 + b"\0")
     for fail_at in range(1, 9):
-        write("list", f"memory{fail_at}", b"a\nb\t1\n" + bytes([fail_at]))
+        write("list", f"memory{fail_at}", b"0\nb\t1\n" + bytes([fail_at]))
 
 
 def safetensors():

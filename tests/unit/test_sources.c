@@ -116,7 +116,9 @@ static void expect_tar(const char *command, moco_status wanted, const char *word
     moco_dataset *ds;
     shell(command);
     snprintf(path, sizeof path, "%s/t.tar", rig.folder.path);
-    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1), wanted);
+    moco_status status = moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1);
+    if (status != wanted)
+        fail_msg("%s: status %d: %s", command, (int)status, moco_error());
     if (wanted == MOCO_OK) {
         moco_dataset_free(ds);
         assert_non_null(strstr(rig.log, word));
@@ -133,8 +135,18 @@ static void shards_that_are_refused(void **state)
     expect_tar("tar -cf t.tar a/0.png a/1.png a/0.cls", MOCO_EFORMAT, "comes back at offset");
     expect_tar("tar -cf t.tar a/0.png a/1.png && tar -rf t.tar a/0.png", MOCO_EFORMAT, "comes back at offset");
     expect_tar("cp a/0.png a/0.jpg && tar -cf t.tar a/0.png a/0.jpg", MOCO_EFORMAT, "second one of its sample");
-    expect_tar("echo x1 >a/0.cls && tar -cf t.tar a/0.png a/0.cls", MOCO_EFORMAT, "not a decimal number");
-    expect_tar("echo 1234567890 >a/0.cls && tar -cf t.tar a/0.cls a/0.png", MOCO_EFORMAT, "not a decimal number");
+    expect_tar("cp a/0.png a/0.webp && cp a/0.png a/x && tar -cf t.tar a/0.webp a/0.cls a/x", MOCO_EINVAL,
+               "t.tar, but 1 without an extension, 1 .webp");
+    expect_tar("cp a/0.png p.1.png && cp a/0.png p.2.png && tar -cf t.tar p.1.png p.2.png", MOCO_EINVAL, "first dot");
+    expect_tar("tar --sort=name -czf t.tar b", MOCO_EFORMAT,
+               "t.tar is compressed with gzip; unpack it once (gzip -dc <FILE >FILE.tar)");
+    expect_tar("gzip -dc <t.tar >u.tar && mv u.tar t.tar", MOCO_OK, "");        /* what the sentence says */
+    expect_tar("tar -czf t.tar a/1.cls", MOCO_EFORMAT, "compressed with gzip"); /* less than a header */
+    expect_tar("tar -cf u.tar a && xz -c u.tar >t.tar", MOCO_EFORMAT, "compressed with xz");
+    expect_tar("bzip2 -c u.tar >t.tar", MOCO_EFORMAT, "compressed with bzip2");
+    expect_tar("{ printf '\\050\\265\\057\\375'; cat u.tar; } >t.tar", MOCO_EFORMAT, "compressed with zstd");
+    expect_tar("{ printf 'PK\\003\\004'; cat u.tar; } >t.tar", MOCO_EFORMAT, "an archive of zip");
+    expect_tar("cat u.tar u.tar >t.tar", MOCO_EFORMAT, "comes back at offset");
     expect_tar("tar -cf t.tar a/1.cls", MOCO_EINVAL, "no picture");
     expect_tar(": >t.tar", MOCO_EINVAL, "no picture");
     expect_tar("tar -cf t.tar a && head -c 2000 t.tar >u && mv u t.tar", MOCO_EFORMAT, "offset");
@@ -149,7 +161,94 @@ static void shards_with_a_word_in_the_log(void **state)
     (void)state;
     expect_tar("tar -cf t.tar a/0.png a/1.cls", MOCO_OK, "1 samples have no picture");
     expect_tar("ln -s 0.png a/9.png; tar -cf t.tar a/0.png a/9.png", MOCO_OK, "1 members are links");
+    expect_tar("tar -cf t.tar a/0.png && printf '%1024s' behind >>t.tar", MOCO_OK,
+               "1024 bytes behind its closing blocks");
     expect_tar("tar -cf t.tar a/0.png && head -c 1024 t.tar >u && mv u t.tar", MOCO_OK, "closing blocks");
+}
+
+static moco_dataset *open_tar(const char *command)
+{
+    char path[300];
+    moco_dataset *ds;
+    shell(command);
+    snprintf(path, sizeof path, "%s/t.tar", rig.folder.path);
+    moco_status status = moco_dataset_open_tar(&ds, rig.context, (const char *const[]){path}, 1);
+    if (status != MOCO_OK)
+        fail_msg("%s: %s", command, moco_error());
+    return ds;
+}
+
+/* As `cat` leaves them, with and without the closing blocks of the first, and as tar itself joins them. */
+static void archives_one_after_another(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {
+        "tar -cf 1.tar --sort=name a && tar -cf 2.tar --sort=name b c && cat 1.tar 2.tar >t.tar",
+        "cp 1.tar t.tar && tar -Af t.tar 2.tar",
+        "{ head -c 9728 1.tar; cat 2.tar; } >t.tar",
+        "{ cat 1.tar; head -c 100000 /dev/zero | head -c 99840; cat 2.tar; } >t.tar",
+        "tar --format=pax -cf 2.tar --sort=name b c && cat 1.tar 2.tar >t.tar",
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        moco_dataset *ds = open_tar(commands[i]);
+        equals_folder(ds);
+        moco_dataset_free(ds);
+    }
+    assert_null(strstr(rig.log, "t.tar"));
+}
+
+/* A member is what its last extension says, and the plain one goes first. */
+static void shards_with_longer_extensions(void **state)
+{
+    (void)state;
+    moco_dataset *ds = open_tar("cp a/0.png s.jpg && cp a/1.png s.seg.png && echo 2 >s.cls && cp a/2.png s.jpg.json && "
+                                "cp a/1.png t.seg.png && cp a/2.png t.jpg && echo 1 >t.fine.cls && "
+                                "cp a/1.png u.v2.JPE && cp a/1.png u.jpg.txt && "
+                                "cp a/1.png v.1.png && cp a/1.png v.2.png && cp a/1.png w.png.webp && "
+                                "tar -cf t.tar s.* t.seg.png t.jpg t.fine.cls u.* v.* w.*");
+    assert_int_equal(moco_dataset_count(ds), 3);
+    static const int labels[] = {2, 1, -1}, from[] = {0, 2, 1};
+    char at[400], command[600];
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(moco_dataset_label(ds, i), labels[i]);
+        assert_int_equal(moco_dataset_path(ds, i, at, sizeof at), MOCO_OK);
+        long long offset = strtoll(strstr(at, "(offset ") + 8, NULL, 10);
+        /* the bytes there are those of the picture that was copied */
+        snprintf(command, sizeof command, "tail -c +%lld t.tar | cmp -n \"$(wc -c <a/%d.png)\" - a/%d.png", offset + 1,
+                 from[i], from[i]);
+        shell(command);
+    }
+    int64_t count;
+    assert_string_equal(moco_dataset_left_out(ds, 0, &count), ".png");
+    assert_int_equal(count, 2);
+    assert_string_equal(moco_dataset_left_out(ds, 1, &count), ".webp");
+    assert_null(moco_dataset_left_out(ds, 2, NULL));
+    assert_non_null(strstr(rig.log, "1 samples that are left out have several pictures"));
+    moco_dataset_free(ds);
+}
+
+/* One warning for all shards; pictures without a label stay. */
+static void shards_with_odd_labels(void **state)
+{
+    (void)state;
+    shell(
+        "echo cat >a/1.cls; printf ' 1\\r\\n' >a/2.cls; : >b/3.cls; printf '%100s' 1 >b/4.cls; echo 1048575 >c/6.cls; "
+        "echo 1048576 >c/7.cls; echo 999999999 >c/8.cls; tar -cf 1.tar --sort=name a b && tar -cf 2.tar --sort=name c");
+    char first[300], second[300];
+    snprintf(first, sizeof first, "%s/1.tar", rig.folder.path);
+    snprintf(second, sizeof second, "%s/2.tar", rig.folder.path);
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_tar(&ds, rig.context, (const char *const[]){first, second}, 2), MOCO_OK);
+    static const int labels[COUNT] = {0, -1, 1, -1, -1, 1, 1048575, -1, -1};
+    assert_int_equal(moco_dataset_count(ds), COUNT);
+    assert_int_equal(moco_dataset_classes(ds), 1048576);
+    for (int i = 0; i < COUNT; i++)
+        assert_int_equal(moco_dataset_label(ds, i), labels[i]);
+    moco_dataset_free(ds);
+    char *once = strstr(rig.log, "5 pictures have no label");
+    assert_non_null(once);
+    assert_non_null(strstr(once, "1.tar at offset "));
+    assert_null(strstr(once + 24, "no label"));
 }
 
 /* A picture that is damaged inside its shard is replaced, and named by its place. */
@@ -257,6 +356,34 @@ static void lists(void **state)
     moco_dataset_free(ds);
 }
 
+/* What is no label: its picture has none, and the log says so once. */
+static void lists_with_odd_labels(void **state)
+{
+    (void)state;
+    static const char text[] = "\xef\xbb\xbf"
+                               "a/0.png\t1 \na/1.png\tcat\na b, c.png\t 2\r\nb/3.png\t\nb/4.png\t-1\n"
+                               "b/5.png\t1048576\nc/6.png\t1234567890\nc/7.png\t99999999999999999999\nc/8.png\t1.0\n";
+    static const int labels[] = {1, -1, 2, -1, -1, -1, -1, -1, -1};
+    shell("cp a/0.png 'a b, c.png'");
+    scratch_write(&rig.folder, "list.txt", text, sizeof text - 1);
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")), MOCO_OK);
+    assert_int_equal(moco_dataset_count(ds), 9);
+    assert_int_equal(moco_dataset_classes(ds), 3);
+    for (int i = 0; i < 9; i++)
+        assert_int_equal(moco_dataset_label(ds, i), labels[i]);
+    int64_t unreadable;
+    assert_int_equal(moco_dataset_verify(ds, 0, 9, 0, NULL, NULL, &unreadable), MOCO_OK);
+    assert_int_equal(unreadable, 0);
+    moco_dataset_free(ds);
+    char *once = strstr(rig.log, "7 pictures have no label");
+    assert_non_null(once);
+    assert_non_null(strstr(once, "the first is that of line 2"));
+    assert_null(strstr(once + 24, "no label"));
+}
+
+#define TEXT(s) s, sizeof(s) - 1
+
 static void lists_that_are_refused(void **state)
 {
     (void)state;
@@ -268,14 +395,30 @@ static void lists_that_are_refused(void **state)
     } cases[] = {
         {"", 0, MOCO_EINVAL, "names no picture"},
         {"\n\n", 2, MOCO_EINVAL, "names no picture"},
-        {"a.png\nb.png\tx\n", 14, MOCO_EFORMAT, "line 2 has a tab"},
-        {"a.png\t\n", 7, MOCO_EFORMAT, "line 1 has a tab"},
-        {"a.png\t1234567890\n", 17, MOCO_EFORMAT, "line 1 has a tab"},
-        {"a.png\t-1\n", 9, MOCO_EFORMAT, "line 1 has a tab"},
         {"\t3\n", 3, MOCO_EFORMAT, "label but no path"},
         {"a.png\nb\0c\n", 10, MOCO_EFORMAT, "line 2 holds a zero byte"},
+        {"\xff\xfe"
+         "a\0",
+         4, MOCO_EFORMAT, "UTF-16"},
+        {TEXT("a/0.png 0\nb/3.png 1\n"), MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("a/0.png,0\nb/3.png,1\n"), MOCO_EFORMAT, "line 1 has a comma where a tab must stand"},
+        {TEXT("a/0.png;0\r\n"), MOCO_EFORMAT, "line 1 has a semicolon where a tab must stand"},
+        {TEXT("a/0.png cat dog\n"), MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("a/0.png\t0\t1\n"), MOCO_EFORMAT, "line 1 has a second tab"},
+        {TEXT("\xef\xbb\xbf"
+              "a b.png 0\n"),
+         MOCO_EFORMAT, "line 1 has a space where a tab must stand"},
+        {TEXT("\npath\tlabel\na/0.png\t0\n"), MOCO_EFORMAT, "line 2 names path, but there is no such file"},
+        {TEXT("filename,label\n"), MOCO_EFORMAT, "it looks like a header"},
+        {TEXT("\"a/0.png\"\t0\n"), MOCO_EFORMAT, "without quotes"},
+        {TEXT("a\\0.png\t0\n"), MOCO_EFORMAT, "write / between folders"},
+        {TEXT("0\ta/0.png\n"), MOCO_EFORMAT, "the path comes first"},
+        {TEXT("a/0.png \t0\n"), MOCO_EFORMAT, "ends in a space"},
+        {TEXT("/none/a.png\t0\n"), MOCO_EFORMAT, "names /none/a.png, but there is no such file;"},
+        {TEXT("a/gone.png\t0\n"), MOCO_EFORMAT, "no such file in /"},
     };
     moco_dataset *ds;
+    shell("cp a/0.png 'a b.png'");
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         scratch_write(&rig.folder, "list.txt", cases[i].text, cases[i].size);
         assert_int_equal(moco_dataset_open_list(&ds, rig.context, scratch_path(&rig.folder, "list.txt")),
@@ -417,9 +560,13 @@ int main(void)
         cmocka_unit_test_setup_teardown(shards, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shards_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(shards_with_a_word_in_the_log, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(archives_one_after_another, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shards_with_longer_extensions, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(shards_with_odd_labels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_damaged_picture_in_a_shard, set_up, tear_down),
         cmocka_unit_test_setup_teardown(verifying, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(lists_with_odd_labels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(callbacks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_memory, set_up, tear_down),
