@@ -59,6 +59,13 @@ static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
 static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight;
 
+static int tell_bad(void *user, int64_t id, const char *path, const char *reason)
+{
+    (void)user;
+    fail_msg("image %d (%s) is none of the unreadable ones: %s", (int)id, path, reason);
+    return 1;
+}
+
 static moco_status read_picture(void *user, int64_t id, const uint8_t **at, int32_t *w, int32_t *h)
 {
     (void)user;
@@ -285,6 +292,7 @@ static union {
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \
     X(next, "loader", LOADER, OK, moco_loader_next(h, &loaded))                                                        \
     X(stats, "loader", LOADER, OK, moco_loader_get_stats(h, &loader_stats))                                            \
+    X(bad_images, "loader", LOADER, OK, moco_loader_bad_images(h, tell_bad, NULL))                                     \
     X(add, "knn", KNN, OK, moco_knn_add(h, &features, labels))                                                         \
     X(add_queue, "knn", KNN, OK, moco_knn_add_queue(h, now->at[HANDLE_QUEUE], queue_labels))                           \
     X(queue_bank, "queue", QUEUE, OK, moco_knn_add_queue(now->at[HANDLE_KNN], h, queue_labels))                        \
