@@ -41,7 +41,7 @@ static int32_t labels[2], classes[2] = {0, 1}, queue_labels[6] = {0, 1, -1, 2, 0
 static int64_t number;
 static char text[300];
 
-static moco_augment_options recipe;
+static moco_augment_options recipe, recipe_of;
 static moco_loader_options loader_options;
 static moco_model_options model_options;
 static moco_trainer_options trainer_options;
@@ -269,6 +269,8 @@ static union {
     X(model_open, "device", DEVICE, OK, moco_model_open(&made.model, h, saved))                                        \
     X(model_load, "model", MODEL, ESTATE, moco_model_load(h, saved))                                                   \
     X(model_info, "model", MODEL, OK, moco_model_describe(h, &model_info))                                             \
+    X(set_recipe, "model", MODEL, OK, moco_model_set_recipe(h, &recipe))                                               \
+    X(recipe, "model", MODEL, OK, moco_model_recipe(h, &recipe_of))                                                    \
     X(model_get, "model", MODEL, OK, moco_model_get(h, "fc.bias", &weight))                                            \
     X(model_set, "model", MODEL, ESTATE, moco_model_set(h, "fc.bias", &weight))                                        \
     X(embed, "model", MODEL, OK, moco_model_embed(h, &images, MOCO_PROJECTION, &projection))                           \
