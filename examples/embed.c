@@ -236,11 +236,13 @@ static const char help[] =
 
 static const char more_help[] =
     "\n"
-    "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME says:\n"
+    "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
+    "says:\n"
     "eval, simclr-eval or none (see train_imagenet --help).\n"
     "\n"
     "An image that cannot be read has no line, and is in nobody's neighbourhood; standard error names it and says\n"
-    "\"1 of 12 could not be read\". Exit codes: 0 done, be some images unreadable or not. 1 failed: one sentence says why;\n"
+    "\"1 of 12 could not be read\". Exit codes: 0 done, be some images unreadable or not. 1 failed: one sentence says "
+    "why;\n"
     "also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {

@@ -41,7 +41,7 @@ struct probing {
     struct open_data data;
     int32_t classes;
     moco_augment_options train_view, eval_view;
-    int guessed; /* eval_view: the encoder's file says nothing of it, nor does the command line */
+    int guessed;                    /* eval_view: the encoder's file says nothing of it, nor does the command line */
     struct encoded train, held_out; /* train: --fast only */
     moco_feature_stats stats;
     moco_probe *probe;
@@ -69,7 +69,8 @@ static const char help_tail[] =
     "Images that cannot be read are left out, and said: accuracy is over those that can be. In probe.json they are\n"
     "train_unreadable and held_out_unreadable; scored is the number of held-out images that accuracy is over.\n"
     "\n"
-    "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable than\n"
+    "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable "
+    "than\n"
     "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
     "SIGTERM,\n"
     "and saved: --resume auto goes on from there, to the same bits.\n";
@@ -122,7 +123,7 @@ static moco_status tell_lost_classes(const struct probing *p, const struct encod
     return MOCO_OK;
 }
 
-/* After a pass over images: says what could not be read. MOCO_EBADDATA if that is all of them. */
+/* After a pass over images: says what could not be read. MOCO_EINVAL if that is all of them. */
 static moco_status judge_unreadable(const struct unreadable *u, const char *what, struct err *err)
 {
     char text[UNREADABLE_TEXT], name[40];
@@ -327,8 +328,7 @@ static moco_status run_fast(struct probing *p, struct err *err)
     printf("%strained %d classifiers for %lld epochs in %s\n", isatty(STDOUT_FILENO) ? "\r\033[K" : "",
            (int)options.rates, (long long)c->epochs, human_seconds(seconds_now() - begun));
     TRY(score_rates(p, &options, top1, &best, err));
-    struct probe_result r = {
-        .rates = &options, .rate_top1 = top1, .train_unreadable = p->train.unreadable.count};
+    struct probe_result r = {.rates = &options, .rate_top1 = top1, .train_unreadable = p->train.unreadable.count};
     return report(p, best, &r, err);
 }
 
@@ -466,7 +466,8 @@ static moco_status end_of_images(struct probing *p, const struct epoch_work *w, 
     struct unreadable u;
     TRY(unreadable_ask(&u, w->loader, p->state.images, err));
     if (p->state.images > 0)
-        u.of = moco_dataset_count(p->data.train); /* views differ from epoch to epoch, and so may what damage they meet */
+        u.of =
+            moco_dataset_count(p->data.train); /* views differ from epoch to epoch, and so may what damage they meet */
     if (p->state.images > 0 && u.count <= p->state.unreadable)
         return MOCO_OK;
     p->state.unreadable = u.count;
@@ -585,7 +586,8 @@ fail:
     if (status == MOCO_ECANCELED)
         return EXIT_STOPPED;
     fflush(stdout);
-    fprintf(stderr, "linear_probe: %s\n", err.text);
+    fprintf(stderr, "linear_probe: %s%s\n", err.text,
+            status == MOCO_EBADDATA ? "; repair or remove them, or raise --max-bad" : "");
     return EXIT_FAILED;
 }
 

@@ -22,7 +22,7 @@ struct encode {
     int64_t limit; /* at most so many images, drawn at random with `seed`; 0: all, in order */
     uint64_t seed;
     int workers;
-    int64_t max_bad; /* images that may be unreadable, as of moco_loader_options */
+    int64_t max_bad;   /* images that may be unreadable, as of moco_loader_options */
     int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
 };
 
@@ -34,7 +34,8 @@ struct encoded {
     struct unreadable unreadable;
 };
 
-/* MOCO_ECANCELED without a sentence if `stop` said so. That nothing could be read (n 0) is left to the caller to judge. */
+/* MOCO_ECANCELED without a sentence if `stop` said so. That nothing could be read (n 0) is left to the caller to judge.
+ */
 moco_status encode_set(const struct encode *encode, struct encoded *out, struct err *err);
 void encoded_free(struct encoded *encoded);
 

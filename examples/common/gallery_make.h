@@ -2,7 +2,7 @@
  *
  * gallery_make: writes gallery.json from an encoder and its data sets. It embeds a few thousand images, draws nothing,
  * and leaves the encoder as it was. The images are the same each time, so that one can watch them over epochs; those
- * that cannot be read are left out, and the file says how many ("unreadable"). MOCO_EBADDATA if that leaves none. */
+ * that cannot be read are left out, and the file says how many ("unreadable"). MOCO_EINVAL if that leaves none. */
 #ifndef MOCO_EXAMPLES_GALLERY_MAKE_H
 #define MOCO_EXAMPLES_GALLERY_MAKE_H
 

@@ -64,6 +64,6 @@ moco_status unreadable_check(const struct unreadable *u, const char *what, struc
 {
     if (u->count < u->of)
         return MOCO_OK;
-    return err_set(err, MOCO_EBADDATA, "%s: none of %lld could be read; the first is %.200s: %.200s", what,
+    return err_set(err, MOCO_EINVAL, "%s: none of %lld could be read; the first is %.200s: %.200s", what,
                    (long long)u->of, u->named > 0 ? u->name[0] : "unknown", u->reason);
 }

@@ -25,7 +25,7 @@ moco_status unreadable_ask(struct unreadable *unreadable, moco_loader *loader, i
 /* "WHAT: 4 of 12 could not be read and are left out: NAME (REASON), NAME, NAME and 1 more", in one line. */
 const char *unreadable_text(const struct unreadable *unreadable, const char *what, char *text, size_t size);
 
-/* MOCO_EBADDATA if nothing could be read. */
+/* MOCO_EINVAL if nothing could be read. */
 moco_status unreadable_check(const struct unreadable *unreadable, const char *what, struct err *err);
 
 #endif
