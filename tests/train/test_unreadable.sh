@@ -164,6 +164,7 @@ expect 0 "" "$driver" "$work/gone" $tiny --knn-k 5 --no-report --out "$work/rgon
 
 # The gallery: every picture in it is one that can be read, under its own number; --gallery says what is left out.
 grep -q '"of":"held-out","bank":45,.*"unreadable":6' "$work/rbad/gallery.json" || fail "the gallery does not count"
+grep -q " 6 that could not be read are left out" "$work/rbad/report.html" || fail "the page does not count"
 grep -q '"id":0,' "$work/rbad/gallery.json" && fail "the gallery shows number 0, which cannot be read"
 expect 0 "held-out images: 3 of 16 could not be read" "$BUILD/examples/report" --gallery "$work/rbad"
 grep -q "training images: 3 of 48 could not be read" "$work/err" || fail "report --gallery says nothing of training images"
@@ -181,7 +182,6 @@ grep -q '"knn_queries":0,"knn_unreadable":16,.*"knn_top1":null' "$work/rblind/me
 mkdir "$work/many"
 "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
 damage "$work"/many/train/0/00* "$work"/many/train/2/01* "$work"/many/train/1/19*
-lost=$((cuts))
 expect 0 "pictures: [0-9]* of 192 could not be read" "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 \
     --out "$work/demo"
 damage "$work"/many/train/*/*
