@@ -123,15 +123,10 @@ static moco_status tell_lost_classes(const struct probing *p, const struct encod
     return MOCO_OK;
 }
 
-/* After a pass over images: says what could not be read. MOCO_EINVAL if that is all of them. */
-static moco_status judge_unreadable(const struct unreadable *u, const char *what, struct err *err)
+static void warn_unreadable(const struct unreadable *u, const char *what)
 {
-    char text[UNREADABLE_TEXT], name[40];
-    snprintf(name, sizeof name, "%s images", what);
-    TRY(unreadable_check(u, name, err));
-    if (u->count > 0)
-        warn(unreadable_text(u, name, text, sizeof text));
-    return MOCO_OK;
+    char text[UNREADABLE_TEXT];
+    warn(unreadable_text(u, what, text, sizeof text));
 }
 
 static moco_status encode(struct probing *p, moco_dataset *set, const char *what, struct encoded *out, struct err *err)
@@ -144,12 +139,17 @@ static moco_status encode(struct probing *p, moco_dataset *set, const char *what
                        .max_bad = p->config.max_bad,
                        .stop = stop_signal_came};
     double begun = seconds_now();
+    char name[40];
     TRY(encode_set(&e, out, err));
     double seconds = seconds_now() - begun;
     printf("encoded %s %s images in %s (%.0f img/s)\n", human_count(out->n), what, human_seconds(seconds),
            (double)out->n / (seconds > 1e-9 ? seconds : 1e-9));
-    TRY(judge_unreadable(&out->unreadable, what, err));
-    return out->unreadable.count > 0 ? tell_lost_classes(p, out, what, err) : MOCO_OK;
+    snprintf(name, sizeof name, "%s images", what);
+    TRY(unreadable_check(&out->unreadable, name, err));
+    if (out->unreadable.count == 0)
+        return MOCO_OK;
+    warn_unreadable(&out->unreadable, name);
+    return tell_lost_classes(p, out, what, err);
 }
 
 /* ---- setting up ---- */
@@ -460,18 +460,20 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
     return MOCO_OK;
 }
 
-/* What an epoch could not read is said when it is more than any before it met. */
+/* What an epoch could not read is said when it is more than any before it met: views differ from epoch to epoch, and so
+ * may the damage that they meet. */
 static moco_status end_of_images(struct probing *p, const struct epoch_work *w, struct err *err)
 {
     struct unreadable u;
     TRY(unreadable_ask(&u, w->loader, p->state.images, err));
-    if (p->state.images > 0)
-        u.of =
-            moco_dataset_count(p->data.train); /* views differ from epoch to epoch, and so may what damage they meet */
-    if (p->state.images > 0 && u.count <= p->state.unreadable)
-        return MOCO_OK;
-    p->state.unreadable = u.count;
-    return judge_unreadable(&u, "training", err);
+    if (p->state.images == 0)
+        return unreadable_check(&u, "training images", err);
+    u.of = moco_dataset_count(p->data.train);
+    if (u.count > p->state.unreadable) {
+        p->state.unreadable = u.count;
+        warn_unreadable(&u, "training images");
+    }
+    return MOCO_OK;
 }
 
 /* From where the state stands to the epoch's end. */
