@@ -287,7 +287,7 @@ int main(int argc, char **argv)
     int64_t n = moco_dataset_count(images), asked = a.count > 2 ? strtoll(a.at[2], &end, 10) : -1;
     if (a.count > 2 && (a.at[2][0] == 0 || *end != 0 || asked < 0 || asked >= n)) {
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
-        return 2;
+        exit(2);
     }
     moco_augment_options view = choose_view(model, a.at[0], a.recipe);
     struct rows rows = encode(model, images, &view, asked);
