@@ -14,6 +14,7 @@
 #include "common/demo_measure.h"
 #include "common/demo_pictures.h"
 #include "common/demo_record.h"
+#include "common/eval_view.h"
 #include "common/from_moco.h"
 #include "common/human.h"
 #include "common/progress.h"
@@ -62,6 +63,7 @@ struct demo {
     moco_augment_options recipe;
     struct demo_pictures pictures;
     struct demo_measure measure;
+    moco_augment_options look; /* how the encoder is measured, and to be used */
     moco_dataset *set;
     moco_loader *loader;
     moco_model *model;
@@ -80,15 +82,24 @@ static void on_log(void *user, int level, const char *line)
 }
 static int silent;
 
+static void warn(const char *sentence)
+{
+    fprintf(stderr, "demo: warning: %s\n", sentence);
+}
+
 static moco_status get_pictures(struct demo *d, struct err *err)
 {
     const struct settings *s = &d->settings;
     double begun = seconds_now();
+    struct unreadable unreadable = {0};
+    char text[UNREADABLE_TEXT];
     if (s->folder[0] != 0)
-        TRY(demo_pictures_read(&d->pictures, d->context, s->folder, d->preset.image_size, s->seed,
-                               d->training.batch_size, err));
+        TRY(demo_pictures_read(&d->pictures, d->context, s->folder, &d->look, s->seed, d->training.batch_size,
+                               &unreadable, err));
     else
         TRY(demo_pictures_draw(&d->pictures, s->seed, err));
+    if (unreadable.count > 0)
+        warn(unreadable_text(&unreadable, "pictures", text, sizeof text));
     int64_t count = d->pictures.all - d->pictures.held_out;
     progress_say(&d->progress, "%s %s pictures to train on and %s held out, %d classes (%s)",
                  s->folder[0] != 0 ? "read" : "drew", human_count(count), human_count(d->pictures.held_out),
@@ -150,9 +161,11 @@ static moco_status set_up(struct demo *d, struct err *err)
     d->training.precision = strcmp(s->precision, "bf16") == 0   ? MOCO_PRECISION_BF16
                             : strcmp(s->precision, "auto") == 0 ? MOCO_PRECISION_AUTO
                                                                 : MOCO_PRECISION_F32;
+    TRY(eval_view_named(&d->look, "none", d->preset.image_size, err));
     TRY(get_pictures(d, err));
     TRY(make_loader(d, err));
     TRY(from_moco(moco_model_create(&d->model, d->device, &model), err));
+    TRY(from_moco(moco_model_set_recipe(d->model, &d->look), err));
     TRY(from_moco(moco_queue_create(&d->queue, d->device, model.dim, d->preset.queue_length, model.seed), err));
     TRY(from_moco(moco_trainer_create(&d->trainer, d->model, d->queue, &d->training), err));
     d->measure = (struct demo_measure){.context = d->context,
@@ -163,11 +176,6 @@ static moco_status set_up(struct demo *d, struct err *err)
                                        .temperature = d->preset.knn_temperature,
                                        .seed = model.seed};
     return MOCO_OK;
-}
-
-static void warn(const char *sentence)
-{
-    fprintf(stderr, "demo: warning: %s\n", sentence);
 }
 
 static moco_status open_record(struct demo *d, struct err *err)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * embed: what an encoder is good for. Loads encoder.safetensors, encodes the images of a folder, and prints either
- * their feature vectors or, for one of them, the images most like it. */
+ * their feature vectors or, for one of them, the images most like it. What a reader would get wrong: an image that
+ * cannot be read has no vector, so that row i is image ids[i], not image i. */
 #include <moco/moco.h>
 
 #include <math.h>
@@ -12,6 +13,7 @@
 #include "common/wait_policy.h"
 
 #define NEAREST 5
+#define BAD_SHOWN 10
 
 static void check(moco_status status)
 {
@@ -21,7 +23,51 @@ static void check(moco_status status)
     exit(1);
 }
 
-/* Scales each row to length 1, so that a dot product is a cosine. */
+static void *take(size_t count, size_t size)
+{
+    void *memory = calloc(count > 0 ? count : 1, size);
+    if (memory == NULL) {
+        fprintf(stderr, "embed: out of memory for the features of %zu images\n", count);
+        exit(1);
+    }
+    return memory;
+}
+
+/* ---- images to vectors ---- */
+
+/* How images are looked at: as `name` says, or as the encoder's file does. */
+static moco_augment_options choose_view(moco_model *model, const char *file, const char *name)
+{
+    moco_augment_options view;
+    moco_model_info info;
+    moco_status status = name != NULL ? MOCO_ENOTFOUND : moco_model_recipe(model, &view);
+    if (status == MOCO_OK)
+        return view;
+    if (status != MOCO_ENOTFOUND)
+        check(status);
+    if (name == NULL)
+        fprintf(stderr,
+                "embed: %s does not say how images are to be looked at; they are as with --eval-recipe eval (resize to "
+                "256/224 of the size, centre crop)\n",
+                file);
+    moco_model_info_init(&info);
+    check(moco_model_describe(model, &info));
+    check(moco_augment_options_preset(&view, name != NULL ? name : "eval", info.image_size));
+    if (view.crop == 0) { /* "none" wants images of the right size; resizing leaves those as they are */
+        view.crop = 2;
+        view.resize = view.size;
+    }
+    check(moco_model_set_recipe(model, &view)); /* refuses one that draws at random */
+    return view;
+}
+
+struct rows {
+    int64_t n; /* images that could be read */
+    int32_t dim;
+    float *features; /* [n, dim], each of length 1: a dot product is a cosine */
+    int64_t *ids;    /* [n] */
+};
+
 static void normalise(float *features, int64_t n, int32_t dim)
 {
     for (int64_t i = 0; i < n; i++) {
@@ -33,50 +79,108 @@ static void normalise(float *features, int64_t n, int32_t dim)
     }
 }
 
-/* Encodes all images, in the order of their numbers: [n, dim]. */
-static float *encode(moco_model *model, const moco_model_info *info, moco_dataset *images)
+static void add_batch(struct rows *rows, moco_model *model, const moco_batch *batch)
 {
-    moco_augment_options view;
+    moco_tensor in, out;
+    moco_tensor_init(&in);
+    in.dtype = MOCO_U8;
+    in.ndim = 4;
+    in.shape[0] = batch->n;
+    in.shape[1] = batch->h;
+    in.shape[2] = batch->w;
+    in.shape[3] = 3;
+    in.data = (void *)(uintptr_t)batch->view[0];
+    moco_tensor_init(&out);
+    out.dtype = MOCO_F32;
+    out.ndim = 2;
+    out.shape[0] = batch->n;
+    out.shape[1] = rows->dim;
+    out.data = rows->features + rows->n * rows->dim;
+    check(moco_model_embed(model, &in, MOCO_FEATURES, &out));
+    memcpy(rows->ids + rows->n, batch->ids, (size_t)batch->n * sizeof *rows->ids);
+    rows->n += batch->n;
+}
+
+/* A line for standard error; a name from a disk may hold anything. */
+static void print_bad(int64_t id, const char *path, const char *reason)
+{
+    char line[4096 + 700];
+    snprintf(line, sizeof line, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
+    for (char *at = line; *at != 0; at++)
+        if ((unsigned char)*at < ' ' || *at == 127)
+            *at = '?';
+    fprintf(stderr, "embed: %s\n", line);
+}
+
+struct bad {
+    int64_t asked; /* the image whose neighbours are wanted; -1: none */
+    int met, shown;
+};
+
+static int tell_bad(void *user, int64_t id, const char *path, const char *reason)
+{
+    struct bad *bad = user;
+    bad->met |= id == bad->asked;
+    if (bad->shown < BAD_SHOWN || id == bad->asked)
+        print_bad(id, path, reason);
+    bad->shown++;
+    return 0;
+}
+
+/* Says which images have no vector. Leaves if that is all of them, or the one that is asked about. */
+static void judge_bad(moco_loader *loader, int64_t count, int64_t asked)
+{
+    struct bad bad = {.asked = asked};
+    moco_loader_stats stats;
+    moco_loader_stats_init(&stats);
+    check(moco_loader_get_stats(loader, &stats));
+    if (stats.bad_images == 0)
+        return;
+    check(moco_loader_bad_images(loader, tell_bad, &bad));
+    if (bad.shown > BAD_SHOWN)
+        fprintf(stderr, "embed: and so on\n");
+    fprintf(stderr, "embed: %lld of %lld could not be read and %s left out\n", (long long)stats.bad_images,
+            (long long)count, stats.bad_images == 1 ? "is" : "are");
+    if (stats.bad_images == count || bad.met)
+        exit(1);
+}
+
+/* Encodes all images that can be read, in the order of their numbers. */
+static struct rows encode(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t asked)
+{
+    struct rows rows = {.n = 0};
+    moco_model_info info;
     moco_loader_options loading;
     moco_loader *loader;
     moco_batch batch;
-    int64_t n = moco_dataset_count(images), done = 0;
-    float *features = malloc((size_t)n * (size_t)info->feature_dim * sizeof *features);
-    if (features == NULL) {
-        fprintf(stderr, "embed: out of memory for the features of %lld images\n", (long long)n);
-        exit(1);
-    }
-    check(moco_augment_options_preset(&view, "eval", info->image_size)); /* resize and centre crop: no chance in it */
+    moco_status status;
+    int64_t count = moco_dataset_count(images);
+    moco_model_info_init(&info);
+    check(moco_model_describe(model, &info));
+    rows.dim = info.feature_dim;
+    rows.features = take((size_t)count, (size_t)rows.dim * sizeof *rows.features);
+    rows.ids = take((size_t)count, sizeof *rows.ids);
     moco_loader_options_init(&loading);
     loading.batch_size = 64;
     loading.workers = 2;
     loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
-    loading.recipe[0] = &view;
+    loading.bad = MOCO_BAD_SKIP;
+    loading.max_bad = count;
+    loading.recipe[0] = view;
     moco_batch_init(&batch);
     check(moco_loader_create(&loader, images, &loading));
     check(moco_loader_start(loader, 0));
-    for (; done < n; done += batch.n) {
-        moco_tensor in, out;
-        check(moco_loader_next(loader, &batch));
-        moco_tensor_init(&in);
-        in.dtype = MOCO_U8;
-        in.ndim = 4;
-        in.shape[0] = batch.n;
-        in.shape[1] = batch.h;
-        in.shape[2] = batch.w;
-        in.shape[3] = 3;
-        in.data = (void *)(uintptr_t)batch.view[0];
-        moco_tensor_init(&out);
-        out.dtype = MOCO_F32;
-        out.ndim = 2;
-        out.shape[0] = batch.n;
-        out.shape[1] = info->feature_dim;
-        out.data = features + done * info->feature_dim;
-        check(moco_model_embed(model, &in, MOCO_FEATURES, &out));
-    }
+    while ((status = moco_loader_next(loader, &batch)) == MOCO_OK)
+        add_batch(&rows, model, &batch);
+    if (status != MOCO_EEND)
+        check(status);
+    judge_bad(loader, count, asked);
     moco_loader_free(loader);
-    return features;
+    normalise(rows.features, rows.n, rows.dim);
+    return rows;
 }
+
+/* ---- what is printed ---- */
 
 static void print_image(const moco_dataset *images, int64_t id)
 {
@@ -85,15 +189,27 @@ static void print_image(const moco_dataset *images, int64_t id)
     printf("%s", path);
 }
 
-static void print_nearest(const moco_dataset *images, const float *features, int32_t dim, int64_t asked)
+static void print_vectors(const moco_dataset *images, const struct rows *rows)
 {
-    int64_t n = moco_dataset_count(images), best[NEAREST];
+    for (int64_t i = 0; i < rows->n; i++) {
+        print_image(images, rows->ids[i]);
+        for (int32_t j = 0; j < rows->dim; j++)
+            printf("\t%.6g", rows->features[i * rows->dim + j]);
+        printf("\n");
+    }
+}
+
+static void print_nearest(const moco_dataset *images, const struct rows *rows, int64_t id)
+{
+    int64_t best[NEAREST], asked = 0;
     double cosine[NEAREST];
     int found = 0;
-    for (int64_t i = 0; i < n; i++) {
+    while (rows->ids[asked] != id) /* it is there, for it could be read */
+        asked++;
+    for (int64_t i = 0; i < rows->n; i++) {
         double sum = 0;
-        for (int32_t j = 0; j < dim; j++)
-            sum += (double)features[i * dim + j] * features[asked * dim + j];
+        for (int32_t j = 0; j < rows->dim; j++)
+            sum += (double)rows->features[i * rows->dim + j] * rows->features[asked * rows->dim + j];
         if (i == asked || (found == NEAREST && sum <= cosine[NEAREST - 1]))
             continue;
         int at = found < NEAREST ? found++ : NEAREST - 1;
@@ -105,54 +221,89 @@ static void print_nearest(const moco_dataset *images, const float *features, int
         best[at] = i;
     }
     printf("most like ");
-    print_image(images, asked);
+    print_image(images, id);
     printf("\n");
     for (int i = 0; i < found; i++) {
         printf("%.4f\t", cosine[i]);
-        print_image(images, best[i]);
+        print_image(images, rows->ids[best[i]]);
         printf("\n");
     }
 }
 
+/* ---- the command line ---- */
+
+static const char help[] =
+    "usage: embed [OPTIONS] ENCODER DIR          a line for each image: path, then its features\n"
+    "       embed [OPTIONS] ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
+    "options: --eval-recipe NAME, --wait auto|active|passive; embed --help says more\n";
+
+static const char more_help[] =
+    "\n"
+    "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
+    "says:\n"
+    "eval, simclr-eval or none (see train_imagenet --help). --wait is how compute threads wait for each other, as of\n"
+    "train_imagenet.\n"
+    "\n"
+    "An image that cannot be read has no line, and is in nobody's neighbourhood; standard error names it and says\n"
+    "\"1 of 12 could not be read\". Exit codes: 0 done, be some images unreadable or not. 1 failed: one sentence says "
+    "why;\n"
+    "also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
+
+struct arguments {
+    const char *recipe, *wait, *at[3]; /* encoder, folder, number */
+    int count;
+};
+
+static int parse(struct arguments *a, int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            fputs(help, stdout);
+            fputs(more_help, stdout);
+            exit(0);
+        }
+        if (strcmp(argv[i], "--eval-recipe") == 0 && i + 1 < argc)
+            a->recipe = argv[++i];
+        else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
+            a->wait = argv[++i];
+        else if (argv[i][0] == '-' || a->count == 3)
+            return 0;
+        else
+            a->at[a->count++] = argv[i];
+    }
+    return a->count >= 2;
+}
+
 int main(int argc, char **argv)
 {
-    int told = argc > 2 && strcmp(argv[1], "--wait") == 0 && wait_policy_known(argv[2]);
-    wait_policy_apply(told ? argv[2] : "", 0, argv); /* how threads wait matters beside other programs */
-    argv += told ? 2 : 0;
-    argc -= told ? 2 : 0;
-    if (argc < 3 || argc > 4) {
-        fprintf(stderr, "usage: embed ENCODER DIR          a line for each image: path, then its features\n"
-                        "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
-                        "       embed --wait auto|active|passive ...   how compute threads wait for each other\n");
-        return 2;
-    }
+    struct arguments a = {.wait = ""};
     moco_context *context;
     moco_device *device;
     moco_model *model;
     moco_dataset *images;
-    moco_model_info info;
-    moco_model_info_init(&info);
-    check(moco_context_create(&context, NULL));
-    check(moco_device_open(&device, context, "cpu"));
-    check(moco_model_open(&model, device, argv[1]));
-    check(moco_model_describe(model, &info));
-    check(moco_dataset_open_folder(&images, context, argv[2]));
-    int64_t n = moco_dataset_count(images), asked = argc > 3 ? atoll(argv[3]) : -1;
-    if (argc > 3 && (asked < 0 || asked >= n)) {
-        fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", argv[3], (long long)n);
+    if (!parse(&a, argc, argv)) {
+        fputs(help, stderr);
         return 2;
     }
-    float *features = encode(model, &info, images);
-    normalise(features, n, info.feature_dim);
-    if (argc > 3)
-        print_nearest(images, features, info.feature_dim, asked);
-    for (int64_t i = 0; i < n && argc == 3; i++) {
-        print_image(images, i);
-        for (int32_t j = 0; j < info.feature_dim; j++)
-            printf("\t%.6g", features[i * info.feature_dim + j]);
-        printf("\n");
+    wait_policy_apply(a.wait, 0, argv); /* how threads wait matters beside other programs */
+    check(moco_context_create(&context, NULL));
+    check(moco_device_open(&device, context, "cpu"));
+    check(moco_model_open(&model, device, a.at[0]));
+    check(moco_dataset_open_folder(&images, context, a.at[1]));
+    char none[1] = "", *end = none;
+    int64_t n = moco_dataset_count(images), asked = a.count > 2 ? strtoll(a.at[2], &end, 10) : -1;
+    if (a.count > 2 && (a.at[2][0] == 0 || *end != 0 || asked < 0 || asked >= n)) {
+        fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
+        exit(2);
     }
-    free(features);
+    moco_augment_options view = choose_view(model, a.at[0], a.recipe);
+    struct rows rows = encode(model, images, &view, asked);
+    if (a.count > 2)
+        print_nearest(images, &rows, asked);
+    else
+        print_vectors(images, &rows);
+    free(rows.features);
+    free(rows.ids);
     moco_dataset_free(images);
     moco_model_free(model);
     moco_device_free(device);

@@ -43,6 +43,7 @@ struct probing {
     struct open_data data;
     int32_t classes;
     moco_augment_options train_view, eval_view;
+    int guessed;                    /* eval_view: the encoder's file says nothing of it, nor does the command line */
     struct encoded train, held_out; /* train: --fast only */
     moco_feature_stats stats;
     moco_probe *probe;
@@ -68,7 +69,12 @@ static const char help_tail[] =
     "the\n"
     "features); without --fast also " STATE " after each epoch and at a signal, and " BEST ".\n"
     "\n"
-    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
+    "Images that cannot be read are left out, and said: accuracy is over those that can be. In probe.json they are\n"
+    "train_unreadable and held_out_unreadable; scored is the number of held-out images that accuracy is over.\n"
+    "\n"
+    "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable "
+    "than\n"
+    "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
     "SIGTERM,\n"
     "and saved: --resume auto goes on from there, to the same bits.\n";
 
@@ -97,6 +103,35 @@ static moco_status check_frozen(struct probing *p, struct err *err)
     return MOCO_OK;
 }
 
+/* A class of which nothing could be read is one that nothing is learnt, or measured, of. */
+static moco_status tell_lost_classes(const struct probing *p, const struct encoded *e, const char *what,
+                                     struct err *err)
+{
+    char sentence[512];
+    int lost = 0, first = 0;
+    unsigned char *seen = calloc((size_t)p->classes, 1);
+    if (seen == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    for (int64_t i = 0; i < e->n; i++)
+        if (e->labels[i] >= 0 && e->labels[i] < p->classes)
+            seen[e->labels[i]] = 1;
+    for (int32_t i = p->classes - 1; i >= 0; i--)
+        if (!seen[i])
+            lost++, first = i;
+    free(seen);
+    snprintf(sentence, sizeof sentence, "%d of %d classes have no %s image that could be read; the first is \"%.200s\"",
+             lost, (int)p->classes, what, moco_dataset_class_name(p->data.train, first));
+    if (lost > 0)
+        warn(sentence);
+    return MOCO_OK;
+}
+
+static void warn_unreadable(const struct unreadable *u, const char *what)
+{
+    char text[UNREADABLE_TEXT];
+    warn(unreadable_text(u, what, text, sizeof text));
+}
+
 static moco_status encode(struct probing *p, moco_dataset *set, const char *what, struct encoded *out, struct err *err)
 {
     struct encode e = {.model = p->encoder,
@@ -107,11 +142,17 @@ static moco_status encode(struct probing *p, moco_dataset *set, const char *what
                        .max_bad = p->config.max_bad,
                        .stop = stop_signal_came};
     double begun = seconds_now();
+    char name[40];
     TRY(encode_set(&e, out, err));
     double seconds = seconds_now() - begun;
     printf("encoded %s %s images in %s (%.0f img/s)\n", human_count(out->n), what, human_seconds(seconds),
            (double)out->n / (seconds > 1e-9 ? seconds : 1e-9));
-    return MOCO_OK;
+    snprintf(name, sizeof name, "%s images", what);
+    TRY(unreadable_check(&out->unreadable, name, err));
+    if (out->unreadable.count == 0)
+        return MOCO_OK;
+    warn_unreadable(&out->unreadable, name);
+    return tell_lost_classes(p, out, what, err);
 }
 
 /* ---- setting up ---- */
@@ -147,8 +188,8 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(check_data(p, err));
     TRY(from_moco(moco_model_open(&p->encoder, p->device, c->pretrained), err));
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
-    TRY(probe_config_settle(c, &p->info, err));
-    TRY(probe_config_views(c, &p->train_view, &p->eval_view, err));
+    TRY(probe_config_settle(c, p->encoder, &p->eval_view, &p->guessed, err));
+    TRY(probe_config_train_view(c, &p->train_view, err));
     return frozen_hash(p->encoder, p->hash, err);
 }
 
@@ -159,6 +200,10 @@ static void describe(const struct probing *p)
     printf("data      %s: %s training, %s held-out images, %d classes\n", p->data.kind,
            human_count(moco_dataset_count(p->data.train)), human_count(moco_dataset_count(p->data.held_out)),
            (int)p->classes);
+    printf("looked at %s, %d pixels: %s\n", p->config.eval_recipe, (int)p->eval_view.size,
+           p->config.given[cli_find(&probe_cli, "eval-recipe")] ? "as --eval-recipe says"
+           : p->guessed ? "a guess by the stem, for the encoder's file says nothing of it; --eval-recipe decides"
+                        : "as the encoder's file says");
     printf("protocol  %s\n", probe_protocol(&p->config));
 }
 
@@ -215,6 +260,7 @@ static moco_status report(struct probing *p, int rate, struct probe_result *r, s
     r->stats = &p->stats;
     r->lr = options.lr[rate];
     r->confusion = confusion;
+    r->held_out_unreadable = p->held_out.unreadable.count;
     r->seconds = seconds_now() - p->begun;
     run_dir_path(p->config.out, "probe.json", path);
     TRY_GOTO(status, probe_result_save(r, path, err), out);
@@ -285,7 +331,7 @@ static moco_status run_fast(struct probing *p, struct err *err)
     printf("%strained %d classifiers for %lld epochs in %s\n", isatty(STDOUT_FILENO) ? "\r\033[K" : "",
            (int)options.rates, (long long)c->epochs, human_seconds(seconds_now() - begun));
     TRY(score_rates(p, &options, top1, &best, err));
-    struct probe_result r = {.rates = &options, .rate_top1 = top1};
+    struct probe_result r = {.rates = &options, .rate_top1 = top1, .train_unreadable = p->train.unreadable.count};
     return report(p, best, &r, err);
 }
 
@@ -383,6 +429,7 @@ static moco_status open_loader(struct probing *p, moco_loader **loader, struct e
     o.drop_last = 0;
     o.seed = (uint64_t)c->seed;
     o.max_bad = c->max_bad;
+    o.bad = MOCO_BAD_SKIP;
     o.recipe[0] = &p->train_view;
     return from_moco(moco_loader_create(loader, p->data.train, &o), err);
 }
@@ -404,7 +451,8 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
         w->rows.labels[i] = moco_dataset_label(p->data.train, b->ids[i]);
     moco_tensor rows = encoded_rows(&w->rows, 0, b->n);
     TRY(from_moco(moco_probe_step(p->probe, &rows, w->rows.labels, w->factor, &loss, &top1), err));
-    p->state.position += b->n;
+    p->state.position = b->position;
+    p->state.images += b->n;
     p->state.loss += loss * b->n;
     p->state.right += top1 * b->n;
     const char *slowed = contention_step(&p->contention, wait_policy_advice());
@@ -415,6 +463,22 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
                (long long)p->config.epochs, (long long)((p->state.position + p->config.batch - 1) / p->config.batch),
                (long long)w->of, loss, 100 * top1,
                (double)(w->steps * p->config.batch) / (seconds_now() - w->begun + 1e-9));
+    return MOCO_OK;
+}
+
+/* What an epoch could not read is said when it is more than any before it met: views differ from epoch to epoch, and so
+ * may the damage that they meet. */
+static moco_status end_of_images(struct probing *p, const struct epoch_work *w, struct err *err)
+{
+    struct unreadable u;
+    TRY(unreadable_ask(&u, w->loader, p->state.images, err));
+    if (p->state.images == 0)
+        return unreadable_check(&u, "training images", err);
+    u.of = moco_dataset_count(p->data.train);
+    if (u.count > p->state.unreadable) {
+        p->state.unreadable = u.count;
+        warn_unreadable(&u, "training images");
+    }
     return MOCO_OK;
 }
 
@@ -430,10 +494,13 @@ static moco_status train_epoch(struct probing *p, struct epoch_work *w, struct e
     while (p->state.position < moco_dataset_count(p->data.train)) {
         if (stop_signal_came())
             return MOCO_ECANCELED;
-        TRY(from_moco(moco_loader_next(w->loader, &w->batch), err));
+        moco_status status = moco_loader_next(w->loader, &w->batch);
+        if (status == MOCO_EEND) /* nothing of the last batch could be read */
+            break;
+        TRY(from_moco(status, err));
         TRY(one_step(p, w, err));
     }
-    return MOCO_OK;
+    return end_of_images(p, w, err);
 }
 
 static moco_status finish_epoch(struct probing *p, const struct epoch_work *w, struct err *err)
@@ -442,12 +509,12 @@ static moco_status finish_epoch(struct probing *p, const struct epoch_work *w, s
     moco_score score;
     moco_score_init(&score);
     TRY(from_moco(moco_probe_evaluate(p->probe, &held, p->held_out.labels, &score, NULL), err));
-    struct probe_epoch e = {.loss = p->state.loss / (double)p->state.position,
-                            .train_top1 = 100 * p->state.right / (double)p->state.position,
+    struct probe_epoch e = {.loss = p->state.loss / (double)p->state.images,
+                            .train_top1 = 100 * p->state.right / (double)p->state.images,
                             .top1 = 100 * (double)score.top1 / (double)score.n,
                             .top5 = 100 * (double)score.top5 / (double)score.n};
     TRY(probe_state_add(&p->state, &e, err));
-    p->state.position = 0;
+    p->state.position = p->state.images = 0;
     p->state.loss = p->state.right = 0;
     printf("epoch %lld/%lld  mean loss %.4f, training top-1 %.2f %%  held out: top-1 %.2f %%, top-5 %.2f %%  %s\n",
            (long long)w->epoch + 1, (long long)p->config.epochs, e.loss, e.train_top1, e.top1, e.top5,
@@ -495,7 +562,7 @@ static moco_status run_slow(struct probing *p, struct err *err)
     p->probe = NULL;
     run_dir_path(p->config.out, BEST, path);
     TRY(open_state(p, path, 1, err));
-    struct probe_result r = {.state = &p->state};
+    struct probe_result r = {.state = &p->state, .train_unreadable = p->state.unreadable};
     return report(p, 0, &r, err);
 }
 
@@ -504,7 +571,7 @@ static moco_status run_evaluate(struct probing *p, struct err *err)
     char path[RUN_PATH_SIZE];
     run_dir_path(p->config.out, BEST, path);
     TRY(open_state(p, strcmp(p->config.resume, "auto") == 0 ? path : p->config.resume, 1, err));
-    struct probe_result r = {0};
+    struct probe_result r = {.train_unreadable = -1};
     return report(p, 0, &r, err);
 }
 
@@ -527,7 +594,8 @@ fail:
     if (status == MOCO_ECANCELED)
         return EXIT_STOPPED;
     fflush(stdout);
-    fprintf(stderr, "linear_probe: %s\n", err.text);
+    fprintf(stderr, "linear_probe: %s%s\n", err.text,
+            status == MOCO_EBADDATA ? "; repair or remove them, or raise --max-bad" : "");
     return EXIT_FAILED;
 }
 

@@ -66,6 +66,11 @@ static int parse(struct arguments *a, int argc, char **argv)
     return a->folders > 0 ? 0 : 1 + usage("which run?", "");
 }
 
+static void warn(const char *sentence)
+{
+    fprintf(stderr, "report: warning: %s\n", sentence);
+}
+
 static void tell_problems(const struct run_log *log)
 {
     for (int64_t i = 0; i < log->problems && i < RUN_PROBLEMS_KEPT; i++)
@@ -111,7 +116,7 @@ int main(int argc, char **argv)
             continue;
         }
         if (a.gallery)
-            TRY_GOTO(status, gallery_remake(run[i], &err), done);
+            TRY_GOTO(status, gallery_remake(run[i], warn, &err), done);
         struct err why = {0};
         if (gallery_read(&gallery[i], run[i]->folder, &why) != MOCO_OK)
             fprintf(stderr, "report: %s; the page goes without it\n", why.text);

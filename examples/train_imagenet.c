@@ -43,6 +43,7 @@ struct run {
     moco_augment_options train_view, eval_view;
     struct monitor monitor;
     int watching; /* the kNN monitor has what it needs */
+    struct metrics_knn seen, told; /* by it, last, and what of that has been warned of */
     struct metrics metrics;
     struct gallery_plan gallery;
     struct live_report report;
@@ -262,6 +263,7 @@ static moco_status make_trainer(struct run *r, struct err *err)
     trainer.progress = on_launch;
     trainer.progress_user = &r->progress;
     TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
+    TRY(from_moco(moco_model_set_recipe(r->model, &r->eval_view), err));
     if (trainer.negatives == MOCO_NEGATIVES_QUEUE)
         TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
     TRY(from_moco(moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
@@ -307,14 +309,33 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
     return run_dir_prune(r->note.config.out, r->note.config.keep, err);
 }
 
+/* What could not be read is warned of when it is met first, and when there is more or less of it. */
+static void tell_unreadable(struct run *r, const struct monitor_result *result)
+{
+    const struct unreadable *of[] = {&result->of_bank, &result->of_queries};
+    char text[UNREADABLE_TEXT];
+    r->seen = (struct metrics_knn){result->bank, result->queries, of[0]->count + of[1]->count};
+    if (memcmp(&r->seen, &r->told, sizeof r->seen) == 0)
+        return;
+    r->told = r->seen;
+    for (int i = 0; i < 2; i++)
+        if (of[i]->count > 0)
+            warn(unreadable_text(of[i], i == 0 ? "kNN monitor, training images" : "kNN monitor, held-out images", text,
+                                 sizeof text));
+    if (isnan(result->accuracy))
+        warn("no kNN accuracy: there is nothing that could be read to measure it with; training goes on without it");
+}
+
 static moco_status watch(struct run *r, double *percent, struct err *err)
 {
-    double accuracy = 0;
+    struct monitor_result result;
     *percent = -1;
     if (!r->watching)
         return MOCO_OK;
-    TRY(monitor_run(&r->monitor, r->model, &accuracy, err));
-    *percent = 100 * accuracy;
+    TRY(monitor_run(&r->monitor, r->model, &result, err));
+    tell_unreadable(r, &result);
+    if (!isnan(result.accuracy))
+        *percent = 100 * result.accuracy;
     return MOCO_OK;
 }
 
@@ -330,9 +351,10 @@ static moco_status watch_untrained(struct run *r, struct err *err)
     r->monitor.warn = warn;
     r->silent = 0;
     TRY(status);
-    progress_say(&r->progress, "epoch 0/%lld  kNN %.2f %% untrained, %s", (long long)r->note.config.epochs, percent,
-                 human_seconds(seconds_now() - begun));
-    return metrics_epoch(&r->metrics, 0, 0, NAN, percent, seconds_now() - begun, err);
+    if (percent >= 0)
+        progress_say(&r->progress, "epoch 0/%lld  kNN %.2f %% untrained, %s", (long long)r->note.config.epochs, percent,
+                     human_seconds(seconds_now() - begun));
+    return metrics_epoch(&r->metrics, 0, 0, NAN, percent, &r->seen, seconds_now() - begun, err);
 }
 
 static moco_status wait_seconds(struct run *r, double *seconds, struct err *err)
@@ -408,14 +430,15 @@ static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, stru
     const struct run_config *c = &r->note.config;
     double percent = -1, loss = r->note.epoch_loss / (double)r->note.epoch_steps;
     char knn[32] = "";
-    if (c->knn_every > 0 && ((epoch + 1) % c->knn_every == 0 || epoch + 1 == c->epochs))
+    int look = r->watching && ((epoch + 1) % c->knn_every == 0 || epoch + 1 == c->epochs);
+    if (look)
         TRY(watch(r, &percent, err));
     if (percent >= 0)
         snprintf(knn, sizeof knn, "  kNN %.2f %%", percent);
     double seconds = seconds_now() - r->epoch_begun;
     progress_say(&r->progress, "epoch %lld/%lld  mean loss %.4f%s  %s", (long long)epoch + 1, (long long)c->epochs,
                  loss, knn, human_seconds(seconds));
-    TRY(metrics_epoch(&r->metrics, epoch + 1, step, loss, percent, seconds, err));
+    TRY(metrics_epoch(&r->metrics, epoch + 1, step, loss, percent, look ? &r->seen : NULL, seconds, err));
     live_report_epoch(&r->report, r->model, epoch + 1, step);
     r->note.epoch_done = 1;
     return save(r, epoch, err);

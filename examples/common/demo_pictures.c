@@ -41,16 +41,14 @@ moco_status demo_pictures_draw(struct demo_pictures *p, int64_t seed, struct err
     return MOCO_OK;
 }
 
-static moco_status read_all(struct demo_pictures *p, moco_dataset *set, int64_t seed, struct err *err)
+/* As many as p->all, or all there are: p->all becomes how many. */
+static moco_status read_all(struct demo_pictures *p, moco_dataset *set, const moco_augment_options *view, int64_t seed,
+                            struct unreadable *unreadable, struct err *err)
 {
-    moco_augment_options view;
     moco_loader_options o;
     moco_loader *loader = NULL;
     moco_batch batch;
     moco_status status;
-    TRY(from_moco(moco_augment_options_preset(&view, "none", p->size), err));
-    view.crop = 2;
-    view.resize = p->size;
     moco_loader_options_init(&o);
     moco_batch_init(&batch);
     o.batch_size = 100;
@@ -58,40 +56,51 @@ static moco_status read_all(struct demo_pictures *p, moco_dataset *set, int64_t 
     o.permuted = 1;
     o.drop_last = 0;
     o.seed = (uint64_t)seed;
-    o.recipe[0] = &view;
+    o.bad = MOCO_BAD_SKIP;
+    o.max_bad = moco_dataset_count(set);
+    o.recipe[0] = view;
     TRY_GOTO(status, from_moco(moco_loader_create(&loader, set, &o), err), out);
     TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
     size_t bytes = (size_t)p->size * (size_t)p->size * 3;
-    for (int64_t done = 0; done < p->all; done += batch.n) {
-        TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), out);
+    int64_t done = 0;
+    while (done < p->all) {
+        status = moco_loader_next(loader, &batch);
+        if (status == MOCO_EEND) /* there were unreadable ones */
+            break;
+        TRY_GOTO(status, from_moco(status, err), out);
         int64_t n = batch.n < p->all - done ? batch.n : p->all - done;
         memcpy(p->pixels + (size_t)done * bytes, batch.view[0], (size_t)n * bytes);
         for (int64_t i = 0; i < n && p->classes > 0; i++)
             p->labels[done + i] = moco_dataset_label(set, batch.ids[i]);
+        done += n;
     }
+    p->all = done;
+    status = unreadable_ask(unreadable, loader, done, err);
 out:
     moco_loader_free(loader);
     return status;
 }
 
-moco_status demo_pictures_read(struct demo_pictures *p, moco_context *context, const char *folder, int size,
-                               int64_t seed, int batch_size, struct err *err)
+moco_status demo_pictures_read(struct demo_pictures *p, moco_context *context, const char *folder,
+                               const moco_augment_options *view, int64_t seed, int batch_size,
+                               struct unreadable *unreadable, struct err *err)
 {
     moco_dataset *set = NULL;
     TRY(from_moco(moco_dataset_open_folder(&set, context, folder), err));
     int64_t count = moco_dataset_count(set), most = DEMO_TRAIN + DEMO_HELD_OUT;
-    *p = (struct demo_pictures){.size = size, .channels = 3, .all = count < most ? count : most};
-    p->held_out = p->all / 11;
+    *p = (struct demo_pictures){.size = view->size, .channels = 3, .all = count < most ? count : most};
     p->classes = moco_dataset_classes(set);
-    moco_status status;
-    if (p->all - p->held_out < batch_size)
-        status = err_set(err, MOCO_EINVAL,
-                         "%.300s holds %lld pictures, and a batch takes %d beside those held out; add pictures", folder,
-                         (long long)count, batch_size);
-    else
-        status = take_memory(p, err);
+    moco_status status = take_memory(p, err);
     if (status == MOCO_OK)
-        status = read_all(p, set, seed, err);
+        status = read_all(p, set, view, seed, unreadable, err);
+    p->held_out = p->all / 11;
+    if (status == MOCO_OK)
+        status = unreadable_check(unreadable, "pictures", err);
+    if (status == MOCO_OK && p->all - p->held_out < batch_size)
+        status = err_set(err, MOCO_EINVAL,
+                         "%.300s holds %lld pictures that can be read, and a batch takes %d beside those held out; add "
+                         "pictures",
+                         folder, (long long)p->all, batch_size);
     if (status != MOCO_OK)
         demo_pictures_free(p);
     moco_dataset_free(set);

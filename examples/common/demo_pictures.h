@@ -8,6 +8,7 @@
 #include <moco/moco.h>
 
 #include "err.h"
+#include "unreadable.h"
 
 #define DEMO_TRAIN 10000
 #define DEMO_HELD_OUT 1000
@@ -22,9 +23,10 @@ struct demo_pictures {
 
 moco_status demo_pictures_draw(struct demo_pictures *pictures, int64_t seed, struct err *err);
 
-/* At most DEMO_TRAIN + DEMO_HELD_OUT images of the folder, shorter side resized to `size`, centre cropped. */
-moco_status demo_pictures_read(struct demo_pictures *pictures, moco_context *context, const char *folder, int size,
-                               int64_t seed, int batch_size, struct err *err);
+/* At most DEMO_TRAIN + DEMO_HELD_OUT images of the folder, seen by `view`. Those that cannot be read are left out. */
+moco_status demo_pictures_read(struct demo_pictures *pictures, moco_context *context, const char *folder,
+                               const moco_augment_options *view, int64_t seed, int batch_size,
+                               struct unreadable *unreadable, struct err *err);
 
 void demo_pictures_free(struct demo_pictures *pictures);
 

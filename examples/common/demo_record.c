@@ -107,7 +107,7 @@ moco_status demo_record_step(struct demo_record *r, int64_t epoch, const moco_st
 moco_status demo_record_epoch(struct demo_record *r, int64_t epoch, int64_t step, double percent, struct err *err)
 {
     double now = seconds_now(), mean = r->in_epoch > 0 ? r->loss / (double)r->in_epoch : NAN;
-    moco_status status = metrics_epoch(&r->metrics, epoch, step, mean, percent, now - r->epoch_begun, err);
+    moco_status status = metrics_epoch(&r->metrics, epoch, step, mean, percent, NULL, now - r->epoch_begun, err);
     r->loss = 0;
     r->in_epoch = 0;
     r->mark = r->epoch_begun = seconds_now();

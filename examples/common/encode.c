@@ -41,7 +41,8 @@ moco_status encode_batch(moco_model *model, moco_embedding what, const moco_batc
     return from_moco(moco_model_embed(model, &images, what, &out), err);
 }
 
-static moco_status take(const struct encode *e, struct encoded *out, moco_loader **loader, struct err *err)
+static moco_status take(const struct encode *e, struct encoded *out, int64_t *most, moco_loader **loader,
+                        struct err *err)
 {
     int64_t count = moco_dataset_count(e->set);
     moco_loader_options o;
@@ -52,13 +53,14 @@ static moco_status take(const struct encode *e, struct encoded *out, moco_loader
     o.drop_last = 0;
     o.seed = e->seed;
     o.max_bad = e->max_bad;
+    o.bad = MOCO_BAD_SKIP;
     o.recipe[0] = e->recipe;
-    out->n = o.permuted ? e->limit : count;
+    *most = o.permuted ? e->limit : count;
     out->dim = encode_dim(e->model, e->what);
-    out->features = malloc(sizeof(float) * (size_t)out->n * (size_t)out->dim);
-    out->labels = malloc(sizeof(int32_t) * (size_t)out->n);
+    out->features = malloc(sizeof(float) * (size_t)*most * (size_t)out->dim);
+    out->labels = malloc(sizeof(int32_t) * (size_t)*most);
     if (out->features == NULL || out->labels == NULL)
-        return err_set(err, MOCO_ENOMEM, "out of memory for the features of %lld images", (long long)out->n);
+        return err_set(err, MOCO_ENOMEM, "out of memory for the features of %lld images", (long long)*most);
     TRY(from_moco(moco_loader_create(loader, e->set, &o), err));
     return from_moco(moco_loader_start(*loader, 0), err);
 }
@@ -68,21 +70,26 @@ moco_status encode_set(const struct encode *e, struct encoded *out, struct err *
     moco_loader *loader = NULL;
     moco_batch batch;
     moco_status status;
+    int64_t most = 0;
     *out = (struct encoded){0};
     moco_batch_init(&batch);
-    TRY_GOTO(status, take(e, out, &loader, err), fail);
-    for (int64_t done = 0; done < out->n;) {
+    TRY_GOTO(status, take(e, out, &most, &loader, err), fail);
+    while (out->n < most) {
         if (e->stop != NULL && e->stop()) {
             status = MOCO_ECANCELED;
             goto fail;
         }
-        TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), fail);
-        int32_t n = batch.n < out->n - done ? batch.n : (int32_t)(out->n - done);
-        TRY_GOTO(status, encode_batch(e->model, e->what, &batch, n, out->features + done * out->dim, err), fail);
+        status = moco_loader_next(loader, &batch);
+        if (status == MOCO_EEND) /* there were unreadable ones */
+            break;
+        TRY_GOTO(status, from_moco(status, err), fail);
+        int32_t n = batch.n < most - out->n ? batch.n : (int32_t)(most - out->n);
+        TRY_GOTO(status, encode_batch(e->model, e->what, &batch, n, out->features + out->n * out->dim, err), fail);
         for (int32_t i = 0; i < n; i++)
-            out->labels[done + i] = moco_dataset_label(e->set, batch.ids[i]);
-        done += n;
+            out->labels[out->n + i] = moco_dataset_label(e->set, batch.ids[i]);
+        out->n += n;
     }
+    TRY_GOTO(status, unreadable_ask(&out->unreadable, loader, out->n, err), fail);
     moco_loader_free(loader);
     return MOCO_OK;
 fail:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * encode: the features of a whole data set. The loader's threads decode the next batches while the network runs. What a
- * reader would get wrong: an unreadable image is replaced by its neighbour, and its label with it, so that labels go by
+ * reader would get wrong: an image that cannot be read has no row, so that rows are fewer than images, and labels go by
  * the sample numbers that a batch reports. */
 #ifndef MOCO_EXAMPLES_ENCODE_H
 #define MOCO_EXAMPLES_ENCODE_H
@@ -9,6 +9,7 @@
 #include <moco/moco.h>
 
 #include "err.h"
+#include "unreadable.h"
 
 /* A batch that fills every launch of an encoder, whatever the size of its images. */
 #define ENCODE_BATCH 256
@@ -21,18 +22,20 @@ struct encode {
     int64_t limit; /* at most so many images, drawn at random with `seed`; 0: all, in order */
     uint64_t seed;
     int workers;
-    int64_t max_bad;
+    int64_t max_bad;   /* images that may be unreadable, as of moco_loader_options */
     int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
 };
 
 struct encoded {
-    int64_t n;
+    int64_t n; /* images that could be read */
     int32_t dim;
     float *features; /* [n][dim] */
     int32_t *labels; /* [n]; -1: none */
+    struct unreadable unreadable;
 };
 
-/* MOCO_ECANCELED without a sentence if `stop` said so. */
+/* MOCO_ECANCELED without a sentence if `stop` said so. That nothing could be read (n 0) is left to the caller to judge.
+ */
 moco_status encode_set(const struct encode *encode, struct encoded *out, struct err *err);
 void encoded_free(struct encoded *encoded);
 

@@ -228,6 +228,8 @@ static moco_status take_member(struct json *json, const struct json_token *key, 
         return take_count(value, "epoch", &g->epoch, err);
     if (json_equals(key, "bank"))
         return take_count(value, "bank", &g->bank, err);
+    if (json_equals(key, "unreadable"))
+        return take_count(value, "unreadable", &g->unreadable, err);
     if (json_equals(key, "on"))
         return take_text(value, "on", &g->on, err);
     if (json_equals(key, "of"))

@@ -37,6 +37,7 @@ struct gallery {
     int64_t step, epoch;
     char *on, *of, *recipe; /* embedding; whose images the map shows; of the views */
     int64_t bank;           /* images that neighbours were looked for among */
+    int64_t unreadable;     /* of those asked for, here and for the map; left out */
     int side;               /* pixels of a thumbnail */
     char **class_name;
     int64_t class_names;

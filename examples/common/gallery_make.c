@@ -17,6 +17,7 @@
 #include "pca.h"
 #include "run_dir.h"
 #include "thumbnail.h"
+#include "unreadable.h"
 
 #define BATCH 100
 #define ORDER_SEED 1 /* of which images are looked at: the same in every run, so that runs can be compared */
@@ -41,6 +42,7 @@ struct work {
     float *features; /* [BATCH, dim] */
     struct query query[QUERIES];
     int queries;
+    struct unreadable of_map, of_bank;
     unsigned char seen[CLASSES_SEEN]; /* classes (mod) that a query has already */
     struct markup out;
 };
@@ -118,14 +120,15 @@ static moco_status compare(struct work *w, moco_dataset *set, const moco_batch *
 }
 
 /* The first `*images` of the set in a random order: to the map, or (`bank`) to be compared with the queries. Fewer if
- * time runs out: *images says how many. */
-static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int bank, struct err *err)
+ * time runs out or some cannot be read: *images says how many. */
+static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int bank, struct unreadable *unreadable,
+                         struct err *err)
 {
     moco_loader *loader = NULL;
     moco_loader_options o;
     moco_batch batch;
     moco_status status;
-    int64_t count = *images;
+    int64_t count = *images, done = 0;
     double begun = seconds_now();
     moco_batch_init(&batch);
     moco_loader_options_init(&o);
@@ -135,15 +138,19 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int
     o.drop_last = 0;
     o.seed = ORDER_SEED;
     o.max_bad = w->plan->max_bad;
+    o.bad = MOCO_BAD_SKIP;
     o.recipe[0] = &w->plan->eval;
     TRY_GOTO(status, from_moco(moco_loader_create(&loader, set, &o), err), out);
     TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
-    for (int64_t done = 0; done < count;) {
+    while (done < count) {
         if (w->plan->stop != NULL && w->plan->stop()) {
             status = MOCO_ECANCELED;
             goto out;
         }
-        TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), out);
+        status = moco_loader_next(loader, &batch);
+        if (status == MOCO_EEND) /* there were unreadable ones */
+            break;
+        TRY_GOTO(status, from_moco(status, err), out);
         int32_t n = batch.n < count - done ? batch.n : (int32_t)(count - done);
         float *features = bank ? w->features : w->map + done * w->dim;
         TRY_GOTO(status, embed(w, &batch, n, features, err), out);
@@ -153,10 +160,12 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int
                 w->label[done + i] = moco_dataset_label(set, batch.ids[i]);
             TRY_GOTO(status, (bank ? compare : choose)(w, set, &batch, i, feature, err), out);
         }
-        *images = done += n;
+        done += n;
         if (w->plan->seconds > 0 && seconds_now() - begun > w->plan->seconds / 2)
             break;
     }
+    *images = done;
+    status = unreadable_ask(unreadable, loader, done, err);
 out:
     moco_loader_free(loader);
     return status;
@@ -269,17 +278,6 @@ static moco_status put_map(struct work *w, struct err *err)
 
 /* ---- views ---- */
 
-static moco_status put_view(struct work *w, const moco_batch *batch, int view, struct err *err)
-{
-    char *jpeg = NULL;
-    TRY(thumbnail_make(batch->view[view], batch->w, &jpeg, err));
-    markup_put(&w->out, ",\"");
-    markup_put(&w->out, jpeg);
-    markup_put(&w->out, "\"");
-    free(jpeg);
-    return MOCO_OK;
-}
-
 static moco_status open_views(struct work *w, moco_loader **loader, int training, struct err *err)
 {
     moco_loader_options o;
@@ -289,49 +287,109 @@ static moco_status open_views(struct work *w, moco_loader **loader, int training
     o.permuted = 0; /* views are drawn by epoch and sample number, whatever the order */
     o.drop_last = 0;
     o.seed = w->plan->seed;
-    o.max_bad = w->plan->max_bad;
+    o.max_bad = moco_dataset_count(w->plan->train); /* the sweeps have judged that */
+    o.bad = MOCO_BAD_SKIP;
     o.recipe[0] = training ? &w->plan->view : &w->plan->eval;
     o.recipe[1] = training ? &w->plan->view : NULL;
     return from_moco(moco_loader_create(loader, w->plan->train, &o), err);
 }
 
-/* A few training images, each with the views that the first epochs draw of it. */
+struct sheet {
+    char *jpeg[1 + 2 * EPOCHS]; /* the image, then its views */
+    int pictures;
+};
+
+static void sheet_clear(struct sheet *s)
+{
+    while (s->pictures > 0)
+        free(s->jpeg[--s->pictures]);
+}
+
+static moco_status add_picture(struct sheet *s, const moco_batch *batch, int view, struct err *err)
+{
+    TRY(thumbnail_make(batch->view[view], batch->w, &s->jpeg[s->pictures], err));
+    s->pictures++;
+    return MOCO_OK;
+}
+
+/* The first readable image from number *id on, which *id becomes, with the views that the first epochs draw of it. No
+ * pictures: there is none, or its views cannot be drawn, for they show a damaged part of it that the image's middle
+ * does not. */
+static moco_status make_sheet(struct sheet *s, moco_loader *plain, moco_loader *drawn, int64_t *id, struct err *err)
+{
+    moco_batch batch;
+    moco_batch_init(&batch);
+    TRY(from_moco(moco_loader_start_at(plain, 0, *id), err));
+    moco_status status = moco_loader_next(plain, &batch);
+    if (status == MOCO_EEND)
+        return MOCO_OK;
+    TRY(from_moco(status, err));
+    TRY(add_picture(s, &batch, 0, err));
+    *id = batch.ids[0];
+    for (int64_t epoch = 0; epoch < EPOCHS; epoch++) {
+        TRY(from_moco(moco_loader_start_at(drawn, epoch, *id), err));
+        status = moco_loader_next(drawn, &batch);
+        if (status != MOCO_EEND)
+            TRY(from_moco(status, err));
+        if (status == MOCO_EEND || batch.ids[0] != *id) {
+            sheet_clear(s);
+            return MOCO_OK;
+        }
+        TRY(add_picture(s, &batch, 0, err));
+        TRY(add_picture(s, &batch, 1, err));
+    }
+    return MOCO_OK;
+}
+
+static void put_sheet(struct markup *m, const struct sheet *s, int first)
+{
+    markup_put(m, first ? "\n[" : ",\n[");
+    for (int i = 0; i < s->pictures; i++) {
+        markup_put(m, i > 0 ? ",\"" : "\"");
+        markup_put(m, s->jpeg[i]);
+        markup_put(m, "\"");
+    }
+    markup_put(m, "]");
+}
+
+/* A few training images, from all over the set. */
 static moco_status put_views(struct work *w, struct err *err)
 {
     moco_loader *plain = NULL, *drawn = NULL;
-    moco_batch batch;
-    int64_t count = moco_dataset_count(w->plan->train), sheets = count < SHEETS ? count : SHEETS;
+    struct sheet sheet = {.pictures = 0};
+    int64_t count = moco_dataset_count(w->plan->train), sheets = count < SHEETS ? count : SHEETS, last = -1;
+    int put = 0;
     moco_status status;
-    moco_batch_init(&batch);
     TRY_GOTO(status, open_views(w, &plain, 0, err), out);
     TRY_GOTO(status, open_views(w, &drawn, 1, err), out);
     markup_put(&w->out, ",\n\"views\":[");
     for (int64_t i = 0; i < sheets; i++) {
         int64_t id = (2 * i + 1) * count / (2 * sheets);
-        char *jpeg = NULL;
-        TRY_GOTO(status, from_moco(moco_loader_start_at(plain, 0, id), err), out);
-        TRY_GOTO(status, from_moco(moco_loader_next(plain, &batch), err), out);
-        TRY_GOTO(status, thumbnail_make(batch.view[0], batch.w, &jpeg, err), out);
-        markup_put(&w->out, i > 0 ? ",\n[\"" : "\n[\"");
-        markup_put(&w->out, jpeg);
-        markup_put(&w->out, "\"");
-        free(jpeg);
-        for (int64_t epoch = 0; epoch < EPOCHS; epoch++) {
-            TRY_GOTO(status, from_moco(moco_loader_start_at(drawn, epoch, id), err), out);
-            TRY_GOTO(status, from_moco(moco_loader_next(drawn, &batch), err), out);
-            TRY_GOTO(status, put_view(w, &batch, 0, err), out);
-            TRY_GOTO(status, put_view(w, &batch, 1, err), out);
+        if (id <= last)
+            continue; /* shown already, in place of one before it */
+        TRY_GOTO(status, make_sheet(&sheet, plain, drawn, &id, err), out);
+        if (sheet.pictures > 0) {
+            put_sheet(&w->out, &sheet, put++ == 0);
+            last = id;
         }
-        markup_put(&w->out, "]");
+        sheet_clear(&sheet);
     }
     markup_put(&w->out, "]");
 out:
+    sheet_clear(&sheet);
     moco_loader_free(plain);
     moco_loader_free(drawn);
     return status;
 }
 
 /* ---- all of it ---- */
+
+static void tell(const struct gallery_plan *p, const struct unreadable *u, const char *what)
+{
+    char text[UNREADABLE_TEXT];
+    if (u->count > 0 && p->warn != NULL)
+        p->warn(unreadable_text(u, what, text, sizeof text));
+}
 
 static moco_status make(struct work *w, int64_t epoch, int64_t step, struct err *err)
 {
@@ -345,12 +403,18 @@ static moco_status make(struct work *w, int64_t epoch, int64_t step, struct err 
     w->features = malloc(sizeof(float) * BATCH * (size_t)w->dim);
     if (w->map == NULL || w->label == NULL || w->features == NULL)
         return no_memory(err);
-    TRY(sweep(w, set, &w->points, 0, err));
-    TRY(sweep(w, p->train, &bank, 1, err));
+    TRY(sweep(w, set, &w->points, 0, &w->of_map, err));
+    TRY(unreadable_check(&w->of_map, p->held_out != NULL ? "held-out images" : "training images", err));
+    TRY(sweep(w, p->train, &bank, 1, &w->of_bank, err));
+    tell(p, &w->of_map, p->held_out != NULL ? "held-out images" : "training images");
+    if (p->held_out != NULL)
+        tell(p, &w->of_bank, "training images");
     markup_printf(&w->out, "{\"epoch\":%lld,\"step\":%lld,\"on\":\"%s\",\"of\":\"%s\",\"bank\":%lld,\"side\":%d",
                   (long long)epoch, (long long)step, p->on == MOCO_PROJECTION ? "projection" : "features",
                   p->held_out != NULL ? "held-out" : "training", (long long)bank,
                   p->eval.size < THUMBNAIL_SIDE ? p->eval.size : THUMBNAIL_SIDE);
+    markup_printf(&w->out, ",\"unreadable\":%lld",
+                  (long long)(p->held_out != NULL ? w->of_map.count + w->of_bank.count : w->of_bank.count));
     markup_put(&w->out, ",\"recipe\":");
     markup_json(&w->out, p->recipe);
     put_classes(w, set);

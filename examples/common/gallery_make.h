@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * gallery_make: writes gallery.json from an encoder and its data sets. It embeds a few thousand images, draws nothing,
- * and leaves the encoder as it was. The images are the same each time, so that one can watch them over epochs. */
+ * and leaves the encoder as it was. The images are the same each time, so that one can watch them over epochs; those
+ * that cannot be read are left out, and the file says how many ("unreadable"). MOCO_EINVAL if that leaves none. */
 #ifndef MOCO_EXAMPLES_GALLERY_MAKE_H
 #define MOCO_EXAMPLES_GALLERY_MAKE_H
 
@@ -24,6 +25,7 @@ struct gallery_plan {
     int64_t max_bad;
     int (*stop)(void);             /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
     int64_t map_limit, bank_limit; /* images embedded at most */
+    void (*warn)(const char *sentence); /* told of images that could not be read; NULL: nobody */
     double seconds; /* and no more than this takes, but for the first batch of each; 0: as long as it takes */
 };
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "eval_view.h"
 #include "from_moco.h"
 #include "gallery_make.h"
 #include "open_data.h"
@@ -25,10 +26,12 @@ static moco_status option(const struct run_log *log, const char *name, const cha
     return *value != NULL ? MOCO_OK : err_set(err, MOCO_EFORMAT, "%.300s has no option \"%s\"", log->path, name);
 }
 
-static moco_status plan(struct remake *r, const struct run_log *log, struct err *err)
+static moco_status plan(struct remake *r, const struct run_log *log, void (*warn)(const char *sentence),
+                        struct err *err)
 {
     const char *recipe, *eval, *on;
     moco_model_info info;
+    int known;
     double seed = run_log_number(log, "seed");
     moco_model_info_init(&info);
     TRY(from_moco(moco_model_describe(r->model, &info), err));
@@ -36,11 +39,9 @@ static moco_status plan(struct remake *r, const struct run_log *log, struct err 
     TRY(option(log, "eval-recipe", &eval, err));
     TRY(option(log, "knn-on", &on, err));
     TRY(from_moco(moco_augment_options_preset(&r->plan.view, recipe, info.image_size), err));
-    TRY(from_moco(moco_augment_options_preset(&r->plan.eval, eval, info.image_size), err));
-    if (r->plan.eval.crop == 0) { /* as the driver does */
-        r->plan.eval.crop = 2;
-        r->plan.eval.resize = r->plan.eval.size;
-    }
+    TRY(eval_view_of(&r->plan.eval, r->model, 0, &known, err));
+    if (!known) /* an encoder of before: the run's options say how it was looked at */
+        TRY(eval_view_named(&r->plan.eval, eval, info.image_size, err));
     r->plan.device = r->device;
     r->plan.train = r->data.train;
     r->plan.held_out = r->data.held_out;
@@ -49,12 +50,13 @@ static moco_status plan(struct remake *r, const struct run_log *log, struct err 
     r->plan.seed = seed >= 0 ? (uint64_t)seed : 0;
     r->plan.workers = 1;
     r->plan.max_bad = -1;
+    r->plan.warn = warn;
     r->plan.map_limit = GALLERY_MAP_IMAGES;
     r->plan.bank_limit = GALLERY_BANK_IMAGES;
     return MOCO_OK;
 }
 
-moco_status gallery_remake(const struct run_log *log, struct err *err)
+moco_status gallery_remake(const struct run_log *log, void (*warn)(const char *sentence), struct err *err)
 {
     struct remake r = {0};
     const char *data, *device = run_log_option(log, "device");
@@ -66,7 +68,7 @@ moco_status gallery_remake(const struct run_log *log, struct err *err)
     TRY_GOTO(status, from_moco(moco_device_open(&r.device, r.context, device != NULL ? device : "cpu"), err), out);
     TRY_GOTO(status, from_moco(moco_model_open(&r.model, r.device, path), err), out);
     TRY_GOTO(status, open_data(&r.data, r.context, data, err), out);
-    TRY_GOTO(status, plan(&r, log, err), out);
+    TRY_GOTO(status, plan(&r, log, warn, err), out);
     status = gallery_make(&r.plan, r.model, log->folder, log->last_epoch > 0 ? log->last_epoch : 0,
                           log->last_step > 0 ? log->last_step : 0, err);
 out:

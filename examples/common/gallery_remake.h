@@ -7,6 +7,7 @@
 
 #include "run_log.h"
 
-moco_status gallery_remake(const struct run_log *log, struct err *err);
+/* `warn` is told of images that cannot be read. */
+moco_status gallery_remake(const struct run_log *log, void (*warn)(const char *sentence), struct err *err);
 
 #endif

@@ -230,7 +230,7 @@ moco_status metrics_step(struct metrics *m, int64_t epoch, const moco_step_repor
 }
 
 moco_status metrics_epoch(struct metrics *m, int64_t epoch, int64_t step, double mean_loss, double knn_top1,
-                          double seconds, struct err *err)
+                          const struct metrics_knn *knn, double seconds, struct err *err)
 {
     char line[LINE_MAX_BYTES];
     const struct number number[] = {
@@ -238,6 +238,11 @@ moco_status metrics_epoch(struct metrics *m, int64_t epoch, int64_t step, double
         {"knn_top1", "epoch/knn_top1", knn_top1 < 0 ? NAN : knn_top1, 6},
         {"seconds", "epoch/seconds", seconds, 6},
     };
-    snprintf(line, sizeof line, "{\"type\":\"epoch\",\"epoch\":%lld,\"step\":%lld", (long long)epoch, (long long)step);
+    int used = snprintf(line, sizeof line, "{\"type\":\"epoch\",\"epoch\":%lld,\"step\":%lld", (long long)epoch,
+                        (long long)step);
+    if (knn != NULL)
+        snprintf(line + used, sizeof line - (size_t)used,
+                 ",\"knn_bank\":%lld,\"knn_queries\":%lld,\"knn_unreadable\":%lld", (long long)knn->bank,
+                 (long long)knn->queries, (long long)knn->unreadable);
     return put_numbers(m, line, step, number, (int)(sizeof number / sizeof number[0]), err);
 }

@@ -35,9 +35,15 @@ moco_status metrics_config(struct metrics *metrics, const char *members, struct 
 moco_status metrics_resume(struct metrics *metrics, int64_t epoch, int64_t step, struct err *err);
 moco_status metrics_step(struct metrics *metrics, int64_t epoch, const moco_step_report *report, double img_per_s,
                          double data_wait, struct err *err);
-/* knn_top1 in percent; a negative one and a mean loss of NaN are written as null. */
+/* What the kNN monitor looked at: knn_bank, knn_queries and knn_unreadable of an epoch's line. */
+struct metrics_knn {
+    int64_t bank, queries; /* training and held-out images that it read */
+    int64_t unreadable;    /* of both, those that it could not read and left out */
+};
+
+/* knn_top1 in percent; a negative one and a mean loss of NaN are written as null. `knn` NULL: no monitor ran. */
 moco_status metrics_epoch(struct metrics *metrics, int64_t epoch, int64_t step, double mean_loss, double knn_top1,
-                          double seconds, struct err *err);
+                          const struct metrics_knn *knn, double seconds, struct err *err);
 
 /* `text` as a JSON string with its quotes. */
 void json_quote(const char *text, char *out, size_t size);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * monitor: see monitor.h. An unreadable image is replaced by its neighbour, and its label with it: labels go by the
- * sample numbers that the batch reports. */
+ * monitor: see monitor.h. Images that cannot be read have no row: labels go by the sample numbers that a batch reports.
+ */
 #include "monitor.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +33,7 @@ static moco_status open_loader(moco_loader **loader, const struct sweep *s, int 
     o.drop_last = 0;
     o.seed = BANK_SEED;
     o.max_bad = s->monitor->max_bad;
+    o.bad = MOCO_BAD_SKIP;
     o.recipe[0] = &s->monitor->recipe;
     return from_moco(moco_loader_create(loader, s->set, &o), err);
 }
@@ -66,28 +68,34 @@ static moco_status look(const struct sweep *s, const moco_tensor *features, stru
     return MOCO_OK;
 }
 
-/* Adds the set to the bank, or (`right` not NULL) classifies it and counts what is right. */
-static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *right, struct err *err)
+/* Adds at most `limit` images of the set (0: all) to the bank, or (`right` not NULL) classifies them and counts what is
+ * right. *done: how many could be read. */
+static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *right, int64_t *done,
+                       struct unreadable *unreadable, struct err *err)
 {
     moco_loader *loader = NULL;
     moco_batch batch;
     moco_tensor features;
-    int64_t count = moco_dataset_count(s->set), done = 0;
+    int64_t count = moco_dataset_count(s->set);
     if (limit > 0 && limit < count)
         count = limit;
     moco_batch_init(&batch);
     moco_status status;
     TRY_GOTO(status, open_loader(&loader, s, count < moco_dataset_count(s->set), err), out);
     TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
-    while (done < count) {
+    *done = 0;
+    while (*done < count) {
         if (s->monitor->stop != NULL && s->monitor->stop()) {
             status = MOCO_ECANCELED;
             goto out;
         }
-        TRY_GOTO(status, from_moco(moco_loader_next(loader, &batch), err), out);
-        int32_t n = batch.n < count - done ? batch.n : (int32_t)(count - done);
+        status = moco_loader_next(loader, &batch);
+        if (status == MOCO_EEND) /* there were unreadable ones */
+            break;
+        TRY_GOTO(status, from_moco(status, err), out);
+        int32_t n = batch.n < count - *done ? batch.n : (int32_t)(count - *done);
         TRY_GOTO(status, embed(s, &batch, n, &features, err), out);
-        if (right != NULL && done == 0 && s->monitor->warn != NULL)
+        if (right != NULL && *done == 0 && s->monitor->warn != NULL)
             TRY_GOTO(status, look(s, &features, err), out);
         if (right == NULL) {
             TRY_GOTO(status, from_moco(moco_knn_add(knn, &features, s->labels), err), out);
@@ -96,16 +104,19 @@ static moco_status run(struct sweep *s, moco_knn *knn, int64_t limit, int64_t *r
             for (int32_t i = 0; i < n; i++)
                 *right += s->predicted[i] == s->labels[i];
         }
-        done += n;
+        *done += n;
     }
+    status = unreadable_ask(unreadable, loader, *done, err);
 out:
     moco_loader_free(loader);
     return status;
 }
 
-moco_status monitor_run(const struct monitor *monitor, moco_model *model, double *accuracy, struct err *err)
+moco_status monitor_run(const struct monitor *monitor, moco_model *model, struct monitor_result *result,
+                        struct err *err)
 {
     moco_model_info info;
+    *result = (struct monitor_result){.accuracy = NAN};
     moco_model_info_init(&info);
     TRY(from_moco(moco_model_describe(model, &info), err));
     struct sweep *s = calloc(1, sizeof *s);
@@ -128,10 +139,13 @@ moco_status monitor_run(const struct monitor *monitor, moco_model *model, double
     int k = monitor->k < bank ? monitor->k : (int)bank;
     TRY_GOTO(status, from_moco(moco_knn_create(&knn, monitor->device, s->dim, k, monitor->temperature), err), out);
     s->set = monitor->bank;
-    TRY_GOTO(status, run(s, knn, monitor->bank_limit, NULL, err), out);
+    TRY_GOTO(status, run(s, knn, monitor->bank_limit, NULL, &result->bank, &result->of_bank, err), out);
+    if (result->bank == 0)
+        goto out;
     s->set = monitor->queries;
-    TRY_GOTO(status, run(s, knn, 0, &right, err), out);
-    *accuracy = (double)right / (double)moco_dataset_count(monitor->queries);
+    TRY_GOTO(status, run(s, knn, 0, &right, &result->queries, &result->of_queries, err), out);
+    if (result->queries > 0)
+        result->accuracy = (double)right / (double)result->queries;
 out:
     moco_knn_free(knn);
     free(s->features);

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "eval_view.h"
 #include "from_moco.h"
 #include "wait_policy.h"
 
@@ -23,8 +24,8 @@ static const struct cli_option table[] = {
      "side of a view (default: what the encoder was trained on)"},
     {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|simclr-eval|none", SAVED, "NAME",
      "view of the held-out images: eval (resize to 256/224 of the size, centre\n"
-     "crop; the default for the imagenet stem), none (resize to the size; the\n"
-     "default for the others) or simclr-eval"},
+     "crop), none (resize to the size) or simclr-eval (default: what the encoder's\n"
+     "file says; where it says nothing, eval for the imagenet stem, none for others)"},
 
     {"fast", NULL, 0, CLI_FLAG, AT(fast), 0, 1, NULL, SAVED, NULL,
      "== The protocol\nencode each training image once, without augmentation, and try learning\n"
@@ -51,7 +52,8 @@ static const struct cli_option table[] = {
     {"print-freq", NULL, 'p', CLI_INT, AT(print_every), 1, 1000000, NULL, 0, "STEPS",
      "steps between printed lines (default 10)"},
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
-     "unreadable images tolerated (default -1: the larger of 10 and 0.1 %)"},
+     "unreadable images of each set that are left out at most; then it fails\n"
+     "(default -1: the larger of 10 and 0.1 %)"},
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
@@ -94,31 +96,38 @@ moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, st
     return MOCO_OK;
 }
 
-moco_status probe_config_settle(struct probe_config *c, const moco_model_info *model, struct err *err)
+moco_status probe_config_settle(struct probe_config *c, const moco_model *model, moco_augment_options *eval,
+                                int *guessed, struct err *err)
 {
-    if (c->arch[0] != 0 && strcmp(c->arch, model->arch) != 0)
+    moco_model_info info;
+    int known = 0;
+    moco_model_info_init(&info);
+    TRY(from_moco(moco_model_describe(model, &info), err));
+    if (c->arch[0] != 0 && strcmp(c->arch, info.arch) != 0)
         return err_set(err, MOCO_EINVAL, "--arch %s: %.300s holds a %s; leave --arch out, or name another file",
-                       c->arch, c->pretrained, model->arch);
-    if (c->size == 0)
-        c->size = model->image_size;
+                       c->arch, c->pretrained, info.arch);
     if (c->eval_recipe[0] == 0)
-        snprintf(c->eval_recipe, sizeof c->eval_recipe, "%s", strcmp(model->stem, "imagenet") == 0 ? "eval" : "none");
+        TRY(eval_view_of(eval, model, (int)c->size, &known, err));
+    if (c->size == 0)
+        c->size = known ? eval->size : info.image_size;
+    *guessed = c->eval_recipe[0] == 0 && !known;
+    if (*guessed)
+        snprintf(c->eval_recipe, sizeof c->eval_recipe, "%s", strcmp(info.stem, "imagenet") == 0 ? "eval" : "none");
+    if (!known)
+        return eval_view_named(eval, c->eval_recipe, (int)c->size, err);
+    eval_view_text(eval, c->eval_recipe);
     return MOCO_OK;
 }
 
-moco_status probe_config_views(const struct probe_config *c, moco_augment_options *train, moco_augment_options *eval,
-                               struct err *err)
+moco_status probe_config_train_view(const struct probe_config *c, moco_augment_options *train, struct err *err)
 {
     TRY(from_moco(moco_augment_options_preset(train, "moco-v1", (int)c->size), err));
     train->scale[0] = 0.08; /* torchvision's default */
     train->jitter_p = train->grey_p = train->blur_p = 0;
-    TRY(from_moco(moco_augment_options_preset(eval, c->eval_recipe, (int)c->size), err));
-    if (eval->crop == 0) { /* "none" wants images of the right size; resizing leaves those as they are */
-        eval->crop = 2;
-        eval->resize = eval->size;
-    }
     return MOCO_OK;
 }
+
+_Static_assert(EVAL_VIEW_TEXT <= CLI_NAME_SIZE, "eval_recipe holds the text of any view");
 
 void probe_config_options(const struct probe_config *c, int32_t dim, int32_t classes, moco_probe_options *o)
 {

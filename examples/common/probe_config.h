@@ -22,13 +22,14 @@ extern const struct cli probe_cli;
 /* Defaults, then the arguments, then what follows from them. MOCO_EINVAL with one sentence. */
 moco_status probe_config_parse(struct probe_config *config, int argc, char **argv, struct err *err);
 
-/* What the encoder decides unless the command line did: side of the views, view of the held-out images. MOCO_EINVAL if
- * -a names another network than the encoder is. */
-moco_status probe_config_settle(struct probe_config *config, const moco_model_info *model, struct err *err);
+/* What the encoder decides unless the command line did: side of the views, and the view of held-out images: the one
+ * that its file names, or what its stem suggests. *guessed 1: the file names none. MOCO_EINVAL if -a names another
+ * network than the encoder is. */
+moco_status probe_config_settle(struct probe_config *config, const moco_model *model, moco_augment_options *eval,
+                                int *guessed, struct err *err);
 
-/* The training view of main_lincls.py (crop of 8 to 100 % of the area, flip) and the held-out view. */
-moco_status probe_config_views(const struct probe_config *config, moco_augment_options *train,
-                               moco_augment_options *eval, struct err *err);
+/* The training view of main_lincls.py: crop of 8 to 100 % of the area, flip. */
+moco_status probe_config_train_view(const struct probe_config *config, moco_augment_options *train, struct err *err);
 
 void probe_config_options(const struct probe_config *config, int32_t dim, int32_t classes, moco_probe_options *options);
 

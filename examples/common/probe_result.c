@@ -3,6 +3,8 @@
  * probe_result: see probe_result.h. Accuracies are in percent. */
 #include "probe_result.h"
 
+#include <math.h>
+
 #include "markup.h"
 
 const char *probe_protocol(const struct probe_config *config)
@@ -46,12 +48,16 @@ static void put_config(struct markup *m, const struct probe_config *c)
     text_member(m, "eval_recipe", c->eval_recipe);
 }
 
-static void put_data(struct markup *m, const struct open_data *d)
+static void put_data(struct markup *m, const struct probe_result *r)
 {
+    const struct open_data *d = r->data;
     int32_t classes = moco_dataset_classes(d->train);
     text_member(m, "data", d->print);
     member(m, "train_images", (double)moco_dataset_count(d->train));
     member(m, "held_out_images", (double)moco_dataset_count(d->held_out));
+    member(m, "train_unreadable", r->train_unreadable >= 0 ? (double)r->train_unreadable : NAN);
+    member(m, "held_out_unreadable", (double)r->held_out_unreadable);
+    member(m, "scored", (double)r->score.n);
     markup_put(m, ",\n \"classes\":[");
     for (int32_t i = 0; i < classes; i++) {
         markup_put(m, i > 0 ? "," : "");
@@ -135,7 +141,7 @@ moco_status probe_result_save(const struct probe_result *r, const char *path, st
     member(&m, "feature_dim", r->encoder->feature_dim);
     text_member(&m, "encoder_xxh3", r->encoder_hash);
     markup_put(&m, ",\n \"encoder_unchanged\":true");
-    put_data(&m, r->data);
+    put_data(&m, r);
     put_config(&m, r->config);
     member(&m, "seconds", r->seconds);
     put_stats(&m, r->stats);

@@ -1,6 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_result: probe.json, what linear classification found, for programs to read. */
+ * probe_result: probe.json, what linear classification found, for programs to read. Of its fields,
+ *   train_images, held_out_images           are images of the data set,
+ *   train_unreadable, held_out_unreadable   those of them that could not be read and are left out (train_unreadable:
+ *                                           null where no training image was looked at),
+ *   scored                                  the held-out images that could be read: what top1, top5, loss and
+ *                                           confusion [label][predicted] are over, and "n" of features at most. */
 #ifndef MOCO_EXAMPLES_PROBE_RESULT_H
 #define MOCO_EXAMPLES_PROBE_RESULT_H
 
@@ -20,6 +25,8 @@ struct probe_result {
     const moco_probe_options *rates; /* the fast path's, with `rate_top1` (percent) of each; NULL */
     const double *rate_top1;
     moco_score score;         /* of the probe that is reported */
+    int64_t train_unreadable; /* -1: no training image was looked at */
+    int64_t held_out_unreadable;
     double lr;                /* its learning rate */
     const int64_t *confusion; /* [classes][classes] */
     double seconds;

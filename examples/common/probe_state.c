@@ -42,7 +42,8 @@ moco_status probe_state_write(const struct probe_state *s, char **note, struct e
     for (int64_t i = 0; i < s->count; i++)
         used += (size_t)snprintf(*note + used, size - used, "epoch %.17g %.17g %.17g %.17g\n", s->epoch[i].loss,
                                  s->epoch[i].train_top1, s->epoch[i].top1, s->epoch[i].top5);
-    snprintf(*note + used, size - used, "position %lld %.17g %.17g\n", (long long)s->position, s->loss, s->right);
+    snprintf(*note + used, size - used, "position %lld %.17g %.17g %lld %lld\n", (long long)s->position, s->loss,
+             s->right, (long long)s->images, (long long)s->unreadable);
     return MOCO_OK;
 }
 
@@ -77,12 +78,17 @@ moco_status probe_state_read(struct probe_state *s, const char *path, const char
     s->count = 0;
     for (const char *line = note + strlen(s->head); *line != 0; line += strcspn(line, "\n"), line += *line == '\n') {
         struct probe_epoch e;
-        long long position;
+        long long position, images, unreadable;
+        int numbers;
         double loss, right;
         if (sscanf(line, "epoch %lf %lf %lf %lf", &e.loss, &e.train_top1, &e.top1, &e.top5) == 4) {
             TRY(probe_state_add(s, &e, err));
-        } else if (sscanf(line, "position %lld %lf %lf", &position, &loss, &right) == 3 && position >= 0) {
+        } else if ((numbers = sscanf(line, "position %lld %lf %lf %lld %lld", &position, &loss, &right, &images,
+                                     &unreadable)) >= 3 &&
+                   position >= 0 && (numbers == 3 || (images >= 0 && images <= position && unreadable >= 0))) {
             s->position = position;
+            s->images = numbers > 3 ? images : position; /* before images were left out, these were the same */
+            s->unreadable = numbers > 4 ? unreadable : 0;
             s->loss = loss;
             s->right = right;
         } else {

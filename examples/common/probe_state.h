@@ -19,9 +19,11 @@ struct probe_state {
     char head[8192];           /* lines that must be the same to go on: data, classes, encoder, options */
     struct probe_epoch *epoch; /* [count], malloc'ed */
     int64_t count, room;
-    int64_t position; /* images of the epoch under way */
+    int64_t position; /* in the order of the epoch under way, unreadable images among them */
+    int64_t images;   /* of it that could be read and were stepped on */
     double loss;      /* sums over its steps, by images */
     double right;
+    int64_t unreadable; /* different images, the most that one start of the program met */
 };
 
 int64_t probe_state_best(const struct probe_state *state); /* the first epoch of the largest top1; -1: none yet */

@@ -72,6 +72,9 @@ static void draw_neighbours(struct markup *m, const struct gallery *g)
     markup_put(m, ".");
     if (judged > 0)
         markup_printf(m, " %d of %d are of the query's class (\xe2\x9c\x93).", right, judged);
+    if (g->unreadable > 0)
+        markup_printf(m, " %s that could not be read %s left out.", human_count(g->unreadable),
+                      g->unreadable == 1 ? "is" : "are");
     markup_put(m, "</figcaption>\n<div class=\"queries\">\n");
     for (int i = 0; i < g->queries; i++)
         draw_query(m, g, &g->query[i]);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "eval_view.h"
 #include "wait_policy.h"
 
 #define AT(member) offsetof(struct run_config, member)
@@ -339,14 +340,9 @@ void run_config_trainer(const struct run_config *c, moco_trainer_options *option
 moco_status run_config_views(const struct run_config *c, moco_augment_options *train, moco_augment_options *eval,
                              struct err *err)
 {
-    if (moco_augment_options_preset(train, c->recipe, (int)c->size) != MOCO_OK ||
-        moco_augment_options_preset(eval, c->eval_recipe, (int)c->size) != MOCO_OK)
+    if (moco_augment_options_preset(train, c->recipe, (int)c->size) != MOCO_OK)
         return err_set(err, MOCO_EINVAL, "%s", moco_error());
-    if (eval->crop == 0) { /* "none" wants images of the right size; resizing leaves those as they are */
-        eval->crop = 2;
-        eval->resize = eval->size;
-    }
-    return MOCO_OK;
+    return eval_view_named(eval, c->eval_recipe, (int)c->size, err);
 }
 
 double run_config_lr(const struct run_config *c, int64_t step, int64_t steps_per_epoch)

@@ -56,7 +56,7 @@ typedef struct moco_image_source {
     int32_t classes; /* 0: no labels */
     int64_t count;   /* 1 to 2^48 */
     /* Points `pixels` at picture `id` (0 to count - 1), RGB [h,w,3] without gaps, which stays as it is until `done`.
-     * Answers MOCO_OK; MOCO_EFORMAT: this picture is bad (it is replaced and counted like a damaged file); anything
+     * Answers MOCO_OK; MOCO_EFORMAT: this picture is bad (and goes the way of a damaged file: see moco_bad); anything
      * else ends the epoch with that status. The same id gives the same picture each time, or resuming is not exact.
      * Called from loader threads, several at a time. Must not call the loader. */
     moco_status (*read)(void *user, int64_t id, const uint8_t **pixels, int32_t *w, int32_t *h);
@@ -147,6 +147,22 @@ MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *opt
 
 typedef struct moco_loader moco_loader;
 
+/* What becomes of an image that cannot be read: damaged, cut, not an image, larger than max_pixels. */
+typedef enum moco_bad {
+    /* For training. The next readable sample number (wrapping) stands in its place, with that one's id in `ids`: every
+     * batch is full, and an epoch is as long as the data set says. */
+    MOCO_BAD_REPLACE = 0,
+    /* For evaluation. It has no row: batch number b still covers the same positions, and holds the rows of those that
+     * could be read, in order, so that `n` may be smaller, also with drop_last. A batch of which nothing could be read
+     * is passed over (an epoch of nothing else is MOCO_EEND at once). `position` counts images that were left out
+     * too, so that a run can stop after any batch and go on with moco_loader_start_at(epoch, position). */
+    MOCO_BAD_SKIP = 1,
+    /* moco_loader_next answers MOCO_EFORMAT in place of the batch that would hold the first such image by position;
+     * the sentence names it. */
+    MOCO_BAD_FAIL = 2,
+    MOCO_BAD_MAX_ = 0x7fffffff
+} moco_bad;
+
 typedef struct moco_loader_options {
     uint32_t struct_size;
     int32_t batch_size;
@@ -155,7 +171,9 @@ typedef struct moco_loader_options {
     int32_t permuted;   /* 1: a new order each epoch; 0: sequential */
     int32_t drop_last;  /* 1: leave out the last partial batch */
     uint64_t seed;
-    int64_t max_bad;    /* unreadable images tolerated: -1: the larger of 10 and 0.1 % of the data set */
+    int64_t max_bad;    /* different unreadable images that are replaced or skipped before `next` answers
+                           MOCO_EBADDATA; -1: the larger of 10 and 0.1 % of the data set. To skip any number: as many
+                           as the data set has. Nothing with MOCO_BAD_FAIL */
     int64_t max_pixels; /* largest image decoded; default 64 M. A picture takes 3 bytes a pixel while it is worked on (a
                            progressive JPEG in full colour 6, in CMYK 8), and at most 4 MiB besides; what would take
                            more (a progressive JPEG of few rows), and a PNG wider than 262,144, counts as unreadable */
@@ -163,6 +181,8 @@ typedef struct moco_loader_options {
     int32_t rank, ranks; /* this loader's share of each epoch: positions rank, rank + ranks, ...; default 0 of 1. Batch
                             number b of all ranks together is what one loader with ranks x batch_size gives. Positions
                             and batches are then those of the share; with drop_last every rank has equally many */
+    int32_t bad;         /* moco_bad; default MOCO_BAD_REPLACE */
+    int32_t reserved0;
 } moco_loader_options;
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);
 #define moco_loader_options_init(o) moco_loader_options_init_sized((o), sizeof *(o))
@@ -170,8 +190,8 @@ MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_
 typedef struct moco_loader_stats {
     uint32_t struct_size;
     int32_t reserved0;
-    int64_t bad_images;   /* distinct images that could not be read, replaced by a neighbour */
-    int64_t images;       /* delivered since creation */
+    int64_t bad_images;   /* different images that could not be read, and were replaced or skipped, since creation */
+    int64_t images;       /* rows delivered since creation */
     double wait_seconds;  /* that `next` waited for data since creation */
 } moco_loader_stats;
 MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size);
@@ -183,20 +203,26 @@ MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *data
                                         const moco_loader_options *options);
 MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
 
-/* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order. Batches in flight are
- * dropped. Since 0.1. */
+/* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order, readable or not.
+ * Batches in flight are dropped. Since 0.1. */
 MOCO_API moco_status moco_loader_start(moco_loader *loader, int64_t epoch);
 MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position);
 
 /* Fills `batch`; its arrays are borrowed until the next call on this loader. MOCO_EEND after the last (not a failure).
- * An unreadable image is replaced by the next readable sample number (wrapping), counted and logged with its path and
- * reason; MOCO_EBADDATA past max_bad. An I/O error other than a bad image is MOCO_EIO. What a batch holds does not
- * depend on `workers`. Threads: one call per loader at a time. Since 0.1. */
+ * An unreadable image is replaced, skipped or MOCO_EFORMAT, as `bad` says. What is replaced or skipped is counted, and
+ * logged once with its path and reason (replaced: MOCO_LOG_WARN; skipped: MOCO_LOG_INFO); MOCO_EBADDATA past max_bad.
+ * An I/O error other than a bad image is MOCO_EIO. What a batch holds, which images count as bad and which error comes
+ * when do not depend on `workers`. Threads: one call per loader at a time. Since 0.1. */
 MOCO_API moco_status moco_loader_next(moco_loader *loader, moco_batch *batch);
 
-/* Batches in an epoch. Since 0.1. */
+/* Batches in an epoch; where images are skipped, `next` gives at most so many. Since 0.1. */
 MOCO_API int64_t moco_loader_batches(const moco_loader *loader);
 MOCO_API moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats);
+
+/* Tells `report` of each image that counts in stats.bad_images, in the order of ids, until it answers other than 0: its
+ * id, path (as of moco_dataset_path) and why it cannot be read. It must not call the loader. Errors: MOCO_EINVAL.
+ * Threads: one call per loader at a time. Since 0.1. */
+MOCO_API moco_status moco_loader_bad_images(moco_loader *loader, moco_bad_image report, void *user);
 
 #ifdef __cplusplus
 }

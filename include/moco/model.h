@@ -57,16 +57,34 @@ MOCO_API moco_status moco_model_open(moco_model **model, moco_device *device, co
 MOCO_API void moco_model_free(moco_model *model);
 
 /* Writes a safetensors file with torchvision's names (conv1.weight ... fc.2.bias), f32 (f64 from "ref"), and the
- * network's description in __metadata__. Written to a temporary file and renamed: whatever was at `path` stays whole
- * until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence names the tensor), nothing is
- * written. Threads: one call per model. Since 0.1. */
+ * network's description and its recipe, if it has one, in __metadata__. Written to a temporary file and renamed:
+ * whatever was at `path` stays whole until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence
+ * names the tensor), nothing is written. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
 
-/* Replaces all tensors by those of the file, which must describe the same network; on failure nothing changes.
+/* Replaces all tensors, and the recipe if the file has one, by those of the file, which must describe the same network;
+ * on failure nothing changes.
  * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ESHAPE; MOCO_ESTATE while a trainer uses the model. Since 0.1. */
 MOCO_API moco_status moco_model_load(moco_model *model, const char *path);
 
 MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_info *info);
+
+/* How images are to be looked at: the recipe that the encoder was evaluated with while it was trained, so that whoever
+ * opens its file sees what was measured (mean and std go with the network). moco_model_save and moco_trainer_save write
+ * it, moco_model_open, moco_model_load and moco_trainer_load read it; files without one leave it as it was. It says
+ * nothing to moco_model_embed, which takes images of any size.
+ *
+ * `recipe` is copied: its size, crop, resize, centre_part and interpolation. It may not draw anything at random
+ * ("eval", "simclr-eval" and "none" do not): MOCO_EINVAL names what would be drawn. Fine while a trainer has the model.
+ * Threads: one call per model. Since 0.1. */
+struct moco_augment_options; /* moco/data.h */
+MOCO_API moco_status moco_model_set_recipe(moco_model *model, const struct moco_augment_options *recipe);
+
+/* Fills `recipe`, whose struct_size is set by the macro, for moco_loader_options.recipe or moco_augment_create.
+ * Errors: MOCO_ENOTFOUND: there is none, because nobody set it or the file is of before libmoco kept it; `recipe` is
+ * left alone. Threads: one call per model. Since 0.1. */
+MOCO_API moco_status moco_model_recipe_sized(const moco_model *model, struct moco_augment_options *recipe, size_t size);
+#define moco_model_recipe(m, r) moco_model_recipe_sized((m), (r), sizeof *(r))
 
 /* Name of tensor `index` (parameters and BN buffers, in the reference's order); NULL past the end. Borrowed from the
  * model. Threads: any. Since 0.1. */

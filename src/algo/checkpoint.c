@@ -64,6 +64,8 @@ moco_status checkpoint_save(struct trainer *t, const char *path, const char *not
     safetensors_metadata_init(&metadata, t->ctx);
     moco_status status = put_config(&metadata, t, err);
     if (status == MOCO_OK)
+        status = config_put_recipe(&metadata, &t->query->recipe, err);
+    if (status == MOCO_OK)
         status = put_counters(&metadata, t, note, err);
     if (status == MOCO_OK)
         status = state_save(t->ctx, path, &state, &metadata, err);
@@ -76,6 +78,7 @@ moco_status checkpoint_save(struct trainer *t, const char *path, const char *not
 struct fresh {
     struct trainer *trainer;
     struct encoder_numbers query, key;
+    moco_augment_options recipe;
     struct be_memory momentum, readers, rows;
     int64_t next, filled, step, epoch, position;
 };
@@ -204,6 +207,7 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     t->position = fresh->position;
     t->readers_stale = t->broken = t->reported = t->finite.known = 0;
     /* Where the weights come from, so that the next checkpoint says the same. */
+    t->query->recipe = fresh->recipe;
     t->query->config.seed = config->seed;
     t->query->config.zero_init = config->zero_init;
     t->query->config.image_h = t->query->config.image_w = config->image_h;
@@ -213,7 +217,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
 {
     struct safetensors *file = NULL;
     struct net_config config;
-    struct fresh fresh = {.trainer = t};
+    struct fresh fresh = {.trainer = t, .recipe = t->query->recipe};
     struct state state = state_of(t);
     state.self = &fresh;
     state.name = fresh_name;
@@ -224,6 +228,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY(open_checkpoint(&file, t->ctx, path, err));
     TRY_GOTO(status, check_config(file, t, err), done);
     TRY_GOTO(status, config_get_model(file, &config, err), done);
+    TRY_GOTO(status, config_get_recipe(file, &fresh.recipe, err), done);
     TRY_GOTO(status, get_counters(file, &fresh, err), done);
     TRY_GOTO(status, state_check(file, "", 1, &state, err), done);
     TRY_GOTO(status, safetensors_verify(file, NULL, NULL, err), done);

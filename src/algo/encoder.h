@@ -8,6 +8,7 @@
 #define MOCO_ALGO_ENCODER_H
 
 #include "backend/backend.h"
+#include "moco/data.h"
 #include "net/net.h"
 
 #define ENCODER_NAME 96 /* bytes of a tensor's name, 0 included */
@@ -27,6 +28,7 @@ struct encoder {
     struct be_device *dev;
     size_t real_bytes;
     struct net_config config;
+    moco_augment_options recipe; /* that it was evaluated with, and is to be used with; size 0: not known */
     struct graph *graph; /* at the configured image size */
     struct be_layout *layout;
     struct encoder_numbers numbers;

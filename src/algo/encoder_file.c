@@ -55,6 +55,8 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
     if (status == MOCO_OK)
         status = config_put_model(&metadata, &encoder->config, err);
     if (status == MOCO_OK)
+        status = config_put_recipe(&metadata, &encoder->recipe, err);
+    if (status == MOCO_OK)
         status = state_save(encoder->ctx, path, &state, &metadata, err);
     safetensors_metadata_free(&metadata);
     return status;
@@ -106,6 +108,8 @@ moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct bac
     TRY(open_proved(&file, ctx, path, &prefix, &config, err));
     moco_status status = encoder_create_blank(out, ctx, be, dev, &config, err);
     if (status == MOCO_OK)
+        status = config_get_recipe(file, &(*out)->recipe, err);
+    if (status == MOCO_OK)
         status = read_numbers(file, prefix, *out, &(*out)->numbers, err);
     safetensors_close(file);
     if (status != MOCO_OK) {
@@ -132,12 +136,15 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     const char *prefix;
     struct net_config config;
     struct encoder_numbers fresh = {0};
+    moco_augment_options recipe = encoder->recipe;
     TRY(open_proved(&file, encoder->ctx, path, &prefix, &config, err));
     moco_status status;
     TRY_GOTO(status, check_network(file, encoder, err), done);
+    TRY_GOTO(status, config_get_recipe(file, &recipe, err), done);
     TRY_GOTO(status, encoder_numbers_alloc(encoder, &fresh, err), done);
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
     encoder_numbers_swap(encoder, &fresh);
+    encoder->recipe = recipe;
     encoder->config.seed = config.seed; /* where these weights come from */
     encoder->config.zero_init = config.zero_init;
     encoder->config.image_h = encoder->config.image_w = config.image_h;

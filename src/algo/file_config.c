@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/augment.h"
+
 #define FORMAT "moco"
 #define VERSION 1
 
@@ -138,6 +140,58 @@ moco_status config_get_model(const struct safetensors *f, struct net_config *con
     config->seed = (uint64_t)seed;
     return MOCO_OK;
 }
+
+/* ---- the recipe of evaluation ---- */
+
+static const char *const crops[] = {
+    [AUGMENT_CROP_NONE] = "none", [AUGMENT_CROP_CENTRE] = "centre", [AUGMENT_CROP_MIDDLE] = "middle"};
+static const char *const interpolations[] = {[AUGMENT_BILINEAR] = "bilinear", [AUGMENT_BICUBIC] = "bicubic"};
+
+moco_status config_put_recipe(struct safetensors_metadata *m, const moco_augment_options *o, struct err *err)
+{
+    if (o->size == 0)
+        return MOCO_OK;
+    TRY(safetensors_metadata_add_int(m, "recipe.size", o->size, err));
+    TRY(safetensors_metadata_add(m, "recipe.crop", crops[o->crop], err));
+    TRY(safetensors_metadata_add_int(m, "recipe.resize", o->resize, err));
+    TRY(safetensors_metadata_add_double(m, "recipe.centre_part", o->centre_part, err));
+    return safetensors_metadata_add(m, "recipe.interpolation", interpolations[o->interpolation], err);
+}
+
+static moco_status get_name(const struct safetensors *f, const char *key, const char *const *names, int count,
+                            int32_t *value, struct err *err)
+{
+    const char *name;
+    TRY(safetensors_get_text(f, key, &name, err));
+    for (int i = 0; i < count; i++)
+        if (names[i] != NULL && strcmp(names[i], name) == 0) {
+            *value = i;
+            return MOCO_OK;
+        }
+    return err_set(err, MOCO_EFORMAT, "%s: %s is \"%.40s\", which this library does not know", safetensors_path(f), key,
+                   name);
+}
+
+moco_status config_get_recipe(const struct safetensors *f, moco_augment_options *recipe, struct err *err)
+{
+    moco_augment_options o = {0};
+    int64_t size, resize;
+    if (safetensors_find_text(f, "recipe.size") == NULL)
+        return MOCO_OK;
+    TRY(safetensors_get_int(f, "recipe.size", 1, AUGMENT_SIZE_MAX, &size, err));
+    TRY(safetensors_get_int(f, "recipe.resize", 0, INT32_MAX, &resize, err));
+    TRY(safetensors_get_double(f, "recipe.centre_part", 0, 1, &o.centre_part, err));
+    TRY(get_name(f, "recipe.crop", crops, (int)(sizeof crops / sizeof *crops), &o.crop, err));
+    TRY(get_name(f, "recipe.interpolation", interpolations, (int)(sizeof interpolations / sizeof *interpolations),
+                 &o.interpolation, err));
+    o.size = (int32_t)size;
+    o.resize = (int32_t)resize;
+    TRY(config_bad(f, augment_without_chance(&o, err), err));
+    *recipe = o;
+    return MOCO_OK;
+}
+
+/* ---- options of training ---- */
 
 /* Options that are whole numbers, and within what limits. */
 struct int_field {

@@ -7,6 +7,7 @@
 #define MOCO_ALGO_FILE_CONFIG_H
 
 #include "format/safetensors.h"
+#include "moco/data.h"
 #include "moco/trainer.h"
 #include "net/net.h"
 
@@ -19,6 +20,10 @@ const char *config_kind_words(enum file_kind kind); /* for sentences: "an encode
 
 moco_status config_put_model(struct safetensors_metadata *m, const struct net_config *config, struct err *err);
 moco_status config_get_model(const struct safetensors *f, struct net_config *config, struct err *err);
+
+/* The recipe that an encoder was evaluated with. Put: nothing if its size is 0. Get: as it was if the file has none. */
+moco_status config_put_recipe(struct safetensors_metadata *m, const moco_augment_options *recipe, struct err *err);
+moco_status config_get_recipe(const struct safetensors *f, moco_augment_options *recipe, struct err *err);
 
 /* `o` with the effective precision and groups per launch. */
 moco_status config_put_trainer(struct safetensors_metadata *m, const moco_trainer_options *o, int64_t queue_length,

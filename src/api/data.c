@@ -326,7 +326,9 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
                                   .ranks = o.ranks,
                                   .seed = o.seed,
                                   .max_bad = o.max_bad,
+                                  .bad = o.bad,
                                   .max_pixels = o.max_pixels};
+    TRY(struct_reserved(o.reserved0, "moco_loader_options.reserved0", err));
     TRY(api_not_null(o.recipe[0], "options.recipe[0]", err));
     for (int v = 0; v < 2 && o.recipe[v] != NULL; v++) {
         TRY(struct_read(&to->recipe[v], sizeof to->recipe[v], o.recipe[v], v == 0 ? "recipe[0]" : "recipe[1]", err));
@@ -423,4 +425,26 @@ moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *
 {
     struct err err = {0};
     return api_return(get_stats(loader, stats, &err), "moco_loader_get_stats", &err);
+}
+
+static moco_status bad_images(moco_loader *loader, moco_bad_image report, void *user, struct err *err)
+{
+    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    TRY(api_not_null((const void *)(uintptr_t)report, "report", err));
+    const struct dataset *ds = loader->dataset->ds;
+    char reason[sizeof err->text], path[4096 + 64];
+    int64_t id = -1;
+    while (loader_bad_after(loader->loader, id, &id, reason, sizeof reason)) {
+        if (ds->ops->path(ds, id, path, sizeof path) != MOCO_OK)
+            path[0] = 0;
+        if (report(user, id, path, reason) != 0)
+            break;
+    }
+    return MOCO_OK;
+}
+
+moco_status moco_loader_bad_images(moco_loader *loader, moco_bad_image report, void *user)
+{
+    struct err err = {0};
+    return api_return(bad_images(loader, report, user, &err), "moco_loader_bad_images", &err);
 }

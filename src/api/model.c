@@ -8,6 +8,7 @@
 
 #include "algo/encoder_file.h"
 #include "api/objects.h"
+#include "data/augment.h"
 
 static void model_destroy(struct handle *handle)
 {
@@ -191,6 +192,42 @@ const char *moco_model_tensor_name(const moco_model *model, int index)
     if (!handle_valid(model, HANDLE_MODEL) || index < 0 || index >= model->encoder->graph->state_count)
         return NULL;
     return model->encoder->names[index];
+}
+
+/* ---- how images are looked at ---- */
+
+static moco_status set_recipe(moco_model *model, const moco_augment_options *recipe, struct err *err)
+{
+    moco_augment_options o = {0};
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(struct_read(&o, sizeof o, recipe, "recipe", err));
+    TRY(struct_reserved(o.reserved0, "moco_augment_options.reserved0", err));
+    TRY(augment_without_chance(&o, err));
+    model->encoder->recipe = o;
+    return MOCO_OK;
+}
+
+moco_status moco_model_set_recipe(moco_model *model, const moco_augment_options *recipe)
+{
+    struct err err = {0};
+    return api_return(set_recipe(model, recipe, &err), "moco_model_set_recipe", &err);
+}
+
+static moco_status get_recipe(const moco_model *model, moco_augment_options *recipe, size_t size, struct err *err)
+{
+    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    TRY(struct_fill_check(recipe, size, "recipe", err));
+    if (model->encoder->recipe.size == 0)
+        return err_set(err, MOCO_ENOTFOUND,
+                       "the model has no recipe: it says nothing of how images are to be looked at");
+    struct_init(recipe, size, &model->encoder->recipe, sizeof model->encoder->recipe);
+    return MOCO_OK;
+}
+
+moco_status moco_model_recipe_sized(const moco_model *model, moco_augment_options *recipe, size_t size)
+{
+    struct err err = {0};
+    return api_return(get_recipe(model, recipe, size, &err), "moco_model_recipe", &err);
 }
 
 /* ---- tensors ---- */

@@ -39,6 +39,10 @@ struct augment_params {
 /* MOCO_EINVAL names the option. */
 moco_status augment_check(const moco_augment_options *options, struct err *err);
 
+/* Keeps of `options` what decides how an image is looked at without chance: size, crop, resize, centre_part and
+ * interpolation; all else becomes 0. MOCO_EINVAL names what would be drawn: such a recipe is for training. */
+moco_status augment_without_chance(moco_augment_options *options, struct err *err);
+
 /* Draws for an image of w x h. The stream is rng_init(seed, epoch, sample, view, RNG_AUGMENT).
  * MOCO_ESHAPE: crop none and the image is not size x size. */
 moco_status augment_draw(const moco_augment_options *options, int w, int h, struct rng *rng,

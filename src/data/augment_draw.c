@@ -84,6 +84,27 @@ moco_status augment_check(const moco_augment_options *o, struct err *err)
     return MOCO_OK;
 }
 
+moco_status augment_without_chance(moco_augment_options *o, struct err *err)
+{
+    TRY(augment_check(o, err));
+    const char *drawn = o->crop == AUGMENT_CROP_RANDOM ? "crop 1"
+                        : o->jitter_p > 0              ? "jitter_p"
+                        : o->grey_p > 0                ? "grey_p"
+                        : o->blur_p > 0                ? "blur_p"
+                        : o->flip_p > 0                ? "flip_p"
+                                                       : NULL;
+    if (drawn != NULL)
+        return err_set(err, MOCO_EINVAL, "augmentation: a recipe to evaluate with draws nothing at random, and %s does",
+                       drawn);
+    *o = (moco_augment_options){.struct_size = o->struct_size,
+                                .size = o->size,
+                                .crop = o->crop,
+                                .resize = o->crop == AUGMENT_CROP_CENTRE ? o->resize : 0,
+                                .centre_part = o->crop == AUGMENT_CROP_MIDDLE ? o->centre_part : 0,
+                                .interpolation = o->interpolation};
+    return MOCO_OK;
+}
+
 moco_status augment_params_check(const struct augment_params *p, int w, int h, int size, struct err *err)
 {
     if (p->x < 0 || p->y < 0 || p->w < 1 || p->h < 1 || p->w > w - p->x || p->h > h - p->y)

@@ -6,6 +6,7 @@
 #include "loader.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -39,6 +40,10 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
     if (o->max_bad < -1)
         return err_set(err, MOCO_EINVAL, "loader: max_bad is %lld; it must be -1 (default) or more",
                        (long long)o->max_bad);
+    if (o->bad != MOCO_BAD_REPLACE && o->bad != MOCO_BAD_SKIP && o->bad != MOCO_BAD_FAIL)
+        return err_set(err, MOCO_EINVAL,
+                       "loader: bad is %d; it must be MOCO_BAD_REPLACE (0), MOCO_BAD_SKIP (1) or MOCO_BAD_FAIL (2)",
+                       o->bad);
     if (o->max_pixels < 0)
         return err_set(err, MOCO_EINVAL, "loader: max_pixels is %lld; it must be 0 (default) or more",
                        (long long)o->max_pixels);
@@ -217,33 +222,58 @@ moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, stru
     return MOCO_OK;
 }
 
-/* Counts and logs the bad images that sample `index` met; MOCO_EBADDATA when that makes too many. */
+/* A bad image that a delivered batch met, once: MOCO_EBADDATA when that makes too many. The caller who skips is told of
+ * all of them afterwards (loader_bad_after), and gets no warning for each. */
+static moco_status count_one(struct loader *l, struct bad *bad)
+{
+    int skip = l->o.bad == MOCO_BAD_SKIP;
+    char name[512];
+    if (bad->counted)
+        return MOCO_OK;
+    loader_name(l, bad->id, name, sizeof name);
+    bad->counted = 1;
+    l->bad_counted++;
+    ctx_log(l->ctx, skip ? LOG_INFO : LOG_WARN, "%s cannot be read and is %s: %s", name,
+            skip ? "left out" : "replaced by the next readable image", bad->reason);
+    if (l->bad_counted > l->o.max_bad)
+        return err_set(&l->failure, MOCO_EBADDATA,
+                       "%lld of the data set's %lld images cannot be read and max_bad is %lld; the last is %s: %s",
+                       (long long)l->bad_counted, (long long)l->ds->count, (long long)l->o.max_bad, name, bad->reason);
+    return MOCO_OK;
+}
+
+/* Counts the bad images that sample `index` met. */
 static moco_status count_bad(struct loader *l, const struct slot *slot, int index)
 {
     struct bad *bad;
     int64_t id = slot->wanted[index];
+    if (l->o.bad != MOCO_BAD_REPLACE)
+        return slot->ids[index] == LEFT_OUT ? count_one(l, loader_find_bad(l, id)) : MOCO_OK;
     for (int64_t tries = 0; tries <= l->o.max_bad && (bad = loader_find_bad(l, id)) != NULL; tries++) {
-        if (!bad->counted) {
-            char name[512];
-            loader_name(l, id, name, sizeof name);
-            bad->counted = 1;
-            l->bad_counted++;
-            ctx_log(l->ctx, LOG_WARN, "%s cannot be read and is replaced by the next readable image: %s", name,
-                    bad->reason);
-            if (l->bad_counted > l->o.max_bad)
-                return err_set(
-                    &l->failure, MOCO_EBADDATA,
-                    "%lld of the data set's %lld images cannot be read and max_bad is %lld; the last is %s: %s",
-                    (long long)l->bad_counted, (long long)l->ds->count, (long long)l->o.max_bad, name, bad->reason);
-        }
+        TRY(count_one(l, bad));
         id = (id + 1) % l->ds->count;
     }
     return MOCO_OK;
 }
 
-static void fill(const struct loader *l, const struct slot *slot, moco_batch *batch)
+/* Moves the rows of a finished batch up to where samples were left out; returns how many rows there are. */
+static int close_gaps(const struct loader *l, struct slot *slot)
 {
-    batch->n = slot->n;
+    int rows = 0;
+    for (int i = 0; i < slot->n; i++) {
+        if (slot->ids[i] == LEFT_OUT)
+            continue;
+        for (int v = 0; v < l->o.views && rows < i; v++)
+            memcpy(slot->view[v] + (size_t)rows * l->view_bytes, slot->view[v] + (size_t)i * l->view_bytes,
+                   l->view_bytes);
+        slot->ids[rows++] = slot->ids[i];
+    }
+    return rows;
+}
+
+static void fill(const struct loader *l, const struct slot *slot, int rows, moco_batch *batch)
+{
+    batch->n = rows;
     batch->h = batch->w = l->o.recipe[0].size;
     batch->views = l->o.views;
     batch->view[0] = slot->view[0];
@@ -280,17 +310,16 @@ static void await(struct loader *l, struct slot *slot)
     l->wait_seconds += seconds() - begun;
 }
 
-static moco_status deliver(struct loader *l, moco_batch *batch)
+/* The next batch of the order, whole and counted; *rows may be 0 where bad images are skipped. */
+static moco_status finish_batch(struct loader *l, struct slot **out, int *rows)
 {
-    if (!l->running)
-        return err_set(&l->failure, MOCO_ESTATE, "loader: next before start");
     if (l->held) {
         l->slot[(l->delivered - 1) % l->slots].claimed = 0;
         l->held = 0;
     }
     if (l->delivered == l->batches)
         return MOCO_EEND;
-    struct slot *slot = &l->slot[l->delivered % l->slots];
+    struct slot *slot = *out = &l->slot[l->delivered % l->slots];
     await(l, slot);
     for (int i = 0; i <= slot->failed && i < slot->n; i++)
         TRY(count_bad(l, slot, i));
@@ -298,11 +327,28 @@ static moco_status deliver(struct loader *l, moco_batch *batch)
         l->failure = slot->error;
         return slot->error.status;
     }
-    fill(l, slot, batch);
-    l->images += slot->n;
+    *rows = slot->n;
+    if (l->o.bad == MOCO_BAD_SKIP) { /* nobody else touches a finished batch: the threads need not wait */
+        pthread_mutex_unlock(&l->lock);
+        *rows = close_gaps(l, slot);
+        pthread_mutex_lock(&l->lock);
+    }
     l->delivered++;
     l->held = 1;
     pthread_cond_broadcast(&l->work);
+    return MOCO_OK;
+}
+
+static moco_status deliver(struct loader *l, moco_batch *batch)
+{
+    struct slot *slot;
+    int rows = 0;
+    if (!l->running)
+        return err_set(&l->failure, MOCO_ESTATE, "loader: next before start");
+    while (rows == 0) /* a batch without a row is passed over */
+        TRY(finish_batch(l, &slot, &rows));
+    fill(l, slot, rows, batch);
+    l->images += rows;
     return MOCO_OK;
 }
 
@@ -328,4 +374,17 @@ void loader_stats(const struct loader *l, int64_t *bad_images, int64_t *images, 
     *bad_images = l->bad_counted; /* only loader_next, which the caller is not in, changes these three */
     *images = l->images;
     *wait_seconds = l->wait_seconds;
+}
+
+int loader_bad_after(struct loader *l, int64_t after, int64_t *id, char *reason, size_t size)
+{
+    int found = 0;
+    pthread_mutex_lock(&l->lock);
+    for (int64_t i = loader_bad_place(l, after + 1); i < l->bad_count && !found; i++) {
+        found = l->bad[i].counted;
+        *id = l->bad[i].id;
+        snprintf(reason, size, "%s", l->bad[i].reason);
+    }
+    pthread_mutex_unlock(&l->lock);
+    return found;
 }

@@ -16,6 +16,7 @@ struct loader_options {
     int rank, ranks; /* 0 ranks: 1 */
     uint64_t seed;
     int64_t max_bad;    /* -1: the larger of 10 and 0.1 % of the data set */
+    int bad;            /* moco_bad */
     int64_t max_pixels; /* 0: DECODE_MAX_PIXELS */
     int views;          /* 1 or 2 */
     moco_augment_options recipe[2];
@@ -36,5 +37,8 @@ moco_status loader_next(struct loader *loader, moco_batch *batch, struct err *er
 
 int64_t loader_batches(const struct loader *loader); /* of a whole epoch */
 void loader_stats(const struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
+
+/* The counted bad image with the lowest id above `after`: 1, with its id and the sentence why; 0: there is none. */
+int loader_bad_after(struct loader *loader, int64_t after, int64_t *id, char *reason, size_t size);
 
 #endif

@@ -11,15 +11,17 @@
 #include "loader.h"
 #include "sampler.h"
 
+#define LEFT_OUT (-1) /* in ids: the sample cannot be read, and has no row in the batch that is delivered */
+
 /* A batch being made or waiting to be fetched. */
 struct slot {
-    int n;             /* images of this batch */
+    int n;             /* samples of this batch, those that are left out among them */
     int claimed, done; /* samples given to a thread, samples finished */
     int failed;        /* lowest sample that failed; n: none */
     int64_t position;  /* of its first sample in the epoch */
     uint8_t *view[2];
-    int64_t *ids,
-        *wanted;      /* the sample shown, and the one that stands here in the order: differ where that one is bad */
+    int64_t *ids, *wanted; /* the sample shown (or LEFT_OUT), and the one that stands here in the order: differ where
+                              that one is bad */
     struct err error; /* of sample `failed` */
 };
 
@@ -76,7 +78,8 @@ int loader_claim(struct loader *l, struct slot **slot, int *index);
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err);
 void loader_finish(struct loader *l, struct slot *slot, int index, moco_status status, const struct err *err);
 
-/* The entry of `id`, or NULL; with the lock held. */
+/* Index of the first entry with an id >= `id`, and the entry of `id`, or NULL; with the lock held. */
+int64_t loader_bad_place(const struct loader *l, int64_t id);
 struct bad *loader_find_bad(struct loader *l, int64_t id);
 
 /* "PATH" or "image 17" for a sentence. */

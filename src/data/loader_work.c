@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * loader_work: making one sample. A bad image is replaced by the next readable one by number; the views are then drawn
- * with the number of the image that should have stood there, so that the neighbour is not shown twice alike. */
+ * with the number of the image that should have stood there, so that the neighbour is not shown twice alike. Or it is
+ * left out, or ends the epoch: as the caller chose. */
 #include <stdio.h>
 #include <string.h>
 
@@ -13,8 +14,7 @@ void loader_name(const struct loader *l, int64_t id, char *text, size_t size)
         snprintf(text, size, "image %lld", (long long)id);
 }
 
-/* Index of the first entry with an id >= `id`. */
-static int64_t bad_place(const struct loader *l, int64_t id)
+int64_t loader_bad_place(const struct loader *l, int64_t id)
 {
     int64_t low = 0, high = l->bad_count;
     while (low < high) {
@@ -29,7 +29,7 @@ static int64_t bad_place(const struct loader *l, int64_t id)
 
 struct bad *loader_find_bad(struct loader *l, int64_t id)
 {
-    int64_t place = bad_place(l, id);
+    int64_t place = loader_bad_place(l, id);
     return place < l->bad_count && l->bad[place].id == id ? &l->bad[place] : NULL;
 }
 
@@ -47,7 +47,7 @@ static moco_status add_bad(struct loader *l, int64_t id, const char *reason, str
     char *copy = mem_strdup(l->ctx, reason, err);
     if (copy == NULL)
         return MOCO_ENOMEM;
-    int64_t place = bad_place(l, id);
+    int64_t place = loader_bad_place(l, id);
     memmove(l->bad + place + 1, l->bad + place, (size_t)(l->bad_count - place) * sizeof *l->bad);
     l->bad[place] = (struct bad){id, copy, 0};
     l->bad_count++;
@@ -76,14 +76,15 @@ static moco_status draw_views(void *user, int w, int h, struct image_box *box, s
     return MOCO_OK;
 }
 
-/* Reads `id` or the first readable image after it, wrapping. Whether an image is readable depends on it and on the
- * views alone, never on what was met before: damage below everything that the views show is not seen. */
+/* Reads `id` or, where bad images are replaced, the first readable image after it, wrapping; *id becomes LEFT_OUT where
+ * they are skipped. Whether an image is readable depends on it and on the views alone, never on what was met before:
+ * damage below everything that the views show is not seen. */
 static moco_status read_readable(struct worker *w, struct drawing *drawing, int64_t *id, struct image *image,
                                  struct err *err)
 {
     struct loader *l = w->loader;
-    int64_t count = l->ds->count;
-    for (int64_t tries = 0; tries <= l->o.max_bad && tries < count; tries++, *id = (*id + 1) % count) {
+    int64_t count = l->ds->count, others = l->o.bad == MOCO_BAD_REPLACE ? l->o.max_bad : 0;
+    for (int64_t tries = 0; tries <= others && tries < count; tries++, *id = (*id + 1) % count) {
         struct err reason = {0};
         drawing->drawn = 0;
         w->decoder.wish = draw_views;
@@ -91,7 +92,7 @@ static moco_status read_readable(struct worker *w, struct drawing *drawing, int6
         moco_status status = l->ds->ops->read(l->ds, *id, &w->decoder, image, &reason);
         if (status == MOCO_OK)
             return MOCO_OK;
-        if (status != MOCO_EFORMAT) {
+        if (status != MOCO_EFORMAT || l->o.bad == MOCO_BAD_FAIL) {
             char name[400];
             loader_name(l, *id, name, sizeof name);
             err_prefix(&reason, name);
@@ -102,6 +103,10 @@ static moco_status read_readable(struct worker *w, struct drawing *drawing, int6
         status = add_bad(l, *id, reason.text, err);
         pthread_mutex_unlock(&l->lock);
         TRY(status);
+        if (l->o.bad == MOCO_BAD_SKIP) {
+            *id = LEFT_OUT;
+            return MOCO_OK;
+        }
     }
     return err_set(err, MOCO_EBADDATA, "no readable image among %lld in a row",
                    (long long)(l->o.max_bad < count ? l->o.max_bad + 1 : count));
@@ -118,6 +123,8 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
     moco_status status = read_readable(w, &drawing, &id, &image, err);
     slot->ids[index] = id;
     TRY(status);
+    if (id == LEFT_OUT)
+        return MOCO_OK;
     if (!drawing.drawn)
         status = draw_views(&drawing, image.w, image.h, &box, err);
     for (int v = 0; v < l->o.views && status == MOCO_OK; v++)

@@ -156,7 +156,7 @@ BEGIN(moco_augment_options, 152)
     FIELD(moco_augment_options, crop_attempts, 140)
     FIELD(moco_augment_options, centre_part, 144)
 END
-BEGIN(moco_loader_options, 72)
+BEGIN(moco_loader_options, 80)
     FIELD(moco_loader_options, struct_size, 0)
     FIELD(moco_loader_options, batch_size, 4)
     FIELD(moco_loader_options, workers, 8)
@@ -169,6 +169,8 @@ BEGIN(moco_loader_options, 72)
     FIELD(moco_loader_options, recipe, 48)
     FIELD(moco_loader_options, rank, 64)
     FIELD(moco_loader_options, ranks, 68)
+    FIELD(moco_loader_options, bad, 72)
+    FIELD(moco_loader_options, reserved0, 76)
 END
 BEGIN(moco_loader_stats, 32)
     FIELD(moco_loader_stats, struct_size, 0)
@@ -242,4 +244,4 @@ BEGIN(moco_score, 40)
     FIELD(moco_score, top5, 24)
     FIELD(moco_score, loss, 32)
 END
-    /* clang-format on */
+        /* clang-format on */

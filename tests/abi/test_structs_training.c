@@ -155,6 +155,16 @@ static moco_status describe_model(void *given)
     return moco_model_describe(model, given);
 }
 
+static void valid_recipe(void *given, size_t size)
+{
+    assert_int_equal(moco_augment_options_preset_sized(given, size, "none", 16), MOCO_OK);
+}
+
+static moco_status set_recipe(void *given)
+{
+    return moco_model_set_recipe(model, given);
+}
+
 static moco_status describe_saved_model(void *given)
 {
     return moco_checkpoint_describe(rig.context, saved, given, NULL, NULL, NULL, 0);
@@ -190,6 +200,7 @@ static const struct struct_probe probes[] = {
     {"moco_trainer_report", sizeof(moco_step_report), init_moco_step_report, report, 1, 0},
     {"moco_device_describe", sizeof(moco_device_info), init_moco_device_info, describe_device, 1, 0},
     {"moco_model_describe", sizeof(moco_model_info), init_moco_model_info, describe_model, 1, 0},
+    {"moco_model_set_recipe", sizeof(moco_augment_options), valid_recipe, set_recipe, 0, 0},
     {"moco_checkpoint_describe, model", sizeof(moco_model_options), init_moco_model_options, describe_saved_model, 1,
      0},
     {"moco_checkpoint_describe, trainer", sizeof(moco_trainer_options), init_moco_trainer_options,

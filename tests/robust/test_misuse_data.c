@@ -515,6 +515,9 @@ static void loader_choices(void **state)
         BAD_L(moco_loader_options, max_bad, -2),
         BAD_L(moco_loader_options, max_bad, INT64_MIN),
         BAD_L(moco_loader_options, max_pixels, -1),
+        BAD_WORD(moco_loader_options, bad, BAD_INT32, -1, 0, "bad is -1"),
+        BAD_WORD(moco_loader_options, bad, BAD_INT32, 3, 0, "bad is 3"),
+        BAD_I(moco_loader_options, reserved0, 1),
         BAD_WORD(moco_loader_options, recipe[0], BAD_STRING, 0, 0, "recipe[0]"),
     };
     misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
@@ -571,6 +574,7 @@ static void loader_order(void **state)
     REFUSED(EINVAL, "position", moco_loader_start_at(loader, 0, INT64_MAX));
     REFUSED(ESTATE, "before start", moco_loader_next(loader, &batch)); /* none of them started it */
     REFUSED(EINVAL, "stats is NULL", moco_loader_get_stats(loader, NULL));
+    REFUSED(EINVAL, "report is NULL", moco_loader_bad_images(loader, NULL, NULL));
     misuse_ok(moco_loader_start(loader, 0));
     REFUSED(EINVAL, "batch is NULL", moco_loader_next(loader, NULL));
     misuse_ok(moco_loader_next(loader, &batch)); /* the refused call took none away */

@@ -41,7 +41,7 @@ static int32_t labels[2], classes[2] = {0, 1}, queue_labels[6] = {0, 1, -1, 2, 0
 static int64_t number, found[2], queue_ids[6] = {0, 1, -1, 2, 0, 1};
 static char text[300];
 
-static moco_augment_options recipe;
+static moco_augment_options recipe, recipe_of;
 static moco_loader_options loader_options;
 static moco_model_options model_options;
 static moco_trainer_options trainer_options;
@@ -58,6 +58,13 @@ static moco_score score;
 static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
 static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight;
+
+static int tell_bad(void *user, int64_t id, const char *path, const char *reason)
+{
+    (void)user;
+    fail_msg("image %d (%s) is none of the unreadable ones: %s", (int)id, path, reason);
+    return 1;
+}
 
 static moco_status read_picture(void *user, int64_t id, const uint8_t **at, int32_t *w, int32_t *h)
 {
@@ -268,6 +275,8 @@ static union {
     X(model_open, "device", DEVICE, OK, moco_model_open(&made.model, h, saved))                                        \
     X(model_load, "model", MODEL, ESTATE, moco_model_load(h, saved))                                                   \
     X(model_info, "model", MODEL, OK, moco_model_describe(h, &model_info))                                             \
+    X(set_recipe, "model", MODEL, OK, moco_model_set_recipe(h, &recipe))                                               \
+    X(recipe, "model", MODEL, OK, moco_model_recipe(h, &recipe_of))                                                    \
     X(model_get, "model", MODEL, OK, moco_model_get(h, "fc.bias", &weight))                                            \
     X(model_set, "model", MODEL, ESTATE, moco_model_set(h, "fc.bias", &weight))                                        \
     X(embed, "model", MODEL, OK, moco_model_embed(h, &images, MOCO_PROJECTION, &projection))                           \
@@ -291,6 +300,7 @@ static union {
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \
     X(next, "loader", LOADER, OK, moco_loader_next(h, &loaded))                                                        \
     X(stats, "loader", LOADER, OK, moco_loader_get_stats(h, &loader_stats))                                            \
+    X(bad_images, "loader", LOADER, OK, moco_loader_bad_images(h, tell_bad, NULL))                                     \
     X(add, "knn", KNN, OK, moco_knn_add(h, &features, labels))                                                         \
     X(add_queue, "knn", KNN, OK, moco_knn_add_queue(h, now->at[HANDLE_QUEUE], queue_labels))                           \
     X(queue_bank, "queue", QUEUE, OK, moco_knn_add_queue(now->at[HANDLE_KNN], h, queue_labels))                        \

@@ -172,6 +172,27 @@ static void tensors_of_models(void **state)
     rig_ok(moco_model_create(&model, rig.device, &rig.spec.model));
     REFUSED(EINVAL, "info is NULL", moco_model_describe(model, NULL));
     rig_ok(moco_model_describe(model, &info));
+    moco_augment_options recipe;
+    static const char *const drawn[] = {"moco-v2", "cifar10", "simclr"};
+    rig_ok(moco_augment_options_preset(&recipe, "eval", 16));
+    REFUSED(EINVAL, "recipe is NULL", moco_model_set_recipe(model, NULL));
+    REFUSED(EINVAL, "recipe is NULL", moco_model_recipe_sized(model, NULL, sizeof recipe));
+    REFUSED(EINVAL, "recipe", moco_model_recipe_sized(model, &recipe, 3));
+    REFUSED(ENOTFOUND, "no recipe", moco_model_recipe(model, &recipe));
+    recipe.size = 0;
+    REFUSED(EINVAL, "size is 0", moco_model_set_recipe(model, &recipe));
+    for (int i = 0; i < 3; i++) {
+        rig_ok(moco_augment_options_preset(&recipe, drawn[i], 16));
+        REFUSED(EINVAL, "crop 1 does", moco_model_set_recipe(model, &recipe));
+        recipe.crop = 0;
+        REFUSED(EINVAL, "jitter_p does", moco_model_set_recipe(model, &recipe));
+    }
+    rig_ok(moco_augment_options_preset(&recipe, "eval", 16));
+    recipe.flip_p = 0.5;
+    REFUSED(EINVAL, "flip_p does", moco_model_set_recipe(model, &recipe));
+    recipe.reserved0 = 1;
+    REFUSED(EINVAL, "reserved0", moco_model_set_recipe(model, &recipe));
+    REFUSED(ENOTFOUND, "no recipe", moco_model_recipe(model, &recipe));
     assert_non_null(moco_model_tensor_name(model, info.tensor_count - 1));
     assert_null(moco_model_tensor_name(model, info.tensor_count));
     assert_null(moco_model_tensor_name(model, -1));

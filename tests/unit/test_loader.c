@@ -66,6 +66,7 @@ struct faulty {
     struct dataset base;
     struct dataset *memory;
     int64_t bad_from, bad_to; /* unreadable: [from, to) */
+    uint8_t bad[COUNT];       /* 1: unreadable too */
     int64_t broken;           /* MOCO_EIO */
     int slow;                 /* milliseconds a read takes */
 };
@@ -84,7 +85,7 @@ static moco_status faulty_read(const struct dataset *ds, int64_t id, struct deco
         pause_ms(f->slow);
     if (id == f->broken)
         return err_set(err, MOCO_EIO, "the disk is on fire");
-    if (id >= f->bad_from && id < f->bad_to)
+    if ((id >= f->bad_from && id < f->bad_to) || f->bad[id])
         return err_set(err, MOCO_EFORMAT, "planted damage %d", (int)id);
     return f->memory->ops->read(f->memory, id, decoder, image, err);
 }
@@ -443,6 +444,167 @@ static void test_io_error_in_order(void **state)
     dataset_free(f.memory);
 }
 
+/* ---- images that are skipped, or end the epoch ---- */
+
+static const uint8_t *row_of(const moco_batch *b, int view, int i)
+{
+    return b->view[view] + (size_t)i * SIZE * SIZE * 3;
+}
+
+/* Which positions of the order a rank's batches of 8 cover, and the rows that they must have: what a loader of the
+ * undamaged images shows there. From `position` on, whatever came before. */
+static void expect_skipped(const struct faulty *f, const struct loader_options *o, int64_t position)
+{
+    struct loader_options plain = *o;
+    struct err err = {0};
+    plain.bad = MOCO_BAD_REPLACE;
+    plain.workers = 0;
+    struct loader *whole = make(f->memory, &plain), *loader = make(&f->base, o);
+    moco_batch all = {0}, b = {0};
+    int64_t images = 0, at;
+    assert_int_equal(loader_start(whole, 3, position, &err), MOCO_OK);
+    assert_int_equal(loader_start(loader, 3, position, &err), MOCO_OK);
+    while (loader_next(whole, &all, &err) == MOCO_OK) {
+        int rows = 0;
+        for (int i = 0; i < all.n; i++)
+            rows += !f->bad[all.ids[i]];
+        if (rows == 0)
+            continue; /* passed over */
+        assert_int_equal(loader_next(loader, &b, &err), MOCO_OK);
+        assert_int_equal(b.n, rows);
+        assert_int_equal(b.position, all.position);
+        for (int i = 0, row = 0; i < all.n; i++) {
+            if (f->bad[all.ids[i]])
+                continue;
+            assert_int_equal(b.ids[row], all.ids[i]);
+            for (int v = 0; v < b.views; v++)
+                assert_memory_equal(row_of(&b, v, row), row_of(&all, v, i), SIZE * SIZE * 3);
+            row++;
+        }
+        images += rows;
+    }
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_EEND);
+    assert_int_equal(loader_next(loader, &b, &err), MOCO_EEND);
+    double waited;
+    int64_t bad;
+    loader_stats(loader, &bad, &at, &waited);
+    assert_int_equal(at, images);
+    loader_free(whole);
+    loader_free(loader);
+}
+
+/* Bad first, last, in the middle, a batch of nothing else, none readable: with any number of workers, in either order,
+ * from any position, whole or shared by ranks. */
+static void test_skip(void **state)
+{
+    (void)state;
+    static const int64_t from[] = {0, 102, 50, 14, 95, 0, 0}, to[] = {1, 103, 51, 33, 103, 103, 102};
+    static const int workers[] = {0, 1, 3};
+    struct faulty f;
+    faulty_make(&f);
+    for (size_t k = 0; k < sizeof from / sizeof *from; k++) {
+        memset(f.bad, 0, sizeof f.bad);
+        memset(f.bad + from[k], 1, (size_t)(to[k] - from[k]));
+        for (int variant = 0; variant < 24; variant++) {
+            struct loader_options o = options(workers[variant % 3]);
+            o.bad = MOCO_BAD_SKIP;
+            o.max_bad = COUNT;
+            o.permuted = variant / 3 % 2;
+            o.drop_last = variant / 6 % 2;
+            if (variant / 12 == 1)
+                o.ranks = 3, o.rank = variant % 3;
+            expect_skipped(&f, &o, 0);
+            expect_skipped(&f, &o, 8);
+            expect_skipped(&f, &o, 13);
+        }
+    }
+    dataset_free(f.memory);
+}
+
+/* What was skipped is counted once, told by id with its reason, and logged below the level of warnings. */
+static void test_skipped_are_told(void **state)
+{
+    (void)state;
+    struct faulty f;
+    struct err err = {0};
+    faulty_make(&f);
+    f.bad[0] = f.bad[41] = f.bad[102] = 1;
+    for (int workers = 0; workers < 4; workers++) {
+        struct loader_options o = options(workers);
+        o.bad = MOCO_BAD_SKIP;
+        struct loader *loader = make(&f.base, &o);
+        uint64_t hashes[13];
+        moco_status last;
+        int64_t id = 7, bad, images;
+        double waited;
+        char reason[100];
+        assert_int_equal(loader_bad_after(loader, -1, &id, reason, sizeof reason), 0);
+        log_text[0] = 0;
+        for (int64_t epoch = 0; epoch < 2; epoch++)
+            assert_int_equal(run(loader, epoch, 0, hashes, &last, &err), 13);
+        assert_int_equal(last, MOCO_EEND);
+        loader_stats(loader, &bad, &images, &waited);
+        assert_int_equal(bad, 3);
+        assert_int_equal(images, 2 * (COUNT - 3));
+        static const int64_t expected[] = {0, 41, 102};
+        id = -1;
+        for (int i = 0; i < 3; i++) {
+            char text[60];
+            assert_int_equal(loader_bad_after(loader, id, &id, reason, sizeof reason), 1);
+            assert_int_equal(id, expected[i]);
+            snprintf(text, sizeof text, "planted damage %d", (int)id);
+            assert_string_equal(reason, text);
+            snprintf(text, sizeof text, "dir/%d.jpg cannot be read and is left out: planted", (int)id);
+            char *line = strstr(log_text, text);
+            assert_non_null(line);
+            assert_null(strstr(line + 1, text));
+        }
+        assert_int_equal(loader_bad_after(loader, id, &id, reason, sizeof reason), 0);
+        o.max_bad = 2;
+        loader_free(loader);
+        loader = make(&f.base, &o);
+        run(loader, 0, 0, hashes, &last, &err);
+        assert_int_equal(last, MOCO_EBADDATA);
+        assert_non_null(strstr(err.text, "max_bad is 2"));
+        loader_free(loader);
+    }
+    dataset_free(f.memory);
+}
+
+/* The first by position, whoever met which first; batches before it are whole; from behind it the epoch goes on. */
+static void test_fail(void **state)
+{
+    (void)state;
+    struct faulty f;
+    struct err err = {0};
+    faulty_make(&f);
+    f.bad[37] = f.bad[39] = f.bad[90] = 1;
+    for (int workers = 0; workers < 6; workers++) {
+        struct loader_options o = options(workers);
+        o.bad = MOCO_BAD_FAIL;
+        o.max_bad = 0; /* says nothing here */
+        o.permuted = 0;
+        struct loader *loader = make(&f.base, &o);
+        uint64_t hashes[13];
+        moco_status last;
+        for (int round = 0; round < 10; round++) {
+            assert_int_equal(run(loader, round, 0, hashes, &last, &err), 4);
+            assert_int_equal(last, MOCO_EFORMAT);
+            assert_string_equal(err.text, "dir/37.jpg: planted damage 37");
+        }
+        assert_int_equal(run(loader, 0, 40, hashes, &last, &err), 6);
+        assert_string_equal(err.text, "dir/90.jpg: planted damage 90");
+        assert_int_equal(run(loader, 0, 91, hashes, &last, &err), 2);
+        assert_int_equal(last, MOCO_EEND);
+        int64_t bad, images;
+        double waited;
+        loader_stats(loader, &bad, &images, &waited);
+        assert_int_equal(bad, 0);
+        loader_free(loader);
+    }
+    dataset_free(f.memory);
+}
+
 static double now(void)
 {
     struct timespec t;
@@ -505,6 +667,8 @@ static void test_options(void **state)
     o.workers = -1, refused(&o, ds, "workers"), o = good;
     o.prefetch = 0, refused(&o, ds, "prefetch"), o = good;
     o.max_bad = -2, refused(&o, ds, "max_bad"), o = good;
+    o.bad = 3, refused(&o, ds, "bad is 3"), o = good;
+    o.bad = -1, refused(&o, ds, "bad is -1"), o = good;
     o.max_pixels = -1, refused(&o, ds, "max_pixels"), o = good;
     o.views = 0, refused(&o, ds, "recipe"), o = good;
     o.recipe[1].size = 17, refused(&o, ds, "16 and 17"), o = good;
@@ -558,6 +722,7 @@ static void test_no_memory(void **state)
             ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
         struct loader_options o = options(n % 3);
         o.batch_size = 2;
+        o.bad = n / 2 % 2; /* replaced, skipped */
         moco_status status = dataset_open_folder(&ds, tight, folder.path, &err);
         if (status == MOCO_OK)
             status = loader_create(&loader, tight, ds, &o, &err);
@@ -589,6 +754,9 @@ int main(void)
         cmocka_unit_test(test_bad_images),
         cmocka_unit_test(test_too_many_bad),
         cmocka_unit_test(test_io_error_in_order),
+        cmocka_unit_test(test_skip),
+        cmocka_unit_test(test_skipped_are_told),
+        cmocka_unit_test(test_fail),
         cmocka_unit_test(test_shutdown_and_back_pressure),
         cmocka_unit_test(test_options),
         cmocka_unit_test(test_no_memory),

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * unreadable: which images a pass over a data set could not read. Whoever scores or prints leaves them out
+ * (MOCO_BAD_SKIP), counts them and says so, with the first names. */
+#ifndef MOCO_EXAMPLES_UNREADABLE_H
+#define MOCO_EXAMPLES_UNREADABLE_H
+
+#include <moco/moco.h>
+
+#include "err.h"
+
+#define UNREADABLE_NAMES 3
+#define UNREADABLE_TEXT 1600 /* enough for unreadable_text */
+
+struct unreadable {
+    int64_t count, of; /* images that could not be read, of those that were asked for */
+    int named;
+    char name[UNREADABLE_NAMES][300]; /* paths of the first, or "image 17" */
+    char reason[300];                 /* of the first */
+};
+
+/* What `loader` has met so far, beside `read` images that it gave. */
+moco_status unreadable_ask(struct unreadable *unreadable, moco_loader *loader, int64_t read, struct err *err);
+
+/* "WHAT: 4 of 12 could not be read and are left out: NAME (REASON), NAME, NAME and 1 more", in one line. */
+const char *unreadable_text(const struct unreadable *unreadable, const char *what, char *text, size_t size);
+
+/* MOCO_EINVAL if nothing could be read. */
+moco_status unreadable_check(const struct unreadable *unreadable, const char *what, struct err *err);
+
+#endif
