@@ -66,7 +66,7 @@ static const struct cli_option table[] = {
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N", "threads that read images"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0])};
+static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
 static const char help_head[] = "usage: compare DIR [OPTIONS]\n"
                                 "       compare --patterns [OPTIONS]\n"

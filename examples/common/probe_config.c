@@ -61,7 +61,7 @@ static const struct cli_option table[] = {
      "threads); results do not depend on it"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-const struct cli probe_cli = {"linear_probe", table, (int)(sizeof table / sizeof table[0])};
+const struct cli probe_cli = {"linear_probe", table, (int)(sizeof table / sizeof table[0]), cli_reference_lincls};
 _Static_assert(sizeof table / sizeof table[0] <= CLI_OPTIONS_MAX, "given[] has a place for each option");
 
 moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, struct err *err)

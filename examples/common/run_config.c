@@ -133,7 +133,7 @@ static const struct cli_option table[] = {
      "threads); results do not depend on it"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof table[0])};
+const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof table[0]), cli_reference_moco};
 _Static_assert(sizeof table / sizeof table[0] <= CLI_OPTIONS_MAX, "given[] has a place for each option");
 
 static const char *const schedule_names[] = {"steps", "cosine", "cosine-from1", "cosine-step"};

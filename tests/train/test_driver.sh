@@ -144,7 +144,7 @@ tail -n 1 "$work/out" | grep -q '^demo: a view finds its picture' || fail "the d
 mkdir "$work/empty"
 expect 1 "$work/empty" $driver "$work/empty" $tiny --out "$work/x"
 expect 1 "$work/nowhere" $driver "$work/nowhere" $tiny --out "$work/x"
-expect 2 "--epochs" $driver "$work/data" --epoch 3
+expect 2 "--batch-size" $driver "$work/data" --batchsize 3
 expect 2 "batch" $driver "$work/data" $tiny --batch-size zwölf --out "$work/x"
 expect 2 "bn_group_size\|bn-group-size" $driver "$work/data" $tiny --batch-size 12 --out "$work/x"
 expect 1 "48" $driver "$work/data" $tiny --batch-size 64 --out "$work/x"
