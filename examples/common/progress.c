@@ -39,7 +39,7 @@ static int columns(void)
 }
 
 /* Fields in the order in which they give way. */
-static const int gives_way[] = {ACC5, LR, CHANCE, WAIT, ACC1, SPEED, ETA, EPOCH, LOSS};
+static const int gives_way[] = {ACC5, LR, CHANCE, WAIT, ACC1, SPEED, EPOCH, ETA, LOSS};
 
 /* Joins the fields of which no more than `room` columns are left. All of it is ASCII: a byte is a column. */
 static void join(const struct progress *p, size_t room, char *line, size_t size)
