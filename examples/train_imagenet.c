@@ -12,8 +12,10 @@
 #include <unistd.h>
 
 #include "common/checkpoints.h"
+#include "common/disk_need.h"
 #include "common/from_moco.h"
 #include "common/human.h"
+#include "common/keeping.h"
 #include "common/live_report.h"
 #include "common/metrics.h"
 #include "common/monitor.h"
@@ -45,6 +47,8 @@ struct run {
     struct gallery_plan gallery;
     struct live_report report;
     struct progress progress;
+    struct keeping keeping;
+    double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
@@ -74,7 +78,8 @@ static const char help_tail[] =
     "\n"
     "The run folder holds\n"
     "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
-    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference\n"
+    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference, or within it; the last\n"
+    "                               three and ten on the way stay (--keep, --keep-every)\n"
     "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
     "other\n"
     "  gallery.json                 the pictures and points of that page\n"
@@ -208,6 +213,19 @@ static void print_warnings(struct run *r)
     }
 }
 
+static void warn_of_disk(const struct run *r)
+{
+    struct disk_need need;
+    moco_model_info info;
+    char sentence[512];
+    moco_model_info_init(&info);
+    if (moco_model_describe(r->model, &info) != MOCO_OK)
+        return;
+    disk_need(&need, &r->note.config, info.parameters);
+    if (disk_need_lacks(&need, &r->note.config, sentence, sizeof sentence))
+        warn(sentence);
+}
+
 static void set_monitor(struct run *r)
 {
     const struct run_config *c = &r->note.config;
@@ -301,7 +319,27 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
-    return run_dir_prune(r->note.config.out, r->note.config.keep, err);
+    r->saved = seconds_now();
+    return keeping_prune(&r->keeping, r->note.config.out, err);
+}
+
+/* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
+ * A save that fails costs nothing that the last one holds: the run goes on and tries again. */
+static void save_by_time(struct run *r, int64_t epoch, int64_t step, double *mark)
+{
+    const struct run_config *c = &r->note.config;
+    struct err err = {0};
+    char sentence[900];
+    int last = r->note.epoch_steps == r->steps_per_epoch || step >= r->last_step; /* saved in a moment as it is */
+    if (c->checkpoint_minutes <= 0 || last || seconds_now() - r->saved < 60 * c->checkpoint_minutes)
+        return;
+    moco_status status = save(r, epoch, &err);
+    *mark = r->saved = seconds_now(); /* the next step's speed is its own */
+    if (status == MOCO_OK)
+        return;
+    snprintf(sentence, sizeof sentence, "no checkpoint after step %lld, and training goes on: %.700s", (long long)step,
+             err.text);
+    warn(sentence);
 }
 
 static moco_status watch(struct run *r, double *percent, struct err *err)
@@ -393,6 +431,7 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
                       err));
         ++*step;
         TRY(after_step(r, epoch, &mark, &waited, err));
+        save_by_time(r, epoch, *step, &mark);
     }
     return MOCO_OK;
 }
@@ -487,6 +526,7 @@ static int prepare_and_train(struct run *r)
     TRY_GOTO(status, open_machine(r, &err), fail);
     TRY_GOTO(status, choose_checkpoint(r, &resumed, &conflict, &err), fail);
     TRY_GOTO(status, check_data(r, &err), fail);
+    keeping_settle(c);
     TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
     set_monitor(r);
     set_gallery(r);
@@ -501,7 +541,10 @@ static int prepare_and_train(struct run *r)
         TRY_GOTO(status, run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, &err), fail);
     stop_signal_catch();
     progress_init(&r->progress, c->print_every, c->batch);
+    TRY_GOTO(status, keeping_begin(&r->keeping, c, warn, &err), fail);
     TRY_GOTO(status, make_trainer(r, &err), fail);
+    warn_of_disk(r);
+    r->saved = seconds_now();
     if (resumed)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);

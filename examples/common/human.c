@@ -35,7 +35,9 @@ const char *human_seconds(double seconds)
     char *text = next_text();
     double whole = seconds < 1e15 ? seconds : 1e15;
     long long s = (long long)(whole + 0.5);
-    if (s < 60)
+    if (seconds > 0 && seconds < 0.0995)
+        snprintf(text, TEXT_SIZE, seconds < 0.00095 ? "%.1f ms" : "%.0f ms", 1e3 * seconds);
+    else if (s < 60)
         snprintf(text, TEXT_SIZE, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
     else if (s < 3600)
         snprintf(text, TEXT_SIZE, "%lld min %02lld s", s / 60, s % 60);

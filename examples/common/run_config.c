@@ -107,7 +107,15 @@ static const struct cli_option table[] = {
     {"resume", NULL, 0, CLI_PATH, AT(resume), 0, 0, NULL, 0, "FILE|auto",
      "go on from a checkpoint; auto: the newest valid one in the run folder,\n"
      "or from the start if there is none"},
-    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept (default 0: all)"},
+    {"checkpoint-minutes", NULL, 0, CLI_REAL, AT(checkpoint_minutes), 0, 1e6, NULL, 0, "N",
+     "save within an epoch too, after so many minutes without a checkpoint\n"
+     "(default 30; 0: never); the next save of the epoch takes its place"},
+    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N",
+     "checkpoints kept, the newest (default 3; 0: all)"},
+    {"keep-every", NULL, 0, CLI_INT, AT(keep_every), -1, 1000000, NULL, 0, "EPOCHS",
+     "and one of every so many epochs beside them (default -1: a tenth of the\n"
+     "run, so that all of a run of 10 epochs stay; 0, none, where --keep is\n"
+     "named)"},
     {"report", NULL, 0, CLI_FLAG, AT(report), 0, 1, NULL, 0, NULL,
      "draw report.html (the default): curves and numbers in one page, drawn\n"
      "again as the run goes on; --no-report leaves it out"},
@@ -191,6 +199,9 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     c->knn_temperature = p.knn_temperature;
     c->print_every = 10;
     c->max_bad = -1;
+    c->checkpoint_minutes = 30;
+    c->keep = 3;
+    c->keep_every = -1;
     c->workers = -1;
     return MOCO_OK;
 }

@@ -6,10 +6,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "disk_need.h"
 #include "from_moco.h"
 #include "human.h"
 #include "metrics.h"
+#include "processors.h"
 
+#define BUSY 0.85 /* a part of the processors below this is worth a word */
 #define PREFETCHED 3 /* batches that a loader holds: two ready and one in use */
 
 static int64_t steps_per_epoch(const struct run_config *c, const struct open_data *data)
@@ -47,17 +50,55 @@ static void kind(const char *name, int64_t bytes, const char *what)
     printf("  %-18s %10s  %s\n", name, human_bytes(bytes), what);
 }
 
+/* Of a machine that does nothing else, and what others take of it now. */
+static void print_time(const struct run_config *c, int threads, const struct open_data *data,
+                       const moco_memory_estimate *e)
+{
+    double epoch = e->step_seconds * (double)steps_per_epoch(c, data), share = processors_share(threads);
+    printf("time\n  %-18s %.3g\n", "operations", e->step_flops);
+    if (e->step_seconds <= 0) {
+        printf("  %-18s unknown: this device cannot tell its speed\n", "step");
+        return;
+    }
+    printf("  %-18s %s (about %.3g images a second)\n", "step", human_seconds(e->step_seconds),
+           (double)c->batch / e->step_seconds);
+    printf("  %-18s %s\n", "epoch", human_seconds(epoch));
+    printf("  %-18s %s, kNN monitor aside\n", "run", human_seconds(epoch * (double)c->epochs));
+    if (share < BUSY)
+        printf("  %-18s the machine is busy: this process gets %.0f %% of the time of %d processors now; while it is "
+               "so,\n  %-18s a step takes at least %s; the times above are those of a free machine\n",
+               "beside others", 100 * share, threads, "", human_seconds(e->step_seconds / share));
+}
+
+static void print_disk(const struct run_config *c, int64_t parameters)
+{
+    struct disk_need need;
+    char sentence[512];
+    disk_need(&need, c, parameters);
+    printf("disk\n");
+    kind("checkpoint", need.checkpoint, "");
+    printf("  %-18s %10s  %lld checkpoints at once, and the encoder\n", "run folder", human_bytes(need.all),
+           (long long)need.count);
+    if (need.left >= 0)
+        kind("left", need.left, "on its file system");
+    if (disk_need_lacks(&need, c, sentence, sizeof sentence))
+        printf("  %-18s %s\n", "too little", sentence);
+}
+
 moco_status run_report_estimate(const struct run_config *c, moco_device *device, const struct open_data *data,
                                 struct err *err)
 {
     moco_model_options model;
     moco_trainer_options trainer;
     moco_memory_estimate e;
+    moco_device_info info;
+    moco_device_info_init(&info);
+    TRY(from_moco(moco_device_describe(device, &info), err));
     run_config_model(c, &model);
     run_config_trainer(c, &trainer);
     moco_memory_estimate_init(&e);
     TRY(from_moco(moco_trainer_estimate(device, &model, c->queue, &trainer, &e), err));
-    int64_t views = PREFETCHED * 2 * c->batch * c->size * c->size * 3, steps = steps_per_epoch(c, data);
+    int64_t views = PREFETCHED * 2 * c->batch * c->size * c->size * 3;
     printf("memory (nothing of it was taken)\n");
     printf("  %-18s %10s  trainable numbers\n", "parameters", human_count(e.parameters));
     int shared = trainer.encoder_k == MOCO_KEY_SHARED, lars = trainer.optimizer == MOCO_OPTIMIZER_LARS;
@@ -72,16 +113,8 @@ moco_status run_report_estimate(const struct run_config *c, moco_device *device,
     kind("views", views, "batches that the loader holds");
     kind("all", e.total_bytes + views, "");
     printf("  %-18s %10d  per pass over a batch\n", "launches", (int)e.launches);
-    printf("time\n  %-18s %.3g\n", "operations", e.step_flops);
-    if (e.step_seconds > 0) {
-        printf("  %-18s %s (about %.3g images a second)\n", "step", human_seconds(e.step_seconds),
-               (double)c->batch / e.step_seconds);
-        printf("  %-18s %s\n", "epoch", human_seconds(e.step_seconds * (double)steps));
-        printf("  %-18s %s, kNN monitor aside\n", "run",
-               human_seconds(e.step_seconds * (double)steps * (double)c->epochs));
-    } else {
-        printf("  %-18s unknown: this device cannot tell its speed\n", "step");
-    }
+    print_time(c, info.threads, data, &e);
+    print_disk(c, e.parameters);
     fflush(stdout);
     return MOCO_OK;
 }
