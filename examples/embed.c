@@ -7,6 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define NEAREST 5
 
@@ -14,7 +15,8 @@ static void check(moco_status status)
 {
     if (status == MOCO_OK)
         return;
-    fprintf(stderr, "embed: %s\n", moco_error());
+    fprintf(stderr, "embed: %s%s\n", moco_error(),
+            status == MOCO_EBADDATA ? "; repair or remove them, or raise --max-pixels for those that are too large" : "");
     exit(1);
 }
 
@@ -31,7 +33,7 @@ static void normalise(float *features, int64_t n, int32_t dim)
 }
 
 /* Encodes all images, in the order of their numbers: [n, dim]. */
-static float *encode(moco_model *model, const moco_model_info *info, moco_dataset *images)
+static float *encode(moco_model *model, const moco_model_info *info, moco_dataset *images, int64_t max_pixels)
 {
     moco_augment_options view;
     moco_loader_options loading;
@@ -48,6 +50,7 @@ static float *encode(moco_model *model, const moco_model_info *info, moco_datase
     loading.batch_size = 64;
     loading.workers = 2;
     loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
+    loading.max_pixels = max_pixels; /* 0: the default */
     loading.recipe[0] = &view;
     moco_batch_init(&batch);
     check(moco_loader_create(&loader, images, &loading));
@@ -111,11 +114,33 @@ static void print_nearest(const moco_dataset *images, const float *features, int
     }
 }
 
+/* Takes --max-pixels N out of the arguments, wherever it stands; what is left has the usual places. -1: no number. */
+static int64_t take_max_pixels(int *argc, char **argv)
+{
+    int64_t pixels = 0;
+    int kept = 0;
+    for (int i = 0; i < *argc; i++) {
+        char *end;
+        if (strcmp(argv[i], "--max-pixels") != 0) {
+            argv[kept++] = argv[i];
+            continue;
+        }
+        const char *text = i + 1 < *argc ? argv[++i] : "";
+        pixels = strtoll(text, &end, 10);
+        if (*end != 0 || pixels < 1)
+            pixels = -1;
+    }
+    *argc = kept;
+    return pixels;
+}
+
 int main(int argc, char **argv)
 {
-    if (argc < 3 || argc > 4) {
+    int64_t max_pixels = take_max_pixels(&argc, argv);
+    if (argc < 3 || argc > 4 || max_pixels < 0) {
         fprintf(stderr, "usage: embed ENCODER DIR          a line for each image: path, then its features\n"
-                        "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n");
+                        "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
+                        "       --max-pixels N             the largest image that is read (default 67108864)\n");
         return 2;
     }
     moco_context *context;
@@ -134,7 +159,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", argv[3], (long long)n);
         return 2;
     }
-    float *features = encode(model, &info, images);
+    float *features = encode(model, &info, images, max_pixels);
     normalise(features, n, info.feature_dim);
     if (argc > 3)
         print_nearest(images, features, info.feature_dim, asked);

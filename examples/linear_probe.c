@@ -102,6 +102,7 @@ static moco_status encode(struct probing *p, moco_dataset *set, const char *what
                        .what = MOCO_FEATURES,
                        .workers = (int)p->config.workers,
                        .max_bad = p->config.max_bad,
+                       .max_pixels = p->config.max_pixels,
                        .stop = stop_signal_came};
     double begun = seconds_now();
     TRY(encode_set(&e, out, err));
@@ -380,6 +381,7 @@ static moco_status open_loader(struct probing *p, moco_loader **loader, struct e
     o.drop_last = 0;
     o.seed = (uint64_t)c->seed;
     o.max_bad = c->max_bad;
+    o.max_pixels = c->max_pixels;
     o.recipe[0] = &p->train_view;
     return from_moco(moco_loader_create(loader, p->data.train, &o), err);
 }
@@ -521,7 +523,10 @@ fail:
     if (status == MOCO_ECANCELED)
         return EXIT_STOPPED;
     fflush(stdout);
-    fprintf(stderr, "linear_probe: %s\n", err.text);
+    fprintf(stderr, "linear_probe: %s%s\n", err.text,
+            status == MOCO_EBADDATA
+                ? "; repair or remove them, raise --max-pixels for those that are too large, or raise --max-bad"
+                : "");
     return EXIT_FAILED;
 }
 

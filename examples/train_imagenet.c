@@ -26,6 +26,7 @@
 #include "common/run_dir.h"
 #include "common/run_report.h"
 #include "common/stop_signal.h"
+#include "common/verify.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -48,6 +49,8 @@ struct run {
     struct live_report report;
     struct progress progress;
     struct keeping keeping;
+    int64_t bad_limit;
+    int bad_said;
     double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
@@ -114,7 +117,8 @@ static const char *advice(moco_status status)
 {
     switch (status) {
     case MOCO_EBADDATA:
-        return "; repair or remove them, or raise --max-bad";
+        return "; --verify lists them all: repair or remove them, raise --max-pixels for those that are too large, or "
+               "raise --max-bad";
     case MOCO_ENUMERIC:
         return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
     case MOCO_ENOMEM:
@@ -241,6 +245,7 @@ static void set_monitor(struct run *r)
         .temperature = c->knn_temperature,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,
+        .max_pixels = c->max_pixels,
         .warn = warn,
         .stop = stop_signal_came,
     };
@@ -260,6 +265,7 @@ static void set_gallery(struct run *r)
         .seed = (uint64_t)c->seed,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,
+        .max_pixels = c->max_pixels,
         .stop = stop_signal_came,
         .map_limit = GALLERY_MAP_IMAGES,
         .bank_limit = GALLERY_BANK_IMAGES,
@@ -286,7 +292,10 @@ static moco_status make_trainer(struct run *r, struct err *err)
     loader.permuted = 1;
     loader.drop_last = 1;
     loader.seed = (uint64_t)c->seed;
-    loader.max_bad = c->max_bad;
+    int64_t count = moco_dataset_count(r->data.train);
+    r->bad_limit = verify_limit(c, count); /* of the first epoch: see watch_bad */
+    loader.max_bad = count / 10 > r->bad_limit ? count / 10 : r->bad_limit;
+    loader.max_pixels = c->max_pixels;
     loader.recipe[0] = loader.recipe[1] = &r->train_view;
     TRY(from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err));
     stop_signal_cancels(r->trainer);
@@ -411,6 +420,28 @@ static moco_status after_step(struct run *r, int64_t epoch, double *mark, double
     return MOCO_OK;
 }
 
+/* A run that has come through an epoch is not ended by damage that its views happened to miss then. */
+static moco_status watch_bad(struct run *r, int64_t epoch, struct err *err)
+{
+    moco_loader_stats stats;
+    char sentence[256];
+    moco_loader_stats_init(&stats);
+    TRY(from_moco(moco_loader_get_stats(r->loader, &stats), err));
+    if (stats.bad_images <= r->bad_limit || r->bad_said)
+        return MOCO_OK;
+    long long bad = (long long)stats.bad_images, all = (long long)moco_dataset_count(r->data.train);
+    if (epoch == 0)
+        return err_set(err, MOCO_EBADDATA, "%lld of the %lld training images cannot be read and --max-bad allows %lld",
+                       bad, all, (long long)r->bad_limit);
+    snprintf(sentence, sizeof sentence,
+             "%lld of the %lld training images cannot be read, more than --max-bad %lld; they are replaced and training "
+             "goes on, as an epoch was passed before; --verify lists them all",
+             bad, all, (long long)r->bad_limit);
+    warn(sentence);
+    r->bad_said = 1;
+    return MOCO_OK;
+}
+
 /* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. */
 static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
 {
@@ -427,6 +458,7 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
         if (status == MOCO_EEND)
             break;
         TRY(from_moco(status, err));
+        TRY(watch_bad(r, epoch, err));
         TRY(from_moco(moco_trainer_step(r->trainer, &batch, run_config_lr(&r->note.config, *step, r->steps_per_epoch)),
                       err));
         ++*step;
@@ -534,6 +566,8 @@ static int prepare_and_train(struct run *r)
     print_warnings(r);
     if (c->dry_run) {
         TRY_GOTO(status, run_report_estimate(c, r->device, &r->data, &err), fail);
+        if (c->verify)
+            TRY_GOTO(status, verify_all(c, &r->data, NULL, NULL, &err), fail);
         return EXIT_DONE;
     }
     TRY_GOTO(status, run_dir_make(c->out, &err), fail);
@@ -541,6 +575,10 @@ static int prepare_and_train(struct run *r)
         TRY_GOTO(status, run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, &err), fail);
     stop_signal_catch();
     progress_init(&r->progress, c->print_every, c->batch);
+    if (c->verify)
+        TRY_GOTO(status, verify_all(c, &r->data, c->out, stop_signal_came, &err), fail);
+    else if (!resumed)
+        TRY_GOTO(status, verify_first(c, &r->data, stop_signal_came, warn, &err), fail);
     TRY_GOTO(status, keeping_begin(&r->keeping, c, warn, &err), fail);
     TRY_GOTO(status, make_trainer(r, &err), fail);
     warn_of_disk(r);
@@ -552,6 +590,11 @@ static int prepare_and_train(struct run *r)
         live_report_open(&r->report, c->out, &r->gallery, warn);
     return train_and_finish(r);
 fail:
+    if (status == MOCO_ECANCELED) {
+        fprintf(stderr, "train_imagenet: stopped by signal %d before the first step; nothing was trained or saved\n",
+                stop_signal_came());
+        return EXIT_STOPPED;
+    }
     complain(status, &err);
     return conflict ? EXIT_USAGE : EXIT_FAILED;
 }

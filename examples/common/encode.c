@@ -52,6 +52,7 @@ static moco_status take(const struct encode *e, struct encoded *out, moco_loader
     o.drop_last = 0;
     o.seed = e->seed;
     o.max_bad = e->max_bad;
+    o.max_pixels = e->max_pixels;
     o.recipe[0] = e->recipe;
     out->n = o.permuted ? e->limit : count;
     out->dim = encode_dim(e->model, e->what);

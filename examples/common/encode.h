@@ -23,6 +23,7 @@ struct encode {
     int workers;
     int64_t max_bad;
     int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
+    int64_t max_pixels; /* of a picture; 0: the loader's default */
 };
 
 struct encoded {

@@ -135,6 +135,7 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int
     o.drop_last = 0;
     o.seed = ORDER_SEED;
     o.max_bad = w->plan->max_bad;
+    o.max_pixels = w->plan->max_pixels;
     o.recipe[0] = &w->plan->eval;
     TRY_GOTO(status, from_moco(moco_loader_create(&loader, set, &o), err), out);
     TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
@@ -290,6 +291,7 @@ static moco_status open_views(struct work *w, moco_loader **loader, int training
     o.drop_last = 0;
     o.seed = w->plan->seed;
     o.max_bad = w->plan->max_bad;
+    o.max_pixels = w->plan->max_pixels;
     o.recipe[0] = training ? &w->plan->view : &w->plan->eval;
     o.recipe[1] = training ? &w->plan->view : NULL;
     return from_moco(moco_loader_create(loader, w->plan->train, &o), err);

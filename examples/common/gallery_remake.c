@@ -29,7 +29,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, struct err 
 {
     const char *recipe, *eval, *on;
     moco_model_info info;
-    double seed = run_log_number(log, "seed");
+    double seed = run_log_number(log, "seed"), max_pixels = run_log_number(log, "max-pixels");
     moco_model_info_init(&info);
     TRY(from_moco(moco_model_describe(r->model, &info), err));
     TRY(option(log, "recipe", &recipe, err));
@@ -49,6 +49,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, struct err 
     r->plan.seed = seed >= 0 ? (uint64_t)seed : 0;
     r->plan.workers = 1;
     r->plan.max_bad = -1;
+    r->plan.max_pixels = max_pixels >= 1 && max_pixels < 9e15 ? (int64_t)max_pixels : 0;
     r->plan.map_limit = GALLERY_MAP_IMAGES;
     r->plan.bank_limit = GALLERY_BANK_IMAGES;
     return MOCO_OK;

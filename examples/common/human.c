@@ -61,6 +61,15 @@ const char *human_count(int64_t count)
     return text;
 }
 
+void human_line(const char *text, char *out, size_t size)
+{
+    size_t used = 0;
+    for (const unsigned char *c = (const unsigned char *)text; *c != 0 && used + 5 <= size; c++)
+        used += (size_t)snprintf(out + used, size - used, *c < 32 || *c == 127 ? "\\x%02x" : "%c", *c);
+    if (size > 0)
+        out[used < size ? used : size - 1] = 0;
+}
+
 double seconds_now(void)
 {
     struct timespec now;

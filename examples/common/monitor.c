@@ -32,6 +32,7 @@ static moco_status open_loader(moco_loader **loader, const struct sweep *s, int 
     o.drop_last = 0;
     o.seed = BANK_SEED;
     o.max_bad = s->monitor->max_bad;
+    o.max_pixels = s->monitor->max_pixels;
     o.recipe[0] = &s->monitor->recipe;
     return from_moco(moco_loader_create(loader, s->set, &o), err);
 }

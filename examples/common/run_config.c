@@ -124,8 +124,16 @@ static const struct cli_option table[] = {
     {"max-steps", NULL, 0, CLI_INT, AT(max_steps), 0, BIG, NULL, 0, "N",
      "stop, save and succeed after step N of the run (the schedule is not\n"
      "shortened); 0: all of it"},
+    {"verify", NULL, 0, CLI_FLAG, AT(verify), 0, 1, NULL, 0, NULL,
+     "read every image, also those held out, before the first step and list\n"
+     "all that are bad, in bad_pictures.txt too; with --dry-run nothing else"},
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
-     "unreadable images tolerated (default -1: the larger of 10 and 0.1 %)"},
+     "unreadable images tolerated (default -1: the larger of 10 and 0.1 %);\n"
+     "2,000 are looked at before the first step, and more bad ones end the run\n"
+     "then or in its first epoch; later, only a tenth of all ends it"},
+    {"max-pixels", NULL, 0, CLI_INT, AT(max_pixels), 1, BIG, NULL, 0, "N",
+     "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"
+     "3 bytes a pixel, a progressive JPEG 6, in each worker"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL,
      "print the configuration, the memory and the expected time; take neither"},
 
@@ -199,6 +207,7 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     c->knn_temperature = p.knn_temperature;
     c->print_every = 10;
     c->max_bad = -1;
+    c->max_pixels = 64 << 20;
     c->checkpoint_minutes = 30;
     c->keep = 3;
     c->keep_every = -1;

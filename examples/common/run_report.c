@@ -130,9 +130,9 @@ void run_report_json(const struct run_config *c, const moco_device_info *device,
     json_quote(device->library, library, sizeof library);
     snprintf(text, size,
              "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
-             "\"knn-bank\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
+             "\"knn-bank\":%lld,\"max-pixels\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
              "\"version\":%d",
              options, folder, data->print, (long long)moco_dataset_count(data->held_out),
-             (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, name, isa, library,
+             (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, (long long)c->max_pixels, name, isa, library,
              (int)device->threads, (long long)c->workers, moco_version());
 }
