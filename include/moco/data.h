@@ -65,6 +65,13 @@ MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t siz
 MOCO_API moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context,
                                                 const moco_image_source *source);
 
+/* The images of `dataset` whose class has a namesake among the classes of `like`, labelled by it, in their order: what one
+ * set's labels mean in the other. Folders number their classes by place, so that sets which were opened apart agree only
+ * if they have the same folders. Images of other classes and without a label are left out: the counts tell how many.
+ * Owned; holds a reference on `dataset`. Errors: MOCO_EINVAL (one has no classes; they share no name), MOCO_ENOMEM.
+ * Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like);
+
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 
 MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                /* images; 0 for NULL */

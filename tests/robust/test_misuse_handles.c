@@ -280,6 +280,8 @@ static union {
     X(checkpoint, "context", CONTEXT, OK, moco_checkpoint_describe(h, saved, NULL, NULL, &number, NULL, 0))            \
     X(path, "dataset", DATASET, OK, moco_dataset_path(h, 0, text, sizeof text))                                        \
     X(verify, "dataset", DATASET, OK, moco_dataset_verify(h, 0, 2, 0, NULL, NULL, &number))                            \
+    X(match, "dataset", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, h, h))                              \
+    X(match_like, "like", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, now->at[HANDLE_DATASET], h))      \
     X(loader, "dataset", DATASET, OK, moco_loader_create(&made.loader, h, &loader_options))                            \
     X(start, "loader", LOADER, OK, moco_loader_start(h, 0))                                                            \
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \
