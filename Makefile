@@ -264,6 +264,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: LDFLAGS += $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
     LDFLAGS += $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
+$(BUILD)/tests/robust/test_folder_faults: LDFLAGS += $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a

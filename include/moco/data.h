@@ -15,10 +15,11 @@ extern "C" {
 
 typedef struct moco_dataset moco_dataset;
 
-/* A folder of class folders (label = rank of the folder's name in byte order) or, where `path` has no sub-folders with
- * images, a flat folder of images (no labels). Links are followed, names that start with a dot skipped, order is byte
- * order of names. Images: .jpg .jpeg .png, by name in any case; their content decides. Owned.
- * Errors: MOCO_EIO, MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
+/* A folder of class folders (label = rank of the folder's name in byte order, among those that hold images) or, where
+ * `path` has no sub-folders with images, a flat folder of images (no labels). Links are followed, names that start with a
+ * dot skipped, order is byte order of names. Images: .jpg .jpeg .jpe .jfif .png, by name in any case; their content
+ * decides; moco_dataset_left_out counts the others. Owned. Errors: MOCO_EIO (a folder that cannot be listed is never
+ * left out), MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* CIFAR-10 binary files (1 label byte, 3072 bytes RGB planes, any number of records each), in the order given.
@@ -37,7 +38,7 @@ MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_conte
 MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* Tar shards in WebDataset's layout: neighbouring members that share a key (the path up to the first dot of its last
- * part) are a sample, with one picture (.jpg, .jpeg, .png) and perhaps a label (.cls, a decimal number). Indexed here,
+ * part) are a sample, with one picture (.jpg, .jpeg, .jpe, .jfif, .png) and perhaps a label (.cls, a decimal number). Indexed here,
  * once; samples are then read at random, 20 to 30 bytes of memory each. Samples without a picture are left out and logged.
  * Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and offset (damaged or cut archive, sparse file, a key that comes
  * back); MOCO_EINVAL (no picture), MOCO_ENOMEM. Threads: any. Since 0.1. */
@@ -78,6 +79,14 @@ MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);               
 MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);    /* -1: none */
 MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);              /* 0: no labels */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
+
+/* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count` (may
+ * be NULL) how many files have it. In lower case with its dot (".webp"); "" for names without one of 1 to 15 letters,
+ * digits, - and _; "*" for further ones beyond 64. NULL past the end, and then 0. Borrowed from the data set.
+ * Folders: files that are not images, and images that lie beside class folders, which have an image's extension; names
+ * that start with a dot (.DS_Store, macOS' ._x.jpg) are not counted, others of the system (Thumbs.db) are.
+ * Tar shards: members of samples without an image, but for labels. Others leave nothing out. Threads: any. Since 0.1. */
+MOCO_API const char *moco_dataset_left_out(const moco_dataset *dataset, int index, int64_t *count);
 
 /* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small. Since 0.1. */
 MOCO_API moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size);

@@ -235,6 +235,15 @@ const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label)
     return dataset->ds->ops->class_name(dataset->ds, label);
 }
 
+const char *moco_dataset_left_out(const moco_dataset *dataset, int index, int64_t *count)
+{
+    if (handle_valid(dataset, HANDLE_DATASET))
+        return dataset_left_out(dataset->ds, index, count);
+    if (count != NULL)
+        *count = 0;
+    return NULL;
+}
+
 static moco_status dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size, struct err *err)
 {
     TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));

@@ -56,6 +56,7 @@ void dataset_free(struct dataset *ds)
     if (ds == NULL)
         return;
     struct ctx *ctx = ds->ctx;
+    mem_free(ctx, ds->left_out);
     ds->ops->destroy(ds);
     ctx_unref(ctx);
 }

@@ -30,8 +30,21 @@ struct dataset {
     const struct dataset_ops *ops;
     struct ctx *ctx; /* a counted reference */
     int64_t count;
-    int32_t classes; /* 0: no labels */
+    int32_t classes;           /* 0: no labels */
+    struct left_out *left_out; /* NULL: nothing */
 };
+
+/* Is this file a picture by its name? */
+int dataset_is_picture(const char *name);
+
+/* Counts files of this name's extension as left out; sorting, once all are counted, puts the most frequent first. */
+moco_status dataset_leave_out(struct dataset *ds, const char *name, int64_t files, struct err *err);
+void dataset_left_out_sort(struct dataset *ds);
+/* As moco_dataset_left_out. */
+const char *dataset_left_out(const struct dataset *ds, int index, int64_t *files);
+/* "12 .webp, 3 .bmp"; returns how many there are in all. */
+enum { LEFT_OUT_TEXT = 512 };
+int64_t dataset_left_out_text(const struct dataset *ds, char text[LEFT_OUT_TEXT]);
 
 moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
 moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,

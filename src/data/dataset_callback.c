@@ -66,7 +66,7 @@ moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const s
     struct callback *c = mem_zalloc(ctx, sizeof *c, err);
     if (c == NULL)
         return MOCO_ENOMEM;
-    c->base = (struct dataset){&callback_ops, ctx_ref(ctx), source->count, source->classes};
+    c->base = (struct dataset){&callback_ops, ctx_ref(ctx), source->count, source->classes, NULL};
     c->source = *source;
     *out = &c->base;
     return MOCO_OK;

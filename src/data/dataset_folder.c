@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_folder: image files below a folder. Each sub-folder is a class and its images lie anywhere below it; without
- * images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's
+ * dataset_folder: image files below a folder. Each sub-folder with images is a class and they lie anywhere below it;
+ * without images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's
  * ImageFolder's, with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names
  * are kept in one block, relative to their class: four bytes and the name's length per image. */
 #define _DEFAULT_SOURCE /* d_type */
@@ -10,7 +10,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 #include "dataset.h"
@@ -75,29 +74,31 @@ struct walk {
     struct err *err;
     char path[PATH_BYTES]; /* of the folder being read; entries are appended and taken off again */
     size_t length;
-    size_t relative;         /* where the part relative to the class starts */
-    struct names *images;    /* NULL: not wanted */
+    size_t relative; /* where the part relative to the class starts */
+    struct names *images;
     struct names *folders;   /* wanted at the top; NULL: go down into them */
-    int64_t others;          /* files with other names */
+    struct dataset *ds;      /* where files with other names are counted */
     dev_t device[DEPTH_MAX]; /* of the folders above, against links in a circle */
     ino_t number[DEPTH_MAX];
     int depth;
 };
 
-static int is_image(const char *name)
+/* Follows links. What cannot be examined is a file if it is named like a picture, which then cannot be read, or if it
+ * is a link to nowhere; else it may be a folder of pictures, which nobody would miss. */
+static moco_status is_folder(const struct walk *w, DIR *dir, const struct dirent *entry, int *folder)
 {
-    const char *dot = strrchr(name, '.');
-    return dot != NULL &&
-           (strcasecmp(dot, ".jpg") == 0 || strcasecmp(dot, ".jpeg") == 0 || strcasecmp(dot, ".png") == 0);
-}
-
-/* Follows links; a link to nowhere counts as a file, which then cannot be read. */
-static int is_folder(DIR *dir, const struct dirent *entry)
-{
+    *folder = entry->d_type == DT_DIR;
     if (entry->d_type == DT_DIR || entry->d_type == DT_REG)
-        return entry->d_type == DT_DIR;
+        return MOCO_OK;
     struct stat stat;
-    return fstatat(dirfd(dir), entry->d_name, &stat, 0) == 0 && S_ISDIR(stat.st_mode);
+    if (fstatat(dirfd(dir), entry->d_name, &stat, 0) == 0) {
+        *folder = S_ISDIR(stat.st_mode);
+        return MOCO_OK;
+    }
+    if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || dataset_is_picture(entry->d_name))
+        return MOCO_OK;
+    return err_set(w->err, errno == ENOMEM ? MOCO_ENOMEM : MOCO_EIO, "%s/%s cannot be examined: %s", w->path,
+                   entry->d_name, strerror(errno));
 }
 
 static moco_status append(struct walk *w, const char *name)
@@ -123,15 +124,17 @@ static moco_status walk_entry(struct walk *w, DIR *dir, const struct dirent *ent
 {
     size_t length = w->length;
     moco_status status = MOCO_OK;
-    if (is_folder(dir, entry)) {
+    int folder;
+    TRY(is_folder(w, dir, entry, &folder));
+    if (folder) {
         if (w->folders != NULL)
             return names_add(w->ctx, w->folders, entry->d_name, w->err);
         TRY(append(w, entry->d_name));
         status = walk_folder(w);
         cut(w, length);
-    } else if (!is_image(entry->d_name)) {
-        w->others++;
-    } else if (w->images != NULL) {
+    } else if (!dataset_is_picture(entry->d_name)) {
+        return dataset_leave_out(w->ds, entry->d_name, 1, w->err);
+    } else {
         TRY(append(w, entry->d_name));
         status = names_add(w->ctx, w->images, w->path + w->relative, w->err);
         cut(w, length);
@@ -213,7 +216,7 @@ static int32_t label(const struct dataset *ds, int64_t id)
     int32_t low = 0, high = ds->classes;
     if (high == 0)
         return -1;
-    while (high - low > 1) { /* the last class that starts at or before id; empty classes start where the next does */
+    while (high - low > 1) { /* the last class that starts at or before id */
         int32_t middle = low + (high - low) / 2;
         if (f->first[middle] <= id)
             low = middle;
@@ -240,18 +243,34 @@ static void destroy(struct dataset *ds)
 
 static const struct dataset_ops folder_ops = {read_image, label, path, class_name, destroy};
 
-static moco_status read_class(struct folder *f, struct walk *w, int32_t class)
+/* A folder without images is no class: `*kept` classes before it have some. */
+static moco_status read_class(struct folder *f, struct walk *w, int64_t class, int32_t *kept)
 {
     size_t length = w->length;
     const char *name = names_at(&f->classes, class);
-    f->first[class] = f->images.count;
+    int64_t first = f->images.count;
     TRY(append(w, name));
     w->relative = w->length + 1;
     TRY(walk_folder(w));
     cut(w, length);
-    if (f->images.count == f->first[class])
-        ctx_log(w->ctx, LOG_WARN, "the class folder %s/%s holds no image", f->root, name);
-    return names_sort(w->ctx, &f->images, f->first[class], w->err);
+    if (f->images.count == first) {
+        ctx_log(w->ctx, LOG_WARN, "the folder %s/%s holds no image and is no class", f->root, name);
+        return MOCO_OK;
+    }
+    f->classes.at[*kept] = f->classes.at[class];
+    f->first[(*kept)++] = first;
+    return names_sort(w->ctx, &f->images, first, w->err);
+}
+
+/* Images beside class folders. */
+static moco_status leave_out_flat(struct folder *f, struct walk *w, const struct names *flat)
+{
+    for (int64_t i = 0; i < flat->count; i++)
+        TRY(dataset_leave_out(&f->base, names_at(flat, i), 1, w->err));
+    if (flat->count > 0)
+        ctx_log(w->ctx, LOG_WARN, "%s has class folders; the %lld images beside them are left out", f->root,
+                (long long)flat->count);
+    return MOCO_OK;
 }
 
 /* First as class folders, then, if no image was found, as a flat folder. */
@@ -259,6 +278,7 @@ static moco_status read_folder(struct folder *f, struct walk *w)
 {
     struct ctx *ctx = w->ctx;
     struct names flat = {0};
+    int32_t classes = 0;
     w->relative = w->length + 1;
     w->folders = &f->classes;
     w->images = &flat;
@@ -273,14 +293,12 @@ static moco_status read_folder(struct folder *f, struct walk *w)
     if (status == MOCO_OK &&
         (f->first = mem_array(ctx, (size_t)f->classes.count + 1, sizeof *f->first, w->err)) == NULL)
         status = MOCO_ENOMEM;
-    for (int32_t class = 0; class < f->classes.count && status == MOCO_OK; class ++)
-        status = read_class(f, w, class);
+    for (int64_t class = 0; class < f->classes.count && status == MOCO_OK; class ++)
+        status = read_class(f, w, class, &classes);
     if (status == MOCO_OK && f->images.count > 0) {
-        f->base.classes = (int32_t)f->classes.count;
-        f->first[f->base.classes] = f->images.count;
-        if (flat.count > 0)
-            ctx_log(ctx, LOG_WARN, "%s has class folders; the %lld images beside them are left out", f->root,
-                    (long long)flat.count);
+        f->base.classes = classes;
+        f->first[classes] = f->images.count;
+        status = leave_out_flat(f, w, &flat);
     } else if (status == MOCO_OK) {
         names_free(ctx, &f->images);
         f->images = flat;
@@ -305,13 +323,17 @@ static moco_status fill(struct folder *f, struct walk *w, const char *root)
         return MOCO_ENOMEM;
     TRY(read_folder(f, w));
     f->base.count = f->images.count;
+    dataset_left_out_sort(&f->base);
+    char text[LEFT_OUT_TEXT];
+    int64_t others = dataset_left_out_text(&f->base, text);
     if (f->base.count == 0)
-        return err_set(w->err, MOCO_EINVAL,
-                       "no image (.jpg, .jpeg or .png) in %s or in the %lld folders in it; %lld files have other names",
-                       f->root, (long long)f->classes.count, (long long)w->others);
-    if (w->others > 0)
-        ctx_log(w->ctx, LOG_INFO, "%s: %lld files that are not named .jpg, .jpeg or .png are left out", f->root,
-                (long long)w->others);
+        return err_set(
+            w->err, MOCO_EINVAL,
+            "no image (.jpg, .jpeg, .jpe, .jfif or .png) in %s or in the %lld folders in it; %lld files have "
+            "other names%s%s",
+            f->root, (long long)f->classes.count, (long long)others, others > 0 ? ": " : "", text);
+    if (others > 0)
+        ctx_log(w->ctx, LOG_INFO, "%s: %lld files are left out: %s", f->root, (long long)others, text);
     return names_trim(w->ctx, &f->images, w->err);
 }
 
@@ -321,12 +343,13 @@ moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const cha
     struct folder *f = mem_zalloc(ctx, sizeof *f, err);
     if (f == NULL)
         return MOCO_ENOMEM;
-    f->base = (struct dataset){&folder_ops, ctx_ref(ctx), 0, 0};
+    f->base = (struct dataset){&folder_ops, ctx_ref(ctx), 0, 0, NULL};
     struct walk *w = mem_zalloc(ctx, sizeof *w, err);
     moco_status status = MOCO_ENOMEM;
     if (w != NULL) {
         w->ctx = ctx;
         w->err = err;
+        w->ds = &f->base;
         status = fill(f, w, root);
         mem_free(ctx, w);
     }

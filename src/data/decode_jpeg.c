@@ -2,8 +2,9 @@
  *
  * decode_jpeg: libjpeg-turbo's classic interface with its defaults (islow DCT, smooth chroma upsampling), as Pillow
  * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings and
- * goes on with grey; here the first warning ends the decoding. Errors leave by longjmp, so everything that must survive
- * it lives in struct jpeg, not in locals. EXIF orientation is ignored, as torchvision does. */
+ * goes on with grey; here a warning ends the decoding, unless it is one of those in is_harmless, which concern no
+ * coefficient. Errors leave by longjmp, so everything that must survive it lives in struct jpeg, not in locals. EXIF
+ * orientation is ignored, as torchvision does. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,8 @@ struct jpeg {
     struct blocks blocks;
     uint8_t *row; /* CMYK: one row before conversion; libjpeg's pool */
     int max_scans;
+    unsigned early; /* bit c: a scan of component c's AC coefficients came before any of its DC coefficients */
+    int used_up;    /* every row has been decoded, and the file holds nothing more, not even an end marker */
     moco_status status;
     struct err *err;
 };
@@ -45,10 +48,44 @@ static void on_error(j_common_ptr codec)
     longjmp(j->escape, 1);
 }
 
-/* Level -1 is a warning: the data is corrupt. 0 and above are trace messages, off. */
+/* The warnings of jerror.h. A picture is bad when coefficients are missing, damaged or invented, and only then: phones
+ * and webcams write everything else. A warning that is not listed, perhaps of a libjpeg to come, is bad.
+ *   HIT_MARKER          bad: the coefficients of a scan ended early, and zeros stand for the rest
+ *   HUFF_BAD_CODE       bad: a code that the table does not have was taken for a zero
+ *   ARITH_BAD_CODE      bad: the rest of a scan is left as it was
+ *   MUST_RESYNC         bad: an interval between restart markers is missing or damaged
+ *   JPEG_EOF            bad: the file ended and an end marker was made up (libjpeg's own source; the one here fails)
+ *   BOGUS_PROGRESSION   bad: a scan refines bits that no scan has brought, or brings bits twice; but of coefficient 0,
+ *                       in a scan without it: harmless, as long as its own scan follows, since the order changes
+ * nothing TOO_MUCH_DATA       bad: a row is asked for below the last one, which nobody does EXTRANEOUS_DATA harmless:
+ * bytes before a marker that no coefficient was read from NOT_SEQUENTIAL      harmless: the band and the bits of a
+ * sequential scan are always all of them ADOBE_XFORM         harmless: an unknown number of Adobe's; three components
+ * are YCbCr then, four YCCK JFIF_MAJOR          harmless: the version of a header from which only a density would be
+ * read BOGUS_ICC           harmless: a colour profile, which nobody here asks for */
+static int is_harmless(struct jpeg *j)
+{
+    const struct jpeg_error_mgr *e = &j->errors;
+    switch (e->msg_code) {
+    case JWRN_EXTRANEOUS_DATA:
+    case JWRN_NOT_SEQUENTIAL:
+    case JWRN_ADOBE_XFORM:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_BOGUS_ICC:
+        return 1;
+    case JWRN_BOGUS_PROGRESSION:
+        if (e->msg_parm.i[1] != 0 || j->codec.Ss == 0)
+            return 0;
+        j->early |= 1u << e->msg_parm.i[0];
+        return 1;
+    default:
+        return 0;
+    }
+}
+
+/* Level -1 is a warning. 0 and above are trace messages, off. */
 static void on_message(j_common_ptr codec, int level)
 {
-    if (level < 0)
+    if (level < 0 && !is_harmless((struct jpeg *)codec))
         on_error(codec);
 }
 
@@ -65,10 +102,15 @@ static void reader_nothing(j_decompress_ptr codec)
 static boolean reader_fill(j_decompress_ptr codec)
 {
     struct jpeg *j = (struct jpeg *)codec;
+    static const uint8_t end[2] = {0xff, JPEG_EOI};
     const uint8_t *bytes;
     size_t size = source_next(j->source, &bytes);
-    if (size == 0)
+    if (size == 0 && !j->used_up)
         ERREXIT(codec, JERR_INPUT_EOF);
+    if (size == 0) {
+        bytes = end;
+        size = sizeof end;
+    }
     j->reader.next_input_byte = bytes;
     j->reader.bytes_in_buffer = size;
     return TRUE;
@@ -167,11 +209,27 @@ static struct image_box wanted_box(struct jpeg *j)
     return box;
 }
 
+/* Scans of AC coefficients may come first, but then not alone: without DC coefficients the blocks are grey. */
+static void check_scans(struct jpeg *j)
+{
+    for (int c = 0; c < j->codec.num_components && j->early != 0; c++)
+        if (j->early >> c & 1 && j->codec.coef_bits[c][0] < 0)
+            j->status = err_set(j->err, MOCO_EFORMAT, "component %d of a progressive JPEG has no DC coefficients", c);
+    leave_on_failure(j);
+}
+
+/* The end marker must be there: without it what was decoded last may be the zeros of a file that was never finished.
+ * Only where nothing at all follows the last coefficient can the marker itself be all that is missing. */
+static void find_end(struct jpeg *j)
+{
+    j->used_up = (int64_t)j->reader.bytes_in_buffer + j->source->end - j->source->at <= 1;
+    jpeg_finish_decompress(&j->codec);
+}
+
 static void read_rows(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;
     struct image_box box = wanted_box(j);
-    int whole = box.w == (int)c->image_width && box.h == (int)c->image_height;
     j->status = decode_room_for(j->decoder, (int)c->image_width, (int)c->image_height, box, j->image, j->err);
     leave_on_failure(j);
     j->blocks.picture = j->decoder->pixels;
@@ -180,6 +238,7 @@ static void read_rows(struct jpeg *j)
     j->blocks.rows = (JDIMENSION)box.h;
     c->out_color_space = c->num_components == 4 ? JCS_CMYK : JCS_RGB;
     jpeg_start_decompress(c);
+    check_scans(j);
     if (box.w < (int)c->image_width) {
         JDIMENSION x = (JDIMENSION)box.x, w = (JDIMENSION)box.w;
         jpeg_crop_scanline(c, &x, &w);
@@ -197,8 +256,8 @@ static void read_rows(struct jpeg *j)
         if (j->row != NULL)
             cmyk_to_rgb(j->row, box.w, to);
     }
-    if (whole)
-        jpeg_finish_decompress(c); /* the end marker must be there */
+    if (box.y + box.h == (int)c->image_height)
+        find_end(j);
 }
 
 moco_status decode_jpeg(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,

@@ -20,8 +20,8 @@ struct source {
 };
 
 /* Reads on; *bytes is the window's new content, 0 bytes at the end or after a failure. The window is full unless the
- * end comes first, also where the system reads less at a time: libjpeg notices a few stray bytes before a marker, or
- * not, by how much it was given, and a picture's verdict is to depend on the picture alone. */
+ * end comes first, also where the system reads less at a time: libjpeg looks ahead by how much it was given, and a
+ * picture's verdict is to depend on the picture alone. */
 size_t source_next(struct source *source, const uint8_t **bytes);
 
 #endif

@@ -38,8 +38,8 @@ static moco_status checked(moco_status status, const struct err *err)
     return status;
 }
 
-/* The codec alone on a file, which was a byte longer when it was opened and whose content from `broken` on cannot be
- * read if that is not negative. */
+/* The codec alone on a file, which was a byte longer when it was opened if it does not fit the window, and whose content
+ * from `broken` on cannot be read if that is not negative. */
 static moco_status from_file(codec decode, struct decoder *d, const uint8_t *bytes, size_t size, size_t window,
                              int64_t broken, struct image *image)
 {
@@ -47,7 +47,7 @@ static moco_status from_file(codec decode, struct decoder *d, const uint8_t *byt
     uint8_t *room = malloc(window);
     must(room != NULL);
     memory_file(bytes, size);
-    struct source source = {.fd = memory_file_fd, .end = (int64_t)size + 1, .window = room, .window_size = window};
+    struct source source = {.fd = memory_file_fd, .end = (int64_t)size + (window < size), .window = room, .window_size = window};
     const uint8_t *first;
     size_t got = source_next(&source, &first);
     if (broken >= 0)

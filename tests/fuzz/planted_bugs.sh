@@ -51,7 +51,7 @@ plant jpeg src/data/decode_blocks.c 's/(b->bands - b->inside) \* b->band_bytes/(
     "a row of blocks too little memory"
 plant jpeg src/data/source.c 's/source->status = err_set(&source->error, MOCO_EIO/source->status = err_set(\&source->error, MOCO_EFORMAT/' \
     "a failed read is the picture's fault"
-plant png src/data/decode_png.c 's/size < p->left ? size : p->left/size/' "reads beyond the window"
+plant png src/data/decode_png.c 's/size < (int64_t)p->left ? (size_t)size : p->left/(size_t)size/' "reads beyond the window"
 plant png src/data/decode_png.c 's/    png_set_strip_alpha(p->codec);//; s/!= p->image->stride/== 0/' "rows with alpha in room for none"
 plant png src/data/decode_room.c 's/have < bytes || /have == 0 || /; s/size_t bytes = (size_t)box.w \*/size_t bytes = (size_t)(box.w - 1) */' \
     "a column too little memory"

@@ -319,6 +319,13 @@ static void asking_data_sets(void **state)
         assert_string_equal(moco_dataset_class_name(dataset, (int32_t)outside[i]), "");
     }
     assert_string_equal(moco_dataset_class_name(dataset, INT32_MAX), "");
+    static const int indices[] = {0, -1, INT_MAX, INT_MIN};
+    for (size_t i = 0; i < 4; i++) {
+        number = 7;
+        assert_null(moco_dataset_left_out(dataset, indices[i], &number));
+        assert_int_equal(number, 0);
+        assert_null(moco_dataset_left_out(dataset, indices[i], NULL));
+    }
     assert_int_equal(moco_dataset_classes(dataset), 0);
     assert_int_equal(moco_dataset_count(dataset), IMAGES);
     REFUSED(EINVAL, "bad is NULL", moco_dataset_verify(dataset, 0, 1, 0, NULL, NULL, NULL));

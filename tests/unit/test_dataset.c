@@ -90,23 +90,80 @@ static void test_class_folders(void **state)
                                      "2 /b/sub-x/y.jpg\n"
                                      "2 /b/sub/deep/y.jpg\n"
                                      "3 /class-link/linked.jpg\n"
-                                     "5 /z/link.jpg\n"
-                                     "5 /z/q.jpeg\n"
-                                     "5 /z/link/linked.jpg\n");
-    assert_int_equal(moco_dataset_classes(ds), 6);
+                                     "4 /z/link.jpg\n"
+                                     "4 /z/q.jpeg\n"
+                                     "4 /z/link/linked.jpg\n");
+    assert_int_equal(moco_dataset_classes(ds), 5);
     assert_string_equal(moco_dataset_class_name(ds, 1), "a b");
-    assert_string_equal(moco_dataset_class_name(ds, 4), "empty");
-    assert_string_equal(moco_dataset_class_name(ds, 6), "");
+    assert_string_equal(moco_dataset_class_name(ds, 4), "z");
+    assert_string_equal(moco_dataset_class_name(ds, 5), "");
     assert_int_equal(moco_dataset_label(ds, 13), -1);
     assert_int_equal(moco_dataset_label(ds, -1), -1);
     assert_non_null(strstr(rig.log, "empty holds no image"));
     assert_non_null(strstr(rig.log, "circle is a link back"));
     assert_non_null(strstr(rig.log, "the 1 images beside them are left out"));
-    assert_non_null(strstr(rig.log, "2 files that are not named"));
+    assert_non_null(strstr(rig.log, "3 files are left out: 1 without an extension, 1 .jpg, 1 .txt"));
     char small[8];
     assert_int_equal(moco_dataset_path(ds, 0, small, sizeof small), MOCO_ESHAPE);
     assert_int_equal(moco_dataset_path(ds, 13, small, sizeof small), MOCO_EINVAL);
     moco_dataset_free(ds);
+}
+
+/* What moco_dataset_left_out lists, as "12 .webp, 3 .bmp". */
+static const char *left_out(const moco_dataset *ds)
+{
+    static char text[4096];
+    const char *extension;
+    int64_t count;
+    text[0] = 0;
+    for (int i = 0; (extension = moco_dataset_left_out(ds, i, &count)) != NULL; i++) {
+        assert_string_equal(moco_dataset_left_out(ds, i, NULL), extension);
+        size_t used = strlen(text);
+        snprintf(text + used, sizeof text - used, "%s%d %s", i > 0 ? ", " : "", (int)count, extension);
+    }
+    assert_int_equal(count, 0);
+    assert_null(moco_dataset_left_out(ds, -1, &count));
+    return text;
+}
+
+/* Every way to write a JPEG's extension; everything else is counted, a picture beside class folders too. */
+static void test_left_out(void **state)
+{
+    (void)state;
+    static const char *const names[] = {
+        "a/1.jpe",        "a/2.JFIF",         "a/3.Jpg",      "a/4.jpEG",
+        "a/5.webp",       "a/6.WEBP",         "a/sub/7.webp", "b/1.PNG",
+        "b/2.bmp",        "b/3.bmp",          "b/4.tar.gz",   "b/none",
+        "b/dot.",         "b/Thumbs.db",      "b/._1.jpg",    "b/.DS_Store",
+        "b/a.strange ex", "b/a.\x1b[31m",     "b/5.webp",     "top.jpg",
+        "top2.jpg",       "READ.ME",          "b/x.jpg.json", "b/jpg",
+        "c/only.webp",    "c/.hidden/x.webp", "d/sub/.jpg",   "b/way.too-long-to-be-an-extension"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        touch(names[i]);
+    moco_dataset *ds = open_folder(NULL);
+    assert_string_equal(listing(ds), "0 /a/1.jpe\n0 /a/2.JFIF\n0 /a/3.Jpg\n0 /a/4.jpEG\n1 /b/1.PNG\n");
+    assert_int_equal(moco_dataset_classes(ds), 2);
+    assert_string_equal(moco_dataset_class_name(ds, 1), "b");
+    assert_string_equal(left_out(ds), "6 , 5 .webp, 2 .bmp, 2 .jpg, 1 .db, 1 .gz, 1 .json, 1 .me");
+    assert_non_null(strstr(rig.log, "19 files are left out: 6 without an extension, 5 .webp, 2 .bmp"));
+    moco_dataset_free(ds);
+    char name[32];
+    for (int i = 0; i < 80; i++) { /* of 80 extensions 64 are told apart */
+        snprintf(name, sizeof name, "many/%d.x%d", i, i);
+        touch(name);
+    }
+    touch("many/1.jpg");
+    ds = open_folder("many");
+    int64_t count;
+    assert_string_equal(moco_dataset_left_out(ds, 0, &count), "*");
+    assert_int_equal(count, 16);
+    assert_string_equal(moco_dataset_left_out(ds, 64, &count), ".x9");
+    assert_null(moco_dataset_left_out(ds, 65, &count));
+    moco_dataset_free(ds);
+    assert_null(moco_dataset_left_out(NULL, 0, &count));
+    touch("nothing/x.webp");
+    assert_int_equal(moco_dataset_open_folder(&ds, rig.context, scratch_path(&rig.folder, "nothing")), MOCO_EINVAL);
+    assert_non_null(strstr(moco_error(), "1 files have other names: 1 .webp"));
 }
 
 static void test_flat_folder(void **state)
@@ -383,6 +440,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_class_folders, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_left_out, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_flat_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_many_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_folder_failures, set_up, tear_down),

@@ -268,7 +268,7 @@ static void test_truncation(void **state)
     for (int f = 0; f < 4; f++) {
         for (int point = 0; point < 64; point++)
             decode_badly(files[f].at, files[f].size * (size_t)point / 64);
-        for (size_t missing = 1; missing < 12; missing++)
+        for (size_t missing = 1; missing < 12 && f < 2; missing++) /* a PNG's pixels are then still there */
             decode_badly(files[f].at, files[f].size - missing);
         free(files[f].at);
     }
