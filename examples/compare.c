@@ -218,7 +218,7 @@ static moco_status open_all(struct compare *c, struct err *err)
     TRY(from_moco(moco_device_open(&c->place.device, c->place.context, s->device), err));
     if (s->patterns)
         TRY(draw_patterns(s, err));
-    TRY(open_data(&c->data, c->place.context, s->data, err));
+    TRY(open_data(&c->data, c->place.context, s->data, s->out, err));
     if (c->data.lack[0] != 0 && (s->wanted[TABLE_ACCURACY] || s->wanted[TABLE_TEMPERATURE] ||
                                  s->wanted[TABLE_AUGMENTATION] || s->wanted[TABLE_NEGATIVES]))
         return err_set(err, MOCO_EINVAL, "%.300s: accuracy cannot be compared: %s; --tables cost needs no labels",

@@ -16,7 +16,7 @@ static void check(moco_status status)
     if (status == MOCO_OK)
         return;
     fprintf(stderr, "embed: %s%s\n", moco_error(),
-            status == MOCO_EBADDATA ? "; repair or remove them, or raise --max-pixels for those that are too large" : "");
+            status == MOCO_EBADDATA ? "; repair them, or raise --max-pixels for those that are too large" : "");
     exit(1);
 }
 
@@ -50,7 +50,7 @@ static float *encode(moco_model *model, const moco_model_info *info, moco_datase
     loading.batch_size = 64;
     loading.workers = 2;
     loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
-    loading.max_pixels = max_pixels; /* 0: the default */
+    loading.max_pixels = max_pixels;          /* 0: the default */
     loading.recipe[0] = &view;
     moco_batch_init(&batch);
     check(moco_loader_create(&loader, images, &loading));

@@ -141,7 +141,9 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_device_describe(p->device, &machine), err));
     if (c->workers < 0)
         c->workers = machine.threads;
-    TRY(open_data(&p->data, p->context, c->data, err));
+    TRY(open_data(&p->data, p->context, c->data, c->out, err));
+    for (int i = 0; i < p->data.notes.count; i++)
+        warn(p->data.notes.text[i]);
     TRY(check_data(p, err));
     TRY(from_moco(moco_model_open(&p->encoder, p->device, c->pretrained), err));
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
@@ -157,6 +159,10 @@ static void describe(const struct probing *p)
     printf("data      %s: %s training, %s held-out images, %d classes\n", p->data.kind,
            human_count(moco_dataset_count(p->data.train)), human_count(moco_dataset_count(p->data.held_out)),
            (int)p->classes);
+    if (p->data.train_left_out[0] != 0)
+        printf("left out  of the training set %s\n", p->data.train_left_out);
+    if (p->data.held_left_out[0] != 0)
+        printf("left out  of the held-out set %s\n", p->data.held_left_out);
     printf("protocol  %s\n", probe_protocol(&p->config));
 }
 

@@ -81,8 +81,8 @@ static const char help_tail[] =
     "\n"
     "The run folder holds\n"
     "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
-    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference, or within it; the last\n"
-    "                               three and ten on the way stay (--keep, --keep-every)\n"
+    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, or within it, from 0 as in the\n"
+    "                               reference; the last three and ten on the way stay (--keep, --keep-every)\n"
     "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
     "other\n"
     "  gallery.json                 the pictures and points of that page\n"
@@ -152,7 +152,9 @@ static moco_status open_machine(struct run *r, struct err *err)
     moco_device_info_init(&r->info);
     TRY(from_moco(moco_device_describe(r->device, &r->info), err));
     run_config_settle(c, &r->info);
-    TRY(open_data(&r->data, r->context, c->data, err));
+    TRY(open_data(&r->data, r->context, c->data, c->out, err));
+    for (int i = 0; i < r->data.notes.count; i++)
+        warn(r->data.notes.text[i]);
     return MOCO_OK;
 }
 
@@ -434,8 +436,8 @@ static moco_status watch_bad(struct run *r, int64_t epoch, struct err *err)
         return err_set(err, MOCO_EBADDATA, "%lld of the %lld training images cannot be read and --max-bad allows %lld",
                        bad, all, (long long)r->bad_limit);
     snprintf(sentence, sizeof sentence,
-             "%lld of the %lld training images cannot be read, more than --max-bad %lld; they are replaced and training "
-             "goes on, as an epoch was passed before; --verify lists them all",
+             "%lld of the %lld training images cannot be read, more than --max-bad %lld; they are replaced and "
+             "training goes on, as an epoch was passed before; --verify lists them all",
              bad, all, (long long)r->bad_limit);
     warn(sentence);
     r->bad_said = 1;

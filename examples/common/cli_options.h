@@ -16,7 +16,7 @@
 #define CLI_NAME_SIZE 32
 #define CLI_PATH_SIZE 1024
 #define CLI_LIST_MAX 8
-#define CLI_OPTIONS_MAX 64
+#define CLI_OPTIONS_MAX 96
 
 struct cli_list {
     int32_t at[CLI_LIST_MAX];

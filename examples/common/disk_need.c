@@ -49,10 +49,10 @@ int disk_need_lacks(const struct disk_need *need, const struct run_config *c, ch
 {
     if (need->left < 0 || need->left >= need->all)
         return 0;
-    snprintf(sentence, size,
-             "the run will write %s (%lld checkpoints of %s) and the file system of %.200s has %s left; free some, name "
-             "another --out, or keep fewer (--keep 1)",
-             human_bytes(need->all), (long long)need->count, human_bytes(need->checkpoint), c->out,
-             human_bytes(need->left));
+    snprintf(
+        sentence, size,
+        "the run will write %s (%lld checkpoints of %s) and the file system of %.200s has %s left; free some, name "
+        "another --out, or keep fewer (--keep 1)",
+        human_bytes(need->all), (long long)need->count, human_bytes(need->checkpoint), c->out, human_bytes(need->left));
     return 1;
 }

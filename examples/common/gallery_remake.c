@@ -66,7 +66,7 @@ moco_status gallery_remake(const struct run_log *log, struct err *err)
     TRY_GOTO(status, from_moco(moco_context_create(&r.context, NULL), err), out);
     TRY_GOTO(status, from_moco(moco_device_open(&r.device, r.context, device != NULL ? device : "cpu"), err), out);
     TRY_GOTO(status, from_moco(moco_model_open(&r.model, r.device, path), err), out);
-    TRY_GOTO(status, open_data(&r.data, r.context, data, err), out);
+    TRY_GOTO(status, open_data(&r.data, r.context, data, log->folder, err), out);
     TRY_GOTO(status, plan(&r, log, err), out);
     status = gallery_make(&r.plan, r.model, log->folder, log->last_epoch > 0 ? log->last_epoch : 0,
                           log->last_step > 0 ? log->last_step : 0, err);

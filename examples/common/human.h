@@ -14,6 +14,6 @@ const char *human_count(int64_t count);    /* "1,281,167" */
 /* `text`, which may be the name of a file, in one line that moves no cursor: control bytes are written as \xNN. */
 void human_line(const char *text, char *out, size_t size);
 
-double seconds_now(void);                  /* monotonic */
+double seconds_now(void); /* monotonic */
 
 #endif

@@ -110,8 +110,7 @@ static const struct cli_option table[] = {
     {"checkpoint-minutes", NULL, 0, CLI_REAL, AT(checkpoint_minutes), 0, 1e6, NULL, 0, "N",
      "save within an epoch too, after so many minutes without a checkpoint\n"
      "(default 30; 0: never); the next save of the epoch takes its place"},
-    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N",
-     "checkpoints kept, the newest (default 3; 0: all)"},
+    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept, the newest (default 3; 0: all)"},
     {"keep-every", NULL, 0, CLI_INT, AT(keep_every), -1, 1000000, NULL, 0, "EPOCHS",
      "and one of every so many epochs beside them (default -1: a tenth of the\n"
      "run, so that all of a run of 10 epochs stay; 0, none, where --keep is\n"

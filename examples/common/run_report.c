@@ -12,7 +12,7 @@
 #include "metrics.h"
 #include "processors.h"
 
-#define BUSY 0.85 /* a part of the processors below this is worth a word */
+#define BUSY 0.85    /* a part of the processors below this is worth a word */
 #define PREFETCHED 3 /* batches that a loader holds: two ready and one in use */
 
 static int64_t steps_per_epoch(const struct run_config *c, const struct open_data *data)
@@ -34,9 +34,11 @@ void run_report_config(const struct run_config *c, const moco_device_info *devic
     }
     if (moco_preset_get(&preset, c->preset) == MOCO_OK)
         printf("  preset from        %s\n", preset.source);
-    printf("  data               %s: %s: %s\n", c->data, data->kind, data->print);
+    printf("  data               %s: %s: %s%s%s\n", c->data, data->kind, data->print,
+           data->train_left_out[0] != 0 ? "; left out: " : "", data->train_left_out);
     if (data->held_out != NULL)
-        printf("  held out           %s images\n", human_count(moco_dataset_count(data->held_out)));
+        printf("  held out           %s images%s%s\n", human_count(moco_dataset_count(data->held_out)),
+               data->held_left_out[0] != 0 ? "; left out: " : "", data->held_left_out);
     printf("  machine            %s%s%s%s%s, %d threads, libmoco %d.%d.%d\n", device->name, device->isa[0] ? ", " : "",
            device->isa, device->library[0] ? ", " : "", device->library, (int)device->threads, moco_version() / 10000,
            moco_version() / 100 % 100, moco_version() % 100);
@@ -54,7 +56,7 @@ static void kind(const char *name, int64_t bytes, const char *what)
 static void print_time(const struct run_config *c, int threads, const struct open_data *data,
                        const moco_memory_estimate *e)
 {
-    double epoch = e->step_seconds * (double)steps_per_epoch(c, data), share = processors_share(threads);
+    double epoch = e->step_seconds * (double)steps_per_epoch(c, data);
     printf("time\n  %-18s %.3g\n", "operations", e->step_flops);
     if (e->step_seconds <= 0) {
         printf("  %-18s unknown: this device cannot tell its speed\n", "step");
@@ -64,6 +66,7 @@ static void print_time(const struct run_config *c, int threads, const struct ope
            (double)c->batch / e->step_seconds);
     printf("  %-18s %s\n", "epoch", human_seconds(epoch));
     printf("  %-18s %s, kNN monitor aside\n", "run", human_seconds(epoch * (double)c->epochs));
+    double share = processors_share(threads);
     if (share < BUSY)
         printf("  %-18s the machine is busy: this process gets %.0f %% of the time of %d processors now; while it is "
                "so,\n  %-18s a step takes at least %s; the times above are those of a free machine\n",
@@ -128,11 +131,12 @@ void run_report_json(const struct run_config *c, const moco_device_info *device,
     json_quote(device->name, name, sizeof name);
     json_quote(device->isa, isa, sizeof isa);
     json_quote(device->library, library, sizeof library);
-    snprintf(text, size,
-             "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
-             "\"knn-bank\":%lld,\"max-pixels\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
-             "\"version\":%d",
-             options, folder, data->print, (long long)moco_dataset_count(data->held_out),
-             (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, (long long)c->max_pixels, name, isa, library,
-             (int)device->threads, (long long)c->workers, moco_version());
+    snprintf(
+        text, size,
+        "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
+        "\"knn-bank\":%lld,\"max-pixels\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
+        "\"version\":%d",
+        options, folder, data->print, (long long)moco_dataset_count(data->held_out),
+        (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, (long long)c->max_pixels,
+        name, isa, library, (int)device->threads, (long long)c->workers, moco_version());
 }

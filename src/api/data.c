@@ -57,19 +57,28 @@ static moco_status dataset_made(moco_dataset **out, moco_status status)
     return status;
 }
 
-static moco_status open_folder(moco_dataset **out, moco_context *context, const char *path, struct err *err)
+static moco_status open_folder(moco_dataset **out, moco_context *context, const char *path, moco_leave_out leave_out,
+                               void *user, struct err *err)
 {
     TRY(dataset_new(out, context, err));
     moco_status status = api_not_null(path, "path", err);
     if (status == MOCO_OK)
-        status = dataset_open_folder(&(*out)->ds, context->handle.ctx, path, err);
+        status = dataset_open_folder(&(*out)->ds, context->handle.ctx, path, leave_out, user, err);
     return dataset_made(out, status);
 }
 
 moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path)
 {
     struct err err = {0};
-    return api_return(open_folder(dataset, context, path, &err), "moco_dataset_open_folder", &err);
+    return api_return(open_folder(dataset, context, path, NULL, NULL, &err), "moco_dataset_open_folder", &err);
+}
+
+moco_status moco_dataset_open_folder_without(moco_dataset **dataset, moco_context *context, const char *path,
+                                             moco_leave_out leave_out, void *user)
+{
+    struct err err = {0};
+    return api_return(open_folder(dataset, context, path, leave_out, user, &err), "moco_dataset_open_folder_without",
+                      &err);
 }
 
 static moco_status check_paths(const char *const *paths, int count, struct err *err)

@@ -46,7 +46,9 @@ const char *dataset_left_out(const struct dataset *ds, int index, int64_t *files
 enum { LEFT_OUT_TEXT = 512 };
 int64_t dataset_left_out_text(const struct dataset *ds, char text[LEFT_OUT_TEXT]);
 
-moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
+/* Folders that `leave_out` (NULL: none) answers not 0 for are passed over. */
+moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path,
+                                int (*leave_out)(void *user, const char *path), void *user, struct err *err);
 moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                                  struct err *err);
 /* `pixels` u8 [n,h,w,3] and `labels` [n] or NULL are borrowed. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_match: a data set whose labels are those of another one, class by class of the same name. Folders give a class its
- * number by its place among the others, so that one folder more or less shifts all numbers behind it. What a reader would get
- * wrong: the images of classes without a namesake are left out, hence numbers of images are not those of the set
- * below. */
+ * dataset_match: a data set whose labels are those of another one, class by class of the same name. Folders give a
+ * class its number by its place among the others, so that one folder more or less shifts all numbers behind it. What a
+ * reader would get wrong: the images of classes without a namesake are left out, hence numbers of images are not those
+ * of the set below. */
 #include <string.h>
 
 #include "dataset.h"
@@ -87,10 +87,11 @@ static moco_status choose(struct match *m, struct err *err)
     }
     m->base.count = kept;
     if (kept == 0)
-        return err_set(err, MOCO_EINVAL,
-                       "no image is of a class that the other set names too (\"%.60s\" is one here, and the other has %d "
-                       "classes)",
-                       below->ops->class_name(below, 0), (int)m->base.classes);
+        return err_set(
+            err, MOCO_EINVAL,
+            "no image is of a class that the other set names too (\"%.60s\" is one here, and the other has %d "
+            "classes)",
+            below->ops->class_name(below, 0), (int)m->base.classes);
     if (kept == below->count)
         return MOCO_OK;
     if ((m->ids = mem_array(m->base.ctx, (size_t)kept, sizeof *m->ids, err)) == NULL)

@@ -246,6 +246,7 @@ static union {
     X(memory, "context", CONTEXT, OK, moco_context_memory(h, &number, NULL, NULL))                                     \
     X(open, "context", CONTEXT, OK, moco_device_open(&made.device, h, "ref"))                                          \
     X(folder, "context", CONTEXT, EIO, moco_dataset_open_folder(&made.dataset, h, missing))                            \
+    X(without, "context", CONTEXT, EIO, moco_dataset_open_folder_without(&made.dataset, h, missing, NULL, NULL))       \
     X(cifar10, "context", CONTEXT, EIO, moco_dataset_open_cifar10(&made.dataset, h, (const char *[]){missing}, 1))     \
     X(from_memory, "context", CONTEXT, OK, moco_dataset_from_memory(&made.dataset, h, &images, NULL))                  \
     X(list, "context", CONTEXT, EIO, moco_dataset_open_list(&made.dataset, h, missing))                                \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_dataset_match: labels of one data set in another, by the names of classes: other order, missing and extra folders,
- * pixels of the right image, and handles freed in any order. */
+ * test_dataset_match: labels of one data set in another, by the names of classes: other order, missing and extra
+ * folders, pixels of the right image, and handles freed in any order. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

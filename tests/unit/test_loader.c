@@ -558,7 +558,7 @@ static void test_no_memory(void **state)
             ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
         struct loader_options o = options(n % 3);
         o.batch_size = 2;
-        moco_status status = dataset_open_folder(&ds, tight, folder.path, &err);
+        moco_status status = dataset_open_folder(&ds, tight, folder.path, NULL, NULL, &err);
         if (status == MOCO_OK)
             status = loader_create(&loader, tight, ds, &o, &err);
         if (status == MOCO_OK)
