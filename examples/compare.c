@@ -68,7 +68,7 @@ static const struct cli_option table[] = {
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N", "threads that read images"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0])};
+static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
 static const char help_head[] = "usage: compare DIR [OPTIONS]\n"
                                 "       compare --patterns [OPTIONS]\n"
@@ -220,7 +220,7 @@ static moco_status open_all(struct compare *c, struct err *err)
     TRY(from_moco(moco_device_open(&c->place.device, c->place.context, s->device), err));
     if (s->patterns)
         TRY(draw_patterns(s, err));
-    TRY(open_data(&c->data, c->place.context, s->data, err));
+    TRY(open_data(&c->data, c->place.context, s->data, s->out, err));
     if (c->data.lack[0] != 0 && (s->wanted[TABLE_ACCURACY] || s->wanted[TABLE_TEMPERATURE] ||
                                  s->wanted[TABLE_AUGMENTATION] || s->wanted[TABLE_NEGATIVES]))
         return err_set(err, MOCO_EINVAL, "%.300s: accuracy cannot be compared: %s; --tables cost needs no labels",

@@ -44,7 +44,7 @@ static const struct cli_option table[] = {
      "moco-demo); those of an earlier demo are overwritten"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-static const struct cli cli = {"demo", table, (int)(sizeof table / sizeof table[0])};
+static const struct cli cli = {"demo", table, (int)(sizeof table / sizeof table[0]), NULL};
 
 static const char help_head[] =
     "usage: demo [DIR] [OPTIONS]\n"

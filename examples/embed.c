@@ -146,7 +146,8 @@ static void judge_bad(moco_loader *loader, int64_t count, int64_t asked)
 }
 
 /* Encodes all images that can be read, in the order of their numbers. */
-static struct rows encode(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t asked)
+static struct rows encode(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
+                          int64_t asked)
 {
     struct rows rows = {.n = 0};
     moco_model_info info;
@@ -166,6 +167,8 @@ static struct rows encode(moco_model *model, moco_dataset *images, const moco_au
     loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
     loading.bad = MOCO_BAD_SKIP;
     loading.max_bad = count;
+    if (max_pixels > 0)
+        loading.max_pixels = max_pixels;
     loading.recipe[0] = view;
     moco_batch_init(&batch);
     check(moco_loader_create(&loader, images, &loading));
@@ -235,14 +238,14 @@ static void print_nearest(const moco_dataset *images, const struct rows *rows, i
 static const char help[] =
     "usage: embed [OPTIONS] ENCODER DIR          a line for each image: path, then its features\n"
     "       embed [OPTIONS] ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
-    "options: --eval-recipe NAME, --wait auto|active|passive; embed --help says more\n";
+    "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";
 
 static const char more_help[] =
     "\n"
     "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
     "says:\n"
     "eval, simclr-eval or none (see train_imagenet --help). --wait is how compute threads wait for each other, as of\n"
-    "train_imagenet.\n"
+    "train_imagenet. --max-pixels N is the largest image that is read (default 67108864).\n"
     "\n"
     "An image that cannot be read has no line, and is in nobody's neighbourhood; standard error names it and says\n"
     "\"1 of 12 could not be read\". Exit codes: 0 done, be some images unreadable or not. 1 failed: one sentence says "
@@ -251,8 +254,16 @@ static const char more_help[] =
 
 struct arguments {
     const char *recipe, *wait, *at[3]; /* encoder, folder, number */
+    int64_t max_pixels;                /* 0: the loader's default */
     int count;
 };
+
+static int read_pixels(const char *text, int64_t *pixels)
+{
+    char *end;
+    *pixels = strtoll(text, &end, 10);
+    return end != text && *end == 0 && *pixels > 0;
+}
 
 static int parse(struct arguments *a, int argc, char **argv)
 {
@@ -266,6 +277,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->recipe = argv[++i];
         else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
             a->wait = argv[++i];
+        else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc && read_pixels(argv[i + 1], &a->max_pixels))
+            i++;
         else if (argv[i][0] == '-' || a->count == 3)
             return 0;
         else
@@ -297,7 +310,7 @@ int main(int argc, char **argv)
         exit(2);
     }
     moco_augment_options view = choose_view(model, a.at[0], a.recipe);
-    struct rows rows = encode(model, images, &view, asked);
+    struct rows rows = encode(model, images, &view, a.max_pixels, asked);
     if (a.count > 2)
         print_nearest(images, &rows, asked);
     else

@@ -140,6 +140,7 @@ static moco_status encode(struct probing *p, moco_dataset *set, const char *what
                        .what = MOCO_FEATURES,
                        .workers = (int)p->config.workers,
                        .max_bad = p->config.max_bad,
+                       .max_pixels = p->config.max_pixels,
                        .stop = stop_signal_came};
     double begun = seconds_now();
     char name[40];
@@ -184,7 +185,9 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_device_describe(p->device, &machine), err));
     if (c->workers < 0)
         c->workers = machine.threads;
-    TRY(open_data(&p->data, p->context, c->data, err));
+    TRY(open_data(&p->data, p->context, c->data, c->out, err));
+    for (int i = 0; i < p->data.notes.count; i++)
+        warn(p->data.notes.text[i]);
     TRY(check_data(p, err));
     TRY(from_moco(moco_model_open(&p->encoder, p->device, c->pretrained), err));
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
@@ -204,6 +207,10 @@ static void describe(const struct probing *p)
            p->config.given[cli_find(&probe_cli, "eval-recipe")] ? "as --eval-recipe says"
            : p->guessed ? "a guess by the stem, for the encoder's file says nothing of it; --eval-recipe decides"
                         : "as the encoder's file says");
+    if (p->data.train_left_out[0] != 0)
+        printf("left out  of the training set %s\n", p->data.train_left_out);
+    if (p->data.held_left_out[0] != 0)
+        printf("left out  of the held-out set %s\n", p->data.held_left_out);
     printf("protocol  %s\n", probe_protocol(&p->config));
 }
 
@@ -430,6 +437,7 @@ static moco_status open_loader(struct probing *p, moco_loader **loader, struct e
     o.seed = (uint64_t)c->seed;
     o.max_bad = c->max_bad;
     o.bad = MOCO_BAD_SKIP;
+    o.max_pixels = c->max_pixels;
     o.recipe[0] = &p->train_view;
     return from_moco(moco_loader_create(loader, p->data.train, &o), err);
 }
@@ -595,7 +603,9 @@ fail:
         return EXIT_STOPPED;
     fflush(stdout);
     fprintf(stderr, "linear_probe: %s%s\n", err.text,
-            status == MOCO_EBADDATA ? "; repair or remove them, or raise --max-bad" : "");
+            status == MOCO_EBADDATA
+                ? "; repair or remove them, raise --max-pixels for those that are too large, or raise --max-bad"
+                : "");
     return EXIT_FAILED;
 }
 

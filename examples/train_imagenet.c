@@ -13,8 +13,10 @@
 
 #include "common/checkpoints.h"
 #include "common/contention.h"
+#include "common/disk_need.h"
 #include "common/from_moco.h"
 #include "common/human.h"
+#include "common/keeping.h"
 #include "common/live_report.h"
 #include "common/metrics.h"
 #include "common/monitor.h"
@@ -26,6 +28,7 @@
 #include "common/run_report.h"
 #include "common/stop_signal.h"
 #include "common/wait_policy.h"
+#include "common/verify.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -49,6 +52,10 @@ struct run {
     struct live_report report;
     struct progress progress;
     struct contention contention;
+    struct keeping keeping;
+    int64_t bad_limit;
+    int bad_said;
+    double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
@@ -78,7 +85,8 @@ static const char help_tail[] =
     "\n"
     "The run folder holds\n"
     "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
-    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, from 0 as in the reference\n"
+    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, or within it, from 0 as in the\n"
+    "                               reference; the last three and ten on the way stay (--keep, --keep-every)\n"
     "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
     "other\n"
     "  gallery.json                 the pictures and points of that page\n"
@@ -113,7 +121,8 @@ static const char *advice(moco_status status)
 {
     switch (status) {
     case MOCO_EBADDATA:
-        return "; repair or remove them, or raise --max-bad";
+        return "; --verify lists them all: repair or remove them, raise --max-pixels for those that are too large, or "
+               "raise --max-bad";
     case MOCO_ENUMERIC:
         return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
     case MOCO_ENOMEM:
@@ -147,7 +156,9 @@ static moco_status open_machine(struct run *r, struct err *err)
     moco_device_info_init(&r->info);
     TRY(from_moco(moco_device_describe(r->device, &r->info), err));
     run_config_settle(c, &r->info);
-    TRY(open_data(&r->data, r->context, c->data, err));
+    TRY(open_data(&r->data, r->context, c->data, c->out, err));
+    for (int i = 0; i < r->data.notes.count; i++)
+        warn(r->data.notes.text[i]);
     return MOCO_OK;
 }
 
@@ -212,6 +223,19 @@ static void print_warnings(struct run *r)
     }
 }
 
+static void warn_of_disk(const struct run *r)
+{
+    struct disk_need need;
+    moco_model_info info;
+    char sentence[512];
+    moco_model_info_init(&info);
+    if (moco_model_describe(r->model, &info) != MOCO_OK)
+        return;
+    disk_need(&need, &r->note.config, info.parameters);
+    if (disk_need_lacks(&need, &r->note.config, sentence, sizeof sentence))
+        warn(sentence);
+}
+
 static void set_monitor(struct run *r)
 {
     const struct run_config *c = &r->note.config;
@@ -227,6 +251,7 @@ static void set_monitor(struct run *r)
         .temperature = c->knn_temperature,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,
+        .max_pixels = c->max_pixels,
         .warn = warn,
         .stop = stop_signal_came,
     };
@@ -246,6 +271,7 @@ static void set_gallery(struct run *r)
         .seed = (uint64_t)c->seed,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,
+        .max_pixels = c->max_pixels,
         .stop = stop_signal_came,
         .map_limit = GALLERY_MAP_IMAGES,
         .bank_limit = GALLERY_BANK_IMAGES,
@@ -273,7 +299,10 @@ static moco_status make_trainer(struct run *r, struct err *err)
     loader.permuted = 1;
     loader.drop_last = 1;
     loader.seed = (uint64_t)c->seed;
-    loader.max_bad = c->max_bad;
+    int64_t count = moco_dataset_count(r->data.train);
+    r->bad_limit = verify_limit(c, count); /* of the first epoch: see watch_bad */
+    loader.max_bad = count / 10 > r->bad_limit ? count / 10 : r->bad_limit;
+    loader.max_pixels = c->max_pixels;
     loader.recipe[0] = loader.recipe[1] = &r->train_view;
     TRY(from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err));
     stop_signal_cancels(r->trainer);
@@ -306,7 +335,27 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
-    return run_dir_prune(r->note.config.out, r->note.config.keep, err);
+    r->saved = seconds_now();
+    return keeping_prune(&r->keeping, r->note.config.out, err);
+}
+
+/* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
+ * A save that fails costs nothing that the last one holds: the run goes on and tries again. */
+static void save_by_time(struct run *r, int64_t epoch, int64_t step, double *mark)
+{
+    const struct run_config *c = &r->note.config;
+    struct err err = {0};
+    char sentence[900];
+    int last = r->note.epoch_steps == r->steps_per_epoch || step >= r->last_step; /* saved in a moment as it is */
+    if (c->checkpoint_minutes <= 0 || last || seconds_now() - r->saved < 60 * c->checkpoint_minutes)
+        return;
+    moco_status status = save(r, epoch, &err);
+    *mark = r->saved = seconds_now(); /* the next step's speed is its own */
+    if (status == MOCO_OK)
+        return;
+    snprintf(sentence, sizeof sentence, "no checkpoint after step %lld, and training goes on: %.700s", (long long)step,
+             err.text);
+    warn(sentence);
 }
 
 /* What could not be read is warned of when it is met first, and when there is more or less of it. */
@@ -401,6 +450,28 @@ static moco_status after_step(struct run *r, int64_t epoch, double *mark, double
     return MOCO_OK;
 }
 
+/* A run that has come through an epoch is not ended by damage that its views happened to miss then. */
+static moco_status watch_bad(struct run *r, int64_t epoch, struct err *err)
+{
+    moco_loader_stats stats;
+    char sentence[256];
+    moco_loader_stats_init(&stats);
+    TRY(from_moco(moco_loader_get_stats(r->loader, &stats), err));
+    if (stats.bad_images <= r->bad_limit || r->bad_said)
+        return MOCO_OK;
+    long long bad = (long long)stats.bad_images, all = (long long)moco_dataset_count(r->data.train);
+    if (epoch == 0)
+        return err_set(err, MOCO_EBADDATA, "%lld of the %lld training images cannot be read and --max-bad allows %lld",
+                       bad, all, (long long)r->bad_limit);
+    snprintf(sentence, sizeof sentence,
+             "%lld of the %lld training images cannot be read, more than --max-bad %lld; they are replaced and "
+             "training goes on, as an epoch was passed before; --verify lists them all",
+             bad, all, (long long)r->bad_limit);
+    warn(sentence);
+    r->bad_said = 1;
+    return MOCO_OK;
+}
+
 /* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. */
 static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
 {
@@ -417,10 +488,12 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
         if (status == MOCO_EEND)
             break;
         TRY(from_moco(status, err));
+        TRY(watch_bad(r, epoch, err));
         TRY(from_moco(moco_trainer_step(r->trainer, &batch, run_config_lr(&r->note.config, *step, r->steps_per_epoch)),
                       err));
         ++*step;
         TRY(after_step(r, epoch, &mark, &waited, err));
+        save_by_time(r, epoch, *step, &mark);
     }
     return MOCO_OK;
 }
@@ -516,6 +589,7 @@ static int prepare_and_train(struct run *r)
     TRY_GOTO(status, open_machine(r, &err), fail);
     TRY_GOTO(status, choose_checkpoint(r, &resumed, &conflict, &err), fail);
     TRY_GOTO(status, check_data(r, &err), fail);
+    keeping_settle(c);
     TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
     set_monitor(r);
     set_gallery(r);
@@ -523,6 +597,8 @@ static int prepare_and_train(struct run *r)
     print_warnings(r);
     if (c->dry_run) {
         TRY_GOTO(status, run_report_estimate(c, r->device, &r->data, &err), fail);
+        if (c->verify)
+            TRY_GOTO(status, verify_all(c, &r->data, NULL, NULL, &err), fail);
         return EXIT_DONE;
     }
     TRY_GOTO(status, run_dir_make(c->out, &err), fail);
@@ -530,7 +606,14 @@ static int prepare_and_train(struct run *r)
         TRY_GOTO(status, run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, &err), fail);
     stop_signal_catch();
     progress_init(&r->progress, c->print_every, c->batch);
+    if (c->verify)
+        TRY_GOTO(status, verify_all(c, &r->data, c->out, stop_signal_came, &err), fail);
+    else if (!resumed)
+        TRY_GOTO(status, verify_first(c, &r->data, stop_signal_came, warn, &err), fail);
+    TRY_GOTO(status, keeping_begin(&r->keeping, c, warn, &err), fail);
     TRY_GOTO(status, make_trainer(r, &err), fail);
+    warn_of_disk(r);
+    r->saved = seconds_now();
     if (resumed)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
@@ -538,6 +621,11 @@ static int prepare_and_train(struct run *r)
         live_report_open(&r->report, c->out, &r->gallery, warn);
     return train_and_finish(r);
 fail:
+    if (status == MOCO_ECANCELED) {
+        fprintf(stderr, "train_imagenet: stopped by signal %d before the first step; nothing was trained or saved\n",
+                stop_signal_came());
+        return EXIT_STOPPED;
+    }
     complain(status, &err);
     return conflict ? EXIT_USAGE : EXIT_FAILED;
 }

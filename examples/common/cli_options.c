@@ -159,6 +159,15 @@ void cli_text(const struct cli *cli, int index, const void *values, char *text, 
 
 /* ---- the command line ---- */
 
+struct walk {
+    const struct cli *cli;
+    int argc, at;
+    char **argv;
+    void *values;
+    unsigned char *given;
+    struct err *err;
+};
+
 /* Levenshtein's distance, for the suggestion. */
 static int distance(const char *a, const char *b)
 {
@@ -181,8 +190,12 @@ static int distance(const char *a, const char *b)
     return row[n];
 }
 
-static moco_status unknown(const struct cli *cli, const char *argument, const char *name, struct err *err)
+static moco_status unknown(const struct walk *w, const char *argument, const char *name)
 {
+    const struct cli *cli = w->cli;
+    struct err *err = w->err;
+    if (cli_foreign(cli, w->argc, w->argv, argument, err))
+        return MOCO_EINVAL;
     const char *best = NULL;
     int least = 1000;
     for (int i = 0; i < cli->count; i++)
@@ -198,15 +211,6 @@ static moco_status unknown(const struct cli *cli, const char *argument, const ch
         return err_set(err, MOCO_EINVAL, "there is no option %.60s; did you mean --%s?", argument, best);
     return err_set(err, MOCO_EINVAL, "there is no option %.60s; --help lists them", argument);
 }
-
-struct walk {
-    const struct cli *cli;
-    int argc, at;
-    char **argv;
-    void *values;
-    unsigned char *given;
-    struct err *err;
-};
 
 static int is_list(const char *text)
 {
@@ -241,6 +245,61 @@ static moco_status take(struct walk *w, int index, const char *attached)
     return cli_set(w->cli, index, w->values, joined, w->err);
 }
 
+/* ---- names that were cut short ---- */
+
+/* Options that begin like a cut name; `off` counts --no-NAME as another option than --NAME. */
+struct beginnings {
+    int index, off, count;
+    char listed[256]; /* "--size, --stem" */
+};
+
+static void begins(struct beginnings *b, const struct cli_option *o, int index, int off, const char *name,
+                   size_t length)
+{
+    const char *candidate[2] = {o->name, o->also};
+    for (int i = 0; i < 2; i++) {
+        char whole[CLI_NAME_SIZE * 2];
+        if (candidate[i] == NULL)
+            continue;
+        snprintf(whole, sizeof whole, "%s%s", off ? "no-" : "", candidate[i]);
+        if (strncmp(whole, name, length) != 0)
+            continue;
+        size_t used = strlen(b->listed);
+        snprintf(b->listed + used, sizeof b->listed - used, "%s--%s", used > 0 ? ", " : "", whole);
+        b->index = index;
+        b->off = off;
+        b->count++;
+        return;
+    }
+}
+
+/* A name of which only the beginning is given. */
+static moco_status take_beginning(struct walk *w, const char *argument, size_t length, const char *attached)
+{
+    struct beginnings b = {0};
+    const char *name = argument + 2;
+    for (int off = 0; off < 2; off++)
+        for (int i = 0; i < w->cli->count && length > 0; i++)
+            if (!off || w->cli->option[i].kind == CLI_FLAG)
+                begins(&b, &w->cli->option[i], i, off, name, length);
+    if (b.count == 1 && !(b.off && attached != NULL))
+        return take(w, b.index, b.off ? "0" : attached);
+    if (b.count > 1)
+        return err_set(w->err, MOCO_EINVAL, "%.60s is the beginning of more than one option: %s; write more of it",
+                       argument, b.listed);
+    char plain[CLI_NAME_SIZE * 2];
+    snprintf(plain, sizeof plain, "%.*s", (int)length, name);
+    return unknown(w, argument, plain);
+}
+
+static int is_foreign(const struct cli *cli, const char *name, size_t length)
+{
+    for (const struct cli_foreign *f = cli->foreign; f != NULL && f->name != NULL; f++)
+        if (same(f->name, name, length))
+            return 1;
+    return 0;
+}
+
 static moco_status take_long(struct walk *w, const char *argument)
 {
     const char *name = argument + 2;
@@ -254,9 +313,9 @@ static moco_status take_long(struct walk *w, const char *argument)
         if (index >= 0 && w->cli->option[index].kind == CLI_FLAG)
             return take(w, index, "0");
     }
-    char plain[CLI_NAME_SIZE * 2];
-    snprintf(plain, sizeof plain, "%.*s", (int)length, name);
-    return unknown(w->cli, argument, plain, w->err);
+    if (is_foreign(w->cli, name, length))
+        return unknown(w, argument, name);
+    return take_beginning(w, argument, length, attached);
 }
 
 moco_status cli_parse(const struct cli *cli, int argc, char **argv, void *values, unsigned char *given,
@@ -276,7 +335,7 @@ moco_status cli_parse(const struct cli *cli, int argc, char **argv, void *values
             while (index < cli->count && cli->option[index].letter != argument[1])
                 index++;
             if (index == cli->count)
-                return unknown(cli, argument, argument + 1, err);
+                return unknown(&w, argument, argument + 1);
             TRY(take(&w, index, argument[2] != 0 ? argument + 2 : NULL));
         } else if (positional[0] != 0) {
             return err_set(err, MOCO_EINVAL, "one folder is enough: there are %.100s and %.100s", positional, argument);

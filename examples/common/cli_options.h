@@ -16,7 +16,7 @@
 #define CLI_NAME_SIZE 32
 #define CLI_PATH_SIZE 1024
 #define CLI_LIST_MAX 8
-#define CLI_OPTIONS_MAX 64
+#define CLI_OPTIONS_MAX 96
 
 struct cli_list {
     int32_t at[CLI_LIST_MAX];
@@ -46,16 +46,32 @@ struct cli_option {
     const char *help;  /* starts with "== Heading\n" where a new group begins; NULL: not shown */
 };
 
+/* An option that other programs have and that this one knows only to say what to do instead. */
+struct cli_foreign {
+    const char *name;
+    char letter;        /* or 0 */
+    const char *answer; /* a sentence that ends in %s, the options: those that share it are answered together */
+};
+
 struct cli {
     const char *program;
     const struct cli_option *option;
     int count;
+    const struct cli_foreign *foreign; /* ends with a name of NULL; NULL: none */
 };
 
+/* Of the distributed runs of the reference's programs, and what is left of theirs. */
+extern const struct cli_foreign cli_reference_moco[], cli_reference_lincls[];
+
 /* Sets what the arguments say and marks it in `given`; the one positional argument goes to `positional`
- * (CLI_PATH_SIZE; "" if there is none). MOCO_EINVAL with one sentence. */
+ * (CLI_PATH_SIZE; "" if there is none). A long option may be cut short as long as only one begins like it, as in
+ * Python's argparse; a whole name is never taken for the beginning of another. MOCO_EINVAL with one sentence. */
 moco_status cli_parse(const struct cli *cli, int argc, char **argv, void *values, unsigned char *given,
                       char *positional, struct err *err);
+
+/* 1, and one sentence, if `argument` is a foreign option; the sentence names all of the command line that it answers.
+ */
+int cli_foreign(const struct cli *cli, int argc, char **argv, const char *argument, struct err *err);
 
 int cli_find(const struct cli *cli, const char *name); /* -1: none */
 

@@ -54,6 +54,7 @@ static moco_status take(const struct encode *e, struct encoded *out, int64_t *mo
     o.seed = e->seed;
     o.max_bad = e->max_bad;
     o.bad = MOCO_BAD_SKIP;
+    o.max_pixels = e->max_pixels;
     o.recipe[0] = e->recipe;
     *most = o.permuted ? e->limit : count;
     out->dim = encode_dim(e->model, e->what);

@@ -24,6 +24,7 @@ struct encode {
     int workers;
     int64_t max_bad;   /* images that may be unreadable, as of moco_loader_options */
     int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
+    int64_t max_pixels; /* of a picture; 0: the loader's default */
 };
 
 struct encoded {

@@ -139,6 +139,7 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int
     o.seed = ORDER_SEED;
     o.max_bad = w->plan->max_bad;
     o.bad = MOCO_BAD_SKIP;
+    o.max_pixels = w->plan->max_pixels;
     o.recipe[0] = &w->plan->eval;
     TRY_GOTO(status, from_moco(moco_loader_create(&loader, set, &o), err), out);
     TRY_GOTO(status, from_moco(moco_loader_start(loader, 0), err), out);
@@ -289,6 +290,7 @@ static moco_status open_views(struct work *w, moco_loader **loader, int training
     o.seed = w->plan->seed;
     o.max_bad = moco_dataset_count(w->plan->train); /* the sweeps have judged that */
     o.bad = MOCO_BAD_SKIP;
+    o.max_pixels = w->plan->max_pixels;
     o.recipe[0] = training ? &w->plan->view : &w->plan->eval;
     o.recipe[1] = training ? &w->plan->view : NULL;
     return from_moco(moco_loader_create(loader, w->plan->train, &o), err);

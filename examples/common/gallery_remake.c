@@ -32,7 +32,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, void (*warn
     const char *recipe, *eval, *on;
     moco_model_info info;
     int known;
-    double seed = run_log_number(log, "seed");
+    double seed = run_log_number(log, "seed"), max_pixels = run_log_number(log, "max-pixels");
     moco_model_info_init(&info);
     TRY(from_moco(moco_model_describe(r->model, &info), err));
     TRY(option(log, "recipe", &recipe, err));
@@ -51,6 +51,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, void (*warn
     r->plan.workers = 1;
     r->plan.max_bad = -1;
     r->plan.warn = warn;
+    r->plan.max_pixels = max_pixels >= 1 && max_pixels < 9e15 ? (int64_t)max_pixels : 0;
     r->plan.map_limit = GALLERY_MAP_IMAGES;
     r->plan.bank_limit = GALLERY_BANK_IMAGES;
     return MOCO_OK;
@@ -67,7 +68,7 @@ moco_status gallery_remake(const struct run_log *log, void (*warn)(const char *s
     TRY_GOTO(status, from_moco(moco_context_create(&r.context, NULL), err), out);
     TRY_GOTO(status, from_moco(moco_device_open(&r.device, r.context, device != NULL ? device : "cpu"), err), out);
     TRY_GOTO(status, from_moco(moco_model_open(&r.model, r.device, path), err), out);
-    TRY_GOTO(status, open_data(&r.data, r.context, data, err), out);
+    TRY_GOTO(status, open_data(&r.data, r.context, data, log->folder, err), out);
     TRY_GOTO(status, plan(&r, log, warn, err), out);
     status = gallery_make(&r.plan, r.model, log->folder, log->last_epoch > 0 ? log->last_epoch : 0,
                           log->last_step > 0 ? log->last_step : 0, err);

@@ -35,7 +35,9 @@ const char *human_seconds(double seconds)
     char *text = next_text();
     double whole = seconds < 1e15 ? seconds : 1e15;
     long long s = (long long)(whole + 0.5);
-    if (s < 60)
+    if (seconds > 0 && seconds < 0.0995)
+        snprintf(text, TEXT_SIZE, seconds < 0.00095 ? "%.1f ms" : "%.0f ms", 1e3 * seconds);
+    else if (s < 60)
         snprintf(text, TEXT_SIZE, seconds < 10 ? "%.1f s" : "%.0f s", seconds);
     else if (s < 3600)
         snprintf(text, TEXT_SIZE, "%lld min %02lld s", s / 60, s % 60);
@@ -57,6 +59,15 @@ const char *human_count(int64_t count)
     }
     text[at] = 0;
     return text;
+}
+
+void human_line(const char *text, char *out, size_t size)
+{
+    size_t used = 0;
+    for (const unsigned char *c = (const unsigned char *)text; *c != 0 && used + 5 <= size; c++)
+        used += (size_t)snprintf(out + used, size - used, *c < 32 || *c == 127 ? "\\x%02x" : "%c", *c);
+    if (size > 0)
+        out[used < size ? used : size - 1] = 0;
 }
 
 double seconds_now(void)

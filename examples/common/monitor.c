@@ -34,6 +34,7 @@ static moco_status open_loader(moco_loader **loader, const struct sweep *s, int 
     o.seed = BANK_SEED;
     o.max_bad = s->monitor->max_bad;
     o.bad = MOCO_BAD_SKIP;
+    o.max_pixels = s->monitor->max_pixels;
     o.recipe[0] = &s->monitor->recipe;
     return from_moco(moco_loader_create(loader, s->set, &o), err);
 }

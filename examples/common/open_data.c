@@ -69,56 +69,189 @@ static moco_status open_cifar(struct open_data *d, moco_context *context, const 
     return MOCO_OK;
 }
 
-/* Both sets must give one class one number. */
-static void compare_classes(struct open_data *d)
+/* The first class of `set` that has no image (`like` NULL) or no namesake in `like`, and how many there are; NULL:
+ * none. */
+static const char *first_lacking(const moco_dataset *set, const moco_dataset *like, int32_t *count)
 {
-    int32_t classes = moco_dataset_classes(d->train);
-    if (classes == 0) {
-        snprintf(d->lack, sizeof d->lack, "the training images have no labels (no class folders)");
-        return;
+    const char *first = NULL;
+    *count = 0;
+    for (int32_t i = 0; i < moco_dataset_classes(set); i++) {
+        const char *name = moco_dataset_class_name(set, i);
+        int found = 0;
+        for (int32_t j = 0; !found && j < moco_dataset_classes(like); j++)
+            found = strcmp(name, moco_dataset_class_name(like, j)) == 0;
+        if (!found && (*count)++ == 0)
+            first = name;
     }
-    if (classes == 1) {
-        snprintf(d->lack, sizeof d->lack,
-                 "the training images are all of one class, so there is nothing to tell apart");
-        return;
-    }
-    if (moco_dataset_classes(d->held_out) == 0) {
-        snprintf(d->lack, sizeof d->lack, "the held-out images have no labels (no class folders)");
-        return;
-    }
+    return first;
+}
+
+/* Labels of the held-out images are made those of the training images' classes of the same name. */
+static moco_status match_classes(struct open_data *d, const char *held, struct err *err)
+{
+    int32_t classes = moco_dataset_classes(d->train), extra, missing;
     int same = moco_dataset_classes(d->held_out) == classes;
     for (int32_t i = 0; same && i < classes; i++)
         same = strcmp(moco_dataset_class_name(d->train, i), moco_dataset_class_name(d->held_out, i)) == 0;
-    if (!same && moco_dataset_classes(d->held_out) != classes)
-        snprintf(d->lack, sizeof d->lack, "the held-out images have %d class folders, the training images %d",
-                 (int)moco_dataset_classes(d->held_out), (int)classes);
-    else if (!same)
-        snprintf(d->lack, sizeof d->lack, "the held-out images have other class folders than the training images");
+    if (same)
+        return MOCO_OK;
+    const char *first_extra = first_lacking(d->held_out, d->train, &extra),
+               *first_missing = first_lacking(d->train, d->held_out, &missing);
+    if (extra == moco_dataset_classes(d->held_out)) {
+        snprintf(d->lack, sizeof d->lack,
+                 "no class folder of %s/ (%.60s) is named as one of train/ (%.60s); sort its images into folders named "
+                 "as those",
+                 held, first_extra, first_missing);
+        return MOCO_OK;
+    }
+    moco_dataset *matched;
+    int64_t before = moco_dataset_count(d->held_out);
+    TRY(from_moco(moco_dataset_match_classes(&matched, d->held_out, d->train), err));
+    if (extra > 0)
+        data_note(&d->notes,
+                  "%s/ has %d class folder%s that train/ has not (%.80s%s), whose %lld images are not measured", held,
+                  (int)extra, extra > 1 ? "s" : "", first_extra, extra > 1 ? ", ..." : "",
+                  (long long)(before - moco_dataset_count(matched)));
+    if (missing > 0)
+        data_note(&d->notes, "%s/ has none of the class folder%s %.80s%s of train/: nothing is measured on %s", held,
+                  missing > 1 ? "s" : "", first_missing, missing > 1 ? ", ..." : "", missing > 1 ? "them" : "it");
+    moco_dataset_free(d->held_out);
+    d->held_out = matched;
+    return MOCO_OK;
 }
 
-static moco_status open_folders(struct open_data *d, moco_context *context, const char *folder, struct err *err)
+/* Both sets must give one class one number. */
+static moco_status compare_classes(struct open_data *d, const char *held, struct err *err)
 {
-    char path[PATH_BYTES];
-    snprintf(path, sizeof path, "%s/train", folder);
-    if (!is_folder(path)) {
-        TRY(from_moco(moco_dataset_open_folder(&d->train, context, folder), err));
-        snprintf(d->kind, sizeof d->kind, "%s", moco_dataset_classes(d->train) > 0 ? "class folders" : "a flat folder");
-        snprintf(d->lack, sizeof d->lack, "nothing is held out (no train/ beside val/ or test/)");
+    int32_t classes = moco_dataset_classes(d->train);
+    if (classes == 0)
+        snprintf(d->lack, sizeof d->lack, "the training images have no labels (no class folders)");
+    else if (classes == 1)
+        snprintf(d->lack, sizeof d->lack,
+                 "the training images are all of one class, so there is nothing to tell apart");
+    else if (moco_dataset_classes(d->held_out) == 0)
+        snprintf(d->lack, sizeof d->lack,
+                 "the held-out images have no labels (no class folders); sort those of %s/ into folders named as "
+                 "train/'s",
+                 held);
+    else
+        return match_classes(d, held, err);
+    return MOCO_OK;
+}
+
+static int leave_out(void *user, const char *path)
+{
+    return data_layout_is_run(path, user);
+}
+
+static moco_status open_one(moco_dataset **set, moco_context *context, const char *folder, const char *out,
+                            struct err *err)
+{
+    char excuse[200];
+    struct err reason = {0};
+    moco_status status =
+        from_moco(moco_dataset_open_folder_without(set, context, folder, leave_out, (void *)(uintptr_t)out), &reason);
+    if (status == MOCO_OK)
         return MOCO_OK;
-    }
-    TRY(from_moco(moco_dataset_open_folder(&d->train, context, path), err));
-    static const char *const names[] = {"val", "test"};
-    for (int i = 0; i < 2 && d->held_out == NULL; i++) {
-        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
-        if (!is_folder(path))
+    data_layout_excuse(folder, excuse, sizeof excuse);
+    return err_set(err, status, "%s%s", reason.text, status == MOCO_EINVAL ? excuse : "");
+}
+
+/* An extension of pictures that libmoco does not read. */
+static int is_foreign_picture(const char *extension)
+{
+    static const char *const known[] = {".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic",  ".heif", ".avif",
+                                        ".jxl",  ".jp2", ".j2k", ".ppm", ".pgm",  ".pnm",   ".dng",  ".cr2",
+                                        ".nef",  ".raw", ".tga", ".svg", ".jpg_", ".jpeg_", NULL};
+    for (int i = 0; known[i] != NULL; i++)
+        if (strcmp(extension, known[i]) == 0)
+            return 1;
+    return 0;
+}
+
+/* 1: images lie beside class folders. */
+static int has_images_beside(const moco_dataset *set)
+{
+    static const char *const own[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
+    const char *extension;
+    for (int i = 0; (extension = moco_dataset_left_out(set, i, NULL)) != NULL; i++)
+        for (int j = 0; j < 5; j++)
+            if (strcmp(extension, own[j]) == 0)
+                return 1;
+    return 0;
+}
+
+/* What opening left out because of its name, and a note if pictures are among it. */
+static void tell_left_out(struct open_data *d, const moco_dataset *set, const char *folder, char *text, size_t size)
+{
+    const char *extension;
+    int64_t count, all = 0, pictures = 0;
+    char list[200] = "", among[200] = "";
+    for (int i = 0; (extension = moco_dataset_left_out(set, i, &count)) != NULL; i++) {
+        char one[48];
+        snprintf(one, sizeof one, "%lld %.20s", (long long)count, extension[0] != 0 ? extension : "without ending");
+        all += count;
+        if (strlen(list) + strlen(one) + 8 < sizeof list)
+            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != 0 ? ", " : "", one);
+        else if (strcmp(list + strlen(list) - 3, "...") != 0)
+            snprintf(list + strlen(list), sizeof list - strlen(list), ", ...");
+        if (!is_foreign_picture(extension))
             continue;
-        TRY(from_moco(moco_dataset_open_folder(&d->held_out, context, path), err));
-        snprintf(d->kind, sizeof d->kind, "train/ and %s/", names[i]);
-        compare_classes(d);
+        pictures += count;
+        if (strlen(among) + strlen(one) + 8 < sizeof among)
+            snprintf(among + strlen(among), sizeof among - strlen(among), "%s%s", among[0] != 0 ? ", " : "", one);
+    }
+    text[0] = 0;
+    if (all > 0)
+        snprintf(text, size, "%lld files: %s", (long long)all, list);
+    if (pictures > 0)
+        data_note(&d->notes,
+                  "%lld pictures in %.150s are left out (%s), beside the %lld that are read; libmoco reads .jpg .jpeg "
+                  ".jpe .jfif and .png: convert them",
+                  (long long)pictures, folder, among, (long long)moco_dataset_count(set));
+}
+
+/* All images in one folder may be what was wanted, or its folders are the classes. */
+static void note_one_class(struct open_data *d, const char *folder)
+{
+    char path[2 * PATH_BYTES];
+    if (moco_dataset_classes(d->train) != 1)
+        return;
+    const char *name = moco_dataset_class_name(d->train, 0);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (data_layout_folders_with_images(path, 2) > 1)
+        data_note(&d->notes, "all images lie in the one class folder %.300s; if its folders are the classes, name %s",
+                  path, strcmp(name, "train") == 0 ? "the folder that holds it" : "it");
+    else if (has_images_beside(d->train))
+        data_note(&d->notes,
+                  "the images beside the one folder %.300s are not trained on, only those in it; move them into it, or "
+                  "it elsewhere",
+                  path);
+}
+
+static moco_status open_folders(struct open_data *d, moco_context *context, const char *folder, const char *out,
+                                struct err *err)
+{
+    struct data_layout layout;
+    TRY(data_layout_find(&layout, folder, out, &d->notes, err));
+    TRY(open_one(&d->train, context, layout.train, out, err));
+    tell_left_out(d, d->train, layout.train, d->train_left_out, sizeof d->train_left_out);
+    note_one_class(d, layout.train);
+    if (layout.held_out[0] != 0) {
+        TRY(open_one(&d->held_out, context, layout.held_out, out, err));
+        tell_left_out(d, d->held_out, layout.held_out, d->held_left_out, sizeof d->held_left_out);
+        snprintf(d->kind, sizeof d->kind, "train/ and %s/", layout.held_name);
+        return compare_classes(d, layout.held_name, err);
+    }
+    if (strcmp(layout.train, folder) != 0) {
+        snprintf(d->kind, sizeof d->kind, "train/");
+        snprintf(d->lack, sizeof d->lack, "there is no val/ or test/ beside train/%s%s%s",
+                 layout.other_name[0] != 0 ? " (rename " : "", layout.other_name,
+                 layout.other_name[0] != 0 ? "/ to val/ to have it held out)" : "");
         return MOCO_OK;
     }
-    snprintf(d->kind, sizeof d->kind, "train/");
-    snprintf(d->lack, sizeof d->lack, "there is no val/ or test/ beside train/");
+    snprintf(d->kind, sizeof d->kind, "%s", moco_dataset_classes(d->train) > 0 ? "class folders" : "a flat folder");
+    snprintf(d->lack, sizeof d->lack, "nothing is held out (no train/ beside val/ or test/)");
     return MOCO_OK;
 }
 
@@ -153,7 +286,7 @@ static void hash_classes(struct open_data *d)
     hash_text(&h, d->classes);
 }
 
-moco_status open_data(struct open_data *d, moco_context *context, const char *folder, struct err *err)
+moco_status open_data(struct open_data *d, moco_context *context, const char *folder, const char *out, struct err *err)
 {
     memset(d, 0, sizeof *d);
     if (!is_folder(folder)) {
@@ -168,7 +301,7 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
         return err_set(err, MOCO_ENOMEM, "out of memory");
     int count = batch_files(folder, path);
     moco_status status =
-        count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, err);
+        count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
     free(path);
     if (status != MOCO_OK) {
         open_data_free(d);

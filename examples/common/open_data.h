@@ -9,19 +9,25 @@
 
 #include <moco/moco.h>
 
+#include "data_layout.h"
 #include "err.h"
 #include "hash.h"
 
 struct open_data {
     moco_dataset *train;
-    moco_dataset *held_out;        /* NULL: there is none */
-    char kind[160];                /* for people: "DIR/train and DIR/val, folders of class folders" */
-    char lack[160];                /* why held_out cannot tell how good features are; "" if it can */
-    char print[80];                /* fingerprint of the training set: "50000 images, 10 classes, 0123456789abcdef" */
+    moco_dataset *held_out; /* NULL: there is none */
+    char kind[160];         /* for people: "DIR/train and DIR/val, folders of class folders" */
+    char lack[256];         /* why held_out cannot tell how good features are; "" if it can */
+    char print[80];         /* fingerprint of the training set: "50000 images, 10 classes, 0123456789abcdef" */
+    char train_left_out[256], held_left_out[256]; /* "28 files: 20 .webp, 8 .bmp"; "": none */
+    struct data_notes notes;                      /* what is odd about the folder; for a person */
     char classes[HASH_DIGITS + 1]; /* of the names of its classes in order, which is all that a label means */
 };
 
-moco_status open_data(struct open_data *data, moco_context *context, const char *folder, struct err *err);
+/* `out`: the folder of this run or probe, which is no data even if it lies among them; NULL: there is none. Folders of
+ * runs never are. MOCO_EINVAL too where another folder was clearly meant. */
+moco_status open_data(struct open_data *data, moco_context *context, const char *folder, const char *out,
+                      struct err *err);
 void open_data_free(struct open_data *data);
 
 #endif

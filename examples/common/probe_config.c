@@ -54,6 +54,9 @@ static const struct cli_option table[] = {
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
      "unreadable images of each set that are left out at most; then it fails\n"
      "(default -1: the larger of 10 and 0.1 %)"},
+    {"max-pixels", NULL, 0, CLI_INT, AT(max_pixels), 1, BIG, NULL, 0, "N",
+     "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"
+     "3 bytes a pixel, a progressive JPEG 6, in each worker"},
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
@@ -65,7 +68,7 @@ static const struct cli_option table[] = {
      "threads); results do not depend on it"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-const struct cli probe_cli = {"linear_probe", table, (int)(sizeof table / sizeof table[0])};
+const struct cli probe_cli = {"linear_probe", table, (int)(sizeof table / sizeof table[0]), cli_reference_lincls};
 _Static_assert(sizeof table / sizeof table[0] <= CLI_OPTIONS_MAX, "given[] has a place for each option");
 
 moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, struct err *err)
@@ -75,6 +78,7 @@ moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, st
                                .workers = -1,
                                .print_every = 10,
                                .max_bad = -1,
+                               .max_pixels = 64 << 20,
                                .lr = 30,
                                .momentum = 0.9,
                                .milestones = {.at = {60, 80}, .count = 2},

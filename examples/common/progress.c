@@ -5,11 +5,17 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "human.h"
 
 #define REWRITE_SECONDS 0.2
+#define COLUMNS 80 /* of a terminal that does not tell */
+#define LINE_SIZE (PROGRESS_FIELDS * sizeof((struct progress *)0)->field[0])
+
+enum { EPOCH, STEP, LOSS, CHANCE, ACC1, ACC5, LR, SPEED, WAIT, ETA };
 
 void progress_init(struct progress *p, int64_t every, int64_t images_per_step)
 {
@@ -25,12 +31,75 @@ void progress_mark(struct progress *p, int64_t step, double wait_seconds)
     p->mark_wait = wait_seconds;
 }
 
+/* Columns of the terminal, however it was resized since. */
+static int columns(void)
+{
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS;
+}
+
+/* Fields in the order in which they give way. */
+static const int gives_way[] = {ACC5, LR, CHANCE, WAIT, ACC1, SPEED, EPOCH, ETA, LOSS};
+
+/* Joins the fields of which no more than `room` columns are left. All of it is ASCII: a byte is a column. */
+static void join(const struct progress *p, size_t room, char *line, size_t size)
+{
+    int out[PROGRESS_FIELDS] = {0};
+    size_t length = 0;
+    for (int i = 0; i < PROGRESS_FIELDS; i++)
+        length += strlen(p->field[i]);
+    for (size_t i = 0; i < sizeof gives_way / sizeof gives_way[0] && length > room; i++) {
+        out[gives_way[i]] = 1;
+        length -= strlen(p->field[gives_way[i]]);
+    }
+    line[0] = 0;
+    for (int i = 0; i < PROGRESS_FIELDS; i++)
+        if (!out[i])
+            snprintf(line + strlen(line), size - strlen(line), "%s", p->field[i]);
+    size_t lead = strspn(line, " "); /* each field brings the space before it */
+    memmove(line, line + lead, strlen(line + lead) + 1);
+    if (strlen(line) > room)
+        line[room] = 0;
+}
+
 static void rewrite(struct progress *p, const char *tail)
 {
-    printf("\r\033[K%s%s", p->line, tail);
+    char line[LINE_SIZE];
+    int width = columns() - 1; /* the last column stays free: some terminals go on to the next row with it */
+    int kept = (int)strlen(tail) <= width ? (int)strlen(tail) : 0;
+    join(p, width > kept ? (size_t)(width - kept) : 0, line, sizeof line);
+    printf("\r\033[K%s%.*s", line, kept, tail);
     fflush(stdout);
     p->open = 1;
     p->shown = seconds_now();
+}
+
+static void set(struct progress *p, int field, const char *format, ...)
+#if defined(__GNUC__)
+    __attribute__((format(printf, 3, 4)))
+#endif
+    ;
+static void set(struct progress *p, int field, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(p->field[field], sizeof p->field[field], format, arguments);
+    va_end(arguments);
+}
+
+static void describe(struct progress *p, const struct progress_step *s)
+{
+    const moco_step_report *r = s->report;
+    set(p, EPOCH, "epoch %lld/%lld", (long long)s->epoch, (long long)s->epochs);
+    set(p, STEP, "  step %lld/%lld", (long long)s->at, (long long)s->of);
+    set(p, LOSS, "  loss %.4f", r->loss);
+    set(p, CHANCE, " (chance %.2f)", r->chance_loss);
+    set(p, ACC1, "  acc1 %.1f", r->acc1);
+    set(p, ACC5, "  acc5 %.1f", r->acc5);
+    set(p, LR, "  lr %.4g", r->lr);
+    set(p, SPEED, "  %.1f img/s", p->rate * (double)p->images_per_step);
+    set(p, WAIT, "  wait %.0f%%", 100 * p->wait);
+    set(p, ETA, "  ETA %s", p->rate > 0 ? human_seconds((double)s->left / p->rate) : "?");
 }
 
 void progress_step(struct progress *p, const struct progress_step *s)
@@ -45,16 +114,13 @@ void progress_step(struct progress *p, const struct progress_step *s)
         p->rate = (double)steps / passed;
         p->wait = (s->wait_seconds - p->mark_wait) / passed;
     }
-    snprintf(p->line, sizeof p->line,
-             "epoch %lld/%lld  step %lld/%lld  loss %.4f (chance %.2f)  acc1 %.1f  acc5 %.1f  lr %.4g  %.1f img/s  "
-             "wait %.0f%%  ETA %s",
-             (long long)s->epoch, (long long)s->epochs, (long long)s->at, (long long)s->of, r->loss, r->chance_loss,
-             r->acc1, r->acc5, r->lr, p->rate * (double)p->images_per_step, 100 * p->wait,
-             p->rate > 0 ? human_seconds((double)s->left / p->rate) : "?");
+    describe(p, s);
     if (p->terminal) {
         rewrite(p, "");
     } else {
-        printf("%s\n", p->line);
+        char line[LINE_SIZE];
+        join(p, sizeof line, line, sizeof line);
+        printf("%s\n", line);
         fflush(stdout);
     }
     if (due)

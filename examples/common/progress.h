@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * progress: what a person sees while a run works: one line that is rewritten on a terminal, plain lines elsewhere, and
- * messages that do not collide with it. */
+ * messages that do not collide with it. What a reader would get wrong: a line longer than the terminal is wide cannot
+ * be rewritten, since going back to its start goes to that of its last row. The width is asked for each time, and what
+ * does not fit is left out, the least useful first. */
 #ifndef MOCO_EXAMPLES_PROGRESS_H
 #define MOCO_EXAMPLES_PROGRESS_H
 
 #include <moco/moco.h>
+
+#define PROGRESS_FIELDS 10
 
 struct progress {
     int terminal;  /* standard output is one */
@@ -15,8 +19,8 @@ struct progress {
     double mark;   /* start of the stretch that rates are taken over */
     double mark_wait;
     int64_t mark_step;
-    double rate, wait; /* of the last stretch: steps a second, part of the time spent waiting for data */
-    char line[256];    /* of the last step */
+    double rate, wait;               /* of the last stretch: steps a second, part of the time spent waiting for data */
+    char field[PROGRESS_FIELDS][48]; /* of the last step's line, from left to right */
     int64_t images_per_step;
 };
 

@@ -110,7 +110,14 @@ static const struct cli_option table[] = {
     {"resume", NULL, 0, CLI_PATH, AT(resume), 0, 0, NULL, 0, "FILE|auto",
      "go on from a checkpoint; auto: the newest valid one in the run folder,\n"
      "or from the start if there is none"},
-    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept (default 0: all)"},
+    {"checkpoint-minutes", NULL, 0, CLI_REAL, AT(checkpoint_minutes), 0, 1e6, NULL, 0, "N",
+     "save within an epoch too, after so many minutes without a checkpoint\n"
+     "(default 30; 0: never); the next save of the epoch takes its place"},
+    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept, the newest (default 3; 0: all)"},
+    {"keep-every", NULL, 0, CLI_INT, AT(keep_every), -1, 1000000, NULL, 0, "EPOCHS",
+     "and one of every so many epochs beside them (default -1: a tenth of the\n"
+     "run, so that all of a run of 10 epochs stay; 0, none, where --keep is\n"
+     "named)"},
     {"report", NULL, 0, CLI_FLAG, AT(report), 0, 1, NULL, 0, NULL,
      "draw report.html (the default): curves and numbers in one page, drawn\n"
      "again as the run goes on; --no-report leaves it out"},
@@ -119,8 +126,16 @@ static const struct cli_option table[] = {
     {"max-steps", NULL, 0, CLI_INT, AT(max_steps), 0, BIG, NULL, 0, "N",
      "stop, save and succeed after step N of the run (the schedule is not\n"
      "shortened); 0: all of it"},
+    {"verify", NULL, 0, CLI_FLAG, AT(verify), 0, 1, NULL, 0, NULL,
+     "read every image, also those held out, before the first step and list\n"
+     "all that are bad, in bad_pictures.txt too; with --dry-run nothing else"},
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
-     "unreadable images tolerated (default -1: the larger of 10 and 0.1 %)"},
+     "unreadable images tolerated (default -1: the larger of 10 and 0.1 %);\n"
+     "2,000 are looked at before the first step, and more bad ones end the run\n"
+     "then or in its first epoch; later, only a tenth of all ends it"},
+    {"max-pixels", NULL, 0, CLI_INT, AT(max_pixels), 1, BIG, NULL, 0, "N",
+     "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"
+     "3 bytes a pixel, a progressive JPEG 6, in each worker"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL,
      "print the configuration, the memory and the expected time; take neither"},
 
@@ -137,7 +152,7 @@ static const struct cli_option table[] = {
      "threads); results do not depend on it"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
-const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof table[0])};
+const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof table[0]), cli_reference_moco};
 _Static_assert(sizeof table / sizeof table[0] <= CLI_OPTIONS_MAX, "given[] has a place for each option");
 
 static const char *const schedule_names[] = {"steps", "cosine", "cosine-from1", "cosine-step"};
@@ -195,6 +210,10 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     c->knn_temperature = p.knn_temperature;
     c->print_every = 10;
     c->max_bad = -1;
+    c->max_pixels = 64 << 20;
+    c->checkpoint_minutes = 30;
+    c->keep = 3;
+    c->keep_every = -1;
     c->workers = -1;
     return MOCO_OK;
 }

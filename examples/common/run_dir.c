@@ -118,30 +118,28 @@ static moco_status remove_file(const char *path, struct err *err)
     return MOCO_OK;
 }
 
-/* All checkpoints but the `keep` newest. */
-static moco_status remove_checkpoints(const char *folder, int64_t keep, struct err *err)
+moco_status run_dir_remove_checkpoint(const char *folder, int64_t number, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    run_dir_checkpoint_path(folder, number, path);
+    return remove_file(path, err);
+}
+
+static moco_status remove_checkpoints(const char *folder, struct err *err)
 {
     int64_t *numbers;
     int count;
     moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
-    for (int64_t i = keep; status == MOCO_OK && i < count; i++) {
-        char path[RUN_PATH_SIZE];
-        run_dir_checkpoint_path(folder, numbers[i], path);
-        status = remove_file(path, err);
-    }
+    for (int i = 0; status == MOCO_OK && i < count; i++)
+        status = run_dir_remove_checkpoint(folder, numbers[i], err);
     free(numbers);
     return status;
-}
-
-moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err)
-{
-    return keep == 0 ? MOCO_OK : remove_checkpoints(folder, keep, err);
 }
 
 moco_status run_dir_forget(const char *folder, struct err *err)
 {
     char path[RUN_PATH_SIZE];
-    TRY(remove_checkpoints(folder, 0, err));
+    TRY(remove_checkpoints(folder, err));
     run_dir_path(folder, "metrics.jsonl", path);
     return remove_file(path, err);
 }

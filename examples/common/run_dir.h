@@ -26,8 +26,7 @@ int run_dir_has(const char *folder, const char *name); /* 1: something of that n
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE]);
 void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE]);
 
-/* Removes the oldest checkpoints but `keep`; 0 keeps all. */
-moco_status run_dir_prune(const char *folder, int64_t keep, struct err *err);
+moco_status run_dir_remove_checkpoint(const char *folder, int64_t number, struct err *err);
 
 /* Removes checkpoints and log, so that the folder can hold a new run. */
 moco_status run_dir_forget(const char *folder, struct err *err);

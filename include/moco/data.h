@@ -22,6 +22,14 @@ typedef struct moco_dataset moco_dataset;
  * left out), MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path);
 
+/* Asked for each folder below the one that is opened. Not 0: it is left out, with all that lies in it. */
+typedef int (*moco_leave_out)(void *user, const char *path);
+
+/* As moco_dataset_open_folder, without the folders that `leave_out` (NULL: none) names: they hold no image and are no
+ * classes. Threads: any; `leave_out` is called on the caller's. Since 0.1. */
+MOCO_API moco_status moco_dataset_open_folder_without(moco_dataset **dataset, moco_context *context, const char *path,
+                                                      moco_leave_out leave_out, void *user);
+
 /* CIFAR-10 binary files (1 label byte, 3072 bytes RGB planes, any number of records each), in the order given.
  * Errors: MOCO_EIO, MOCO_EFORMAT (size not a multiple of 3073, label > 9). Since 0.1. */
 MOCO_API moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths,
@@ -70,6 +78,13 @@ MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t siz
 /* `source` is copied. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context,
                                                 const moco_image_source *source);
+
+/* The images of `dataset` whose class has a namesake among the classes of `like`, labelled by it, in their order: what
+ * one set's labels mean in the other. Folders number their classes by place, so that sets which were opened apart agree
+ * only if they have the same folders. Images of other classes and without a label are left out: the counts tell how
+ * many. Owned; holds a reference on `dataset`. Errors: MOCO_EINVAL (one has no classes; they share no name), MOCO_ENOMEM.
+ * Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like);
 
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 

@@ -20,6 +20,7 @@ _Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples o
 struct moco_dataset {
     struct handle handle;
     struct dataset *ds;
+    moco_dataset *below; /* a counted reference: the set that `ds` reads from; NULL: none */
 };
 
 struct moco_loader {
@@ -32,7 +33,10 @@ struct moco_loader {
 
 static void dataset_destroy(struct handle *handle)
 {
-    dataset_free(((moco_dataset *)handle)->ds);
+    moco_dataset *dataset = (moco_dataset *)handle;
+    dataset_free(dataset->ds);
+    if (dataset->below != NULL)
+        handle_unref(&dataset->below->handle);
 }
 
 static moco_status dataset_new(moco_dataset **out, moco_context *context, struct err *err)
@@ -53,19 +57,28 @@ static moco_status dataset_made(moco_dataset **out, moco_status status)
     return status;
 }
 
-static moco_status open_folder(moco_dataset **out, moco_context *context, const char *path, struct err *err)
+static moco_status open_folder(moco_dataset **out, moco_context *context, const char *path, moco_leave_out leave_out,
+                               void *user, struct err *err)
 {
     TRY(dataset_new(out, context, err));
     moco_status status = api_not_null(path, "path", err);
     if (status == MOCO_OK)
-        status = dataset_open_folder(&(*out)->ds, context->handle.ctx, path, err);
+        status = dataset_open_folder(&(*out)->ds, context->handle.ctx, path, leave_out, user, err);
     return dataset_made(out, status);
 }
 
 moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path)
 {
     struct err err = {0};
-    return api_return(open_folder(dataset, context, path, &err), "moco_dataset_open_folder", &err);
+    return api_return(open_folder(dataset, context, path, NULL, NULL, &err), "moco_dataset_open_folder", &err);
+}
+
+moco_status moco_dataset_open_folder_without(moco_dataset **dataset, moco_context *context, const char *path,
+                                             moco_leave_out leave_out, void *user)
+{
+    struct err err = {0};
+    return api_return(open_folder(dataset, context, path, leave_out, user, &err), "moco_dataset_open_folder_without",
+                      &err);
 }
 
 static moco_status check_paths(const char *const *paths, int count, struct err *err)
@@ -180,6 +193,26 @@ moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *con
 {
     struct err err = {0};
     return api_return(from_callback(dataset, context, source, &err), "moco_dataset_from_callback", &err);
+}
+
+static moco_status match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like, struct err *err)
+{
+    TRY(api_not_null(out, "out", err));
+    *out = NULL;
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    TRY(handle_check(like, HANDLE_DATASET, "like", err));
+    *out = handle_new(dataset->handle.ctx, sizeof **out, HANDLE_DATASET, dataset_destroy, err);
+    if (*out == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&dataset->handle);
+    (*out)->below = dataset;
+    return dataset_made(out, dataset_match(&(*out)->ds, dataset->handle.ctx, dataset->ds, like->ds, err));
+}
+
+moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like)
+{
+    struct err err = {0};
+    return api_return(match_classes(out, dataset, like, &err), "moco_dataset_match_classes", &err);
 }
 
 void moco_dataset_free(moco_dataset *dataset)

@@ -52,7 +52,9 @@ int32_t dataset_read_label(const char *text, size_t size);
 /* One line in the log for a whole set; nothing for a count of 0. */
 void dataset_warn_labels(struct ctx *ctx, const char *set, int64_t count, const char *first);
 
-moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
+/* Folders that `leave_out` (NULL: none) answers not 0 for are passed over. */
+moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *path,
+                                int (*leave_out)(void *user, const char *path), void *user, struct err *err);
 moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                                  struct err *err);
 /* `pixels` u8 [n,h,w,3] and `labels` [n] or NULL are borrowed. */
@@ -73,6 +75,10 @@ struct dataset_source {
 };
 moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const struct dataset_source *source,
                                   struct err *err);
+
+/* `ds` with the labels of `like`: see moco_dataset_match_classes. `ds` is borrowed, `like` read and left. */
+moco_status dataset_match(struct dataset **out, struct ctx *ctx, const struct dataset *ds, const struct dataset *like,
+                          struct err *err);
 
 /* Reads every byte of images [first, first + count); `report` (NULL: nobody) answers not 0 to stop: MOCO_ECANCELED. */
 moco_status dataset_verify(const struct dataset *ds, int64_t first, int64_t count, int64_t max_pixels,

@@ -78,6 +78,8 @@ struct walk {
     struct names *images;
     struct names *folders;   /* wanted at the top; NULL: go down into them */
     struct dataset *ds;      /* where files with other names are counted */
+    int (*leave_out)(void *user, const char *path); /* NULL: nothing is */
+    void *user;
     dev_t device[DEPTH_MAX]; /* of the folders above, against links in a circle */
     ino_t number[DEPTH_MAX];
     int depth;
@@ -120,6 +122,14 @@ static void cut(struct walk *w, size_t length)
 
 static moco_status walk_folder(struct walk *w);
 
+/* The sub-folder whose path stands in w->path. */
+static moco_status walk_sub_folder(struct walk *w, const char *name)
+{
+    if (w->leave_out != NULL && w->leave_out(w->user, w->path) != 0)
+        return MOCO_OK;
+    return w->folders != NULL ? names_add(w->ctx, w->folders, name, w->err) : walk_folder(w);
+}
+
 static moco_status walk_entry(struct walk *w, DIR *dir, const struct dirent *entry)
 {
     size_t length = w->length;
@@ -127,10 +137,8 @@ static moco_status walk_entry(struct walk *w, DIR *dir, const struct dirent *ent
     int folder;
     TRY(is_folder(w, dir, entry, &folder));
     if (folder) {
-        if (w->folders != NULL)
-            return names_add(w->ctx, w->folders, entry->d_name, w->err);
         TRY(append(w, entry->d_name));
-        status = walk_folder(w);
+        status = walk_sub_folder(w, entry->d_name);
         cut(w, length);
     } else if (!dataset_is_picture(entry->d_name)) {
         return dataset_leave_out(w->ds, entry->d_name, 1, w->err);
@@ -337,7 +345,8 @@ static moco_status fill(struct folder *f, struct walk *w, const char *root)
     return names_trim(w->ctx, &f->images, w->err);
 }
 
-moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *root, struct err *err)
+moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const char *root,
+                                int (*leave_out)(void *user, const char *path), void *user, struct err *err)
 {
     *out = NULL;
     struct folder *f = mem_zalloc(ctx, sizeof *f, err);
@@ -350,6 +359,8 @@ moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const cha
         w->ctx = ctx;
         w->err = err;
         w->ds = &f->base;
+        w->leave_out = leave_out;
+        w->user = user;
         status = fill(f, w, root);
         mem_free(ctx, w);
     }

@@ -165,7 +165,7 @@ static int measure(const struct options *o, const char *kind, const char *const 
     double begun = now();
     moco_status status = strcmp(kind, "tar") == 0    ? dataset_open_tar(&ds, ctx, paths, count, &err)
                          : strcmp(kind, "list") == 0 ? dataset_open_list(&ds, ctx, paths[0], &err)
-                                                     : dataset_open_folder(&ds, ctx, paths[0], &err);
+                                                     : dataset_open_folder(&ds, ctx, paths[0], NULL, NULL, &err);
     double seconds = now() - begun;
     if (status != MOCO_OK)
         fprintf(stderr, "%s: %s\n", kind, err.text);

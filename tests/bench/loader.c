@@ -174,7 +174,7 @@ static int measure(const struct options *given)
     if (ctx_create(&ctx, &(struct ctx_options){0}, &err) != MOCO_OK)
         return fail("context", &err);
     int64_t before = ctx->live_bytes;
-    if (dataset_open_folder(&ds, ctx, given->folder, &err) != MOCO_OK) {
+    if (dataset_open_folder(&ds, ctx, given->folder, NULL, NULL, &err) != MOCO_OK) {
         ctx_unref(ctx);
         return fail(given->folder, &err);
     }

@@ -184,7 +184,7 @@ static int measure(const struct options *o)
     struct packed p = {.fd = -1};
     if (ctx_create(&ctx, &(struct ctx_options){0}, &err) != MOCO_OK)
         return fail("context", &err);
-    if (dataset_open_folder(&ds, ctx, o->folder, &err) != MOCO_OK) {
+    if (dataset_open_folder(&ds, ctx, o->folder, NULL, NULL, &err) != MOCO_OK) {
         ctx_unref(ctx);
         return fail(o->folder, &err);
     }

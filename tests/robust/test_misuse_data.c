@@ -345,6 +345,12 @@ static void asking_data_sets(void **state)
     REFUSED(EINVAL, "count", moco_dataset_verify(dataset, 1, IMAGES, 0, NULL, NULL, &number));
     REFUSED(EINVAL, "max_pixels", moco_dataset_verify(dataset, 0, 1, -1, NULL, NULL, &number));
     misuse_ok(moco_dataset_verify(dataset, IMAGES, 0, INT64_MAX, NULL, NULL, &number));
+    moco_dataset *matched = dataset;
+    REFUSED(EINVAL, "out is NULL", moco_dataset_match_classes(NULL, dataset, dataset));
+    REFUSED(EINVAL, "like is NULL", moco_dataset_match_classes(&matched, dataset, NULL));
+    assert_null(matched);
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_match_classes(&matched, NULL, dataset));
+    REFUSED(EINVAL, "no classes", moco_dataset_match_classes(&matched, dataset, dataset));
     moco_dataset_free(dataset);
 }
 

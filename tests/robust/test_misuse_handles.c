@@ -259,6 +259,7 @@ static union {
     X(memory, "context", CONTEXT, OK, moco_context_memory(h, &number, NULL, NULL))                                     \
     X(open, "context", CONTEXT, OK, moco_device_open(&made.device, h, "ref"))                                          \
     X(folder, "context", CONTEXT, EIO, moco_dataset_open_folder(&made.dataset, h, missing))                            \
+    X(without, "context", CONTEXT, EIO, moco_dataset_open_folder_without(&made.dataset, h, missing, NULL, NULL))       \
     X(cifar10, "context", CONTEXT, EIO, moco_dataset_open_cifar10(&made.dataset, h, (const char *[]){missing}, 1))     \
     X(from_memory, "context", CONTEXT, OK, moco_dataset_from_memory(&made.dataset, h, &images, NULL))                  \
     X(list, "context", CONTEXT, EIO, moco_dataset_open_list(&made.dataset, h, missing))                                \
@@ -295,6 +296,8 @@ static union {
     X(checkpoint, "context", CONTEXT, OK, moco_checkpoint_describe(h, saved, NULL, NULL, &number, NULL, 0))            \
     X(path, "dataset", DATASET, OK, moco_dataset_path(h, 0, text, sizeof text))                                        \
     X(verify, "dataset", DATASET, OK, moco_dataset_verify(h, 0, 2, 0, NULL, NULL, &number))                            \
+    X(match, "dataset", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, h, h))                              \
+    X(match_like, "like", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, now->at[HANDLE_DATASET], h))      \
     X(loader, "dataset", DATASET, OK, moco_loader_create(&made.loader, h, &loader_options))                            \
     X(start, "loader", LOADER, OK, moco_loader_start(h, 0))                                                            \
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tool_draw: pictures for test_driver.sh: tool_draw FOLDER COUNT SIDE writes COUNT PNG files, train/0 to train/2 in
- * turn, and a third as many below test/. */
+ * tool_draw: pictures for the scripts here: tool_draw FOLDER COUNT SIDE [jpg] writes COUNT PNG (or JPEG) files, train/0
+ * to train/2 in turn, and a third as many below test/. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,7 +11,8 @@
 
 int main(int argc, char **argv)
 {
-    if (argc != 4)
+    int jpeg = argc == 5 && strcmp(argv[4], "jpg") == 0;
+    if (argc != 4 && !jpeg)
         return 2;
     int count = atoi(argv[2]), side = atoi(argv[3]);
     struct scratch_folder folder;
@@ -22,11 +23,12 @@ int main(int argc, char **argv)
     for (int i = 0; i < count + count / 3; i++) {
         char name[64];
         draw_pixels(pixels, side, side, i);
-        struct bytes png =
-            draw_png(pixels, (size_t)side * 3, side, side, (struct png_kind){.color_type = 2, .depth = 8});
-        snprintf(name, sizeof name, "%s/%d/%03d.png", i < count ? "train" : "test", i % 3, i);
-        scratch_write(&folder, name, png.at, png.size);
-        free(png.at);
+        struct bytes file =
+            jpeg ? draw_jpeg(pixels, side, side, (struct jpeg_kind){.components = 3})
+                 : draw_png(pixels, (size_t)side * 3, side, side, (struct png_kind){.color_type = 2, .depth = 8});
+        snprintf(name, sizeof name, "%s/%d/%03d.%s", i < count ? "train" : "test", i % 3, i, jpeg ? "jpg" : "png");
+        scratch_write(&folder, name, file.at, file.size);
+        free(file.at);
     }
     free(pixels);
     return 0;

@@ -723,7 +723,7 @@ static void test_no_memory(void **state)
         struct loader_options o = options(n % 3);
         o.batch_size = 2;
         o.bad = n / 2 % 2; /* replaced, skipped */
-        moco_status status = dataset_open_folder(&ds, tight, folder.path, &err);
+        moco_status status = dataset_open_folder(&ds, tight, folder.path, NULL, NULL, &err);
         if (status == MOCO_OK)
             status = loader_create(&loader, tight, ds, &o, &err);
         if (status == MOCO_OK)

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * data_layout: what lies where below the folder that a person named, before it is opened: which part of it is trained
+ * on, which is held out, and what looks as if another folder was meant. What a reader would get wrong: these are looks
+ * at names, a few folders deep and a few entries of each; nothing is read, and a folder of a million files costs no
+ * more than a small one. */
+#ifndef MOCO_EXAMPLES_DATA_LAYOUT_H
+#define MOCO_EXAMPLES_DATA_LAYOUT_H
+
+#include <stddef.h>
+
+#include "err.h"
+
+#define LAYOUT_PATH 4096
+#define LAYOUT_NOTES 6
+
+struct data_notes {
+    int count;
+    char text[LAYOUT_NOTES][512]; /* sentences for a person */
+};
+#if defined(__GNUC__)
+__attribute__((format(printf, 2, 3)))
+#endif
+void
+data_note(struct data_notes *notes, const char *format, ...);
+
+struct data_layout {
+    char train[LAYOUT_PATH];
+    char held_out[LAYOUT_PATH]; /* "": nothing */
+    char held_name[8];          /* "val" or "test" */
+    char other_name[64];        /* "": none; else a folder that would be held out under one of those names */
+};
+
+/* MOCO_EINVAL: another folder was meant, clearly enough to be named. */
+moco_status data_layout_find(struct data_layout *layout, const char *folder, const char *out, struct data_notes *notes,
+                             struct err *err);
+
+/* Folders that are no data, wherever they lie: that of this run (`out`, which need not be there), and every other
+ * run's. */
+int data_layout_is_run(const char *path, const char *out);
+
+/* Why there may be no image in `folder`: ", but ..." or "". */
+void data_layout_excuse(const char *folder, char *text, size_t size);
+
+/* Folders at the top of `folder` in which images lie; no more than `most` are counted. */
+int data_layout_folders_with_images(const char *folder, int most);
+
+#endif
