@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "common/program_start.h"
+
 #define NEAREST 5
 
 static void check(moco_status status)
@@ -113,6 +115,7 @@ static void print_nearest(const moco_dataset *images, const float *features, int
 
 int main(int argc, char **argv)
 {
+    program_start();
     if (argc < 3 || argc > 4) {
         fprintf(stderr, "usage: embed ENCODER DIR          a line for each image: path, then its features\n"
                         "       embed ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n");
@@ -138,7 +141,7 @@ int main(int argc, char **argv)
     normalise(features, n, info.feature_dim);
     if (argc > 3)
         print_nearest(images, features, info.feature_dim, asked);
-    for (int64_t i = 0; i < n && argc == 3; i++) {
+    for (int64_t i = 0; i < n && argc == 3 && !ferror(stdout); i++) {
         print_image(images, i);
         for (int32_t j = 0; j < info.feature_dim; j++)
             printf("\t%.6g", features[i * info.feature_dim + j]);
@@ -149,5 +152,8 @@ int main(int argc, char **argv)
     moco_model_free(model);
     moco_device_free(device);
     moco_context_free(context);
-    return 0;
+    const char *lost = program_output_lost();
+    if (lost != NULL)
+        fprintf(stderr, "embed: what it prints cannot be written: %s\n", lost);
+    return lost != NULL;
 }

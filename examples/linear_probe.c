@@ -21,6 +21,7 @@
 #include "common/probe_config.h"
 #include "common/probe_result.h"
 #include "common/probe_state.h"
+#include "common/program_start.h"
 #include "common/run_dir.h"
 #include "common/stop_signal.h"
 
@@ -65,9 +66,8 @@ static const char help_tail[] =
     "the\n"
     "features); without --fast also " STATE " after each epoch and at a signal, and " BEST ".\n"
     "\n"
-    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
-    "SIGTERM,\n"
-    "and saved: --resume auto goes on from there, to the same bits.\n";
+    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
+    "SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same bits.\n";
 
 static void warn(const char *sentence)
 {
@@ -528,6 +528,7 @@ fail:
 int main(int argc, char **argv)
 {
     struct err err = {0};
+    program_start();
     struct probing *p = calloc(1, sizeof *p);
     if (p == NULL) {
         fprintf(stderr, "linear_probe: out of memory\n");

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/gallery_remake.h"
+#include "common/program_start.h"
 #include "common/report.h"
 #include "common/run_csv.h"
 #include "common/run_dir.h"
@@ -96,6 +97,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     char path[RUN_PATH_SIZE] = "compare.html";
     moco_status status = MOCO_OK;
+    program_start();
     int code = parse(&a, argc, argv);
     if (code != 0)
         return code - 1;

@@ -18,6 +18,7 @@
 #include "common/metrics.h"
 #include "common/monitor.h"
 #include "common/open_data.h"
+#include "common/program_start.h"
 #include "common/progress.h"
 #include "common/resume.h"
 #include "common/run_config.h"
@@ -83,8 +84,8 @@ static const char help_tail[] =
     "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error.\n"
     "\n"
     "Exit codes: 0 done. 1 failed; one sentence on standard error says what, where and what to do. 2 wrong command\n"
-    "line. 75 stopped by SIGINT or SIGTERM, and saved: --resume auto goes on from there, to the same bits. A second\n"
-    "signal ends the program at once; whatever was saved before stays good.\n";
+    "line. 75 stopped by SIGINT, SIGTERM, SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same\n"
+    "bits. A second SIGINT or SIGTERM ends the program at once; whatever was saved before stays good.\n";
 
 static void warn(const char *sentence)
 {
@@ -478,6 +479,17 @@ static int train_and_finish(struct run *r)
     return EXIT_DONE;
 }
 
+/* A reader that went away (`| head`), a full disk: no reason to end a run whose numbers are in its folder. */
+static void tell_lost_output(void)
+{
+    const char *reason = program_output_lost();
+    char sentence[200];
+    if (reason == NULL)
+        return;
+    snprintf(sentence, sizeof sentence, "what was printed did not all arrive: %s; the run went on without", reason);
+    warn(sentence);
+}
+
 static int prepare_and_train(struct run *r)
 {
     struct err err = {0};
@@ -516,6 +528,7 @@ fail:
 int main(int argc, char **argv)
 {
     struct err err = {0};
+    program_start();
     struct run *r = calloc(1, sizeof *r);
     if (r == NULL) {
         fprintf(stderr, "train_imagenet: out of memory\n");
@@ -537,6 +550,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "train_imagenet: %s\n", err.text);
     else
         code = prepare_and_train(r);
+    tell_lost_output();
     stop_signal_cancels(NULL);
     live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
