@@ -17,12 +17,15 @@
 #include "common/from_moco.h"
 #include "common/frozen.h"
 #include "common/human.h"
+#include "common/leftovers.h"
 #include "common/open_data.h"
 #include "common/probe_config.h"
 #include "common/probe_result.h"
 #include "common/probe_state.h"
 #include "common/program_start.h"
+#include "common/rerun.h"
 #include "common/run_dir.h"
+#include "common/run_lock.h"
 #include "common/stop_signal.h"
 
 #define STATE "probe_state.safetensors"
@@ -47,6 +50,8 @@ struct probing {
     moco_probe *probe;
     struct probe_state state;
     double begun;
+    int32_t threads;
+    int lock; /* on the folder, so that no second probe overwrites this one's files */
 };
 
 static const char help_head[] =
@@ -138,6 +143,7 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_context_create(&p->context, &o), err));
     TRY(from_moco(moco_device_open(&p->device, p->context, c->device), err));
     TRY(from_moco(moco_device_describe(p->device, &machine), err));
+    p->threads = machine.threads;
     if (c->workers < 0)
         c->workers = machine.threads;
     TRY(open_data(&p->data, p->context, c->data, err));
@@ -354,7 +360,8 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
     snprintf(p->state.head, sizeof p->state.head, "data %s\nclasses %s\nencoder %s\n%s", p->data.print, p->data.classes,
              p->hash, options);
     run_dir_path(c->out, STATE, path);
-    int there = access(path, F_OK) == 0;
+    int there;
+    TRY(run_dir_has(c->out, STATE, &there, err));
     if (strcmp(c->resume, "auto") == 0 ? there : c->resume[0] != 0) {
         TRY(open_state(p, strcmp(c->resume, "auto") == 0 ? path : c->resume, 0, err));
         if (strcmp(c->resume, "auto") != 0)
@@ -475,6 +482,19 @@ out:
     return status;
 }
 
+static void tell_how_to_go_on(const struct probing *p)
+{
+    static const char *const leave_out[] = {"resume", "threads", NULL};
+    const struct probe_config *c = &p->config;
+    char command[4 * CLI_PATH_SIZE], threads[24];
+    snprintf(threads, sizeof threads, "%d", (int)p->threads);
+    size_t used = rerun_command(&probe_cli, c->data, c, c->given, 1, leave_out, command, sizeof command);
+    const char *const words[] = {"--threads", threads, "--resume", "auto"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        used = rerun_add(command, sizeof command, used, words[i]);
+    printf("stopped by signal %d, and saved; go on with: %s\n", stop_signal_came(), command);
+}
+
 static moco_status run_slow(struct probing *p, struct err *err)
 {
     char path[RUN_PATH_SIZE];
@@ -482,7 +502,7 @@ static moco_status run_slow(struct probing *p, struct err *err)
     moco_status status = train(p, err);
     if (status == MOCO_ECANCELED) {
         TRY(save_state(p, STATE, err));
-        printf("stopped, and saved; go on with the same command and --resume auto\n");
+        tell_how_to_go_on(p);
     }
     TRY(status);
     moco_probe_free(p->probe);
@@ -504,12 +524,15 @@ static moco_status run_evaluate(struct probing *p, struct err *err)
 
 static int run(struct probing *p)
 {
+    static const char *const saved_here[] = {STATE, BEST, "probe.json", NULL};
     struct err err = {0};
     moco_status status;
     p->begun = seconds_now();
     TRY_GOTO(status, open_all(p, &err), fail);
     describe(p);
     TRY_GOTO(status, run_dir_make(p->config.out, &err), fail);
+    TRY_GOTO(status, run_lock_take(&p->lock, p->config.out, &err), fail);
+    leftovers_remove(p->config.out, saved_here, p->lock >= 0, warn);
     stop_signal_catch();
     TRY_GOTO(status, encode(p, p->data.held_out, "held-out", &p->held_out, &err), fail);
     TRY_GOTO(status, look_at_features(p, &err), fail);
@@ -535,6 +558,7 @@ int main(int argc, char **argv)
         return EXIT_FAILED;
     }
     int code = EXIT_USAGE;
+    p->lock = -1;
     if (probe_config_parse(&p->config, argc, argv, &err) != MOCO_OK) {
         fprintf(stderr, "linear_probe: %s\n", err.text);
     } else if (p->config.help) {
@@ -553,6 +577,8 @@ int main(int argc, char **argv)
     open_data_free(&p->data);
     moco_device_free(p->device);
     moco_context_free(p->context);
+    if (p->lock >= 0)
+        close(p->lock);
     free(p);
     return code;
 }

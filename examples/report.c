@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "common/gallery_remake.h"
+#include "common/leftovers.h"
 #include "common/program_start.h"
 #include "common/report.h"
 #include "common/run_csv.h"
@@ -67,6 +68,11 @@ static int parse(struct arguments *a, int argc, char **argv)
     return a->folders > 0 ? 0 : 1 + usage("which run?", "");
 }
 
+static void tell(const char *sentence)
+{
+    fprintf(stderr, "report: %s\n", sentence);
+}
+
 static void tell_problems(const struct run_log *log)
 {
     for (int64_t i = 0; i < log->problems && i < RUN_PROBLEMS_KEPT; i++)
@@ -112,6 +118,7 @@ int main(int argc, char **argv)
             printf("%s\n", path);
             continue;
         }
+        leftovers_remove(run[i]->folder, leftovers_of_others, 0, tell);
         if (a.gallery)
             TRY_GOTO(status, gallery_remake(run[i], &err), done);
         struct err why = {0};
@@ -122,6 +129,7 @@ int main(int argc, char **argv)
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
+        leftovers_remove_beside(a.out != NULL ? a.out : path, tell);
         status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
     }
 done:

@@ -14,12 +14,15 @@
 #include "common/checkpoints.h"
 #include "common/from_moco.h"
 #include "common/human.h"
+#include "common/leftovers.h"
 #include "common/live_report.h"
+#include "common/machine.h"
 #include "common/metrics.h"
 #include "common/monitor.h"
 #include "common/open_data.h"
 #include "common/program_start.h"
 #include "common/progress.h"
+#include "common/rerun.h"
 #include "common/resume.h"
 #include "common/run_config.h"
 #include "common/run_dir.h"
@@ -276,21 +279,62 @@ static moco_status make_trainer(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
+static void sweep(struct run *r)
+{
+    static const char *const ours[] = {"checkpoint_%.safetensors", "encoder.safetensors", NULL};
+    const char *out = r->note.config.out;
+    int removed = leftovers_remove(out, ours, r->metrics.file.locked, warn);
+    removed += leftovers_remove(out, leftovers_of_others, 0, warn);
+    if (removed > 0)
+        progress_say(&r->progress, "removed %d unfinished file%s of runs that were killed", removed,
+                     removed > 1 ? "s" : "");
+}
+
+/* Going on where the last bits come out otherwise is told once. */
+static moco_status compare_machines(const struct run *r, int64_t step, struct err *err)
+{
+    struct machine there, here;
+    char sentence[700];
+    int known;
+    machine_here(&here, &r->info);
+    TRY(machine_of_run(&there, r->resume.from, step, &known, err));
+    if (known && machine_differs(&there, &here, sentence, sizeof sentence))
+        warn(sentence);
+    return MOCO_OK;
+}
+
+static moco_status log_resume(struct run *r, int64_t epoch, int64_t step, struct err *err)
+{
+    struct machine here;
+    char members[MACHINE_JSON], sentence[200];
+    progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
+    if (r->metrics.last_step < step) {
+        snprintf(sentence, sizeof sentence,
+                 "metrics.jsonl ends at step %lld, before the checkpoint's %lld: the lines between were lost",
+                 (long long)r->metrics.last_step, (long long)step);
+        warn(sentence);
+    }
+    machine_here(&here, &r->info);
+    machine_json(&here, members, sizeof members);
+    return metrics_resume(&r->metrics, epoch + 1, step, members, err);
+}
+
 static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 {
     const struct run_config *c = &r->note.config;
     int64_t step = 0, epoch = 0;
     char members[2 * NOTE_SIZE];
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
+    if (resumed)
+        TRY(compare_machines(r, step, err));
     TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
     if (!resumed)
         TRY(metrics_empty(&r->metrics, err)); /* --resume auto of a run that ended before its first checkpoint */
     if (c->tensorboard)
         TRY(metrics_tensorboard(&r->metrics, c->out, resumed ? step : 0, err));
-    if (resumed && metrics_begun(&r->metrics)) {
-        progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
-        return metrics_resume(&r->metrics, epoch + 1, step, err);
-    }
+    sweep(r);
+    if (resumed && metrics_begun(&r->metrics))
+        return log_resume(r, epoch, step, err);
     run_report_json(c, &r->info, &r->data, members, sizeof members);
     return metrics_config(&r->metrics, members, err);
 }
@@ -301,6 +345,7 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
 {
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
+    TRY(metrics_sync(&r->metrics, err));
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
     return run_dir_prune(r->note.config.out, r->note.config.keep, err);
 }
@@ -438,6 +483,19 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     return MOCO_OK;
 }
 
+/* Options that a checkpoint does not keep are said again, and how many threads there were in any case. */
+static void how_to_go_on(const struct run *r, char *command, size_t size)
+{
+    static const char *const leave_out[] = {"out", "resume", "threads", NULL};
+    const struct run_config *c = &r->note.config;
+    char threads[24];
+    snprintf(threads, sizeof threads, "%d", (int)r->info.threads);
+    size_t used = rerun_command(&run_cli, c->data, c, c->given, 0, leave_out, command, size);
+    const char *const words[] = {"--threads", threads, "--out", c->out, "--resume", "auto"};
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        used = rerun_add(command, size, used, words[i]);
+}
+
 static int stopped(struct run *r, int64_t epoch, int64_t step)
 {
     struct err err = {0};
@@ -446,11 +504,25 @@ static int stopped(struct run *r, int64_t epoch, int64_t step)
     progress_break(&r->progress);
     if (status != MOCO_OK)
         return complain(status, &err);
-    progress_say(&r->progress,
-                 "stopped by signal %d after step %lld, and saved; go on with: train_imagenet %s --out %s "
-                 "--resume auto",
-                 stop_signal_came(), (long long)step, r->note.config.data, r->note.config.out);
+    char command[3 * CLI_PATH_SIZE];
+    how_to_go_on(r, command, sizeof command);
+    progress_say(&r->progress, "stopped by signal %d after step %lld, and saved; go on with: %s", stop_signal_came(),
+                 (long long)step, command);
     return EXIT_STOPPED;
+}
+
+/* The state is whole: what was trained is kept, if it can be. */
+static int failed_on_the_way(struct run *r, moco_status status, int64_t epoch, const struct err *err)
+{
+    struct err second = {0};
+    char command[3 * CLI_PATH_SIZE];
+    int saved = save(r, epoch, &second) == MOCO_OK;
+    progress_break(&r->progress);
+    complain(status, err);
+    how_to_go_on(r, command, sizeof command);
+    fprintf(stderr, "train_imagenet: %s; afterwards go on with: %s\n",
+            saved ? "all steps until then are saved" : "the steps since the last checkpoint are not saved", command);
+    return EXIT_FAILED;
 }
 
 static int train_and_finish(struct run *r)
@@ -461,10 +533,8 @@ static int train_and_finish(struct run *r)
     moco_status status = train(r, &epoch, &step, &err);
     if (status == MOCO_ECANCELED)
         return stopped(r, epoch, step);
-    if (status == MOCO_EBADDATA || status == MOCO_EIO) { /* the state is whole: keep what was trained, if it can be */
-        struct err second = {0};
-        save(r, epoch, &second);
-    }
+    if (status == MOCO_EBADDATA || status == MOCO_EIO)
+        return failed_on_the_way(r, status, epoch, &err);
     run_dir_path(r->note.config.out, "encoder.safetensors", path);
     if (status == MOCO_OK)
         status = from_moco(moco_model_save(r->model, path), &err);
@@ -534,7 +604,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "train_imagenet: out of memory\n");
         return EXIT_FAILED;
     }
-    r->metrics.fd = -1;
+    r->metrics.file.fd = -1;
     moco_status status = run_config_parse(&r->note.config, argc, argv, &err);
     if (status == MOCO_OK && r->note.config.help) {
         fputs(help_head, stdout);

@@ -3,6 +3,7 @@
  * resume: see resume.h. */
 #include "resume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,10 +17,20 @@ static void pass_over(const struct resume *r, const struct err *reason)
     r->warn(sentence);
 }
 
-/* Is `status` the checkpoint's own fault, so that an older one may do? */
+/* Is `status` the checkpoint's own fault, so that an older one may do? A file that cannot be read may be whole: its
+ * steps are not given up for a disk or a network that is away for a moment. */
 static int damaged(moco_status status)
 {
-    return status == MOCO_EFORMAT || status == MOCO_EIO || status == MOCO_ESHAPE;
+    return status == MOCO_EFORMAT || status == MOCO_ESHAPE;
+}
+
+/* The failure of a candidate that ends the search. */
+static moco_status give_up(const struct resume *r, moco_status status, const struct err *reason, struct err *err)
+{
+    if (status == MOCO_EIO && r->folder != NULL)
+        return err_set(err, status, "%.390s; try again when it can be read, or name another with --resume FILE",
+                       reason->text);
+    return err_set(err, status, "%s", reason->text);
 }
 
 /* Moves on to the first candidate, from `at` on, whose note can be read. */
@@ -35,13 +46,18 @@ static moco_status seek(struct resume *r, struct run_note *note, struct err *err
             return MOCO_OK;
         }
         if (!damaged(status))
-            return err_set(err, status, "%s", reason.text);
+            return give_up(r, status, &reason, err);
         pass_over(r, &reason);
     }
-    return err_set(err, MOCO_EFORMAT,
-                   "none of the %d checkpoints in %.300s is valid; move them away to start anew, or name one with "
-                   "--resume FILE",
+    return err_set(err, MOCO_EFORMAT, "none of the %d checkpoints in %.300s is valid; move them away to start anew",
                    r->count, r->folder);
+}
+
+static void folder_of(const char *path, char *folder, size_t size)
+{
+    const char *slash = strrchr(path, '/');
+    int length = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
+    snprintf(folder, size, "%.*s", length > 0 ? length : 1, length > 0 ? path : ".");
 }
 
 moco_status resume_open(struct resume *r, moco_context *context, const char *what, const char *folder,
@@ -53,13 +69,19 @@ moco_status resume_open(struct resume *r, moco_context *context, const char *wha
         return MOCO_OK;
     if (strcmp(what, "auto") != 0) {
         snprintf(r->path, sizeof r->path, "%s", what);
+        folder_of(what, r->from, sizeof r->from);
         *found = 1;
         return checkpoint_read_note(context, r->path, note, err);
     }
     struct stat stat_of;
-    if (stat(folder, &stat_of) != 0)
-        return MOCO_OK;
+    if (stat(folder, &stat_of) != 0) {
+        if (errno == ENOENT)
+            return MOCO_OK;
+        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be looked at: %s; try again when it can be", folder,
+                       strerror(errno));
+    }
     r->folder = folder;
+    snprintf(r->from, sizeof r->from, "%s", folder);
     TRY(run_dir_checkpoints(folder, &r->numbers, &r->count, err));
     *found = r->count > 0;
     return *found ? seek(r, note, err) : MOCO_OK;
@@ -73,7 +95,7 @@ moco_status resume_load(struct resume *r, moco_trainer *trainer, struct run_note
         if (status == MOCO_OK)
             return MOCO_OK;
         if (r->folder == NULL || !damaged(status))
-            return err_set(err, status, "%s", reason.text);
+            return give_up(r, status, &reason, err);
         pass_over(r, &reason);
         r->at++;
         TRY(seek(r, note, err));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * resume: from which checkpoint a run goes on. `auto` tries those of the run folder from the newest back: one that
- * cannot be read, or fails verification when it is loaded, is passed over with a warning. */
+ * is no checkpoint, or fails verification when it is loaded, is passed over with a warning. One that cannot be read is
+ * not: what a disk or a network refuses for a moment is no damage, and ends the program. */
 #ifndef MOCO_EXAMPLES_RESUME_H
 #define MOCO_EXAMPLES_RESUME_H
 
@@ -14,6 +15,7 @@ struct resume {
     int64_t *numbers;
     int count, at;
     char path[RUN_PATH_SIZE]; /* the current candidate */
+    char from[RUN_PATH_SIZE]; /* the folder that it lies in */
     void (*warn)(const char *sentence);
 };
 
