@@ -71,7 +71,8 @@ static const char help_tail[] =
     "the\n"
     "features); without --fast also " STATE " after each epoch and at a signal, and " BEST ".\n"
     "\n"
-    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, "
+    "SIGTERM,\n"
     "SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same bits.\n";
 
 static void warn(const char *sentence)
@@ -484,14 +485,9 @@ out:
 
 static void tell_how_to_go_on(const struct probing *p)
 {
-    static const char *const leave_out[] = {"resume", "threads", NULL};
     const struct probe_config *c = &p->config;
-    char command[4 * CLI_PATH_SIZE], threads[24];
-    snprintf(threads, sizeof threads, "%d", (int)p->threads);
-    size_t used = rerun_command(&probe_cli, c->data, c, c->given, 1, leave_out, command, sizeof command);
-    const char *const words[] = {"--threads", threads, "--resume", "auto"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        used = rerun_add(command, sizeof command, used, words[i]);
+    char command[4 * CLI_PATH_SIZE];
+    rerun_resume(&probe_cli, c->data, c->out, (int)p->threads, c, c->given, 1, command, sizeof command);
     printf("stopped by signal %d, and saved; go on with: %s\n", stop_signal_came(), command);
 }
 

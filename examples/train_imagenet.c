@@ -50,6 +50,8 @@ struct run {
     struct live_report report;
     struct progress progress;
     int64_t steps_per_epoch, last_step;
+    int64_t checkpoints; /* written by this process */
+    int64_t behind;      /* steps that were made, less those that the schedule counts up to here */
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
 };
@@ -108,27 +110,34 @@ static void on_launch(void *user, int done, int of)
     progress_launch(user, done, of);
 }
 
-/* What a person can do about a failure whose sentence comes from libmoco. */
-static const char *advice(moco_status status)
+/* What a person can do about a failure whose sentence comes from libmoco. Where a run goes on, most options can no
+ * longer change. */
+static const char *advice(const struct run *r, moco_status status)
 {
+    int resumed = r->resume.path[0] != 0;
     switch (status) {
     case MOCO_EBADDATA:
         return "; repair or remove them, or raise --max-bad";
     case MOCO_ENUMERIC:
-        return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
+        return r->checkpoints > 0 || resumed
+                   ? "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint (--resume FILE) in "
+                     "another --out, or from the start if all of them were made at too high a rate"
+                   : "; nothing of that step was kept: try a lower --lr in another --out";
     case MOCO_ENOMEM:
+        if (resumed)
+            return "; --recompute takes less memory, and gives the same numbers";
         return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size, with "
                "--encoder-k shared a smaller --batch-size";
     case MOCO_ENOTSUP:
-        return "; try --precision f32";
+        return resumed ? "; go on where the checkpoint was made" : "; try --precision f32";
     default:
         return "";
     }
 }
 
-static int complain(moco_status status, const struct err *err)
+static int complain(const struct run *r, moco_status status, const struct err *err)
 {
-    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(status));
+    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(r, status));
     return EXIT_FAILED;
 }
 
@@ -156,35 +165,41 @@ static moco_status check_data(struct run *r, struct err *err)
     const struct run_config *c = &r->note.config;
     int64_t count = moco_dataset_count(r->data.train);
     if (count < c->batch)
-        return err_set(err, MOCO_EINVAL,
-                       "%.300s holds %lld training images, fewer than --batch-size %lld; lower it or add images",
-                       c->data, (long long)count, (long long)c->batch);
+        return err_set(err, MOCO_EINVAL, "%.300s holds %lld training images, fewer than --batch-size %lld; %s", c->data,
+                       (long long)count, (long long)c->batch,
+                       r->resume.path[0] != 0 ? "the run cannot go on with so few" : "lower it or add images");
     r->steps_per_epoch = count / c->batch; /* the last partial batch is left out, as in the reference */
-    r->last_step = r->steps_per_epoch * c->epochs;
+    return MOCO_OK;
+}
+
+/* Where the run stands in its schedule. Steps and epochs are in step unless images were taken away on the way. */
+static moco_status take_place(struct run *r, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    const struct run_note *n = &r->note;
+    int64_t step, epoch;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
+    int64_t in_epoch = n->epoch_done || n->epoch_steps > r->steps_per_epoch ? r->steps_per_epoch : n->epoch_steps;
+    r->behind = step - (epoch * r->steps_per_epoch + in_epoch);
+    r->last_step = r->steps_per_epoch * c->epochs + r->behind;
     if (c->max_steps > 0 && c->max_steps < r->last_step)
         r->last_step = c->max_steps;
     return MOCO_OK;
 }
 
-/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error. */
-static moco_status choose_checkpoint(struct run *r, int *found, int *conflict, struct err *err)
+/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error, but for the rates.
+ */
+static moco_status choose_checkpoint(struct run *r, int *found, struct err *err)
 {
-    struct run_config mine = r->note.config;
-    char print[sizeof r->note.data];
-    *conflict = 0;
-    TRY(resume_open(&r->resume, r->context, mine.resume, mine.out, warn, &r->note, found, err));
-    snprintf(print, sizeof print, "%s", r->note.data);
-    snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
-    if (!*found)
+    struct resume_check check = {.context = r->context, .device = r->device, .data = &r->data, .mine = r->note.config};
+    struct data_sketch sketch;
+    TRY(resume_open(&r->resume, &check, warn, &r->note, found, err));
+    if (*found)
         return MOCO_OK;
-    moco_status status = run_config_conflict(&mine, &r->note.config, err);
-    *conflict = status != MOCO_OK;
-    TRY(status);
-    if (strcmp(print, r->data.print) != 0)
-        return err_set(err, MOCO_EINVAL,
-                       "%.200s was made on other images (%s) than %.100s holds (%s); name the folder it was made on",
-                       r->resume.path, print, mine.data, r->data.print);
-    return run_config_check(&r->note.config, err);
+    snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
+    data_sketch_make(&sketch, r->data.train, r->note.config.data);
+    data_sketch_text(&sketch, r->note.sketch);
+    return MOCO_OK;
 }
 
 static void print_warnings(struct run *r)
@@ -279,35 +294,10 @@ static moco_status make_trainer(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
-static void sweep(struct run *r)
-{
-    static const char *const ours[] = {"checkpoint_%.safetensors", "encoder.safetensors", NULL};
-    const char *out = r->note.config.out;
-    int removed = leftovers_remove(out, ours, r->metrics.file.locked, warn);
-    removed += leftovers_remove(out, leftovers_of_others, 0, warn);
-    if (removed > 0)
-        progress_say(&r->progress, "removed %d unfinished file%s of runs that were killed", removed,
-                     removed > 1 ? "s" : "");
-}
-
-/* Going on where the last bits come out otherwise is told once. */
-static moco_status compare_machines(const struct run *r, int64_t step, struct err *err)
-{
-    struct machine there, here;
-    char sentence[700];
-    int known;
-    machine_here(&here, &r->info);
-    TRY(machine_of_run(&there, r->resume.from, step, &known, err));
-    if (known && machine_differs(&there, &here, sentence, sizeof sentence))
-        warn(sentence);
-    return MOCO_OK;
-}
-
 static moco_status log_resume(struct run *r, int64_t epoch, int64_t step, struct err *err)
 {
     struct machine here;
     char members[MACHINE_JSON], sentence[200];
-    progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
     if (r->metrics.last_step < step) {
         snprintf(sentence, sizeof sentence,
                  "metrics.jsonl ends at step %lld, before the checkpoint's %lld: the lines between were lost",
@@ -319,24 +309,45 @@ static moco_status log_resume(struct run *r, int64_t epoch, int64_t step, struct
     return metrics_resume(&r->metrics, epoch + 1, step, members, err);
 }
 
+static moco_status log_config(struct run *r, struct err *err)
+{
+    char members[3 * NOTE_SIZE], changed[2 * CHANGED_SIZE];
+    run_report_json(&r->note.config, &r->info, &r->data, members, 2 * NOTE_SIZE);
+    if (r->note.changed[0] != 0) {
+        size_t used = strlen(members);
+        json_quote(r->note.changed, changed, sizeof changed);
+        snprintf(members + used, sizeof members - used, ",\"changed\":%s", changed);
+    }
+    return metrics_config(&r->metrics, members, err);
+}
+
 static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 {
     const struct run_config *c = &r->note.config;
+    const struct resume_check *check = &r->resume.check;
     int64_t step = 0, epoch = 0;
-    char members[2 * NOTE_SIZE];
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
-    if (resumed)
-        TRY(compare_machines(r, step, err));
+    if (resumed) {
+        TRY(resume_check_out(&r->resume, epoch, err));
+        TRY(machine_compare(r->resume.from, step, &r->info, warn, err));
+        resume_check_tell(check, &r->note, step, r->steps_per_epoch, warn);
+        progress_say(&r->progress, "resumed %s at step %lld%s%s", r->resume.path, (long long)step,
+                     check->options[0] != 0 ? ", with " : "", check->options);
+    }
     TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
     if (!resumed)
         TRY(metrics_empty(&r->metrics, err)); /* --resume auto of a run that ended before its first checkpoint */
     if (c->tensorboard)
         TRY(metrics_tensorboard(&r->metrics, c->out, resumed ? step : 0, err));
-    sweep(r);
-    if (resumed && metrics_begun(&r->metrics))
-        return log_resume(r, epoch, step, err);
-    run_report_json(c, &r->info, &r->data, members, sizeof members);
-    return metrics_config(&r->metrics, members, err);
+    int removed = leftovers_remove_run(c->out, r->metrics.file.locked, warn);
+    if (removed > 0)
+        progress_say(&r->progress, "removed %d unfinished file%s of runs that were killed", removed,
+                     removed > 1 ? "s" : "");
+    if (resumed && metrics_begun(&r->metrics)) {
+        TRY(log_resume(r, epoch, step, err));
+        return check->options[0] != 0 || check->images[0] != 0 ? log_config(r, err) : MOCO_OK;
+    }
+    return log_config(r, err);
 }
 
 /* ---- training ---- */
@@ -347,6 +358,7 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
     TRY(metrics_sync(&r->metrics, err));
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
+    r->checkpoints++;
     return run_dir_prune(r->note.config.out, r->note.config.keep, err);
 }
 
@@ -435,8 +447,8 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
         if (status == MOCO_EEND)
             break;
         TRY(from_moco(status, err));
-        TRY(from_moco(moco_trainer_step(r->trainer, &batch, run_config_lr(&r->note.config, *step, r->steps_per_epoch)),
-                      err));
+        double lr = run_config_lr(&r->note.config, *step - r->behind, r->steps_per_epoch);
+        TRY(from_moco(moco_trainer_step(r->trainer, &batch, lr), err));
         ++*step;
         TRY(after_step(r, epoch, &mark, &waited, err));
     }
@@ -472,7 +484,8 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {
         r->epoch_begun = seconds_now();
         if (!done) {
-            TRY(train_epoch(r, *epoch, position, step, err));
+            if (position < r->steps_per_epoch * r->note.config.batch)
+                TRY(train_epoch(r, *epoch, position, step, err));
             if (r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch)
                 return save(r, *epoch, err); /* --max-steps */
             TRY(finish_epoch(r, *epoch, *step, err));
@@ -483,17 +496,10 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     return MOCO_OK;
 }
 
-/* Options that a checkpoint does not keep are said again, and how many threads there were in any case. */
 static void how_to_go_on(const struct run *r, char *command, size_t size)
 {
-    static const char *const leave_out[] = {"out", "resume", "threads", NULL};
     const struct run_config *c = &r->note.config;
-    char threads[24];
-    snprintf(threads, sizeof threads, "%d", (int)r->info.threads);
-    size_t used = rerun_command(&run_cli, c->data, c, c->given, 0, leave_out, command, size);
-    const char *const words[] = {"--threads", threads, "--out", c->out, "--resume", "auto"};
-    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
-        used = rerun_add(command, size, used, words[i]);
+    rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, 0, command, size);
 }
 
 static int stopped(struct run *r, int64_t epoch, int64_t step)
@@ -503,7 +509,7 @@ static int stopped(struct run *r, int64_t epoch, int64_t step)
     moco_status status = save(r, between ? epoch - 1 : epoch, &err);
     progress_break(&r->progress);
     if (status != MOCO_OK)
-        return complain(status, &err);
+        return complain(r, status, &err);
     char command[3 * CLI_PATH_SIZE];
     how_to_go_on(r, command, sizeof command);
     progress_say(&r->progress, "stopped by signal %d after step %lld, and saved; go on with: %s", stop_signal_came(),
@@ -518,7 +524,7 @@ static int failed_on_the_way(struct run *r, moco_status status, int64_t epoch, c
     char command[3 * CLI_PATH_SIZE];
     int saved = save(r, epoch, &second) == MOCO_OK;
     progress_break(&r->progress);
-    complain(status, err);
+    complain(r, status, err);
     how_to_go_on(r, command, sizeof command);
     fprintf(stderr, "train_imagenet: %s; afterwards go on with: %s\n",
             saved ? "all steps until then are saved" : "the steps since the last checkpoint are not saved", command);
@@ -542,7 +548,7 @@ static int train_and_finish(struct run *r)
         live_report_end(&r->report, r->model, step / r->steps_per_epoch, step);
     progress_break(&r->progress);
     if (status != MOCO_OK)
-        return complain(status, &err);
+        return complain(r, status, &err);
     progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
     if (r->report.log != NULL)
         progress_say(&r->progress, "the report is %s", r->report.path);
@@ -565,9 +571,9 @@ static int prepare_and_train(struct run *r)
     struct err err = {0};
     struct run_config *c = &r->note.config;
     moco_status status;
-    int resumed = 0, conflict = 0;
+    int resumed = 0;
     TRY_GOTO(status, open_machine(r, &err), fail);
-    TRY_GOTO(status, choose_checkpoint(r, &resumed, &conflict, &err), fail);
+    TRY_GOTO(status, choose_checkpoint(r, &resumed, &err), fail);
     TRY_GOTO(status, check_data(r, &err), fail);
     TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
     set_monitor(r);
@@ -586,13 +592,14 @@ static int prepare_and_train(struct run *r)
     TRY_GOTO(status, make_trainer(r, &err), fail);
     if (resumed)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
+    TRY_GOTO(status, take_place(r, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
     if (c->report)
         live_report_open(&r->report, c->out, &r->gallery, warn);
     return train_and_finish(r);
 fail:
-    complain(status, &err);
-    return conflict ? EXIT_USAGE : EXIT_FAILED;
+    complain(r, status, &err);
+    return r->resume.check.conflict ? EXIT_USAGE : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)

@@ -131,7 +131,7 @@ moco_status event_file_put(struct event_file *e, int64_t step, const struct even
 
 moco_status event_file_sync(struct event_file *e, struct err *err)
 {
-    if (e->fd >= 0 && fsync(e->fd) != 0 && errno != EINVAL && errno != EINTR)
+    if (e->fd >= 0 && fdatasync(e->fd) != 0 && errno != EINVAL && errno != EINTR)
         return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path, strerror(errno));
     return MOCO_OK;
 }

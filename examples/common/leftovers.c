@@ -96,3 +96,9 @@ int leftovers_remove_beside(const char *path, void (*warn)(const char *sentence)
     snprintf(folder, sizeof folder, "%.*s", length > 0 ? (int)length : 1, length > 0 ? path : ".");
     return leftovers_remove(folder, names, 0, warn);
 }
+
+int leftovers_remove_run(const char *folder, int locked, void (*warn)(const char *sentence))
+{
+    static const char *const own[] = {"checkpoint_%.safetensors", "encoder.safetensors", NULL};
+    return leftovers_remove(folder, own, locked, warn) + leftovers_remove(folder, leftovers_of_others, 0, warn);
+}

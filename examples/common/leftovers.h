@@ -14,6 +14,9 @@ int leftovers_remove(const char *folder, const char *const *names, int locked, v
 /* The same for the folder of `path` and its last part. */
 int leftovers_remove_beside(const char *path, void (*warn)(const char *sentence));
 
+/* All that a killed train_imagenet leaves in its run folder; `locked` as above. */
+int leftovers_remove_run(const char *folder, int locked, void (*warn)(const char *sentence));
+
 /* What report, the drawn page of a run, and compare save in a run folder, whether a run goes on there or not. */
 extern const char *const leftovers_of_others[];
 

@@ -184,7 +184,7 @@ moco_status log_file_put(struct log_file *log, const char *line, struct err *err
 moco_status log_file_sync(struct log_file *log, struct err *err)
 {
     TRY(write_owed(log, err));
-    if (fsync(log->fd) != 0 && errno != EINVAL && errno != EINTR) /* EINVAL: no such promise there */
+    if (fdatasync(log->fd) != 0 && errno != EINVAL && errno != EINTR) /* EINVAL: no such promise there */
         return cannot_write(log, errno, err);
     return MOCO_OK;
 }

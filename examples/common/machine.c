@@ -133,7 +133,8 @@ static const char *word(const char *text)
     return text[0] != 0 ? text : "none";
 }
 
-int machine_differs(const struct machine *there, const struct machine *here, char *sentence, size_t size)
+/* 1, with a sentence for a person. */
+static int differs(const struct machine *there, const struct machine *here, char *sentence, size_t size)
 {
     char what[400] = "";
     for (int i = 0; i < TEXTS; i++) {
@@ -154,4 +155,17 @@ int machine_differs(const struct machine *there, const struct machine *here, cha
     if (there->threads != here->threads)
         add(sentence, size, "; --threads %lld goes on with as many as before", (long long)there->threads);
     return 1;
+}
+
+moco_status machine_compare(const char *folder, int64_t step, const moco_device_info *info,
+                            void (*warn)(const char *sentence), struct err *err)
+{
+    struct machine there, here;
+    char sentence[700];
+    int known;
+    machine_here(&here, info);
+    TRY(machine_of_run(&there, folder, step, &known, err));
+    if (known && differs(&there, &here, sentence, sizeof sentence))
+        warn(sentence);
+    return MOCO_OK;
 }

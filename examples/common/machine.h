@@ -27,7 +27,9 @@ void machine_json(const struct machine *machine, char *text, size_t size);
  * file is locked: closing it gives up locks. */
 moco_status machine_of_run(struct machine *machine, const char *folder, int64_t step, int *known, struct err *err);
 
-/* 1, with a sentence for a person, if going on here does not give the bits of going on there. */
-int machine_differs(const struct machine *there, const struct machine *here, char *sentence, size_t size);
+/* Warns once if going on here does not give the bits of going on where the run in `folder` came to `step`. As
+ * machine_of_run. */
+moco_status machine_compare(const char *folder, int64_t step, const moco_device_info *here,
+                            void (*warn)(const char *sentence), struct err *err);
 
 #endif
