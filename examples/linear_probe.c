@@ -367,6 +367,9 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
         TRY(open_state(p, strcmp(c->resume, "auto") == 0 ? path : c->resume, 0, err));
         if (strcmp(c->resume, "auto") != 0)
             TRY(check_folder(c, err));
+        if (p->state.position > moco_dataset_count(p->data.train))
+            return err_set(err, MOCO_EFORMAT, "%.300s: its note tells of %lld images of an epoch of %lld", path,
+                           (long long)p->state.position, (long long)moco_dataset_count(p->data.train));
         printf("resumed after %lld epochs\n", (long long)p->state.count);
         return MOCO_OK;
     }

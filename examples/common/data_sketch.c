@@ -19,8 +19,9 @@ static uint64_t hash_name(const char *name)
     return h ^ h >> 31;
 }
 
-static void add(struct data_sketch *s, uint64_t hash)
+void data_sketch_add(struct data_sketch *s, const char *name)
 {
+    uint64_t hash = hash_name(name);
     int at = s->count;
     if (s->count == SKETCH_HASHES && hash >= s->least[SKETCH_HASHES - 1])
         return;
@@ -43,7 +44,7 @@ void data_sketch_make(struct data_sketch *s, const moco_dataset *set, const char
         if (moco_dataset_path(set, id, path, sizeof path) != MOCO_OK)
             continue;
         const char *name = strncmp(path, folder, root) == 0 ? path + root + strspn(path + root, "/") : path;
-        add(s, hash_name(name));
+        data_sketch_add(s, name);
     }
 }
 

@@ -20,6 +20,8 @@ struct data_sketch {
 /* Names count from behind `folder`, so that a set that has moved is the same. */
 void data_sketch_make(struct data_sketch *sketch, const moco_dataset *set, const char *folder);
 
+void data_sketch_add(struct data_sketch *sketch, const char *name); /* one name more; at first `sketch` is all 0 */
+
 void data_sketch_text(const struct data_sketch *sketch, char text[SKETCH_TEXT]);
 int data_sketch_parse(struct data_sketch *sketch, const char *text); /* 0: that is none */
 

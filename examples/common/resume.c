@@ -28,8 +28,8 @@ static int damaged(moco_status status)
 static moco_status give_up(const struct resume *r, moco_status status, const struct err *reason, struct err *err)
 {
     if (status == MOCO_EIO && r->folder != NULL)
-        return err_set(err, status, "%.390s; try again when it can be read, or name another with --resume FILE",
-                       reason->text);
+        return err_set(err, status, "%.370s; try again when it can be read, or move it away to %s", reason->text,
+                       r->at + 1 < r->count ? "go on from the one before it" : "start anew");
     return err_set(err, status, "%s", reason->text);
 }
 

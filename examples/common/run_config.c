@@ -385,7 +385,7 @@ moco_status run_config_take(struct run_config *config, const char *key, const ch
 {
     int index = cli_find(&run_cli, key);
     if (index < 0 || !table[index].saved)
-        return err_set(err, MOCO_EFORMAT, "it holds an option \"%.40s\" that this program does not know", key);
+        return err_set(err, MOCO_ENOTSUP, "it holds an option \"%.40s\" that this program does not know", key);
     struct err reason = {0};
     if (cli_set(&run_cli, index, config, value, &reason) != MOCO_OK) /* of a file, not of a command line */
         return err_set(err, MOCO_EFORMAT, "%s", reason.text);

@@ -53,8 +53,8 @@ double run_config_lr(const struct run_config *config, int64_t step, int64_t step
  * `size` if that is too small. */
 size_t run_config_json(const struct run_config *config, char *text, size_t size);
 
-/* Takes one member of that object and marks it in `taken` [CLI_OPTIONS_MAX]; unknown keys and values are
- * MOCO_EFORMAT. */
+/* Takes one member of that object and marks it in `taken` [CLI_OPTIONS_MAX]. MOCO_EFORMAT: its value is none;
+ * MOCO_ENOTSUP: no such option is known, so the checkpoint is whole and a later version's. */
 moco_status run_config_take(struct run_config *config, const char *key, const char *value, unsigned char *taken,
                             struct err *err);
 moco_status run_config_complete(const unsigned char *taken, struct err *err); /* MOCO_EFORMAT: an option is missing */

@@ -65,6 +65,16 @@ expect 1 "cannot be listed" faulty readdir "$work/batches" $EIO 3 1 $driver "$wo
 expect 0 "" $driver "$work/data" --resume auto --max-steps 0 --threads 1 --no-report --knn-every 0 --out "$work/a"
 whole "$work/a" 12
 cmp "$work/a/checkpoint_0003.safetensors" "$work/whole/checkpoint_0003.safetensors" || fail "the run that went on is another"
+mkdir "$work/away" && mv "$work/a/checkpoint_0003.safetensors" "$work/away" # the advice, followed
+expect 0 "" $driver "$work/data" --resume auto --threads 1 --no-report --knn-every 0 --out "$work/a"
+grep -q "resumed .*checkpoint_0002" "$work/out" || fail "with the newest moved away the one before it is not taken"
+cmp "$work/a/checkpoint_0003.safetensors" "$work/whole/checkpoint_0003.safetensors" || fail "the run that went on is another"
+for number in 0 1 2 3; do echo no checkpoint >"$work/a/checkpoint_000$number.safetensors"; done
+expect 1 "none of the 4 checkpoints in .* is valid; move them away to start anew" $driver "$work/data" $tiny --epochs 4 \
+    --resume auto --out "$work/a"
+mv "$work/a"/checkpoint_* "$work/away"
+expect 0 "" $driver "$work/data" $tiny --epochs 4 --resume auto --out "$work/a"
+whole "$work/a" 12
 ln -s loop "$work/loop"
 expect 1 "cannot be looked at" $driver "$work/data" $tiny --resume auto --out "$work/loop"
 
@@ -123,7 +133,6 @@ expect 0 "" "$BUILD/examples/linear_probe" "$work/data" --pretrained "$encoder" 
 [ "$(ls "$work/probe" | grep -c tmp)" -eq 0 ] || fail "linear_probe leaves what killed ones left"
 
 # A probe's folder: a state that cannot be looked at is not missing, and two probes do not share one.
-ln -s probe_state.safetensors "$work/probe/loop"
 mkdir "$work/probe2" && ln -s probe_state.safetensors "$work/probe2/probe_state.safetensors"
 expect 1 "cannot be looked at" "$BUILD/examples/linear_probe" "$work/data" --pretrained "$encoder" --threads 1 --epochs 1 \
     --resume auto --out "$work/probe2"
