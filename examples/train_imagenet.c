@@ -504,11 +504,18 @@ static void how_to_go_on(const struct run *r, char *command, size_t size)
     rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, 0, command, size);
 }
 
-static int stopped(struct run *r, int64_t epoch, int64_t step)
+/* Saves on the way, under the number of the epoch that the last step was of: of the next one nothing may be done yet. */
+static moco_status save_now(struct run *r, struct err *err)
+{
+    int64_t epoch = 0;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, NULL, &epoch, NULL), err));
+    return save(r, epoch, err);
+}
+
+static int stopped(struct run *r, int64_t step)
 {
     struct err err = {0};
-    int between = r->note.epoch_done != 0; /* nothing of this epoch was done yet */
-    moco_status status = save(r, between ? epoch - 1 : epoch, &err);
+    moco_status status = save_now(r, &err);
     progress_break(&r->progress);
     if (status != MOCO_OK)
         return complain(r, status, &err);
@@ -520,11 +527,11 @@ static int stopped(struct run *r, int64_t epoch, int64_t step)
 }
 
 /* The state is whole: what was trained is kept, if it can be. */
-static int failed_on_the_way(struct run *r, moco_status status, int64_t epoch, const struct err *err)
+static int failed_on_the_way(struct run *r, moco_status status, const struct err *err)
 {
     struct err second = {0};
     char command[3 * CLI_PATH_SIZE];
-    int saved = save(r, epoch, &second) == MOCO_OK;
+    int saved = save_now(r, &second) == MOCO_OK;
     progress_break(&r->progress);
     complain(r, status, err);
     how_to_go_on(r, command, sizeof command);
@@ -540,9 +547,9 @@ static int train_and_finish(struct run *r)
     char path[RUN_PATH_SIZE];
     moco_status status = train(r, &epoch, &step, &err);
     if (status == MOCO_ECANCELED)
-        return stopped(r, epoch, step);
+        return stopped(r, step);
     if (status == MOCO_EBADDATA || status == MOCO_EIO)
-        return failed_on_the_way(r, status, epoch, &err);
+        return failed_on_the_way(r, status, &err);
     run_dir_path(r->note.config.out, "encoder.safetensors", path);
     if (status == MOCO_OK)
         status = from_moco(moco_model_save(r->model, path), &err);

@@ -194,8 +194,9 @@ void resume_check_tell(const struct resume_check *check, const struct run_note *
                        void (*warn)(const char *sentence))
 {
     char sentence[900];
-    int64_t other = first_other_rate(&check->before, &note->config, step, check->images_before / note->config.batch);
-    if (check->options[0] != 0 && other > 0) {
+    int64_t before = check->images_before / note->config.batch,
+            other = check->options[0] != 0 ? first_other_rate(&check->before, &note->config, step, before) : 0;
+    if (other > 0) {
         snprintf(sentence, sizeof sentence,
                  "the run goes on with %s: with these options it would have been made at other rates from epoch %lld "
                  "on, so it is not to the bit what a run with them is",
