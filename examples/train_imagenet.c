@@ -50,7 +50,8 @@ struct run {
     struct live_report report;
     struct progress progress;
     int64_t steps_per_epoch, last_step;
-    int64_t checkpoints; /* written by this process */
+    int64_t begun;       /* the step that this process began with */
+    int64_t checkpoints; /* written by it */
     int64_t behind;      /* steps that were made, less those that the schedule counts up to here */
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
@@ -86,7 +87,8 @@ static const char help_tail[] =
     "  gallery.json                 the pictures and points of that page\n"
     "  events.out.tfevents.*        with --tensorboard\n"
     "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
-    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error, but for --lr,\n"
+    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error, but for "
+    "--lr,\n"
     "--epochs, --schedule, --lr-schedule and --warmup-epochs: a run may go on at other rates, or longer, and is told\n"
     "what is no longer to the bit then. So it may on images from which some were removed.\n"
     "\n"
@@ -117,10 +119,16 @@ static void on_launch(void *user, int done, int of)
 static const char *advice(const struct run *r, moco_status status)
 {
     int resumed = r->resume.path[0] != 0;
+    int64_t step = 0;
+    if (r->trainer != NULL)
+        moco_trainer_cursor(r->trainer, &step, NULL, NULL);
     switch (status) {
     case MOCO_EBADDATA:
         return "; repair or remove them, or raise --max-bad";
     case MOCO_ENUMERIC:
+        if (resumed && step == r->begun)
+            return "; this checkpoint's first step fails, at whatever rate: go on from an earlier one, or start again "
+                   "with a lower --lr, in another --out";
         return r->checkpoints > 0 || resumed
                    ? "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint (--resume FILE) in "
                      "another --out, or from the start if all of them were made at too high a rate"
@@ -182,6 +190,7 @@ static moco_status take_place(struct run *r, struct err *err)
     int64_t step, epoch;
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
     int64_t in_epoch = n->epoch_done || n->epoch_steps > r->steps_per_epoch ? r->steps_per_epoch : n->epoch_steps;
+    r->begun = step;
     r->behind = step - (epoch * r->steps_per_epoch + in_epoch);
     r->last_step = r->steps_per_epoch * c->epochs + r->behind;
     if (c->max_steps > 0 && c->max_steps < r->last_step)
@@ -504,7 +513,8 @@ static void how_to_go_on(const struct run *r, char *command, size_t size)
     rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, 0, command, size);
 }
 
-/* Saves on the way, under the number of the epoch that the last step was of: of the next one nothing may be done yet. */
+/* Saves on the way, under the number of the epoch that the last step was of: of the next one nothing may be done yet.
+ */
 static moco_status save_now(struct run *r, struct err *err)
 {
     int64_t epoch = 0;

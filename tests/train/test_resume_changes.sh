@@ -43,7 +43,9 @@ note "$work/low/checkpoint_0008.safetensors" | grep -q '"changed":"step 3: lr 0.
 expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --max-steps 8 --resume "$work/high/checkpoint_0000.safetensors"
 expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --resume auto
 quiet "goes on with" "the same rate again is told as a change"
-same "$work/low/checkpoint_0008.safetensors" "$work/low2/checkpoint_0008.safetensors"
+"$BUILD/tests/train/tool_note" "$work/low/checkpoint_0004.safetensors" "$work/far.safetensors" \
+    "$(note "$work/low/checkpoint_0004.safetensors")" far || exit 1 # too far for any rate to help
+expect 1 "first step fails, at whatever rate" $driver "$work/data" $on --lr 0.001 --out "$work/far" --resume "$work/far.safetensors"
 expect 1 "holds a run already" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/high/checkpoint_0000.safetensors"
 expect 1 "holds later checkpoints" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/low/checkpoint_0004.safetensors"
 

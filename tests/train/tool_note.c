@@ -3,6 +3,7 @@
  * tool_note: a checkpoint's note, and the same checkpoint with another one and right hashes, written by the public API:
  *   tool_note FILE                             prints the note
  *   tool_note FILE NEW NOTE                    the same state beside NOTE
+ *   tool_note FILE NEW NOTE far                with weights that no step can be made with
  *   tool_note FILE NEW NOTE EPOCH POSITION     a step more, from a batch that says it stands there */
 #include <moco/moco.h>
 
@@ -36,6 +37,26 @@ static void step_at(moco_trainer *trainer, const moco_trainer_options *o, int64_
     free(view);
 }
 
+static void spoil(moco_trainer *trainer)
+{
+    moco_tensor weights;
+    int64_t count = 1;
+    moco_tensor_init(&weights);
+    check(moco_trainer_get(trainer, "encoder_q.conv1.weight", &weights)); /* only what it looks like */
+    for (int i = 0; i < weights.ndim; i++)
+        count *= weights.shape[i];
+    float *f32 = weights.data = calloc((size_t)count, sizeof(double));
+    if (f32 == NULL)
+        exit(1);
+    check(moco_trainer_get(trainer, "encoder_q.conv1.weight", &weights));
+    for (int64_t i = 0; i < count && weights.dtype == MOCO_F32; i++)
+        f32[i] *= 1e30f;
+    for (int64_t i = 0; i < count && weights.dtype == MOCO_F64; i++)
+        ((double *)weights.data)[i] *= 1e200;
+    check(moco_trainer_set(trainer, "encoder_q.conv1.weight", &weights));
+    free(weights.data);
+}
+
 int main(int argc, char **argv)
 {
     static char note[1 << 16];
@@ -48,7 +69,7 @@ int main(int argc, char **argv)
     moco_trainer_options options;
     moco_context_options threads;
     int64_t length;
-    if (argc != 2 && argc != 4 && argc != 6)
+    if (argc < 2 || argc == 3 || argc > 6)
         return 2;
     moco_context_options_init(&threads);
     threads.threads = 1;
@@ -66,6 +87,8 @@ int main(int argc, char **argv)
             check(moco_queue_create(&queue, device, model_options.dim, length, 0));
         check(moco_trainer_create(&trainer, model, queue, &options));
         check(moco_trainer_load(trainer, argv[1]));
+        if (argc == 5)
+            spoil(trainer);
         if (argc == 6)
             step_at(trainer, &options, strtoll(argv[4], NULL, 10), strtoll(argv[5], NULL, 10));
         check(moco_trainer_save(trainer, argv[2], argv[3]));
