@@ -295,6 +295,9 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	$(link) -o $@ $^ $(LIBS)
 
 $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: wrapped := $(fault_flags)
+# What programs share, which stands on the library: it is named again behind them.
+$(BUILD)/tests/unit/test_run_files: $(addprefix $(BUILD)/obj/examples/common/,data_sketch.o log_file.o)
+$(BUILD)/tests/unit/test_run_files: LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))

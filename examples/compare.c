@@ -18,6 +18,7 @@
 #include "common/from_moco.h"
 #include "common/human.h"
 #include "common/open_data.h"
+#include "common/program_start.h"
 #include "common/report.h"
 #include "common/run_dir.h"
 #include "common/wait_policy.h"
@@ -367,6 +368,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     unsigned char given[CLI_OPTIONS_MAX] = {0};
     int failed = 0;
+    program_start();
     c.settings = (struct compare_settings){.out = "moco-compare",
                                            .tables = "accuracy,cost",
                                            .device = "cpu",

@@ -17,8 +17,10 @@
 #include "common/eval_view.h"
 #include "common/from_moco.h"
 #include "common/human.h"
+#include "common/program_start.h"
 #include "common/progress.h"
 #include "common/run_dir.h"
+#include "common/stop_signal.h"
 #include "common/wait_policy.h"
 
 struct settings {
@@ -72,6 +74,7 @@ struct demo {
     struct progress progress;
     struct demo_record record;
     struct contention contention;
+    int64_t step; /* made so far */
 };
 
 static void on_log(void *user, int level, const char *line)
@@ -86,6 +89,7 @@ static void warn(const char *sentence)
 {
     fprintf(stderr, "demo: warning: %s\n", sentence);
 }
+enum { EXIT_STOPPED = 75 }; /* by a signal: as the other programs */
 
 static moco_status get_pictures(struct demo *d, struct err *err)
 {
@@ -251,23 +255,43 @@ static moco_status train(struct demo *d, struct err *err)
 {
     const struct settings *s = &d->settings;
     moco_batch batch;
-    int64_t step = 0;
     moco_batch_init(&batch);
-    for (int64_t epoch = 0; step < s->steps; epoch++) {
+    for (int64_t epoch = 0; d->step < s->steps; epoch++) {
         TRY(from_moco(moco_loader_start(d->loader, epoch), err));
-        while (step < s->steps) {
+        while (d->step < s->steps) {
+            if (stop_signal_came())
+                return MOCO_ECANCELED;
             moco_status status = moco_loader_next(d->loader, &batch);
             if (status == MOCO_EEND)
                 break;
             TRY(from_moco(status, err));
-            double lr = moco_lr_cosine(s->lr, (double)step, (double)s->steps); /* a shorter run, a shorter cosine */
+            double lr = moco_lr_cosine(s->lr, (double)d->step, (double)s->steps); /* a shorter run, a shorter cosine */
             TRY(from_moco(moco_trainer_step(d->trainer, &batch, lr), err));
-            TRY(after_step(d, ++step, err));
+            TRY(after_step(d, ++d->step, err));
         }
-        if (step < s->steps)
-            TRY(demo_record_epoch(&d->record, epoch + 1, step, -1, err));
+        if (d->step < s->steps)
+            TRY(demo_record_epoch(&d->record, epoch + 1, d->step, -1, err));
     }
     return MOCO_OK;
+}
+
+static moco_status save_encoder(struct demo *d, int64_t epochs, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    run_dir_path(d->settings.out, "encoder.safetensors", path);
+    TRY(from_moco(moco_model_save(d->model, path), err));
+    demo_record_end(&d->record, d->model, epochs, d->step);
+    progress_say(&d->progress, "the encoder is %s, the report %s", path, d->record.report.path);
+    return MOCO_OK;
+}
+
+/* A demo cannot be resumed, but what it has learnt is kept. */
+static moco_status stopped(struct demo *d, struct err *err)
+{
+    progress_say(&d->progress, "stopped by signal %d after %lld of %lld steps; nothing was measured",
+                 stop_signal_came(), (long long)d->step, (long long)d->settings.steps);
+    TRY(save_encoder(d, d->step / moco_loader_batches(d->loader), err));
+    return MOCO_ECANCELED;
 }
 
 static moco_status run(struct demo *d, struct err *err)
@@ -285,16 +309,16 @@ static moco_status run(struct demo *d, struct err *err)
     TRY(open_record(d, err));
     TRY(demo_record_epoch(&d->record, 0, 0, d->pictures.classes > 0 ? untrained : -1, err));
     double begun = seconds_now();
-    TRY(train(d, err));
+    stop_signal_catch();
+    moco_status status = train(d, err);
+    if (status == MOCO_ECANCELED)
+        return stopped(d, err);
+    TRY(status);
     double seconds = seconds_now() - begun;
     TRY(measure(d, d->model, &trained, err));
     int64_t per_epoch = moco_loader_batches(d->loader), epochs = (s->steps + per_epoch - 1) / per_epoch;
-    char path[RUN_PATH_SIZE];
     TRY(demo_record_epoch(&d->record, epochs, s->steps, d->pictures.classes > 0 ? trained : -1, err));
-    run_dir_path(s->out, "encoder.safetensors", path);
-    TRY(from_moco(moco_model_save(d->model, path), err));
-    demo_record_end(&d->record, d->model, epochs, s->steps);
-    progress_say(&d->progress, "the encoder is %s, the report %s", path, d->record.report.path);
+    TRY(save_encoder(d, epochs, err));
     progress_say(
         &d->progress,
         d->pictures.classes > 0
@@ -310,6 +334,7 @@ int main(int argc, char **argv)
     static struct demo d;
     struct err err = {0};
     unsigned char given[CLI_OPTIONS_MAX] = {0};
+    program_start();
     d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "f32", .out = "moco-demo"};
     if (cli_parse(&cli, argc, argv, &d.settings, given, d.settings.folder, &err) != MOCO_OK) {
         fprintf(stderr, "demo: %s\n", err.text);
@@ -322,7 +347,7 @@ int main(int argc, char **argv)
     }
     wait_policy_apply(d.settings.wait, d.settings.threads, argv);
     moco_status status = run(&d, &err);
-    if (status != MOCO_OK) {
+    if (status != MOCO_OK && status != MOCO_ECANCELED) {
         progress_break(&d.progress);
         fprintf(stderr, "demo: %s\n", err.text);
     }
@@ -335,5 +360,5 @@ int main(int argc, char **argv)
     demo_pictures_free(&d.pictures);
     moco_device_free(d.device);
     moco_context_free(d.context);
-    return status == MOCO_OK ? 0 : 1;
+    return status == MOCO_ECANCELED ? EXIT_STOPPED : status == MOCO_OK ? 0 : 1;
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/program_start.h"
 #include "common/wait_policy.h"
 
 #define NEAREST 5
@@ -194,7 +195,7 @@ static void print_image(const moco_dataset *images, int64_t id)
 
 static void print_vectors(const moco_dataset *images, const struct rows *rows)
 {
-    for (int64_t i = 0; i < rows->n; i++) {
+    for (int64_t i = 0; i < rows->n && !ferror(stdout); i++) {
         print_image(images, rows->ids[i]);
         for (int32_t j = 0; j < rows->dim; j++)
             printf("\t%.6g", rows->features[i * rows->dim + j]);
@@ -294,6 +295,7 @@ int main(int argc, char **argv)
     moco_device *device;
     moco_model *model;
     moco_dataset *images;
+    program_start();
     if (!parse(&a, argc, argv)) {
         fputs(help, stderr);
         return 2;
@@ -321,5 +323,8 @@ int main(int argc, char **argv)
     moco_model_free(model);
     moco_device_free(device);
     moco_context_free(context);
-    return 0;
+    const char *lost = program_output_lost();
+    if (lost != NULL)
+        fprintf(stderr, "embed: what it prints cannot be written: %s\n", lost);
+    return lost != NULL;
 }

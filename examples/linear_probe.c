@@ -18,11 +18,15 @@
 #include "common/from_moco.h"
 #include "common/frozen.h"
 #include "common/human.h"
+#include "common/leftovers.h"
 #include "common/open_data.h"
 #include "common/probe_config.h"
 #include "common/probe_result.h"
 #include "common/probe_state.h"
+#include "common/program_start.h"
+#include "common/rerun.h"
 #include "common/run_dir.h"
+#include "common/run_lock.h"
 #include "common/stop_signal.h"
 #include "common/wait_policy.h"
 
@@ -50,6 +54,8 @@ struct probing {
     struct probe_state state;
     struct contention contention;
     double begun;
+    int32_t threads;
+    int lock; /* on the folder, so that no second probe overwrites this one's files */
 };
 
 static const char help_head[] =
@@ -74,9 +80,8 @@ static const char help_tail[] =
     "\n"
     "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable "
     "than\n"
-    "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT or "
-    "SIGTERM,\n"
-    "and saved: --resume auto goes on from there, to the same bits.\n";
+    "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
+    "SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same bits.\n";
 
 static void warn(const char *sentence)
 {
@@ -183,6 +188,7 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_context_create(&p->context, &o), err));
     TRY(from_moco(moco_device_open(&p->device, p->context, c->device), err));
     TRY(from_moco(moco_device_describe(p->device, &machine), err));
+    p->threads = machine.threads;
     if (c->workers < 0)
         c->workers = machine.threads;
     TRY(open_data(&p->data, p->context, c->data, c->out, err));
@@ -410,11 +416,15 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
     snprintf(p->state.head, sizeof p->state.head, "data %s\nclasses %s\nencoder %s\n%s", p->data.print, p->data.classes,
              p->hash, options);
     run_dir_path(c->out, STATE, path);
-    int there = access(path, F_OK) == 0;
+    int there;
+    TRY(run_dir_has(c->out, STATE, &there, err));
     if (strcmp(c->resume, "auto") == 0 ? there : c->resume[0] != 0) {
         TRY(open_state(p, strcmp(c->resume, "auto") == 0 ? path : c->resume, 0, err));
         if (strcmp(c->resume, "auto") != 0)
             TRY(check_folder(c, err));
+        if (p->state.position > moco_dataset_count(p->data.train))
+            return err_set(err, MOCO_EFORMAT, "%.300s: its note tells of %lld images of an epoch of %lld", path,
+                           (long long)p->state.position, (long long)moco_dataset_count(p->data.train));
         printf("resumed after %lld epochs\n", (long long)p->state.count);
         return MOCO_OK;
     }
@@ -556,6 +566,14 @@ out:
     return status;
 }
 
+static void tell_how_to_go_on(const struct probing *p)
+{
+    const struct probe_config *c = &p->config;
+    char command[4 * CLI_PATH_SIZE];
+    rerun_resume(&probe_cli, c->data, c->out, (int)p->threads, c, c->given, 1, command, sizeof command);
+    printf("stopped by signal %d, and saved; go on with: %s\n", stop_signal_came(), command);
+}
+
 static moco_status run_slow(struct probing *p, struct err *err)
 {
     char path[RUN_PATH_SIZE];
@@ -563,7 +581,7 @@ static moco_status run_slow(struct probing *p, struct err *err)
     moco_status status = train(p, err);
     if (status == MOCO_ECANCELED) {
         TRY(save_state(p, STATE, err));
-        printf("stopped, and saved; go on with the same command and --resume auto\n");
+        tell_how_to_go_on(p);
     }
     TRY(status);
     moco_probe_free(p->probe);
@@ -585,12 +603,15 @@ static moco_status run_evaluate(struct probing *p, struct err *err)
 
 static int run(struct probing *p)
 {
+    static const char *const saved_here[] = {STATE, BEST, "probe.json", NULL};
     struct err err = {0};
     moco_status status;
     p->begun = seconds_now();
     TRY_GOTO(status, open_all(p, &err), fail);
     describe(p);
     TRY_GOTO(status, run_dir_make(p->config.out, &err), fail);
+    TRY_GOTO(status, run_lock_take(&p->lock, p->config.out, &err), fail);
+    leftovers_remove(p->config.out, saved_here, p->lock >= 0, warn);
     stop_signal_catch();
     TRY_GOTO(status, encode(p, p->data.held_out, "held-out", &p->held_out, &err), fail);
     TRY_GOTO(status, look_at_features(p, &err), fail);
@@ -612,12 +633,14 @@ fail:
 int main(int argc, char **argv)
 {
     struct err err = {0};
+    program_start();
     struct probing *p = calloc(1, sizeof *p);
     if (p == NULL) {
         fprintf(stderr, "linear_probe: out of memory\n");
         return EXIT_FAILED;
     }
     int code = EXIT_USAGE;
+    p->lock = -1;
     if (probe_config_parse(&p->config, argc, argv, &err) != MOCO_OK) {
         fprintf(stderr, "linear_probe: %s\n", err.text);
     } else if (p->config.help) {
@@ -637,6 +660,8 @@ int main(int argc, char **argv)
     open_data_free(&p->data);
     moco_device_free(p->device);
     moco_context_free(p->context);
+    if (p->lock >= 0)
+        close(p->lock);
     free(p);
     return code;
 }

@@ -12,6 +12,8 @@
 #include <string.h>
 
 #include "common/gallery_remake.h"
+#include "common/leftovers.h"
+#include "common/program_start.h"
 #include "common/report.h"
 #include "common/run_csv.h"
 #include "common/run_dir.h"
@@ -71,6 +73,11 @@ static void warn(const char *sentence)
     fprintf(stderr, "report: warning: %s\n", sentence);
 }
 
+static void tell(const char *sentence)
+{
+    fprintf(stderr, "report: %s\n", sentence);
+}
+
 static void tell_problems(const struct run_log *log)
 {
     for (int64_t i = 0; i < log->problems && i < RUN_PROBLEMS_KEPT; i++)
@@ -101,6 +108,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     char path[RUN_PATH_SIZE] = "compare.html";
     moco_status status = MOCO_OK;
+    program_start();
     int code = parse(&a, argc, argv);
     if (code != 0)
         return code - 1;
@@ -115,6 +123,7 @@ int main(int argc, char **argv)
             printf("%s\n", path);
             continue;
         }
+        leftovers_remove(run[i]->folder, leftovers_of_others, 0, tell);
         if (a.gallery)
             TRY_GOTO(status, gallery_remake(run[i], warn, &err), done);
         struct err why = {0};
@@ -125,6 +134,7 @@ int main(int argc, char **argv)
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
+        leftovers_remove_beside(a.out != NULL ? a.out : path, tell);
         status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
     }
 done:

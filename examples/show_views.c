@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/program_start.h"
+
 enum { GAP = 6 };
 
 struct options {
@@ -151,6 +153,7 @@ static int write_sheet(const struct options *o, moco_augment *augment, const moc
 int main(int argc, char **argv)
 {
     struct options o = {.recipe = "moco-v2", .views = 24, .size = 160};
+    program_start();
     int status = parse(&o, argc, argv);
     if (status != 0)
         return status;

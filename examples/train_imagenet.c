@@ -17,11 +17,15 @@
 #include "common/from_moco.h"
 #include "common/human.h"
 #include "common/keeping.h"
+#include "common/leftovers.h"
 #include "common/live_report.h"
+#include "common/machine.h"
 #include "common/metrics.h"
 #include "common/monitor.h"
 #include "common/open_data.h"
+#include "common/program_start.h"
 #include "common/progress.h"
+#include "common/rerun.h"
 #include "common/resume.h"
 #include "common/run_config.h"
 #include "common/run_dir.h"
@@ -57,6 +61,9 @@ struct run {
     int bad_said;
     double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
+    int64_t begun;       /* the step that this process began with */
+    int64_t checkpoints; /* written by it */
+    int64_t behind;      /* steps that were made, less those that the schedule counts up to here */
     double epoch_begun;
     int silent; /* 1: libmoco's warnings are not passed on */
 };
@@ -92,11 +99,14 @@ static const char help_tail[] =
     "  gallery.json                 the pictures and points of that page\n"
     "  events.out.tfevents.*        with --tensorboard\n"
     "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
-    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error.\n"
+    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error, but for "
+    "--lr,\n"
+    "--epochs, --schedule, --lr-schedule and --warmup-epochs: a run may go on at other rates, or longer, and is told\n"
+    "what is no longer to the bit then. So it may on images from which some were removed.\n"
     "\n"
     "Exit codes: 0 done. 1 failed; one sentence on standard error says what, where and what to do. 2 wrong command\n"
-    "line. 75 stopped by SIGINT or SIGTERM, and saved: --resume auto goes on from there, to the same bits. A second\n"
-    "signal ends the program at once; whatever was saved before stays good.\n";
+    "line. 75 stopped by SIGINT, SIGTERM, SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same\n"
+    "bits. A second SIGINT or SIGTERM ends the program at once; whatever was saved before stays good.\n";
 
 static void warn(const char *sentence)
 {
@@ -116,28 +126,41 @@ static void on_launch(void *user, int done, int of)
     progress_launch(user, done, of);
 }
 
-/* What a person can do about a failure whose sentence comes from libmoco. */
-static const char *advice(moco_status status)
+/* What a person can do about a failure whose sentence comes from libmoco. Where a run goes on, most options can no
+ * longer change. */
+static const char *advice(const struct run *r, moco_status status)
 {
+    int resumed = r->resume.path[0] != 0;
+    int64_t step = 0;
+    if (r->trainer != NULL)
+        moco_trainer_cursor(r->trainer, &step, NULL, NULL);
     switch (status) {
     case MOCO_EBADDATA:
         return "; --verify lists them all: repair or remove them, raise --max-pixels for those that are too large, or "
                "raise --max-bad";
     case MOCO_ENUMERIC:
-        return "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint in another --out";
+        if (resumed && step == r->begun)
+            return "; this checkpoint's first step fails, at whatever rate: go on from an earlier one, or start again "
+                   "with a lower --lr, in another --out";
+        return r->checkpoints > 0 || resumed
+                   ? "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint (--resume FILE) in "
+                     "another --out, or from the start if all of them were made at too high a rate"
+                   : "; nothing of that step was kept: try a lower --lr in another --out";
     case MOCO_ENOMEM:
+        if (resumed)
+            return "; --recompute takes less memory, and gives the same numbers";
         return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size, with "
                "--encoder-k shared a smaller --batch-size";
     case MOCO_ENOTSUP:
-        return "; try --precision f32";
+        return resumed ? "; go on where the checkpoint was made" : "; try --precision f32";
     default:
         return "";
     }
 }
 
-static int complain(moco_status status, const struct err *err)
+static int complain(const struct run *r, moco_status status, const struct err *err)
 {
-    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(status));
+    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(r, status));
     return EXIT_FAILED;
 }
 
@@ -167,35 +190,42 @@ static moco_status check_data(struct run *r, struct err *err)
     const struct run_config *c = &r->note.config;
     int64_t count = moco_dataset_count(r->data.train);
     if (count < c->batch)
-        return err_set(err, MOCO_EINVAL,
-                       "%.300s holds %lld training images, fewer than --batch-size %lld; lower it or add images",
-                       c->data, (long long)count, (long long)c->batch);
+        return err_set(err, MOCO_EINVAL, "%.300s holds %lld training images, fewer than --batch-size %lld; %s", c->data,
+                       (long long)count, (long long)c->batch,
+                       r->resume.path[0] != 0 ? "the run cannot go on with so few" : "lower it or add images");
     r->steps_per_epoch = count / c->batch; /* the last partial batch is left out, as in the reference */
-    r->last_step = r->steps_per_epoch * c->epochs;
+    return MOCO_OK;
+}
+
+/* Where the run stands in its schedule. Steps and epochs are in step unless images were taken away on the way. */
+static moco_status take_place(struct run *r, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    const struct run_note *n = &r->note;
+    int64_t step, epoch;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
+    int64_t in_epoch = n->epoch_done || n->epoch_steps > r->steps_per_epoch ? r->steps_per_epoch : n->epoch_steps;
+    r->begun = step;
+    r->behind = step - (epoch * r->steps_per_epoch + in_epoch);
+    r->last_step = r->steps_per_epoch * c->epochs + r->behind;
     if (c->max_steps > 0 && c->max_steps < r->last_step)
         r->last_step = c->max_steps;
     return MOCO_OK;
 }
 
-/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error. */
-static moco_status choose_checkpoint(struct run *r, int *found, int *conflict, struct err *err)
+/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error, but for the rates.
+ */
+static moco_status choose_checkpoint(struct run *r, int *found, struct err *err)
 {
-    struct run_config mine = r->note.config;
-    char print[sizeof r->note.data];
-    *conflict = 0;
-    TRY(resume_open(&r->resume, r->context, mine.resume, mine.out, warn, &r->note, found, err));
-    snprintf(print, sizeof print, "%s", r->note.data);
-    snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
-    if (!*found)
+    struct resume_check check = {.context = r->context, .device = r->device, .data = &r->data, .mine = r->note.config};
+    struct data_sketch sketch;
+    TRY(resume_open(&r->resume, &check, warn, &r->note, found, err));
+    if (*found)
         return MOCO_OK;
-    moco_status status = run_config_conflict(&mine, &r->note.config, err);
-    *conflict = status != MOCO_OK;
-    TRY(status);
-    if (strcmp(print, r->data.print) != 0)
-        return err_set(err, MOCO_EINVAL,
-                       "%.200s was made on other images (%s) than %.100s holds (%s); name the folder it was made on",
-                       r->resume.path, print, mine.data, r->data.print);
-    return run_config_check(&r->note.config, err);
+    snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
+    data_sketch_make(&sketch, r->data.train, r->note.config.data);
+    data_sketch_text(&sketch, r->note.sketch);
+    return MOCO_OK;
 }
 
 static void print_warnings(struct run *r)
@@ -309,23 +339,60 @@ static moco_status make_trainer(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
+static moco_status log_resume(struct run *r, int64_t epoch, int64_t step, struct err *err)
+{
+    struct machine here;
+    char members[MACHINE_JSON], sentence[200];
+    if (r->metrics.last_step < step) {
+        snprintf(sentence, sizeof sentence,
+                 "metrics.jsonl ends at step %lld, before the checkpoint's %lld: the lines between were lost",
+                 (long long)r->metrics.last_step, (long long)step);
+        warn(sentence);
+    }
+    machine_here(&here, &r->info);
+    machine_json(&here, members, sizeof members);
+    return metrics_resume(&r->metrics, epoch + 1, step, members, err);
+}
+
+static moco_status log_config(struct run *r, struct err *err)
+{
+    char members[3 * NOTE_SIZE], changed[2 * CHANGED_SIZE];
+    run_report_json(&r->note.config, &r->info, &r->data, members, 2 * NOTE_SIZE);
+    if (r->note.changed[0] != 0) {
+        size_t used = strlen(members);
+        json_quote(r->note.changed, changed, sizeof changed);
+        snprintf(members + used, sizeof members - used, ",\"changed\":%s", changed);
+    }
+    return metrics_config(&r->metrics, members, err);
+}
+
 static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 {
     const struct run_config *c = &r->note.config;
+    const struct resume_check *check = &r->resume.check;
     int64_t step = 0, epoch = 0;
-    char members[2 * NOTE_SIZE];
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
+    if (resumed) {
+        TRY(resume_check_out(&r->resume, epoch, err));
+        TRY(machine_compare(r->resume.from, step, &r->info, warn, err));
+        resume_check_tell(check, &r->note, step, r->steps_per_epoch, warn);
+        progress_say(&r->progress, "resumed %s at step %lld%s%s", r->resume.path, (long long)step,
+                     check->options[0] != 0 ? ", with " : "", check->options);
+    }
     TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
     if (!resumed)
         TRY(metrics_empty(&r->metrics, err)); /* --resume auto of a run that ended before its first checkpoint */
     if (c->tensorboard)
         TRY(metrics_tensorboard(&r->metrics, c->out, resumed ? step : 0, err));
+    int removed = leftovers_remove_run(c->out, r->metrics.file.locked, warn);
+    if (removed > 0)
+        progress_say(&r->progress, "removed %d unfinished file%s of runs that were killed", removed,
+                     removed > 1 ? "s" : "");
     if (resumed && metrics_begun(&r->metrics)) {
-        progress_say(&r->progress, "resumed %s at step %lld", r->resume.path, (long long)step);
-        return metrics_resume(&r->metrics, epoch + 1, step, err);
+        TRY(log_resume(r, epoch, step, err));
+        return check->options[0] != 0 || check->images[0] != 0 ? log_config(r, err) : MOCO_OK;
     }
-    run_report_json(c, &r->info, &r->data, members, sizeof members);
-    return metrics_config(&r->metrics, members, err);
+    return log_config(r, err);
 }
 
 /* ---- training ---- */
@@ -334,7 +401,9 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
 {
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
+    TRY(metrics_sync(&r->metrics, err));
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
+    r->checkpoints++;
     r->saved = seconds_now();
     return keeping_prune(&r->keeping, r->note.config.out, err);
 }
@@ -489,8 +558,8 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
             break;
         TRY(from_moco(status, err));
         TRY(watch_bad(r, epoch, err));
-        TRY(from_moco(moco_trainer_step(r->trainer, &batch, run_config_lr(&r->note.config, *step, r->steps_per_epoch)),
-                      err));
+        double lr = run_config_lr(&r->note.config, *step - r->behind, r->steps_per_epoch);
+        TRY(from_moco(moco_trainer_step(r->trainer, &batch, lr), err));
         ++*step;
         TRY(after_step(r, epoch, &mark, &waited, err));
         save_by_time(r, epoch, *step, &mark);
@@ -528,7 +597,8 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {
         r->epoch_begun = seconds_now();
         if (!done) {
-            TRY(train_epoch(r, *epoch, position, step, err));
+            if (position < r->steps_per_epoch * r->note.config.batch)
+                TRY(train_epoch(r, *epoch, position, step, err));
             if (r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch)
                 return save(r, *epoch, err); /* --max-steps */
             TRY(finish_epoch(r, *epoch, *step, err));
@@ -539,19 +609,47 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     return MOCO_OK;
 }
 
-static int stopped(struct run *r, int64_t epoch, int64_t step)
+static void how_to_go_on(const struct run *r, char *command, size_t size)
+{
+    const struct run_config *c = &r->note.config;
+    rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, 0, command, size);
+}
+
+/* Saves on the way, under the number of the epoch that the last step was of: of the next one nothing may be done yet.
+ */
+static moco_status save_now(struct run *r, struct err *err)
+{
+    int64_t epoch = 0;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, NULL, &epoch, NULL), err));
+    return save(r, epoch, err);
+}
+
+static int stopped(struct run *r, int64_t step)
 {
     struct err err = {0};
-    int between = r->note.epoch_done != 0; /* nothing of this epoch was done yet */
-    moco_status status = save(r, between ? epoch - 1 : epoch, &err);
+    moco_status status = save_now(r, &err);
     progress_break(&r->progress);
     if (status != MOCO_OK)
-        return complain(status, &err);
-    progress_say(&r->progress,
-                 "stopped by signal %d after step %lld, and saved; go on with: train_imagenet %s --out %s "
-                 "--resume auto",
-                 stop_signal_came(), (long long)step, r->note.config.data, r->note.config.out);
+        return complain(r, status, &err);
+    char command[3 * CLI_PATH_SIZE];
+    how_to_go_on(r, command, sizeof command);
+    progress_say(&r->progress, "stopped by signal %d after step %lld, and saved; go on with: %s", stop_signal_came(),
+                 (long long)step, command);
     return EXIT_STOPPED;
+}
+
+/* The state is whole: what was trained is kept, if it can be. */
+static int failed_on_the_way(struct run *r, moco_status status, const struct err *err)
+{
+    struct err second = {0};
+    char command[3 * CLI_PATH_SIZE];
+    int saved = save_now(r, &second) == MOCO_OK;
+    progress_break(&r->progress);
+    complain(r, status, err);
+    how_to_go_on(r, command, sizeof command);
+    fprintf(stderr, "train_imagenet: %s; afterwards go on with: %s\n",
+            saved ? "all steps until then are saved" : "the steps since the last checkpoint are not saved", command);
+    return EXIT_FAILED;
 }
 
 static int train_and_finish(struct run *r)
@@ -561,11 +659,9 @@ static int train_and_finish(struct run *r)
     char path[RUN_PATH_SIZE];
     moco_status status = train(r, &epoch, &step, &err);
     if (status == MOCO_ECANCELED)
-        return stopped(r, epoch, step);
-    if (status == MOCO_EBADDATA || status == MOCO_EIO) { /* the state is whole: keep what was trained, if it can be */
-        struct err second = {0};
-        save(r, epoch, &second);
-    }
+        return stopped(r, step);
+    if (status == MOCO_EBADDATA || status == MOCO_EIO)
+        return failed_on_the_way(r, status, &err);
     run_dir_path(r->note.config.out, "encoder.safetensors", path);
     if (status == MOCO_OK)
         status = from_moco(moco_model_save(r->model, path), &err);
@@ -573,11 +669,22 @@ static int train_and_finish(struct run *r)
         live_report_end(&r->report, r->model, step / r->steps_per_epoch, step);
     progress_break(&r->progress);
     if (status != MOCO_OK)
-        return complain(status, &err);
+        return complain(r, status, &err);
     progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
     if (r->report.log != NULL)
         progress_say(&r->progress, "the report is %s", r->report.path);
     return EXIT_DONE;
+}
+
+/* A reader that went away (`| head`), a full disk: no reason to end a run whose numbers are in its folder. */
+static void tell_lost_output(void)
+{
+    const char *reason = program_output_lost();
+    char sentence[200];
+    if (reason == NULL)
+        return;
+    snprintf(sentence, sizeof sentence, "what was printed did not all arrive: %s; the run went on without", reason);
+    warn(sentence);
 }
 
 static int prepare_and_train(struct run *r)
@@ -585,9 +692,9 @@ static int prepare_and_train(struct run *r)
     struct err err = {0};
     struct run_config *c = &r->note.config;
     moco_status status;
-    int resumed = 0, conflict = 0;
+    int resumed = 0;
     TRY_GOTO(status, open_machine(r, &err), fail);
-    TRY_GOTO(status, choose_checkpoint(r, &resumed, &conflict, &err), fail);
+    TRY_GOTO(status, choose_checkpoint(r, &resumed, &err), fail);
     TRY_GOTO(status, check_data(r, &err), fail);
     keeping_settle(c);
     TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
@@ -616,6 +723,7 @@ static int prepare_and_train(struct run *r)
     r->saved = seconds_now();
     if (resumed)
         TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
+    TRY_GOTO(status, take_place(r, &err), fail);
     TRY_GOTO(status, open_run_dir(r, resumed, &err), fail);
     if (c->report)
         live_report_open(&r->report, c->out, &r->gallery, warn);
@@ -626,19 +734,20 @@ fail:
                 stop_signal_came());
         return EXIT_STOPPED;
     }
-    complain(status, &err);
-    return conflict ? EXIT_USAGE : EXIT_FAILED;
+    complain(r, status, &err);
+    return r->resume.check.conflict ? EXIT_USAGE : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
 {
     struct err err = {0};
+    program_start();
     struct run *r = calloc(1, sizeof *r);
     if (r == NULL) {
         fprintf(stderr, "train_imagenet: out of memory\n");
         return EXIT_FAILED;
     }
-    r->metrics.fd = -1;
+    r->metrics.file.fd = -1;
     moco_status status = run_config_parse(&r->note.config, argc, argv, &err);
     if (status == MOCO_OK && r->note.config.help) {
         fputs(help_head, stdout);
@@ -656,6 +765,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "train_imagenet: %s\n", err.text);
     else
         code = prepare_and_train(r);
+    tell_lost_output();
     stop_signal_cancels(NULL);
     live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);

@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 
 #include "human.h"
+#include "stop_signal.h"
 
 extern char **environ;
 
@@ -29,11 +30,7 @@ static void on_signal(int number)
 
 void child_catch_signals(void)
 {
-    struct sigaction action;
-    memset(&action, 0, sizeof action);
-    action.sa_handler = on_signal;
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    stop_signal_handle(on_signal);
 }
 
 int child_stopped(void)
@@ -56,6 +53,7 @@ static int start(pid_t *pid, const char *const *word, const char *log)
     sigemptyset(&usual);
     sigaddset(&usual, SIGINT);
     sigaddset(&usual, SIGTERM);
+    sigaddset(&usual, SIGUSR1); /* SIGHUP stays as it was: caught here it is usual there, ignored it is so in both */
     int error = posix_spawn_file_actions_addopen(&files, 1, log, O_WRONLY | O_CREAT | O_TRUNC, 0666);
     if (error == 0)
         error = posix_spawn_file_actions_adddup2(&files, 1, 2);

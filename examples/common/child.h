@@ -17,7 +17,7 @@ struct child_result {
 /* word[0] is the program's path, the last word NULL. `log` is made anew. MOCO_EIO: it could not be run at all. */
 moco_status child_run(const char *const *word, const char *log, struct child_result *result, struct err *err);
 
-/* SIGINT and SIGTERM stop the child first; child_stopped: one of them came. */
+/* The signals of stop_signal.h stop the child first; child_stopped: one of them came. */
 void child_catch_signals(void);
 int child_stopped(void);
 

@@ -41,7 +41,8 @@ struct cli_option {
     size_t offset; /* in the values struct */
     double low, high;
     const char *choices;
-    int saved;         /* 1: decides what is computed, so a checkpoint keeps it and --resume compares it */
+    int saved;         /* 1: decides what is computed, so a checkpoint keeps it and --resume compares it; 2: kept, and
+                          may be another from a checkpoint on */
     const char *value; /* what --help calls the value; NULL: none */
     const char *help;  /* starts with "== Heading\n" where a new group begins; NULL: not shown */
 };

@@ -12,6 +12,7 @@
 #include "draw_patterns.h"
 #include "from_moco.h"
 #include "human.h"
+#include "leftovers.h"
 #include "run_dir.h"
 
 static moco_status forget(const char *folder, const char *name, struct err *err)
@@ -27,8 +28,10 @@ static moco_status forget(const char *folder, const char *name, struct err *err)
 static moco_status clear(const char *folder, struct err *err)
 {
     struct run_log *log = NULL;
+    int there;
     TRY(run_dir_make(folder, err));
-    if (run_dir_has(folder, "metrics.jsonl")) {
+    TRY(run_dir_has(folder, "metrics.jsonl", &there, err));
+    if (there) {
         moco_status status = run_log_open(&log, folder, err);
         if (status == MOCO_OK)
             status = run_log_read(log, 1, err);
@@ -81,10 +84,13 @@ static moco_status plan_gallery(struct demo_record *r, struct err *err)
 moco_status demo_record_open(struct demo_record *r, const char *folder, const char *members,
                              void (*warn)(const char *sentence), struct err *err)
 {
-    r->metrics.fd = -1;
+    static const char *const saved_here[] = {"encoder.safetensors", NULL};
+    r->metrics.file.fd = -1;
     TRY(clear(folder, err));
     TRY(plan_gallery(r, err));
     TRY(metrics_open(&r->metrics, folder, -1, 0, err));
+    leftovers_remove(folder, saved_here, r->metrics.file.locked, warn);
+    leftovers_remove(folder, leftovers_of_others, 0, warn);
     TRY(metrics_config(&r->metrics, members, err));
     live_report_open(&r->report, folder, &r->plan, warn);
     r->epoch_begun = r->mark = seconds_now();

@@ -39,8 +39,7 @@ static moco_status put_bytes(struct event_file *e, const void *bytes, size_t siz
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return err_set(err, MOCO_EIO, "%.300s cannot be written: %s; make room, then go on with --resume auto",
-                           e->path, strerror(errno));
+            return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path, strerror(errno));
         from += n;
         size -= (size_t)n;
     }
@@ -128,6 +127,13 @@ moco_status event_file_put(struct event_file *e, int64_t step, const struct even
     begin_event(e, step);
     protobuf_put_message(&e->event, EVENT_SUMMARY, &e->summary);
     return put_record(e, err);
+}
+
+moco_status event_file_sync(struct event_file *e, struct err *err)
+{
+    if (e->fd >= 0 && fdatasync(e->fd) != 0 && errno != EINVAL && errno != EINTR)
+        return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path, strerror(errno));
+    return MOCO_OK;
 }
 
 void event_file_close(struct event_file *e)

@@ -27,6 +27,7 @@ struct event_scalar {
 moco_status event_file_open(struct event_file *events, const char *folder, int64_t step, struct err *err);
 moco_status event_file_put(struct event_file *events, int64_t step, const struct event_scalar *scalar, int count,
                            struct err *err);
-void event_file_close(struct event_file *events); /* also when closed or all 0 */
+moco_status event_file_sync(struct event_file *events, struct err *err); /* on the disk; fine when closed */
+void event_file_close(struct event_file *events);                        /* also when closed or all 0 */
 
 #endif

@@ -281,7 +281,9 @@ moco_status gallery_read(struct gallery **out, const char *folder, struct err *e
     struct ctx *ctx = NULL;
     *out = NULL;
     run_dir_path(folder, "gallery.json", path);
-    if (!run_dir_has(folder, "gallery.json"))
+    int there;
+    TRY(run_dir_has(folder, "gallery.json", &there, err));
+    if (!there)
         return MOCO_OK;
     struct gallery *g = calloc(1, sizeof *g);
     if (g == NULL)

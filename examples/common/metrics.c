@@ -4,15 +4,10 @@
  * is null, for JSON has no word for it. */
 #include "metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "json.h"
 #include "run_dir.h"
@@ -60,89 +55,44 @@ static void close_line(char *line, const struct number *number, int count)
     snprintf(line + used, LINE_MAX_BYTES - used, "}\n");
 }
 
-static moco_status put(struct metrics *m, const char *line, struct err *err)
-{
-    size_t length = strlen(line);
-    off_t end = lseek(m->fd, 0, SEEK_END);
-    for (size_t at = 0; at < length;) {
-        ssize_t n = write(m->fd, line + at, length - at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0) {
-            int reason = errno;
-            if (ftruncate(m->fd, end) != 0) /* a torn line would spoil the file for its readers */
-                reason = errno;
-            return err_set(err, MOCO_EIO, "%.300s cannot be written: %s; make room, then go on with --resume auto",
-                           m->path, strerror(reason));
-        }
-        at += (size_t)n;
-    }
-    return MOCO_OK;
-}
+/* ---- opening, where a checkpoint stands ---- */
 
-/* ---- cutting back ---- */
+struct cutting {
+    int64_t step, last; /* the checkpoint's, and the last one that was kept */
+    int epoch_done;
+};
 
-/* 1: the line belongs to what the checkpoint holds. */
-static int keeps(const char *line, int64_t step, int epoch_done)
+/* 1: the line belongs to what the checkpoint holds. What tells no step is kept: it may be of a later version. */
+static int keeps(void *user, const char *line)
 {
+    struct cutting *c = user;
     const char *found = strstr(line, "\"step\":");
-    if (strncmp(line, "{\"type\":\"config\"", 16) == 0)
+    if (strncmp(line, "{\"type\":\"config\"", 16) == 0 || found == NULL)
         return 1;
-    if (found == NULL)
-        return 0;
     long long of_line = strtoll(found + 7, NULL, 10);
-    if (of_line == step && strncmp(line, "{\"type\":\"epoch\"", 15) == 0)
-        return epoch_done;
-    return of_line <= step;
+    if (of_line > c->step || (of_line == c->step && !c->epoch_done && strncmp(line, "{\"type\":\"epoch\"", 15) == 0))
+        return 0;
+    if (of_line > c->last)
+        c->last = of_line;
+    return 1;
 }
 
-static moco_status cut(struct metrics *m, int64_t step, int epoch_done, struct err *err)
+static int keeps_nothing(void *user, const char *line)
 {
-    int copy = dup(m->fd); /* its fclose gives up the lock, as any close of the file does: the caller takes it again */
-    FILE *file = copy >= 0 ? fdopen(copy, "r") : NULL;
-    if (file == NULL) {
-        if (copy >= 0)
-            close(copy);
-        return err_set(err, MOCO_EIO, "%.300s cannot be read: %s", m->path, strerror(errno));
-    }
-    char *line = NULL;
-    size_t room = 0;
-    off_t good = 0;
-    rewind(file);
-    for (ssize_t n; (n = getline(&line, &room, file)) > 0; good += n)
-        if (line[n - 1] != '\n' || !keeps(line, step, epoch_done))
-            break;
-    free(line);
-    int failed = ferror(file);
-    fclose(file);
-    if (failed || ftruncate(m->fd, good) != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be cut back to step %lld: %s", m->path, (long long)step,
-                       strerror(errno));
-    return MOCO_OK;
-}
-
-/* Two runs in one folder would overwrite each other's checkpoints. */
-static moco_status lock(struct metrics *m, struct err *err)
-{
-    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(m->fd, F_SETLK, &whole) != 0 && (errno == EACCES || errno == EAGAIN))
-        return err_set(err, MOCO_ESTATE, "%.300s is in use by another run; choose another folder with --out", m->path);
-    return MOCO_OK; /* a file system without locks is no reason to stop */
+    (void)user;
+    (void)line;
+    return 0;
 }
 
 moco_status metrics_open(struct metrics *m, const char *folder, int64_t step, int epoch_done, struct err *err)
 {
+    char path[RUN_PATH_SIZE];
+    struct cutting cutting = {.step = step, .epoch_done = epoch_done};
     m->events = (struct event_file){.fd = -1};
-    run_dir_path(folder, "metrics.jsonl", m->path);
-    m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-    if (m->fd < 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", m->path, strerror(errno));
-    moco_status status = lock(m, err);
-    if (status == MOCO_OK && step >= 0) {
-        status = cut(m, step, epoch_done, err);
-        if (status == MOCO_OK)
-            status = lock(m, err);
-    }
+    run_dir_path(folder, "metrics.jsonl", path);
+    TRY(log_file_open(&m->file, path, err));
+    moco_status status = step >= 0 ? log_file_cut(&m->file, keeps, &cutting, err) : MOCO_OK;
+    m->last_step = cutting.last;
     if (status != MOCO_OK)
         metrics_close(m);
     return status;
@@ -156,22 +106,23 @@ moco_status metrics_tensorboard(struct metrics *m, const char *folder, int64_t s
 void metrics_close(struct metrics *m)
 {
     event_file_close(&m->events);
-    if (m->fd >= 0)
-        close(m->fd);
-    m->fd = -1;
+    log_file_close(&m->file);
 }
 
 moco_status metrics_empty(struct metrics *m, struct err *err)
 {
-    if (ftruncate(m->fd, 0) != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be emptied: %s", m->path, strerror(errno));
-    return MOCO_OK;
+    return log_file_cut(&m->file, keeps_nothing, NULL, err);
 }
 
 int metrics_begun(const struct metrics *m)
 {
-    struct stat stat_of;
-    return fstat(m->fd, &stat_of) == 0 && stat_of.st_size > 0;
+    return m->file.end > 0;
+}
+
+moco_status metrics_sync(struct metrics *m, struct err *err)
+{
+    TRY(log_file_sync(&m->file, err));
+    return event_file_sync(&m->events, err);
 }
 
 /* ---- lines ---- */
@@ -180,15 +131,15 @@ moco_status metrics_config(struct metrics *m, const char *members, struct err *e
 {
     char line[LINE_MAX_BYTES];
     snprintf(line, sizeof line, "{\"type\":\"config\",%s}\n", members);
-    return put(m, line, err);
+    return log_file_put(&m->file, line, err);
 }
 
-moco_status metrics_resume(struct metrics *m, int64_t epoch, int64_t step, struct err *err)
+moco_status metrics_resume(struct metrics *m, int64_t epoch, int64_t step, const char *members, struct err *err)
 {
     char line[LINE_MAX_BYTES];
-    snprintf(line, sizeof line, "{\"type\":\"resume\",\"epoch\":%lld,\"step\":%lld}\n", (long long)epoch,
-             (long long)step);
-    return put(m, line, err);
+    snprintf(line, sizeof line, "{\"type\":\"resume\",\"epoch\":%lld,\"step\":%lld,%s}\n", (long long)epoch,
+             (long long)step, members);
+    return log_file_put(&m->file, line, err);
 }
 
 #define NUMBERS_MAX 16
@@ -198,7 +149,7 @@ static moco_status put_numbers(struct metrics *m, char *line, int64_t step, cons
 {
     struct event_scalar scalar[NUMBERS_MAX];
     close_line(line, number, count);
-    TRY(put(m, line, err));
+    TRY(log_file_put(&m->file, line, err));
     if (m->events.fd < 0)
         return MOCO_OK;
     for (int i = 0; i < count; i++)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * metrics: metrics.jsonl in the run folder, one JSON object a line, for programs to read:
- *   {"type":"config",...}   the first line: the full configuration, machine and versions
+ *   {"type":"config",...}   the first line: the full configuration, machine and versions; again where a run goes on
+ *                           with another configuration or other images
  *   {"type":"step",...}     one per step
  *   {"type":"epoch",...}    one per finished epoch, and one for epoch 0, before training
- *   {"type":"resume",...}   where a run went on
+ *   {"type":"resume",...}   where a run went on, and on which machine
  * Epochs count from 1 (the kNN of epoch 0 is that of the untrained encoder). A line is written whole or not at all. */
 #ifndef MOCO_EXAMPLES_METRICS_H
 #define MOCO_EXAMPLES_METRICS_H
@@ -13,10 +14,11 @@
 
 #include "err.h"
 #include "event_file.h"
+#include "log_file.h"
 
 struct metrics {
-    int fd; /* -1: closed */
-    char path[1200];
+    struct log_file file;     /* fd -1: closed */
+    int64_t last_step;        /* that was in the file when it was opened and cut; 0: none */
     struct event_file events; /* closed: not wanted */
 };
 
@@ -25,14 +27,18 @@ struct metrics {
 moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
 void metrics_close(struct metrics *metrics);
 moco_status metrics_empty(struct metrics *metrics, struct err *err); /* as if the run had not begun */
-int metrics_begun(const struct metrics *metrics); /* 1: there is a line already */
+int metrics_begun(const struct metrics *metrics);                    /* 1: there is a line already */
+
+/* All lines are on the disk, those that could not be written before among them. To be called before a checkpoint is
+ * written, which must not know of steps that the log lacks. */
+moco_status metrics_sync(struct metrics *metrics, struct err *err);
 
 /* From now on numbers go to TensorBoard's event file too; `step` is the last one taken. */
 moco_status metrics_tensorboard(struct metrics *metrics, const char *folder, int64_t step, struct err *err);
 
-/* `members` is the inside of a JSON object. */
+/* `members` is the inside of a JSON object, or more members of one. */
 moco_status metrics_config(struct metrics *metrics, const char *members, struct err *err);
-moco_status metrics_resume(struct metrics *metrics, int64_t epoch, int64_t step, struct err *err);
+moco_status metrics_resume(struct metrics *metrics, int64_t epoch, int64_t step, const char *members, struct err *err);
 moco_status metrics_step(struct metrics *metrics, int64_t epoch, const moco_step_report *report, double img_per_s,
                          double data_wait, struct err *err);
 /* What the kNN monitor looked at: knn_bank, knn_queries and knn_unreadable of an epoch's line. */

@@ -34,21 +34,28 @@ static int by_name(const void *a, const void *b)
     return strcmp(a, b);
 }
 
-/* Fills `path` with the CIFAR-10 training files of `folder`, in order of their names; the number of them. */
-static int batch_files(const char *folder, char path[][PATH_BYTES])
+/* Fills `path` with the CIFAR-10 training files of `folder`, in order of their names. */
+static moco_status batch_files(const char *folder, char path[][PATH_BYTES], int *count, struct err *err)
 {
     DIR *dir = opendir(folder);
-    int count = 0;
-    for (struct dirent *entry; dir != NULL && count < BATCH_FILES_MAX && (entry = readdir(dir)) != NULL;) {
+    const struct dirent *entry = NULL;
+    *count = 0;
+    while (dir != NULL && *count < BATCH_FILES_MAX && (errno = 0, entry = readdir(dir)) != NULL) {
         size_t length = strlen(entry->d_name);
         if (length > 15 && strncmp(entry->d_name, "data_batch_", 11) == 0 &&
             strcmp(entry->d_name + length - 4, ".bin") == 0)
-            snprintf(path[count++], PATH_BYTES, "%s/%s", folder, entry->d_name);
+            snprintf(path[(*count)++], PATH_BYTES, "%s/%s", folder, entry->d_name);
     }
+    int reason = entry == NULL ? errno : 0; /* of opendir, or of readdir that came to no end */
     if (dir != NULL)
         closedir(dir);
-    qsort(path, (size_t)count, sizeof path[0], by_name);
-    return count;
+    else if (reason == EACCES) /* train/ in it may be readable all the same */
+        return MOCO_OK;
+    if (reason != 0)
+        return err_set(err, MOCO_EIO, "%.300s cannot be listed: %s; try again when it can be", folder,
+                       strerror(reason));
+    qsort(path, (size_t)*count, sizeof path[0], by_name);
+    return MOCO_OK;
 }
 
 static moco_status open_cifar(struct open_data *d, moco_context *context, const char *folder, char path[][PATH_BYTES],
@@ -299,9 +306,10 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
     char(*path)[PATH_BYTES] = malloc((size_t)BATCH_FILES_MAX * sizeof *path);
     if (path == NULL)
         return err_set(err, MOCO_ENOMEM, "out of memory");
-    int count = batch_files(folder, path);
-    moco_status status =
-        count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
+    int count;
+    moco_status status = batch_files(folder, path, &count, err);
+    if (status == MOCO_OK)
+        status = count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
     free(path);
     if (status != MOCO_OK) {
         open_data_free(d);

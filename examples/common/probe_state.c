@@ -72,6 +72,12 @@ int probe_note_has(const char *note, const char *key, const char *value)
     return 0;
 }
 
+static int is_percent(double value)
+{
+    /* not so of NaN */
+    return value >= 0 && value <= 100;
+}
+
 moco_status probe_state_read(struct probe_state *s, const char *path, const char *note, struct err *err)
 {
     TRY(differs(path, note, s->head, err));
@@ -81,7 +87,8 @@ moco_status probe_state_read(struct probe_state *s, const char *path, const char
         long long position, images, unreadable;
         int numbers;
         double loss, right;
-        if (sscanf(line, "epoch %lf %lf %lf %lf", &e.loss, &e.train_top1, &e.top1, &e.top5) == 4) {
+        if (sscanf(line, "epoch %lf %lf %lf %lf", &e.loss, &e.train_top1, &e.top1, &e.top5) == 4 &&
+            is_percent(e.train_top1) && is_percent(e.top1) && is_percent(e.top5)) {
             TRY(probe_state_add(s, &e, err));
         } else if ((numbers = sscanf(line, "position %lld %lf %lf %lld %lld", &position, &loss, &right, &images,
                                      &unreadable)) >= 3 &&

@@ -3,6 +3,7 @@
  * resume: see resume.h. */
 #include "resume.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,68 +17,131 @@ static void pass_over(const struct resume *r, const struct err *reason)
     r->warn(sentence);
 }
 
-/* Is `status` the checkpoint's own fault, so that an older one may do? */
+/* Is `status` the checkpoint's own fault, so that an older one may do? A file that cannot be read may be whole: its
+ * steps are not given up for a disk or a network that is away for a moment. */
 static int damaged(moco_status status)
 {
-    return status == MOCO_EFORMAT || status == MOCO_EIO || status == MOCO_ESHAPE;
+    return status == MOCO_EFORMAT || status == MOCO_ESHAPE;
 }
 
-/* Moves on to the first candidate, from `at` on, whose note can be read. */
+/* The failure of a candidate that ends the search. */
+static moco_status give_up(const struct resume *r, moco_status status, const struct err *reason, struct err *err)
+{
+    if (status == MOCO_EIO && r->folder != NULL)
+        return err_set(err, status, "%.370s; try again when it can be read, or move it away to %s", reason->text,
+                       r->at + 1 < r->count ? "go on from the one before it" : "start anew");
+    return err_set(err, status, "%s", reason->text);
+}
+
+static moco_status read_candidate(struct resume *r, struct run_note *note, struct err *err)
+{
+    struct run_note read = {.config = r->check.mine};
+    TRY(checkpoint_read_note(r->check.context, r->path, &read, err));
+    TRY(resume_check_note(&r->check, r->path, &read, err));
+    *note = read;
+    return MOCO_OK;
+}
+
+/* Moves on to the first candidate, from `at` on, whose note is good. */
 static moco_status seek(struct resume *r, struct run_note *note, struct err *err)
 {
     for (; r->at < r->count; r->at++) {
         struct err reason = {0};
-        struct run_note read = {.config = note->config};
         run_dir_checkpoint_path(r->folder, r->numbers[r->at], r->path);
-        moco_status status = checkpoint_read_note(r->context, r->path, &read, &reason);
-        if (status == MOCO_OK) {
-            *note = read;
+        moco_status status = read_candidate(r, note, &reason);
+        if (status == MOCO_OK)
             return MOCO_OK;
-        }
         if (!damaged(status))
-            return err_set(err, status, "%s", reason.text);
+            return give_up(r, status, &reason, err);
         pass_over(r, &reason);
     }
-    return err_set(err, MOCO_EFORMAT,
-                   "none of the %d checkpoints in %.300s is valid; move them away to start anew, or name one with "
-                   "--resume FILE",
+    return err_set(err, MOCO_EFORMAT, "none of the %d checkpoints in %.300s is valid; move them away to start anew",
                    r->count, r->folder);
 }
 
-moco_status resume_open(struct resume *r, moco_context *context, const char *what, const char *folder,
-                        void (*warn)(const char *sentence), struct run_note *note, int *found, struct err *err)
+static void folder_of(const char *path, char *folder, size_t size)
 {
-    *r = (struct resume){.context = context, .warn = warn};
+    const char *slash = strrchr(path, '/');
+    int length = slash == NULL ? 0 : slash == path ? 1 : (int)(slash - path);
+    snprintf(folder, size, "%.*s", length > 0 ? length : 1, length > 0 ? path : ".");
+}
+
+moco_status resume_open(struct resume *r, const struct resume_check *check, void (*warn)(const char *sentence),
+                        struct run_note *note, int *found, struct err *err)
+{
+    *r = (struct resume){.check = *check, .warn = warn};
+    const char *what = r->check.mine.resume, *folder = r->check.mine.out;
     *found = 0;
     if (what[0] == 0)
         return MOCO_OK;
     if (strcmp(what, "auto") != 0) {
         snprintf(r->path, sizeof r->path, "%s", what);
+        folder_of(what, r->from, sizeof r->from);
         *found = 1;
-        return checkpoint_read_note(context, r->path, note, err);
+        return read_candidate(r, note, err);
     }
     struct stat stat_of;
-    if (stat(folder, &stat_of) != 0)
-        return MOCO_OK;
+    if (stat(folder, &stat_of) != 0) {
+        if (errno == ENOENT)
+            return MOCO_OK;
+        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be looked at: %s; try again when it can be", folder,
+                       strerror(errno));
+    }
     r->folder = folder;
+    snprintf(r->from, sizeof r->from, "%s", folder);
     TRY(run_dir_checkpoints(folder, &r->numbers, &r->count, err));
     *found = r->count > 0;
     return *found ? seek(r, note, err) : MOCO_OK;
+}
+
+static moco_status load(struct resume *r, moco_trainer *trainer, struct run_note *note, struct err *err)
+{
+    TRY(from_moco(moco_trainer_load(trainer, r->path), err));
+    return resume_check_state(&r->check, r->path, trainer, note, err);
 }
 
 moco_status resume_load(struct resume *r, moco_trainer *trainer, struct run_note *note, struct err *err)
 {
     for (;;) {
         struct err reason = {0};
-        moco_status status = from_moco(moco_trainer_load(trainer, r->path), &reason);
+        moco_status status = load(r, trainer, note, &reason);
         if (status == MOCO_OK)
             return MOCO_OK;
         if (r->folder == NULL || !damaged(status))
-            return err_set(err, status, "%s", reason.text);
+            return give_up(r, status, &reason, err);
         pass_over(r, &reason);
         r->at++;
         TRY(seek(r, note, err));
     }
+}
+
+/* Are both there, and the same? */
+static int same_folder(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
+moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *err)
+{
+    const char *out = r->check.mine.out;
+    int64_t *numbers, newest = -1;
+    int count;
+    if (r->folder != NULL)
+        return MOCO_OK;
+    if (!same_folder(r->from, out))
+        return run_dir_unused(out, 1, err);
+    moco_status status = run_dir_checkpoints(out, &numbers, &count, err);
+    if (status == MOCO_OK && count > 0)
+        newest = numbers[0];
+    free(numbers);
+    TRY(status);
+    if (newest > epoch)
+        return err_set(err, MOCO_ESTATE,
+                       "%.200s holds later checkpoints than %.200s; go on from that one in another --out, or move the "
+                       "later ones away",
+                       out, r->path);
+    return MOCO_OK;
 }
 
 void resume_close(struct resume *r)

@@ -12,6 +12,7 @@
 
 #define AT(member) offsetof(struct run_config, member)
 #define SAVED 1
+#define REVISABLE 2 /* the rates alone follow from it */
 #define BIG 9e15
 
 static const struct cli_option table[] = {
@@ -73,17 +74,18 @@ static const struct cli_option table[] = {
      "experiments)"},
 
     {"batch-size", NULL, 'b', CLI_INT, AT(batch), 1, 1 << 20, NULL, SAVED, "N", "== Optimisation\nimages per step"},
-    {"epochs", NULL, 0, CLI_INT, AT(epochs), 1, 1000000, NULL, SAVED, "N", "passes over the data set"},
-    {"lr", "learning-rate", 0, CLI_REAL, AT(lr), 0, 1e6, NULL, SAVED, "X", "initial learning rate"},
-    {"warmup-epochs", NULL, 0, CLI_INT, AT(warmup_epochs), 0, 1000000, NULL, SAVED, "N",
+    {"epochs", NULL, 0, CLI_INT, AT(epochs), 1, 1000000, NULL, REVISABLE, "N", "passes over the data set"},
+    {"lr", "learning-rate", 0, CLI_REAL, AT(lr), 0, 1e6, NULL, REVISABLE, "X", "initial learning rate"},
+    {"warmup-epochs", NULL, 0, CLI_INT, AT(warmup_epochs), 0, 1000000, NULL, REVISABLE, "N",
      "epochs in which the rate rises from 0, step by step (cosine-step only)"},
     {"optimizer", NULL, 0, CLI_NAME, AT(optimizer), 0, 0, "sgd|lars", SAVED, "NAME",
      "sgd (MoCo), or lars (SimCLR): the rate scaled per weight tensor"},
     {"trust", NULL, 0, CLI_REAL, AT(trust), 1e-9, 1e3, NULL, SAVED, "X", "trust coefficient of LARS (0.001)"},
-    {"schedule", NULL, 0, CLI_LIST, AT(milestones), 0, 0, NULL, SAVED, "E...",
+    {"schedule", NULL, 0, CLI_LIST, AT(milestones), 0, 0, NULL, REVISABLE, "E...",
      "epochs at which the rate is multiplied by 0.1: 120 160 or 120,160"},
     {"cos", NULL, 0, CLI_ALIAS, 0, 0, 0, "lr-schedule=cosine", 0, NULL, "the same as --lr-schedule cosine"},
-    {"lr-schedule", NULL, 0, CLI_NAME, AT(lr_schedule), 0, 0, "steps|cosine|cosine-from1|cosine-step", SAVED, "NAME",
+    {"lr-schedule", NULL, 0, CLI_NAME, AT(lr_schedule), 0, 0, "steps|cosine|cosine-from1|cosine-step", REVISABLE,
+     "NAME",
      "steps, cosine (per epoch, from 0), cosine-from1 (per epoch, from 1, as\n"
      "the CIFAR notebook), cosine-step (per step)"},
     {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "of SGD or LARS"},
@@ -396,27 +398,72 @@ size_t run_config_json(const struct run_config *config, char *text, size_t size)
     return used;
 }
 
-moco_status run_config_take(struct run_config *config, const char *key, const char *value, struct err *err)
+moco_status run_config_take(struct run_config *config, const char *key, const char *value, unsigned char *taken,
+                            struct err *err)
 {
     int index = cli_find(&run_cli, key);
     if (index < 0 || !table[index].saved)
-        return err_set(err, MOCO_EFORMAT, "it holds an option \"%.40s\" that this program does not know", key);
-    return cli_set(&run_cli, index, config, value, err);
+        return err_set(err, MOCO_ENOTSUP, "it holds an option \"%.40s\" that this program does not know", key);
+    struct err reason = {0};
+    if (cli_set(&run_cli, index, config, value, &reason) != MOCO_OK) /* of a file, not of a command line */
+        return err_set(err, MOCO_EFORMAT, "%s", reason.text);
+    taken[index] = 1;
+    return MOCO_OK;
 }
 
-moco_status run_config_conflict(const struct run_config *config, const struct run_config *saved, struct err *err)
+moco_status run_config_complete(const unsigned char *taken, struct err *err)
 {
-    for (int i = 0; i < run_cli.count; i++) {
-        char mine[CLI_PATH_SIZE], theirs[CLI_PATH_SIZE];
-        if (!table[i].saved || !config->given[i])
+    for (int i = 0; i < run_cli.count; i++)
+        if (table[i].saved && !taken[i])
+            return err_set(err, MOCO_EFORMAT, "it lacks the option \"%s\"", table[i].name);
+    return MOCO_OK;
+}
+
+/* The same rules as follow(), where the command line says a part of the schedule anew. */
+static void follow_changes(const struct run_config *mine, struct run_config *c)
+{
+    if (given(mine, "schedule") && !given(mine, "lr-schedule"))
+        snprintf(c->lr_schedule, sizeof c->lr_schedule, "steps");
+    if (strcmp(c->lr_schedule, "steps") != 0)
+        c->milestones.count = 0;
+    if (strcmp(c->lr_schedule, "cosine-step") != 0 && !given(mine, "warmup-epochs"))
+        c->warmup_epochs = 0;
+}
+
+static moco_status take_or_refuse(const struct run_config *mine, struct run_config *saved, int i, struct err *err)
+{
+    char here[CLI_PATH_SIZE], there[CLI_PATH_SIZE];
+    cli_text(&run_cli, i, mine, here, sizeof here);
+    cli_text(&run_cli, i, saved, there, sizeof there);
+    if (strcmp(here, there) == 0)
+        return MOCO_OK;
+    if (table[i].saved == REVISABLE)
+        return cli_set(&run_cli, i, saved, here, err);
+    return err_set(err, MOCO_EINVAL,
+                   "the checkpoint was made with --%s %.60s and the command line says --%s %.60s; leave the option out "
+                   "to go on with the checkpoint's, or start a new run in another --out",
+                   table[i].name, there, table[i].name, here);
+}
+
+moco_status run_config_revise(const struct run_config *mine, struct run_config *saved, char *changes, size_t size,
+                              struct err *err)
+{
+    struct run_config before = *saved;
+    size_t used = 0;
+    changes[0] = 0;
+    for (int i = 0; i < run_cli.count; i++)
+        if (table[i].saved && mine->given[i])
+            TRY(take_or_refuse(mine, saved, i, err));
+    follow_changes(mine, saved);
+    for (int i = 0; i < run_cli.count && used < size; i++) {
+        char now[CLI_PATH_SIZE], was[CLI_PATH_SIZE];
+        if (table[i].saved != REVISABLE)
             continue;
-        cli_text(&run_cli, i, config, mine, sizeof mine);
-        cli_text(&run_cli, i, saved, theirs, sizeof theirs);
-        if (strcmp(mine, theirs) != 0)
-            return err_set(err, MOCO_EINVAL,
-                           "the checkpoint was made with --%s %.60s and the command line says --%s %.60s; leave the "
-                           "option out to go on with the checkpoint's, or start a new run in another --out",
-                           table[i].name, theirs, table[i].name, mine);
+        cli_text(&run_cli, i, saved, now, sizeof now);
+        cli_text(&run_cli, i, &before, was, sizeof was);
+        if (strcmp(now, was) != 0)
+            used += (size_t)snprintf(changes + used, size - used, "%s%s %s (was %s)", used > 0 ? ", " : "",
+                                     table[i].name, now[0] != 0 ? now : "none", was[0] != 0 ? was : "none");
     }
     return MOCO_OK;
 }

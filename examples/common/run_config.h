@@ -2,7 +2,7 @@
  *
  * run_config: everything that train_imagenet can be told, and what it means to libmoco. A preset gives the defaults,
  * the command line overrides them; options marked `saved` in the table decide what is computed: a checkpoint keeps
- * them, and they win when it is resumed. */
+ * them, and they win when it is resumed, but for those of the learning rate. */
 #ifndef MOCO_EXAMPLES_RUN_CONFIG_H
 #define MOCO_EXAMPLES_RUN_CONFIG_H
 
@@ -53,10 +53,16 @@ double run_config_lr(const struct run_config *config, int64_t step, int64_t step
  * `size` if that is too small. */
 size_t run_config_json(const struct run_config *config, char *text, size_t size);
 
-/* Takes one member of that object; unknown keys are MOCO_EFORMAT. */
-moco_status run_config_take(struct run_config *config, const char *key, const char *value, struct err *err);
+/* Takes one member of that object and marks it in `taken` [CLI_OPTIONS_MAX]. MOCO_EFORMAT: its value is none;
+ * MOCO_ENOTSUP: no such option is known, so the checkpoint is whole and a later version's. */
+moco_status run_config_take(struct run_config *config, const char *key, const char *value, unsigned char *taken,
+                            struct err *err);
+moco_status run_config_complete(const unsigned char *taken, struct err *err); /* MOCO_EFORMAT: an option is missing */
 
-/* MOCO_EINVAL if an option that the command line named differs from `saved`; the sentence lists both values. */
-moco_status run_config_conflict(const struct run_config *config, const struct run_config *saved, struct err *err);
+/* Puts those options that `mine` names into `saved`, where the rates alone follow from them: `changes` lists what is
+ * another now ("lr 0.01 (was 0.03)"; "": nothing). MOCO_EINVAL if another option that it names differs; the sentence
+ * lists both values. */
+moco_status run_config_revise(const struct run_config *mine, struct run_config *saved, char *changes, size_t size,
+                              struct err *err);
 
 #endif

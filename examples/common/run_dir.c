@@ -35,11 +35,16 @@ moco_status run_dir_make(const char *folder, struct err *err)
     return MOCO_OK;
 }
 
-int run_dir_has(const char *folder, const char *name)
+moco_status run_dir_has(const char *folder, const char *name, int *there, struct err *err)
 {
     char path[RUN_PATH_SIZE];
+    struct stat stat_of;
     run_dir_path(folder, name, path);
-    return access(path, F_OK) == 0;
+    *there = stat(path, &stat_of) == 0;
+    if (!*there && errno != ENOENT)
+        return err_set(err, MOCO_EIO, "%.300s cannot be looked at: %s; try again when it can be", path,
+                       strerror(errno));
+    return MOCO_OK;
 }
 
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE])
@@ -69,41 +74,53 @@ static int newest_first(const void *a, const void *b)
     return x < y ? 1 : x > y ? -1 : 0;
 }
 
+static moco_status add_number(int64_t **numbers, int *count, int64_t number, struct err *err)
+{
+    if (number < 0)
+        return MOCO_OK;
+    int64_t *grown = realloc(*numbers, (size_t)(*count + 1) * sizeof *grown);
+    if (grown == NULL)
+        return err_set(err, MOCO_ENOMEM, "out of memory");
+    *numbers = grown;
+    grown[(*count)++] = number;
+    return MOCO_OK;
+}
+
+static moco_status cannot_list(const char *folder, struct err *err)
+{
+    return err_set(err, MOCO_EIO,
+                   "the run folder %.300s cannot be listed: %s; try again when it can be, or choose another with --out",
+                   folder, strerror(errno));
+}
+
 moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err)
 {
     *numbers = NULL;
     *count = 0;
     DIR *dir = opendir(folder);
     if (dir == NULL)
-        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be read: %s", folder, strerror(errno));
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        int64_t number = number_of(entry->d_name);
-        if (number < 0)
-            continue;
-        int64_t *grown = realloc(*numbers, (size_t)(*count + 1) * sizeof *grown);
-        if (grown == NULL) {
-            closedir(dir);
-            return err_set(err, MOCO_ENOMEM, "out of memory");
-        }
-        *numbers = grown;
-        grown[(*count)++] = number;
-    }
+        return cannot_list(folder, err);
+    moco_status status = MOCO_OK;
+    const struct dirent *entry;
+    while (status == MOCO_OK && (errno = 0, entry = readdir(dir)) != NULL)
+        status = add_number(numbers, count, number_of(entry->d_name), err);
+    if (status == MOCO_OK && errno != 0) /* less than all would pass for a folder without its newest checkpoint */
+        status = cannot_list(folder, err);
     closedir(dir);
     if (*count > 0)
         qsort(*numbers, (size_t)*count, sizeof **numbers, newest_first);
-    return MOCO_OK;
+    return status;
 }
 
 moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
 {
     int64_t *numbers;
-    int count;
-    char metrics[RUN_PATH_SIZE];
+    int count, log;
     moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
     free(numbers);
     TRY(status);
-    run_dir_path(folder, "metrics.jsonl", metrics);
-    if (count > 0 || (log_counts && access(metrics, F_OK) == 0))
+    TRY(run_dir_has(folder, "metrics.jsonl", &log, err));
+    if (count > 0 || (log_counts && log))
         return err_set(
             err, MOCO_ESTATE,
             "%.300s holds a run already: go on with it by --resume auto, or choose another folder with --out", folder);

@@ -14,14 +14,16 @@
 
 moco_status run_dir_make(const char *folder, struct err *err); /* with the folders above it; fine if it is there */
 
-/* Numbers of the checkpoints, newest first, malloc'ed (NULL if there are none). */
+/* Numbers of the checkpoints, newest first, malloc'ed (NULL if there are none); the caller frees them after a failure,
+ * too. MOCO_EIO: the folder cannot be listed to its end. */
 moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err);
 
-/* MOCO_ESTATE if the folder holds a run already. `log_counts` 0: a metrics.jsonl alone, of a run that ended before its first
- * checkpoint, is none. */
+/* MOCO_ESTATE if the folder holds a run already. `log_counts` 0: a metrics.jsonl alone, of a run that ended before its
+ * first checkpoint, is none. */
 moco_status run_dir_unused(const char *folder, int log_counts, struct err *err);
 
-int run_dir_has(const char *folder, const char *name); /* 1: something of that name is there */
+/* Is there something of that name? MOCO_EIO: it cannot be said, which is not the same as no. */
+moco_status run_dir_has(const char *folder, const char *name, int *there, struct err *err);
 
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE]);
 void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE]);

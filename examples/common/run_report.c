@@ -9,6 +9,7 @@
 #include "disk_need.h"
 #include "from_moco.h"
 #include "human.h"
+#include "machine.h"
 #include "metrics.h"
 #include "processors.h"
 
@@ -125,18 +126,17 @@ moco_status run_report_estimate(const struct run_config *c, moco_device *device,
 void run_report_json(const struct run_config *c, const moco_device_info *device, const struct open_data *data,
                      char *text, size_t size)
 {
-    char options[NOTE_SIZE], folder[2 * CLI_PATH_SIZE], name[80], isa[160], library[160];
+    char options[NOTE_SIZE], folder[2 * CLI_PATH_SIZE], made_on[MACHINE_JSON];
+    struct machine machine;
     run_config_json(c, options, sizeof options);
     json_quote(c->data, folder, sizeof folder);
-    json_quote(device->name, name, sizeof name);
-    json_quote(device->isa, isa, sizeof isa);
-    json_quote(device->library, library, sizeof library);
-    snprintf(
-        text, size,
-        "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
-        "\"knn-bank\":%lld,\"max-pixels\":%lld,\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%d,\"workers\":%lld,"
-        "\"version\":%d",
-        options, folder, data->print, (long long)moco_dataset_count(data->held_out),
-        (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank, (long long)c->max_pixels,
-        name, isa, library, (int)device->threads, (long long)c->workers, moco_version());
+    machine_here(&machine, device);
+    machine_json(&machine, made_on, sizeof made_on);
+    snprintf(text, size,
+             "%s,\"data\":%s,\"data_print\":\"%s\",\"held_out\":%lld,\"steps_per_epoch\":%lld,\"knn-every\":%lld,"
+             "\"knn-bank\":%lld,\"max-pixels\":%lld,%s,\"workers\":%lld",
+             options, folder, data->print, (long long)moco_dataset_count(data->held_out),
+             (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank,
+             (long long)c->max_pixels, made_on,
+             (long long)c->workers);
 }

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * stop_signal: SIGINT and SIGTERM ask the program to stop in good order: the running step is dropped, which undoes it.
- * A second signal has its usual effect and ends the process at once. */
+ * stop_signal: SIGINT, SIGTERM, SIGHUP (the terminal is closed) and SIGUSR1 (a batch system's warning) ask the program
+ * to stop in good order: the running step is dropped, which undoes it. What a reader would get wrong: only a second
+ * SIGINT or SIGTERM ends the process at once. A closing terminal sends SIGHUP twice, and a session that ends sends
+ * SIGTERM behind it: the state is being saved then. A SIGHUP that was ignored when the program started (nohup) stays
+ * ignored. */
 #ifndef MOCO_EXAMPLES_STOP_SIGNAL_H
 #define MOCO_EXAMPLES_STOP_SIGNAL_H
 
@@ -9,6 +12,9 @@
 
 void stop_signal_catch(void);
 void stop_signal_cancels(moco_trainer *trainer); /* whose step a signal drops; NULL: none. Before freeing it, too */
-int stop_signal_came(void);                      /* the signal's number, or 0 */
+int stop_signal_came(void);                      /* the first signal's number, or 0 */
+
+/* Calls `handler` from now on when one of the four comes, with the others held back meanwhile. */
+void stop_signal_handle(void (*handler)(int number));
 
 #endif

@@ -1,0 +1,123 @@
+#!/bin/sh
+# What whoever starts a program does to it: standard streams closed, full or without a reader, and the signals that ask
+# it to stop. No run is lost, nothing is printed into its files.
+set -u
+BUILD=${BUILD:-build}
+driver=$BUILD/examples/train_imagenet
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0
+fail() {
+    echo "FAILED: $*"
+    failed=1
+}
+mkdir "$work/data"
+"$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
+mkdir "$work/many" && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1 # as the demo wants them
+tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 40 --moco-dim 16 --width 0.125 --threads 1 -p 1
+    --no-report"
+want() { # STATUS WANTED WHAT
+    [ "$1" -eq "$2" ] || { fail "status $1, not $2: $3"; cat "$work/err"; }
+}
+only_json() {
+    [ "$(grep -c . "$1/metrics.jsonl")" -eq "$(grep -c '^{"type":.*}$' "$1/metrics.jsonl")" ] ||
+        fail "$1/metrics.jsonl has lines that are no JSON objects"
+}
+
+# Streams closed, each and all: what is opened first does not become one of them.
+"$driver" "$work/data" $tiny --epochs 2 --out "$work/all" <&- >&- 2>&-
+want $? 0 "no standard stream"
+only_json "$work/all"
+"$driver" "$work/data" $tiny --epochs 2 --tensorboard --out "$work/out" 2>"$work/err" >&-
+want $? 0 "no standard output"
+only_json "$work/out"
+cp -r "$work/data" "$work/bad" && echo "no picture" >"$work/bad/train/0/000.png"
+"$driver" "$work/bad" $tiny --epochs 2 --out "$work/errors" >"$work/printed" 2>&- # its warning goes there
+want $? 0 "no standard error"
+only_json "$work/errors"
+cmp "$work/all/encoder.safetensors" "$work/out/encoder.safetensors" || fail "the encoder depends on the streams"
+"$BUILD/examples/report" "$work/all" <&- >&- 2>&-
+want $? 0 "report without streams"
+grep -q '</html>' "$work/all/report.html" && ! grep -q '^/.*report.html$' "$work/all/report.html" || fail "report.html is spoilt"
+"$BUILD/examples/report" --csv "$work/all" <&- >&- 2>&-
+want $? 0 "report --csv without streams"
+[ "$(cut -d , -f 1 "$work/all/metrics.csv" | sort | uniq -c | tr -s ' \n' ' ')" = " 3 epoch 6 step 1 type " ] ||
+    fail "metrics.csv is spoilt"
+encoder=$work/all/encoder.safetensors
+"$BUILD/examples/linear_probe" "$work/data" --pretrained "$encoder" --threads 1 --fast --epochs 2 --out "$work/probe" \
+    <&- >&- 2>&-
+want $? 0 "linear_probe without streams"
+[ "$(head -c 12 "$work/probe/probe.json")" = '{"protocol":' ] || fail "probe.json is spoilt"
+"$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/demo" <&- >&- 2>&-
+want $? 0 "demo without streams"
+only_json "$work/demo"
+picture=$work/data/train/0/000.png
+"$BUILD/examples/show_views" "$picture" "$work/one.png" --views 4 --size 32 >"$work/printed" && \
+    "$BUILD/examples/show_views" "$picture" "$work/two.png" --views 4 --size 32 <&- >&- 2>&-
+want $? 0 "show_views without streams"
+cmp "$work/one.png" "$work/two.png" || fail "show_views draws something else without streams"
+
+# A reader that goes away, and a disk that is full: the run is whole. What is for a pipe only says that it was cut.
+{
+    "$driver" "$work/data" $tiny --epochs 40 --knn-every 0 --keep 1 --out "$work/pipe" 2>"$work/err"
+    echo $? >"$work/status"
+} | head -n 1 >/dev/null
+want "$(cat "$work/status")" 0 "train_imagenet | head"
+grep -q "did not all arrive" "$work/err" || fail "nothing is said of the output that was lost"
+[ "$(grep -c '"type":"step"' "$work/pipe/metrics.jsonl")" -eq 120 ] || fail "the run behind a pipe is not whole"
+"$driver" "$work/data" $tiny --epochs 1 --out "$work/full" >/dev/full 2>"$work/err"
+want $? 0 "train_imagenet >/dev/full"
+"$BUILD/examples/embed" "$encoder" "$work/data/train" >/dev/full 2>"$work/err"
+want $? 1 "embed >/dev/full"
+grep -q "cannot be written" "$work/err" || fail "embed does not say that its output is lost"
+
+# Signals: each is saved, and going on gives what a run without a break gives.
+wait_for_steps() { # FOLDER STEPS
+    tries=0
+    while [ "$(cat "$1/metrics.jsonl" 2>/dev/null | grep -c '"type":"step"')" -lt "$2" ] && [ $tries -lt 600 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+}
+endless="$tiny --epochs 9000 --knn-every 0 --keep 2"
+for signal in HUP USR1; do
+    "$driver" "$work/data" $endless --out "$work/$signal" >"$work/printed" 2>"$work/err" &
+    pid=$!
+    wait_for_steps "$work/$signal" 5
+    kill -$signal $pid
+    kill -$signal $pid # a terminal that is closed sends it twice
+    wait $pid
+    want $? 75 "SIG$signal"
+    grep -q "and saved; go on with: train_imagenet" "$work/printed" || fail "nothing is said of going on after SIG$signal"
+done
+(
+    trap '' HUP # as nohup does
+    exec "$driver" "$work/data" $endless --out "$work/nohup" >"$work/printed" 2>"$work/err"
+) &
+pid=$!
+wait_for_steps "$work/nohup" 2
+kill -HUP $pid
+now=$(grep -c '"type":"step"' "$work/nohup/metrics.jsonl")
+wait_for_steps "$work/nohup" $((now + 3))
+kill -TERM $pid
+wait $pid
+want $? 75 "SIGTERM behind a SIGHUP that is ignored"
+[ "$(grep -c '"type":"step"' "$work/nohup/metrics.jsonl")" -ge $((now + 3)) ] || fail "nohup's run was ended by SIGHUP"
+"$BUILD/examples/linear_probe" "$work/data" --pretrained "$encoder" --threads 1 --epochs 50000 --out "$work/probe2" \
+    >"$work/printed" 2>"$work/err" &
+pid=$! tries=0
+while [ ! -s "$work/probe2/probe_state.safetensors" ] && [ $tries -lt 600 ]; do
+    sleep 0.1
+    tries=$((tries + 1))
+done
+kill -HUP $pid
+wait $pid
+want $? 75 "linear_probe, SIGHUP"
+"$BUILD/examples/demo" "$work/many/train" --steps 100000 --threads 1 --out "$work/demo2" >"$work/printed" 2>"$work/err" &
+pid=$!
+wait_for_steps "$work/demo2" 2
+kill -HUP $pid
+wait $pid
+want $? 75 "demo, SIGHUP"
+[ -s "$work/demo2/encoder.safetensors" ] || fail "a demo that is stopped keeps no encoder"
+exit $failed
