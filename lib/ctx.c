@@ -88,7 +88,8 @@ moco_status ctx_create(struct ctx **out, const struct ctx_options *options, stru
     ctx->release = o.release;
     ctx->log = o.log;
     ctx->user = o.user;
-    ctx->threads = o.threads > 0 ? o.threads : ctx_default_threads();
+    ctx->automatic = o.threads == 0;
+    ctx->threads = ctx->automatic ? ctx_default_threads() : o.threads;
     ctx->process = (int64_t)getpid();
     atomic_init(&ctx->refs, 1);
     *out = ctx;
@@ -112,7 +113,8 @@ moco_status ctx_check(const struct ctx *ctx, struct err *err)
 {
     if (ctx->process != (int64_t)getpid())
         return err_set(err, MOCO_ESTATE,
-                       "the context was made in process %lld and this is its forked child %lld; make a new one",
+                       "the context was made in process %lld and this is its forked child %lld; make a new one with "
+                       "1 thread, or exec",
                        (long long)ctx->process, (long long)getpid());
     return MOCO_OK;
 }

@@ -287,6 +287,17 @@ static moco_status update(struct trainer *t, double lr, int *finite, struct err 
     return MOCO_OK;
 }
 
+/* What others see of the step, who may embed with the model meanwhile: all of it or nothing. */
+static moco_status commit_query(struct trainer *t, double lr, int *finite, struct err *err)
+{
+    encoder_lock(t->query);
+    moco_status status = update(t, lr, finite, err);
+    if (status == MOCO_OK)
+        status = commit_statistics(t, t->query, STAGE_QUERY, err);
+    encoder_unlock(t->query);
+    return status;
+}
+
 /* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
  * same, the trainer says so from then on rather than train on half a step. */
 static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
@@ -294,8 +305,7 @@ static moco_status commit(struct trainer *t, const moco_batch *batch, double lr,
     TRY(t->be->ready(t->dev, err));
     int finite;
     t->broken = 1;
-    TRY(update(t, lr, &finite, err));
-    TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
+    TRY(commit_query(t, lr, &finite, err));
     if (t->key != NULL)
         TRY(commit_statistics(t, t->key, STAGE_KEY, err));
     if (t->queue != NULL)

@@ -35,6 +35,6 @@ moco_status loader_start(struct loader *loader, int64_t epoch, int64_t position,
 moco_status loader_next(struct loader *loader, moco_batch *batch, struct err *err);
 
 int64_t loader_batches(const struct loader *loader); /* of a whole epoch */
-void loader_stats(const struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
+void loader_stats(struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
 
 #endif
