@@ -122,7 +122,7 @@ static moco_status prepare(struct encoder *e, const struct embed_input *input, e
 /* A ReLU or a fold would swallow what is not finite, and the features would look like any others. */
 static moco_status check_numbers(struct encoder *e, struct embedder *m, struct err *err)
 {
-    TRY(slab_check_finite(e, e->numbers.masters.at, "", err));
+    TRY(slab_check_finite(e, e->numbers.masters.at, "", NULL, err));
     return running_check_finite(e, "", m->stats, err);
 }
 

@@ -302,7 +302,8 @@ moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_num
 
 /* ---- are all numbers finite? ---- */
 
-moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, struct err *err)
+moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
+                              struct err *err)
 {
     double squares;
     int bad;
@@ -310,6 +311,8 @@ moco_status slab_check_finite(const struct encoder *encoder, const void *slab, c
     if (bad >= 0)
         return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite", prefix,
                        encoder->graph->params[bad].name);
+    if (norm != NULL)
+        *norm = sqrt(squares);
     return MOCO_OK;
 }
 
