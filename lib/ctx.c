@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu_quota.h"
+
 #define ALIGN 64
 
 struct block { /* sits in the ALIGN bytes before every block */
@@ -33,25 +35,6 @@ static void default_release(void *user, void *memory, size_t size)
     free(memory);
 }
 
-/* cgroup v2 only: "MAX PERIOD" or "max PERIOD" in microseconds. 0: no quota. */
-static int quota_threads(void)
-{
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (file == NULL)
-        return 0;
-    char text[64] = {0};
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    if (got == 0 || text[0] < '0' || text[0] > '9')
-        return 0;
-    char *end = NULL;
-    long long quota = strtoll(text, &end, 10), period = strtoll(end, NULL, 10);
-    if (quota <= 0 || period <= 0)
-        return 0;
-    long long threads = (quota + period - 1) / period;
-    return threads > 4096 ? 4096 : (int)threads;
-}
-
 int ctx_default_threads(void)
 {
     int threads = 1;
@@ -62,7 +45,7 @@ int ctx_default_threads(void)
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         threads = online > 0 && online < 4096 ? (int)online : 1;
     }
-    int quota = quota_threads();
+    int quota = cpu_quota("");
     if (quota > 0 && quota < threads)
         threads = quota;
     return threads < 1 ? 1 : threads;
