@@ -169,17 +169,18 @@ MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *data
 MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
 
 /* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order. Batches in flight are
- * dropped. Since 0.1. */
+ * dropped. Threads: as moco_loader_next. Since 0.1. */
 MOCO_API moco_status moco_loader_start(moco_loader *loader, int64_t epoch);
 MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position);
 
 /* Fills `batch`; its arrays are borrowed until the next call on this loader. MOCO_EEND after the last (not a failure).
  * An unreadable image is replaced by the next readable sample number (wrapping), counted and logged with its path and
  * reason; MOCO_EBADDATA past max_bad. An I/O error other than a bad image is MOCO_EIO. What a batch holds does not
- * depend on `workers`. Threads: one call per loader at a time. Since 0.1. */
+ * depend on `workers`. Threads: one call per loader. Since 0.1. */
 MOCO_API moco_status moco_loader_next(moco_loader *loader, moco_batch *batch);
 
-/* Batches in an epoch. Since 0.1. */
+/* Batches in an epoch; what has been delivered. Threads: any, also while another thread waits in moco_loader_next.
+ * Since 0.1. */
 MOCO_API int64_t moco_loader_batches(const moco_loader *loader);
 MOCO_API moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats);
 

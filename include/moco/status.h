@@ -20,7 +20,7 @@
     X(ESTATE, -10, "call out of order")                      \
     X(EEND, -11, "end of epoch")                             \
     X(ECANCELED, -12, "cancelled by the caller")             \
-    X(ENUMERIC, -13, "loss or gradient is not finite")       \
+    X(ENUMERIC, -13, "a number is not finite")               \
     X(EBADDATA, -14, "too many unreadable images")           \
     X(ENOTFOUND, -15, "no such name")
 

@@ -626,7 +626,7 @@ static void a_trainer_keeps_a_freed_queue(void **state)
 
 /* ---- side by side on one device ---- */
 
-enum { ROUNDS = 12 };
+enum { ROUNDS = 8 };
 
 struct runner {
     pthread_t thread;
@@ -725,7 +725,7 @@ static void an_embedding_beside_a_step_is_of_a_whole_state(void **state)
     stepper = (struct runner){.trainer = trained->trainer, .model = pair[1].model}; /* embeds with another model */
     assert_int_equal(pthread_create(&stepper.thread, NULL, run_steps, &stepper), 0);
     int at = 0;
-    for (int round = 0; round < 12; round++) {
+    for (int round = 0; round < 5; round++) {
         other = (struct runner){.model = trained->model};
         run_embed(&other);
         rig_ok(other.status);
