@@ -8,10 +8,10 @@
  *  - A struct that a caller allocates starts with struct_size and is initialised by its ..._init macro. Fields are only
  *    ever appended, so that a program built against an older header runs with a newer library.
  *  - A `Threads:` line says who may call. "any": any number of threads at once. "one call per handle": while one runs,
- * a call on the same handle from another thread is MOCO_ESTATE at once ("another thread is in this moco_model"), and so
- *    is one from a callback of the call that runs, unless it is said to be allowed there. Nobody waits. Different
- * handles of one device or context never disturb each other. A handle may be freed by one thread while a call of
- * another is in it: it goes when that call returns, and whoever calls on it after that makes a mistake. */
+ *    a call on the same handle from another thread is MOCO_ESTATE at once ("another thread is in this moco_model"), and
+ *    so is one from a callback of the call that runs, unless it is said to be allowed there. Nobody waits. Different
+ *    handles of one device or context never disturb each other. A handle that serves one call at a time may be freed
+ *    while another thread's call is in it; it goes when that call returns. */
 #ifndef MOCO_BASE_H
 #define MOCO_BASE_H
 

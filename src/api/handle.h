@@ -75,16 +75,16 @@ void handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle); /* NULL is fine */
 
 /* The body of every moco_*_free: wipes the tag and drops the caller's reference. NULL, a freed handle and a handle of
- * another kind are left alone. While a call on the handle runs, that call destroys the object as it ends. In a forked child only the tag goes: threads that the object would wait for, and those
- * that hold its locks, are not there. */
+ * another kind are left alone. While a call on the handle runs, that call destroys the object as it ends. In a forked
+ * child only the tag goes: threads that the object would wait for, and those that hold its locks, are not there. */
 void handle_free(void *handle, enum handle_kind kind);
 
 /* MOCO_EINVAL if `handle` is NULL, freed or of another kind (`name` is the argument's); MOCO_ESTATE in a forked child.
  */
 moco_status handle_check(const void *handle, enum handle_kind kind, const char *name, struct err *err);
 
-/* A call's hold on a handle that serves one call at a time. Declared as `struct turn turn HANDLE_TURN;` it ends with the
- * block that it is declared in, whichever way that is left. */
+/* A call's hold on a handle that serves one call at a time. Declared as `struct turn turn HANDLE_TURN;` it ends with
+ * the block that it is declared in, whichever way that is left. */
 struct turn {
     struct handle *handle; /* NULL: nothing to leave */
     int nested;            /* an outer call of this thread has the handle and keeps it */

@@ -63,7 +63,8 @@ static void *trial_thread(void *arg)
     return NULL;
 }
 
-/* As many plain threads as OpenMP would have to start, with the stacks that it gives them. */
+/* As many plain threads as OpenMP would have to start, with stacks of the size that it gives them unless OMP_STACKSIZE
+ * says otherwise, for which there is no call. */
 static moco_status try_threads(int threads, struct err *err)
 {
     struct trial trial = {.wanted = threads - 1};
