@@ -162,9 +162,10 @@ check-peers: all benches $(tests) $(test_tools) ## against PyTorch, Pillow and a
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
 
-# Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it.
-tsan_tests := $(addprefix unit/test_,loader sources dataset views)
-check-tsan: ## the loader's tests under ThreadSanitizer
+# Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
+# the two of robust/ bring their own.
+tsan_tests := $(addprefix unit/test_,loader sources dataset views) $(addprefix robust/test_,one_call side_by_side)
+check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cpu_quota.h"
+
 #define ALIGN 64
 
 struct block { /* sits in the ALIGN bytes before every block */
@@ -33,25 +35,6 @@ static void default_release(void *user, void *memory, size_t size)
     free(memory);
 }
 
-/* cgroup v2 only: "MAX PERIOD" or "max PERIOD" in microseconds. 0: no quota. */
-static int quota_threads(void)
-{
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "re");
-    if (file == NULL)
-        return 0;
-    char text[64] = {0};
-    size_t got = fread(text, 1, sizeof text - 1, file);
-    fclose(file);
-    if (got == 0 || text[0] < '0' || text[0] > '9')
-        return 0;
-    char *end = NULL;
-    long long quota = strtoll(text, &end, 10), period = strtoll(end, NULL, 10);
-    if (quota <= 0 || period <= 0)
-        return 0;
-    long long threads = (quota + period - 1) / period;
-    return threads > 4096 ? 4096 : (int)threads;
-}
-
 int ctx_default_threads(void)
 {
     int threads = 1;
@@ -62,7 +45,7 @@ int ctx_default_threads(void)
         long online = sysconf(_SC_NPROCESSORS_ONLN);
         threads = online > 0 && online < 4096 ? (int)online : 1;
     }
-    int quota = quota_threads();
+    int quota = cpu_quota("");
     if (quota > 0 && quota < threads)
         threads = quota;
     return threads < 1 ? 1 : threads;
@@ -88,7 +71,8 @@ moco_status ctx_create(struct ctx **out, const struct ctx_options *options, stru
     ctx->release = o.release;
     ctx->log = o.log;
     ctx->user = o.user;
-    ctx->threads = o.threads > 0 ? o.threads : ctx_default_threads();
+    ctx->automatic = o.threads == 0;
+    ctx->threads = ctx->automatic ? ctx_default_threads() : o.threads;
     ctx->process = (int64_t)getpid();
     atomic_init(&ctx->refs, 1);
     *out = ctx;
@@ -112,7 +96,8 @@ moco_status ctx_check(const struct ctx *ctx, struct err *err)
 {
     if (ctx->process != (int64_t)getpid())
         return err_set(err, MOCO_ESTATE,
-                       "the context was made in process %lld and this is its forked child %lld; make a new one",
+                       "the context was made in process %lld and this is its forked child %lld; make a new one with "
+                       "1 thread, or exec",
                        (long long)ctx->process, (long long)getpid());
     return MOCO_OK;
 }

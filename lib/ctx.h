@@ -20,6 +20,7 @@ struct ctx {
     void (*log)(void *user, int level, const char *line);
     void *user;
     int threads;     /* compute threads, >= 1, fixed at creation */
+    int automatic;   /* nobody asked for so many: a device may take fewer */
     int64_t process; /* pid at creation: a forked child is refused */
     _Atomic int refs;
     _Atomic int64_t live_bytes, peak_bytes, alloc_calls; /* of mem_*, for tests and reports */

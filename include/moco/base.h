@@ -2,11 +2,16 @@
  *
  * moco/base.h: version, status, tensors, context. Every other header includes it.
  *
- * Three rules hold for all of libmoco:
+ * Four rules hold for all of libmoco:
  *  - A fallible call returns a moco_status; moco_error() then says in one sentence what, where and why.
  *  - Ownership words: *owned* (you free it), *borrowed* (dies with X), *copied*.
  *  - A struct that a caller allocates starts with struct_size and is initialised by its ..._init macro. Fields are only
- *    ever appended, so that a program built against an older header runs with a newer library. */
+ *    ever appended, so that a program built against an older header runs with a newer library.
+ *  - A `Threads:` line says who may call. "any": any number of threads at once. "one call per handle": while one runs,
+ *    a call on the same handle from another thread is MOCO_ESTATE at once ("another thread is in this moco_model"), and
+ *    so is one from a callback of the call that runs, unless it is said to be allowed there. Nobody waits. Different
+ *    handles of one device or context never disturb each other. A handle that serves one call at a time may be freed
+ *    while another thread's call is in it; it goes when that call returns. */
 #ifndef MOCO_BASE_H
 #define MOCO_BASE_H
 
@@ -98,7 +103,9 @@ typedef struct moco_context moco_context;
 
 typedef struct moco_context_options {
     uint32_t struct_size;
-    int32_t threads; /* compute threads; 0: from the CPU affinity mask and the cgroup quota */
+    int32_t threads; /* compute threads of each thread that calls; 0: as many as the CPU affinity mask, the quota of the
+                        process's control group and of those above it, and OpenMP (OMP_THREAD_LIMIT, OMP_NUM_THREADS,
+                        asked when the device is opened) allow */
     /* Memory for everything but the small blocks that oneDNN, libjpeg and libpng take themselves. Both or neither;
      * NULL: the C library. `align` is a power of two. Called from the threads that call libmoco and from loader
      * threads, several at a time. */
@@ -113,9 +120,11 @@ MOCO_API void moco_context_options_init_sized(moco_context_options *options, siz
 #define moco_context_options_init(o) moco_context_options_init_sized((o), sizeof *(o))
 
 /* `options` is copied; NULL means the defaults. The context is owned by the caller; handles made from it hold a counted
- * reference, so any order of freeing is right. A context and its handles refuse to work in a forked child (MOCO_ESTATE);
- * freeing them there is fine, and gives their memory back only when the child ends.
- * Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * reference, so any order of freeing is right. A context and its handles refuse to work in a forked child
+ * (MOCO_ESTATE); freeing them there is fine, and gives their memory back only when the child ends. A new context in the
+ * child works; if the thread that forked had computed on several threads, OpenMP's did not come along, and the device
+ * "cpu" then computes there on 1 thread, or after an exec (MOCO_ESTATE says so). That a program used OpenMP by itself
+ * before it forked cannot be seen. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_context_create(moco_context **context, const moco_context_options *options);
 
 /* NULL is fine. Threads: any, once. Since 0.1. */
@@ -143,7 +152,10 @@ typedef struct moco_device_info {
 MOCO_API void moco_device_info_init_sized(moco_device_info *info, size_t size);
 #define moco_device_info_init(i) moco_device_info_init_sized((i), sizeof *(i))
 
-/* Opens `name` (copied). The device is owned by the caller.
+/* Opens `name` (copied). The device is owned by the caller. Any number of threads may compute on one device at once,
+ * each with a model, trainer, queue or classifier of its own, and each has its own team of compute threads, which stays
+ * until that thread ends. Calls that compute answer MOCO_ESTATE, with the reason, where the system does not start those
+ * threads (limits on processes, memory, pids) or OpenMP does not deliver them.
  * Errors: MOCO_ENODEV (no such device in this build or machine), MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_device_open(moco_device **device, moco_context *context, const char *name);
 MOCO_API void moco_device_free(moco_device *device);

@@ -219,7 +219,7 @@ MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *data
 MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
 
 /* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order, readable or not.
- * Batches in flight are dropped. Since 0.1. */
+ * Batches in flight are dropped. Threads: as moco_loader_next. Since 0.1. */
 MOCO_API moco_status moco_loader_start(moco_loader *loader, int64_t epoch);
 MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position);
 
@@ -227,10 +227,11 @@ MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, in
  * An unreadable image is replaced, skipped or MOCO_EFORMAT, as `bad` says. What is replaced or skipped is counted, and
  * logged once with its path and reason (replaced: MOCO_LOG_WARN; skipped: MOCO_LOG_INFO); MOCO_EBADDATA past max_bad.
  * An I/O error other than a bad image is MOCO_EIO. What a batch holds, which images count as bad and which error comes
- * when do not depend on `workers`. Threads: one call per loader at a time. Since 0.1. */
+ * when do not depend on `workers`. Threads: one call per loader. Since 0.1. */
 MOCO_API moco_status moco_loader_next(moco_loader *loader, moco_batch *batch);
 
-/* Batches in an epoch; where images are skipped, `next` gives at most so many. Since 0.1. */
+/* Batches in an epoch (where images are skipped, `next` gives at most so many); what has been delivered. Threads: any,
+ * also while another thread waits in moco_loader_next. Since 0.1. */
 MOCO_API int64_t moco_loader_batches(const moco_loader *loader);
 MOCO_API moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats);
 

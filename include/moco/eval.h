@@ -20,20 +20,22 @@ typedef struct moco_knn moco_knn;
 MOCO_API moco_status moco_knn_create(moco_knn **knn, moco_device *device, int dim, int k, double temperature);
 MOCO_API void moco_knn_free(moco_knn *knn);
 
-/* Adds labelled vectors, f32 [n, dim] (copied, normalised). Labels are >= 0. Threads: one call per handle. Since 0.1.
- */
+/* Adds labelled vectors, f32 [n, dim] (copied, normalised). Labels are >= 0. Errors: MOCO_ESHAPE; MOCO_EINVAL
+ * names the label, MOCO_ENUMERIC a row that is not finite, MOCO_ENOMEM. Threads: one call per handle. Since 0.1. */
 MOCO_API moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, const int32_t *labels);
 
 /* Adds the keys of a queue of length-`dim` keys: `labels` [length] says what the key in each row is, -1 leaves it out,
  * such as the rows that hold random keys still. Errors: MOCO_ESHAPE: another dim; as of moco_knn_add. Threads: one call
- * per handle, and none while a trainer's step runs on the queue. Since 0.1. */
+ * per handle, and on the queue as moco_queue_get. Since 0.1. */
 MOCO_API moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels);
 
 /* Predicts labels of f32 [n, dim]. MOCO_ESTATE if the bank is empty; with fewer than k vectors in the bank all of them
- * vote, and the log says so once. Threads: one call per handle. Since 0.1. */
+ * vote, and the log says so once. MOCO_ENUMERIC names a row that is not finite. Threads: one call per handle. Since
+ * 0.1.
+ */
 MOCO_API moco_status moco_knn_classify(moco_knn *knn, const moco_tensor *features, int32_t *labels);
 
-/* Convenience: part of `labels` predicted right, 0..1. Since 0.1. */
+/* Convenience: part of `labels` predicted right, 0..1. Threads: one call per handle. Since 0.1. */
 MOCO_API moco_status moco_knn_accuracy(moco_knn *knn, const moco_tensor *features, const int32_t *labels,
                                        double *accuracy);
 
@@ -56,8 +58,8 @@ MOCO_API void moco_feature_stats_init_sized(moco_feature_stats *stats, size_t si
 /* Fills `stats` from f32 [n, dim], n at least 2, dim at most 8192. `pairs` (NULL: none) are the features of another
  * view of each image, in the same order. `spectrum` (NULL: not wanted) gets the `dim` eigenvalues of the rows'
  * covariance, largest first. Time grows with n^2 dim and dim^3: 2048 dimensions take seconds; give it a few thousand
- * rows. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a row that is not finite, MOCO_ENOMEM. Threads: any
- * number at once, each its own device. Since 0.1. */
+ * rows. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a row that is not finite, MOCO_ENOMEM. Threads: any.
+ * Since 0.1. */
 MOCO_API moco_status moco_feature_stats_compute(moco_device *device, const moco_tensor *features,
                                                 const moco_tensor *pairs, moco_feature_stats *stats, double *spectrum);
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/model.h: one encoder, that is a backbone (ResNet) and a projection head, with named parameters. */
+ * moco/model.h: one encoder, that is a backbone (ResNet) and a projection head, with named parameters.
+ *
+ * A model serves one call at a time. While a trainer steps on it in one thread, another may embed, save and get: these
+ * see the numbers of a whole committed step, and a commit waits until they have read. */
 #ifndef MOCO_MODEL_H
 #define MOCO_MODEL_H
 
@@ -63,10 +66,11 @@ MOCO_API void moco_model_free(moco_model *model);
 MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
 
 /* Replaces all tensors, and the recipe if the file has one, by those of the file, which must describe the same network;
- * on failure nothing changes.
- * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ESHAPE; MOCO_ESTATE while a trainer uses the model. Since 0.1. */
+ * on failure nothing changes. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ESHAPE; MOCO_ESTATE while a trainer uses the model.
+ * Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_load(moco_model *model, const char *path);
 
+/* Threads: any. Since 0.1. */
 MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_info *info);
 
 /* How images are to be looked at: the recipe that the encoder was evaluated with while it was trained, so that whoever
@@ -91,8 +95,9 @@ MOCO_API moco_status moco_model_recipe_sized(const moco_model *model, struct moc
 MOCO_API const char *moco_model_tensor_name(const moco_model *model, int index);
 
 /* Copies a tensor out of or into the model, converting between f32, f64 and (num_batches_tracked) i64. With
- * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set while a trainer
- * uses the model: MOCO_ESTATE. Threads: one call per model. Since 0.1. */
+ * `tensor->data` NULL, get only fills dtype, ndim and shape. Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; of set MOCO_ENUMERIC:
+ * a number is not finite (in f32, where the model holds f32), MOCO_EINVAL: a variance is negative or a count is none,
+ * MOCO_ESTATE while a trainer uses the model. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_get(moco_model *model, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_model_set(moco_model *model, const char *name, const moco_tensor *tensor);
 
@@ -104,7 +109,8 @@ typedef enum moco_embedding {
 
 /* Encodes images with the running statistics of BN (evaluation mode). `images`: u8 [n,h,w,3] RGB, or f32 [n,3,h,w]
  * already normalised. `out`: f32 or f64 [n, feature_dim or dim], filled. Any n; computed in chunks of the model's own.
- * Errors: MOCO_ESHAPE, MOCO_EINVAL, MOCO_ENOMEM. Threads: one call per model. Since 0.1. */
+ * Errors: MOCO_ESHAPE, MOCO_EINVAL, MOCO_ENOMEM; MOCO_ENUMERIC: a number of an image, of the model or of an embedding
+ * is not finite (named; `out` is then filled in part). Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_embed(moco_model *model, const moco_tensor *images, moco_embedding what,
                                       moco_tensor *out);
 

@@ -41,7 +41,7 @@ MOCO_API moco_status moco_probe_create(moco_probe **probe, moco_device *device, 
 MOCO_API void moco_probe_free(moco_probe *probe);
 
 /* The effective options (of a sweep, its rates) and the steps made so far. Any output may be NULL. Threads: one call
- * per handle. Since 0.1. */
+ * per handle; progress of a fit may make it, and evaluate, best, predict and save. Since 0.1. */
 MOCO_API moco_status moco_probe_describe(const moco_probe *probe, moco_probe_options *options, int64_t *steps);
 
 /* One step of SGD on f32 [n, dim] and `labels` [n], each 0 to classes - 1; rate r moves by factor * lr[r]. `loss` and

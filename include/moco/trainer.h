@@ -29,8 +29,9 @@ typedef struct moco_batch {
 MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);
 #define moco_batch_init(b) moco_batch_init_sized((b), sizeof *(b))
 
-/* Called after each launch of a step, on the thread that called step. Must not call the trainer, except
- * moco_trainer_cancel. */
+/* Called after each launch of a step, on the thread that called step. Of the trainer's own calls it may make
+ * moco_trainer_cancel, _cursor and _report (others are MOCO_ESTATE), of its queue's those that read; the model can be
+ * embedded with, saved and read. */
 typedef void (*moco_progress)(void *user, int launches_done, int launches);
 
 /* Where negatives come from: keys of earlier batches (MoCo), or the batch itself (SimCLR, the end-to-end mechanism). */
@@ -133,7 +134,8 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
                                          const moco_trainer_options *options);
 
-/* NULL is fine. The model keeps the trained weights. Threads: once, when no step runs. Since 0.1. */
+/* NULL is fine. The model keeps the trained weights. Threads: any, once; a step
+ * that runs is not disturbed, and the trainer goes with its end. Since 0.1. */
 MOCO_API void moco_trainer_free(moco_trainer *trainer);
 
 /* One training step. MoCo (algorithm 1; the reference's order): key <- m key + (1 - m) query on parameters, never on BN
@@ -142,12 +144,13 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * shuffled; loss among them; one backward; update. BN buffers move once per forward. The batch has batch_size images of
  * image_h x image_w in 2 views, which have been read when the call returns. A step is a transaction: on any failure
  * nothing has changed, and a retry gives the same bits as if the failed call had not been made.
- * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite: the sentence names the
- * first such tensor), MOCO_ESTATE (OpenMP delivered fewer threads than planned, or a forked child).
- * Threads: one call per trainer at a time. Since 0.1. */
+ * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite, or a weight after the
+ * update: the sentence names the first such tensor), MOCO_ESTATE (the threads planned for are not to be had, or a
+ * forked child). Threads: one call per trainer, and as moco_queue_push on its queue. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
 
-/* Fills `report` for the last committed step. MOCO_ESTATE before the first. Threads: as step. Since 0.1. */
+/* Fills `report` for the last committed step. MOCO_ESTATE before the first. Threads: one call per trainer; progress
+ * may call it. Since 0.1. */
 MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report *report);
 
 /* Drops the running step at the next op, or the next step if none runs, once: it returns MOCO_ECANCELED.
@@ -157,15 +160,16 @@ MOCO_API void moco_trainer_cancel(moco_trainer *trainer);
 /* Copies any part of the training state by name: encoder_q.*, encoder_k.*, momentum.encoder_q.*, grad.encoder_q.* (of
  * the last step), queue [C,K], queue_ptr [1] (i64), in the reference's shapes; f32, f64 or i64. What a mechanism does
  * not have (a queue, encoder_k.*) has no names either. With `tensor->data` NULL get only fills dtype, ndim and shape.
- * Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; set of grad.* is MOCO_EINVAL. Threads: as step. Since 0.1. */
+ * Errors: MOCO_ENOTFOUND, MOCO_ESHAPE; of set MOCO_ENUMERIC: a number is not finite in the type that holds it,
+ * MOCO_EINVAL: grad.*, a negative variance, a count that is none. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_get(moco_trainer *trainer, const char *name, moco_tensor *tensor);
 MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, const moco_tensor *tensor);
 
-/* Name of state tensor `index`; NULL past the end. Borrowed from the trainer. Since 0.1. */
+/* Name of state tensor `index`; NULL past the end. Borrowed from the trainer. Threads: any. Since 0.1. */
 MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
 
 /* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first). Any
- * output may be NULL. Since 0.1. */
+ * output may be NULL. Threads: as report. Since 0.1. */
 MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
 
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is

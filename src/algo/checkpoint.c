@@ -192,7 +192,14 @@ static void swap(struct be_memory *a, struct be_memory *b)
 static void adopt(struct fresh *fresh, const struct net_config *config)
 {
     struct trainer *t = fresh->trainer;
+    encoder_lock(t->query);
     encoder_numbers_swap(t->query, &fresh->query);
+    /* Where the weights come from, so that the next checkpoint says the same. */
+    t->query->recipe = fresh->recipe;
+    t->query->config.seed = config->seed;
+    t->query->config.zero_init = config->zero_init;
+    t->query->config.image_h = t->query->config.image_w = config->image_h;
+    encoder_unlock(t->query);
     if (t->key != NULL)
         encoder_numbers_swap(t->key, &fresh->key);
     swap(&t->momentum, &fresh->momentum);
@@ -206,11 +213,6 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     t->epoch = fresh->epoch;
     t->position = fresh->position;
     t->readers_stale = t->broken = t->reported = t->finite.known = 0;
-    /* Where the weights come from, so that the next checkpoint says the same. */
-    t->query->recipe = fresh->recipe;
-    t->query->config.seed = config->seed;
-    t->query->config.zero_init = config->zero_init;
-    t->query->config.image_h = t->query->config.image_w = config->image_h;
 }
 
 moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err)

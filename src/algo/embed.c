@@ -3,6 +3,7 @@
  * embed: images to vectors through an inference plan, BN folded into the convolutions. How many images run at once is a
  * function of the image size alone and every launch is full (the last one repeats its last image), so that a picture's
  * vector does not depend on which others came with it. Plan and memory stay for the next call of the same kind. */
+#include <math.h>
 #include <string.h>
 
 #include "algo/encoder.h"
@@ -18,6 +19,7 @@ struct embedder {
     struct be_plan *plan;
     struct be_memory slab, out;
     void *rows;      /* host reals [chunk][dim] */
+    void *stats;     /* host reals [stat_total] */
     float *padded;   /* f32 input only: a last launch that is not full */
     int32_t *index;  /* u8 input only: the same, by repeating the last image */
     uint64_t folded; /* version of the encoder that was folded last */
@@ -51,6 +53,7 @@ void embedder_free(struct encoder *encoder)
     encoder->be->release(encoder->dev, &m->out);
     graph_free(m->graph);
     mem_free(encoder->ctx, m->rows);
+    mem_free(encoder->ctx, m->stats);
     mem_free(encoder->ctx, m->padded);
     mem_free(encoder->ctx, m->index);
     mem_free(encoder->ctx, m);
@@ -65,11 +68,12 @@ static moco_status take_memory(struct encoder *e, struct embedder *m, struct err
     TRY(e->be->alloc(e->dev, bytes.slab, &m->slab, err));
     TRY(e->be->alloc(e->dev, chunk * row, &m->out, err));
     m->rows = mem_array(e->ctx, chunk, row, err);
+    m->stats = mem_array(e->ctx, (size_t)e->graph->stat_total, e->real_bytes, err);
     if (m->f32)
         m->padded = mem_array(e->ctx, chunk * 3, (size_t)m->h * (size_t)m->w * sizeof(float), err);
     else
         m->index = mem_array(e->ctx, chunk, sizeof *m->index, err);
-    if (m->rows == NULL || (m->padded == NULL && m->index == NULL))
+    if (m->rows == NULL || m->stats == NULL || (m->padded == NULL && m->index == NULL))
         return MOCO_ENOMEM;
     return e->be->plan_bind(m->plan, m->slab.at, err);
 }
@@ -115,12 +119,22 @@ static moco_status prepare(struct encoder *e, const struct embed_input *input, e
     return status;
 }
 
+/* A ReLU or a fold would swallow what is not finite, and the features would look like any others. */
+static moco_status check_numbers(struct encoder *e, struct embedder *m, struct err *err)
+{
+    TRY(slab_check_finite(e, e->numbers.masters.at, "", NULL, err));
+    return running_check_finite(e, "", m->stats, err);
+}
+
+/* With the encoder's lock: weights are folded as one step of a trainer left them, and the launches that follow read
+ * nothing else. */
 static moco_status fold(struct encoder *e, struct err *err)
 {
     struct embedder *m = e->embedder;
     if (m->has_folded && m->folded == e->version)
         return MOCO_OK;
     m->has_folded = 0;
+    TRY(check_numbers(e, m, err));
     TRY(e->be->plan_fold(m->plan, e->numbers.masters.at, e->numbers.stats.at, err));
     if (e->graph->stat_count > 0 && e->numbers.tracked[0] == 0)
         ctx_log(e->ctx, LOG_WARN,
@@ -152,29 +166,54 @@ static moco_status run_chunk(struct encoder *e, const char *images, size_t image
     return e->be->read(e->dev, m->rows, m->out.at, (size_t)count * (size_t)m->dim * e->real_bytes, err);
 }
 
-static void write_rows(void *out, int f64, int64_t first, const void *rows, size_t real_bytes, size_t count)
+/* Rows from row `done` of the output on. MOCO_ENUMERIC if one is not finite in the output's type. */
+static moco_status write_rows(void *out, int f64, int64_t done, int count, const struct encoder *e, struct err *err)
 {
-    if (f64) {
-        reals_to_doubles((double *)out + first, rows, real_bytes, count);
-        return;
+    const struct embedder *m = e->embedder;
+    int64_t first = done * m->dim;
+    for (int64_t i = 0; i < (int64_t)count * m->dim; i++) {
+        double value = real_at(m->rows, e->real_bytes, (size_t)i);
+        if (!isfinite(f64 ? value : (double)(float)value))
+            return err_set(err, MOCO_ENUMERIC, "the embedding of image %lld is not finite",
+                           (long long)(done + i / m->dim));
+        if (f64)
+            ((double *)out)[first + i] = value;
+        else
+            ((float *)out)[first + i] = (float)value;
     }
-    float *f32 = (float *)out + first;
-    for (size_t i = 0; i < count; i++)
-        f32[i] = (float)real_at(rows, real_bytes, i);
+    return MOCO_OK;
+}
+
+/* All images before any is computed with. */
+static moco_status check_input(const struct embed_input *input, struct err *err)
+{
+    int64_t image = (int64_t)3 * input->h * input->w;
+    int64_t bad = input->f32 ? reals_first_bad(input->images, sizeof(float), (size_t)(input->n * image)) : -1;
+    if (bad >= 0)
+        return err_set(err, MOCO_ENUMERIC,
+                       "images: number %lld of image %lld (channel %lld, row %lld, column %lld) is not finite",
+                       (long long)(bad % image), (long long)(bad / image),
+                       (long long)(bad % image / ((int64_t)input->h * input->w)),
+                       (long long)(bad / input->w % input->h), (long long)(bad % input->w));
+    return MOCO_OK;
 }
 
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err)
 {
+    TRY(check_input(input, err));
     TRY(encoder->be->ready(encoder->dev, err));
     TRY(prepare(encoder, input, what, err));
-    TRY(fold(encoder, err));
+    encoder_lock(encoder);
+    moco_status folded = fold(encoder, err);
+    encoder_unlock(encoder);
+    TRY(folded);
     const struct embedder *m = encoder->embedder;
     size_t image_bytes = (size_t)3 * (size_t)input->h * (size_t)input->w * (input->f32 ? sizeof(float) : 1);
     for (int64_t done = 0; done < input->n; done += m->chunk) {
         int count = input->n - done < m->chunk ? (int)(input->n - done) : m->chunk;
         TRY(run_chunk(encoder, (const char *)input->images + (size_t)done * image_bytes, image_bytes, count, err));
-        write_rows(out, f64, done * m->dim, m->rows, encoder->real_bytes, (size_t)count * (size_t)m->dim);
+        TRY(write_rows(out, f64, done, count, encoder, err));
     }
     return MOCO_OK;
 }

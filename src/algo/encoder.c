@@ -4,6 +4,7 @@
 #include "algo/encoder.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "algo/reals.h"
@@ -82,6 +83,10 @@ moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const st
     e->be = be;
     e->dev = dev;
     e->config = *config;
+    if (pthread_mutex_init(&e->lock, NULL) != 0) {
+        mem_free(ctx, e);
+        return err_set(err, MOCO_ENOMEM, "no memory for a lock");
+    }
     moco_status status = make_network(e, err);
     if (status != MOCO_OK) {
         encoder_free(e);
@@ -124,7 +129,18 @@ void encoder_free(struct encoder *encoder)
         encoder->be->layout_free(encoder->layout);
     graph_free(encoder->graph);
     mem_free(encoder->ctx, encoder->names);
+    pthread_mutex_destroy(&encoder->lock);
     mem_free(encoder->ctx, encoder);
+}
+
+void encoder_lock(struct encoder *encoder)
+{
+    pthread_mutex_lock(&encoder->lock);
+}
+
+void encoder_unlock(struct encoder *encoder)
+{
+    pthread_mutex_unlock(&encoder->lock);
 }
 
 moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err)
@@ -236,6 +252,24 @@ moco_status encoder_tensor_get(const struct encoder *encoder, const struct encod
     return MOCO_OK;
 }
 
+moco_status encoder_check_values(const struct encoder *encoder, int i, const double *values, const char *prefix,
+                                 struct err *err)
+{
+    const struct graph_state *state = &encoder->graph->states[i];
+    struct tensor_shape shape;
+    encoder_tensor_shape(encoder, i, &shape);
+    if (state->kind == STATE_TRACKED)
+        return encoder_check_count(values[0], encoder->names[i], err);
+    char name[ENCODER_NAME + 32];
+    snprintf(name, sizeof name, "%s%s", prefix, encoder->names[i]);
+    TRY(reals_check(values, shape.count, encoder->real_bytes, name, err));
+    for (int64_t j = 0; state->kind == STATE_VAR && j < shape.count; j++)
+        if (values[j] < 0)
+            return err_set(err, MOCO_EINVAL, "number %lld of %s is %g; a variance is not negative", (long long)j, name,
+                           values[j]);
+    return MOCO_OK;
+}
+
 moco_status encoder_check_count(double value, const char *name, struct err *err)
 {
     if (!(value >= 0 && value <= COUNT_MAX) || value != floor(value))
@@ -268,7 +302,8 @@ moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_num
 
 /* ---- are all numbers finite? ---- */
 
-moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, struct err *err)
+moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
+                              struct err *err)
 {
     double squares;
     int bad;
@@ -276,6 +311,8 @@ moco_status slab_check_finite(const struct encoder *encoder, const void *slab, c
     if (bad >= 0)
         return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite", prefix,
                        encoder->graph->params[bad].name);
+    if (norm != NULL)
+        *norm = sqrt(squares);
     return MOCO_OK;
 }
 

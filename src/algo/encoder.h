@@ -3,9 +3,12 @@
  * encoder: one network on a device, that is its numbers (master slab, BN's running statistics, batches seen) with the
  * reference's names, and embedding images with them. What a reader would get wrong: everything but the numbers is
  * shared with whoever trains the encoder; a trainer compiles plans of its own, for its own image size and precision,
- * over the same slab. */
+ * over the same slab. While one thread trains, another may embed with, save or read the same encoder: whoever changes
+ * the numbers, and whoever beside a trainer needs them whole, holds the lock for as long. */
 #ifndef MOCO_ALGO_ENCODER_H
 #define MOCO_ALGO_ENCODER_H
+
+#include <pthread.h>
 
 #include "backend/backend.h"
 #include "moco/data.h"
@@ -31,6 +34,7 @@ struct encoder {
     moco_augment_options recipe; /* that it was evaluated with, and is to be used with; size 0: not known */
     struct graph *graph; /* at the configured image size */
     struct be_layout *layout;
+    pthread_mutex_t lock; /* of numbers, version and config; nothing else is locked while it is held */
     struct encoder_numbers numbers;
     uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
     struct embedder *embedder;   /* of the last kind of embedding asked for; NULL before the first */
@@ -55,6 +59,9 @@ moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const st
 moco_status encoder_copy(struct encoder **out, const struct encoder *from, struct err *err);
 void encoder_free(struct encoder *encoder);
 
+void encoder_lock(struct encoder *encoder);
+void encoder_unlock(struct encoder *encoder);
+
 /* Takes the encoder or queue whose mark this is for `owner`: MOCO_ESTATE if another has it. */
 moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err);
 void owner_release(_Atomic(void *) *mark, void *owner);
@@ -73,14 +80,20 @@ moco_status encoder_tensor_get(const struct encoder *encoder, const struct encod
                                double *values, struct err *err);
 moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
                                const double *values, struct err *err);
+/* May these values, which come from the caller, become tensor `i`? MOCO_ENUMERIC if one is not finite in the type that
+ * holds it; MOCO_EINVAL for a running variance below 0. Both name the tensor behind `prefix`, and the number. */
+moco_status encoder_check_values(const struct encoder *encoder, int i, const double *values, const char *prefix,
+                                 struct err *err);
 /* Is `value` a count of batches? MOCO_EINVAL names the tensor. */
 moco_status encoder_check_count(double value, const char *name, struct err *err);
 
 /* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. `scratch`: reals [stat_total]
  * of the host. Takes no memory. */
 moco_status running_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err);
-/* The same for the parameters of one slab, and for one array of statistics already on the host. */
-moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, struct err *err);
+/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted), and for one array of statistics
+ * already on the host. */
+moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
+                              struct err *err);
 moco_status stats_check_finite(const struct encoder *encoder, const void *stats, const char *prefix, const char *what,
                                struct err *err);
 

@@ -51,6 +51,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
     struct state state = state_of(&view);
     struct safetensors_metadata metadata;
     safetensors_metadata_init(&metadata, encoder->ctx);
+    encoder_lock(encoder); /* a trainer's commit waits: the file is of one state */
     moco_status status = config_put_kind(&metadata, FILE_ENCODER, err);
     if (status == MOCO_OK)
         status = config_put_model(&metadata, &encoder->config, err);
@@ -58,6 +59,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
         status = config_put_recipe(&metadata, &encoder->recipe, err);
     if (status == MOCO_OK)
         status = state_save(encoder->ctx, path, &state, &metadata, err);
+    encoder_unlock(encoder);
     safetensors_metadata_free(&metadata);
     return status;
 }
@@ -143,11 +145,13 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     TRY_GOTO(status, config_get_recipe(file, &recipe, err), done);
     TRY_GOTO(status, encoder_numbers_alloc(encoder, &fresh, err), done);
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
+    encoder_lock(encoder);
     encoder_numbers_swap(encoder, &fresh);
     encoder->recipe = recipe;
     encoder->config.seed = config.seed; /* where these weights come from */
     encoder->config.zero_init = config.zero_init;
     encoder->config.image_h = encoder->config.image_w = config.image_h;
+    encoder_unlock(encoder);
 done:
     encoder_numbers_free(encoder, &fresh);
     safetensors_close(file);

@@ -36,6 +36,15 @@ int64_t reals_first_bad(const void *reals, size_t real_bytes, size_t count)
     return -1;
 }
 
+moco_status reals_check(const double *values, int64_t count, size_t real_bytes, const char *name, struct err *err)
+{
+    for (int64_t i = 0; i < count; i++)
+        if (!isfinite(values[i]) || (real_bytes == sizeof(float) && !isfinite((float)values[i])))
+            return err_set(err, MOCO_ENUMERIC, "number %lld of %s is %g, which is not finite%s", (long long)i, name,
+                           values[i], isfinite(values[i]) ? " in f32" : "");
+    return MOCO_OK;
+}
+
 moco_status device_copy(const struct backend *be, struct be_device *dev, void *to, const void *from, size_t bytes,
                         void *host, size_t host_bytes, struct err *err)
 {

@@ -64,6 +64,9 @@ struct trainer {
         int known; /* every parameter of both encoders and all momentum was found finite, at these versions of theirs */
         uint64_t query, key;
     } finite;
+    struct norm_bounds {
+        double weights, momentum;
+    } bounds;          /* of the query encoder, while `finite` is known: norms are at most this */
     int readers_stale; /* masters were set from outside: readers are refreshed before they are read */
     int broken;        /* a commit stopped half-way: only loading a checkpoint helps */
     int reported;

@@ -72,15 +72,13 @@ static moco_status check_state(struct trainer *t, struct err *err)
 {
     int known = known_finite(t);
     if (!known)
-        TRY(slab_check_finite(t->query, t->query->numbers.masters.at, "encoder_q.", err));
+        TRY(step_measure(t, err));
     TRY(running_check_finite(t->query, "encoder_q.", t->host.stats, err));
     if (t->key != NULL) {
         if (!known)
-            TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", err));
+            TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", NULL, err));
         TRY(running_check_finite(t->key, "encoder_k.", t->host.stats, err));
     }
-    if (!known)
-        TRY(slab_check_finite(t->query, t->momentum.at, "momentum.encoder_q.", err));
     note_finite(t, 1);
     return MOCO_OK;
 }
@@ -254,53 +252,36 @@ static moco_status commit_statistics(struct trainer *t, struct encoder *encoder,
     return MOCO_OK;
 }
 
-/* Gradients are in place; the key encoder follows the weights that the step was computed with. `first` of sgd stays 0:
- * the momentum slab starts as zeros, or as what was set or loaded, and 0 * momentum + g is PyTorch's first step. */
-static moco_status update(struct trainer *t, double lr, int *finite, struct err *err)
+/* What others see of the step, who may embed with the model meanwhile: all of it or nothing. */
+static moco_status commit_query(struct trainer *t, double lr, int *finite, struct err *err)
 {
-    void *query = t->query->numbers.masters.at;
-    void *key = t->key != NULL ? t->key->numbers.masters.at : NULL;
-    if (t->o.optimizer == MOCO_OPTIMIZER_LARS) {
-        struct be_lars lars = {.p = query,
-                               .g = t->gradients.at,
-                               .v = t->momentum.at,
-                               .k = key,
-                               .m = t->o.key_momentum,
-                               .lr = lr,
-                               .momentum = t->o.sgd_momentum,
-                               .weight_decay = t->o.weight_decay,
-                               .trust = t->o.trust_coefficient};
-        TRY(t->be->lars(t->layout, t->precision, &lars, t->readers.at, err));
-        *finite = lars.finite;
-        return MOCO_OK;
-    }
-    struct be_sgd sgd = {.p = query,
-                         .g = t->gradients.at,
-                         .v = t->momentum.at,
-                         .k = key,
-                         .m = t->o.key_momentum,
-                         .lr = lr,
-                         .momentum = t->o.sgd_momentum,
-                         .weight_decay = t->o.weight_decay};
-    TRY(t->be->sgd(t->layout, t->precision, &sgd, t->readers.at, err));
-    *finite = sgd.finite;
-    return MOCO_OK;
+    struct update_place to = {.query = t->query->numbers.masters.at,
+                              .momentum = t->momentum.at,
+                              .key = t->key != NULL ? t->key->numbers.masters.at : NULL,
+                              .readers = t->readers.at};
+    encoder_lock(t->query);
+    moco_status status = step_update(t, &to, lr, finite, err); /* the key encoder follows the weights as they were */
+    if (status == MOCO_OK)
+        status = commit_statistics(t, t->query, STAGE_QUERY, err);
+    encoder_unlock(t->query);
+    return status;
 }
 
 /* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
  * same, the trainer says so from then on rather than train on half a step. */
-static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, const struct norm_bounds *after,
+                          struct err *err)
 {
     TRY(t->be->ready(t->dev, err));
     int finite;
     t->broken = 1;
-    TRY(update(t, lr, &finite, err));
-    TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
+    TRY(commit_query(t, lr, &finite, err));
     if (t->key != NULL)
         TRY(commit_statistics(t, t->key, STAGE_KEY, err));
     if (t->queue != NULL)
         TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
     note_finite(t, finite);
+    t->bounds = *after;
     t->broken = 0;
     t->step++;
     t->epoch = batch->epoch;
@@ -376,8 +357,10 @@ static moco_status try_step(struct trainer *t, const moco_batch *batch, double l
         TRY(all_queries(t, batch, &done, &sums, err));
     }
     TRY(check_results(t, &sum_squares, err));
+    struct norm_bounds after;
+    TRY(step_check_update(t, lr, sqrt(sum_squares), &after, err));
     TRY(take_cancel(t, err));
-    TRY(commit(t, batch, lr, err));
+    TRY(commit(t, batch, lr, &after, err));
     write_report(t, &sums, sum_squares, lr);
     return MOCO_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_step: what the files of a step share: trainer_step.c, which says what happens when, and trainer_batch.c, the
- * middle of a step whose negatives are the batch itself. */
+ * trainer_step: what the files of a step share: trainer_step.c, which says what happens when, trainer_batch.c, the
+ * middle of a step whose negatives are the batch itself, and trainer_update.c, the optimizer. */
 #ifndef MOCO_ALGO_TRAINER_STEP_H
 #define MOCO_ALGO_TRAINER_STEP_H
 
@@ -42,5 +42,18 @@ moco_status batch_place_keys(struct trainer *t, const char *keys, struct err *er
 moco_status batch_contrast(struct trainer *t, int launch, struct sums *sums, struct err *err);
 /* Shared encoder: forward of both views, loss among them, backward. */
 moco_status batch_pairs(struct trainer *t, const moco_batch *batch, struct sums *sums, struct err *err);
+
+/* trainer_update.c: the slabs that an update reads and writes. */
+struct update_place {
+    void *query, *momentum;
+    void *key, *readers; /* NULL: none */
+};
+/* Gradients are in place. `finite`: are all numbers written? */
+moco_status step_update(struct trainer *t, const struct update_place *to, double lr, int *finite, struct err *err);
+/* Measures `bounds`; MOCO_ENUMERIC names a weight or momentum that is not finite. */
+moco_status step_measure(struct trainer *t, struct err *err);
+/* MOCO_ENUMERIC if the update with this rate, and gradients of this norm, would overflow; else the bounds after it. */
+moco_status step_check_update(struct trainer *t, double lr, double gradient, struct norm_bounds *after,
+                              struct err *err);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "algo/reals.h"
 #include "algo/trainer_state.h"
 
 void trainer_part(const struct trainer *t, int i, enum state_part *part, int *index)
@@ -134,6 +135,17 @@ static moco_status set_queue_ptr(struct trainer *t, double value, struct err *er
     return MOCO_OK;
 }
 
+static moco_status set_query(struct trainer *t, int index, const double *values, struct err *err)
+{
+    TRY(encoder_check_values(t->query, index, values, "encoder_q.", err));
+    encoder_lock(t->query);
+    t->readers_stale = 1;
+    t->query->version++;
+    moco_status status = encoder_tensor_set(t->query, &t->query->numbers, index, values, err);
+    encoder_unlock(t->query);
+    return status;
+}
+
 moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, struct err *err)
 {
     enum state_part part;
@@ -141,17 +153,18 @@ moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, s
     trainer_part(t, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
+        TRY(reals_check(values, t->queue->dim * t->queue->length, t->real_bytes, "queue", err));
         return queue_set(t->queue, &t->queue->rows, values, err);
     case PART_QUEUE_PTR:
         return set_queue_ptr(t, values[0], err);
     case PART_QUERY:
-        t->readers_stale = 1;
-        t->query->version++;
-        return encoder_tensor_set(t->query, &t->query->numbers, index, values, err);
+        return set_query(t, index, values, err);
     case PART_KEY:
+        TRY(encoder_check_values(t->key, index, values, "encoder_k.", err));
         t->key->version++;
         return encoder_tensor_set(t->key, &t->key->numbers, index, values, err);
     case PART_MOMENTUM:
+        TRY(reals_check(values, t->graph->params[index].count, t->real_bytes, t->names[i], err));
         t->finite.known = 0;
         return t->be->param_set(t->layout, t->momentum.at, index, values, err);
     case PART_GRADIENT:

@@ -406,7 +406,8 @@ void moco_loader_free(moco_loader *loader)
 
 static moco_status start_at(moco_loader *loader, int64_t epoch, int64_t position, struct err *err)
 {
-    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, loader, HANDLE_LOADER, "loader", err));
     return loader_start(loader->loader, epoch, position, err);
 }
 
@@ -424,7 +425,8 @@ moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t pos
 
 static moco_status next_batch(moco_loader *loader, moco_batch *batch, struct err *err)
 {
-    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, loader, HANDLE_LOADER, "loader", err));
     TRY(struct_check(batch, "batch", err));
     moco_batch filled = {0};
     TRY(loader_next(loader->loader, &filled, err));

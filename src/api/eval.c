@@ -53,9 +53,9 @@ void moco_knn_free(moco_knn *knn)
     handle_free(knn, HANDLE_KNN);
 }
 
+/* Of a classifier that the caller has entered. */
 static moco_status check(moco_knn *knn, const moco_tensor *features, const int32_t *labels, struct err *err)
 {
-    TRY(handle_check(knn, HANDLE_KNN, "knn", err));
     int64_t count;
     TRY(tensor_check(features, "features", 0, &count, err));
     TRY(api_not_null(labels, "labels", err));
@@ -66,6 +66,8 @@ static moco_status check(moco_knn *knn, const moco_tensor *features, const int32
 
 static moco_status add(moco_knn *knn, const moco_tensor *features, const int32_t *labels, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, knn, HANDLE_KNN, "knn", err));
     TRY(check(knn, features, labels, err));
     return knn_add(knn->knn, features->data, labels, features->shape[0], err);
 }
@@ -91,8 +93,9 @@ static int64_t gather(float *rows, int64_t length, int dim, const int32_t *label
 
 static moco_status add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels, struct err *err)
 {
-    TRY(handle_check(knn, HANDLE_KNN, "knn", err));
-    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+    struct turn turn HANDLE_TURN, reading HANDLE_TURN;
+    TRY(handle_enter(&turn, knn, HANDLE_KNN, "knn", err));
+    TRY(handle_enter_nested(&reading, queue, HANDLE_QUEUE, "queue", err));
     TRY(api_not_null(labels, "labels", err));
     struct queue *q = queue->queue;
     struct ctx *ctx = knn->handle.ctx;
@@ -119,6 +122,8 @@ moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, const int
 
 static moco_status classify(moco_knn *knn, const moco_tensor *features, int32_t *labels, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, knn, HANDLE_KNN, "knn", err));
     TRY(check(knn, features, labels, err));
     return knn_classify(knn->knn, features->data, features->shape[0], labels, err);
 }
@@ -132,6 +137,8 @@ moco_status moco_knn_classify(moco_knn *knn, const moco_tensor *features, int32_
 static moco_status accuracy(moco_knn *knn, const moco_tensor *features, const int32_t *labels, double *out,
                             struct err *err)
 {
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, knn, HANDLE_KNN, "knn", err));
     TRY(check(knn, features, labels, err));
     TRY(api_not_null(out, "accuracy", err));
     enum { CHUNK = 1024 };

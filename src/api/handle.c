@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: see handle.h. The thread's last sentence is the only state outside handles, and each thread has its own. */
+ * handle: see handle.h. The thread's last sentence lives outside handles, and each thread has its own. Its
+ * address is the mark by which a handle knows the thread that is in it: no two living threads share one. */
 #include "api/handle.h"
 
 #include <limits.h>
@@ -48,6 +49,7 @@ void *handle_new(struct ctx *ctx, size_t bytes, enum handle_kind kind, void (*de
         return NULL;
     atomic_init(&handle->tag, TAG_LIVE + (uint64_t)kind);
     atomic_init(&handle->refs, 1);
+    atomic_init(&handle->inside, NULL);
     handle->ctx = ctx_ref(ctx);
     handle->destroy = destroy;
     return handle;
@@ -79,6 +81,53 @@ void handle_free(void *object, enum handle_kind kind)
     struct err forked = {0};
     if (ctx_check(handle->ctx, &forked) == MOCO_OK)
         handle_unref(handle);
+}
+
+static moco_status enter(struct turn *turn, struct handle *handle, enum handle_kind kind, const char *name,
+                         int may_nest, struct err *err)
+{
+    const void *holder = NULL, *self = last_error;
+    handle_ref(handle);
+    if (atomic_compare_exchange_strong(&handle->inside, &holder, self) || (may_nest && holder == self)) {
+        *turn = (struct turn){.handle = handle, .nested = holder != NULL};
+        return MOCO_OK;
+    }
+    handle_unref(handle);
+    if (holder == self)
+        return err_set(err, MOCO_ESTATE,
+                       "this is a callback of a call on the same %s (%s); call again when that one has returned",
+                       kind_name(kind), name);
+    return err_set(err, MOCO_ESTATE, "another thread is in this %s (%s), which serves one call at a time",
+                   kind_name(kind), name);
+}
+
+moco_status handle_enter(struct turn *turn, const void *object, enum handle_kind kind, const char *name,
+                         struct err *err)
+{
+    TRY(handle_check(object, kind, name, err)); /* a call that only reads takes its turn too */
+    return enter(turn, (struct handle *)(uintptr_t)object, kind, name, 0, err);
+}
+
+moco_status handle_enter_nested(struct turn *turn, const void *object, enum handle_kind kind, const char *name,
+                                struct err *err)
+{
+    TRY(handle_check(object, kind, name, err));
+    return enter(turn, (struct handle *)(uintptr_t)object, kind, name, 1, err);
+}
+
+moco_status handle_enter_held(struct turn *turn, struct handle *handle, enum handle_kind kind, const char *name,
+                              struct err *err)
+{
+    return enter(turn, handle, kind, name, 0, err);
+}
+
+void handle_leave(struct turn *turn)
+{
+    if (turn->handle == NULL)
+        return;
+    if (!turn->nested)
+        atomic_store(&turn->handle->inside, NULL);
+    handle_unref(turn->handle);
 }
 
 int handle_valid(const void *object, enum handle_kind kind)

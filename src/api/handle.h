@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: what every public handle has in common (a tag, a reference count, its context), how a public call reports its
- * failure, and how structs whose size the caller's headers fixed are read and written.
+ * handle: what every public handle has in common (a tag, a reference count, its context, the thread that is in it), how
+ * a public call reports its failure, and how structs whose size the caller's headers fixed are read and written.
  *
  * A public function looks like this, so that every failure reaches moco_error():
  *
  *     static moco_status classify(moco_knn *knn, ..., struct err *err)
  *     {
- *         TRY(handle_check(knn, HANDLE_KNN, "knn", err));
+ *         struct turn turn HANDLE_TURN;
+ *         TRY(handle_enter(&turn, knn, HANDLE_KNN, "knn", err));
  *         ...
  *     }
  *
@@ -17,9 +18,11 @@
  *         return api_return(classify(knn, ..., &err), "moco_knn_classify", &err);
  *     }
  *
+ * Calls that any number of threads may make at once on one handle only check it (handle_check).
+ *
  * What a reader would get wrong: the tag dies when the caller frees the handle, the object only with its last
- * reference. Code below the API therefore never checks tags, and a freed handle is refused as long as something still
- * holds it. */
+ * reference, and a call in progress holds one. Code below the API therefore never checks tags, and a freed handle is
+ * refused as long as something still holds it. */
 #ifndef MOCO_API_HANDLE_H
 #define MOCO_API_HANDLE_H
 
@@ -50,6 +53,7 @@ enum handle_kind {
 struct handle { /* the first member of every public handle */
     _Atomic uint64_t tag;
     _Atomic int refs;
+    _Atomic(const void *) inside;           /* the mark of the thread whose call has the handle; NULL: none */
     struct ctx *ctx;                        /* a counted reference */
     void (*destroy)(struct handle *handle); /* releases what the object holds, not the object; NULL: nothing */
 };
@@ -73,15 +77,35 @@ void handle_ref(struct handle *handle);
 void handle_unref(struct handle *handle); /* NULL is fine */
 
 /* The body of every moco_*_free: wipes the tag and drops the caller's reference. NULL, a freed handle and a handle of
- * another kind are left alone. In a forked child only the tag goes: threads that the object would wait for, and those
- * that hold its locks, are not there. */
+ * another kind are left alone. While a call on the handle runs, that call destroys the object as it ends. In a forked
+ * child only the tag goes: threads that the object would wait for, and those that hold its locks, are not there. */
 void handle_free(void *handle, enum handle_kind kind);
 
 /* MOCO_EINVAL if `handle` is NULL, freed or of another kind (`name` is the argument's); MOCO_ESTATE in a forked child.
  */
 moco_status handle_check(const void *handle, enum handle_kind kind, const char *name, struct err *err);
 
-/* The same without a sentence, for the calls that answer something harmless. */
+/* A call's hold on a handle that serves one call at a time. Declared as `struct turn turn HANDLE_TURN;` it ends with
+ * the block that it is declared in, whichever way that is left. */
+struct turn {
+    struct handle *handle; /* NULL: nothing to leave */
+    int nested;            /* an outer call of this thread has the handle and keeps it */
+};
+#define HANDLE_TURN __attribute__((cleanup(handle_leave))) = {0}
+
+/* handle_check, and then takes the handle: MOCO_ESTATE if another thread's call has it, or if this is a callback of a
+ * call on it. Nobody waits. The object stays until the turn ends, also if it is freed before. */
+moco_status handle_enter(struct turn *turn, const void *handle, enum handle_kind kind, const char *name,
+                         struct err *err);
+/* The same for a call that only reads what is whole whenever callbacks run: those may make it. */
+moco_status handle_enter_nested(struct turn *turn, const void *handle, enum handle_kind kind, const char *name,
+                                struct err *err);
+/* handle_enter of what another entered handle holds: its caller may have freed it long ago. */
+moco_status handle_enter_held(struct turn *turn, struct handle *handle, enum handle_kind kind, const char *name,
+                              struct err *err);
+void handle_leave(struct turn *turn);
+
+/* handle_check without a sentence, for the calls that answer something harmless. */
 int handle_valid(const void *handle, enum handle_kind kind);
 
 /* Hands the failure to moco_error() with "`function`: " in front; MOCO_OK passes through. */

@@ -134,7 +134,8 @@ static moco_status check_free(moco_model *model, const char *instead, struct err
 
 static moco_status save(moco_model *model, const char *path, struct err *err)
 {
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(api_not_null(path, "path", err));
     return encoder_save(model->encoder, path, err);
 }
@@ -147,7 +148,8 @@ moco_status moco_model_save(moco_model *model, const char *path)
 
 static moco_status load(moco_model *model, const char *path, struct err *err)
 {
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(api_not_null(path, "path", err));
     TRY(check_free(model, "moco_trainer_load", err));
     return encoder_load(model->encoder, path, err);
@@ -165,18 +167,21 @@ static moco_status describe(const moco_model *model, moco_model_info *info, stru
 {
     TRY(handle_check(model, HANDLE_MODEL, "model", err));
     TRY(struct_check(info, "info", err));
-    const struct encoder *e = model->encoder;
-    moco_model_info filled = {.dim = e->config.dim,
+    struct encoder *e = model->encoder;
+    encoder_lock(e); /* a file that is loaded may bring another seed and size */
+    struct net_config config = e->config;
+    encoder_unlock(e);
+    moco_model_info filled = {.dim = config.dim,
                               .feature_dim = encoder_embed_dim(e, EMBED_FEATURES),
                               .tensor_count = e->graph->state_count,
                               .parameters = e->graph->param_total,
-                              .width = e->config.width,
-                              .image_size = e->config.image_h};
-    strcpy(filled.arch, net_arch_name(e->config.depth));
-    strcpy(filled.stem, net_stem_name(e->config.stem));
-    strcpy(filled.head, net_head_name(e->config.head));
-    memcpy(filled.mean, e->config.mean, sizeof filled.mean);
-    memcpy(filled.std, e->config.std, sizeof filled.std);
+                              .width = config.width,
+                              .image_size = config.image_h};
+    strcpy(filled.arch, net_arch_name(config.depth));
+    strcpy(filled.stem, net_stem_name(config.stem));
+    strcpy(filled.head, net_head_name(config.head));
+    memcpy(filled.mean, config.mean, sizeof filled.mean);
+    memcpy(filled.std, config.std, sizeof filled.std);
     struct_write(info, &filled, sizeof filled);
     return MOCO_OK;
 }
@@ -199,11 +204,14 @@ const char *moco_model_tensor_name(const moco_model *model, int index)
 static moco_status set_recipe(moco_model *model, const moco_augment_options *recipe, struct err *err)
 {
     moco_augment_options o = {0};
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(struct_read(&o, sizeof o, recipe, "recipe", err));
     TRY(struct_reserved(o.reserved0, "moco_augment_options.reserved0", err));
     TRY(augment_without_chance(&o, err));
+    encoder_lock(model->encoder); /* a checkpoint that is loaded meanwhile may bring another */
     model->encoder->recipe = o;
+    encoder_unlock(model->encoder);
     return MOCO_OK;
 }
 
@@ -215,12 +223,16 @@ moco_status moco_model_set_recipe(moco_model *model, const moco_augment_options 
 
 static moco_status get_recipe(const moco_model *model, moco_augment_options *recipe, size_t size, struct err *err)
 {
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(struct_fill_check(recipe, size, "recipe", err));
-    if (model->encoder->recipe.size == 0)
+    encoder_lock(model->encoder);
+    moco_augment_options o = model->encoder->recipe;
+    encoder_unlock(model->encoder);
+    if (o.size == 0)
         return err_set(err, MOCO_ENOTFOUND,
                        "the model has no recipe: it says nothing of how images are to be looked at");
-    struct_init(recipe, size, &model->encoder->recipe, sizeof model->encoder->recipe);
+    struct_init(recipe, size, &o, sizeof o);
     return MOCO_OK;
 }
 
@@ -235,20 +247,24 @@ moco_status moco_model_recipe_sized(const moco_model *model, moco_augment_option
 static moco_status read_numbers(void *self, int index, double *values, struct err *err)
 {
     struct encoder *e = self;
-    return encoder_tensor_get(e, &e->numbers, index, values, err);
+    encoder_lock(e);
+    moco_status status = encoder_tensor_get(e, &e->numbers, index, values, err);
+    encoder_unlock(e);
+    return status;
 }
 
 static moco_status write_numbers(void *self, int index, double *values, struct err *err)
 {
     struct encoder *e = self;
+    TRY(encoder_check_values(e, index, values, "", err));
     e->version++;
     return encoder_tensor_set(e, &e->numbers, index, values, err);
 }
 
+/* Of a model that the caller has entered. */
 static moco_status find(const moco_model *model, const char *name, int *index, struct tensor_shape *shape,
                         struct err *err)
 {
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
     TRY(api_not_null(name, "name", err));
     *index = encoder_find(model->encoder, name);
     if (*index < 0)
@@ -261,7 +277,9 @@ static moco_status get(moco_model *model, const char *name, moco_tensor *tensor,
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = read_numbers};
+    struct turn turn HANDLE_TURN;
     int64_t count;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(find(model, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 1, &count, err));
     move.self = model->encoder;
@@ -278,7 +296,9 @@ static moco_status set(moco_model *model, const char *name, const moco_tensor *t
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = write_numbers};
+    struct turn turn HANDLE_TURN;
     int64_t count;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(find(model, name, &move.index, &shape, err));
     TRY(check_free(model, "moco_trainer_set", err));
     TRY(tensor_check(tensor, "tensor", 0, &count, err));
@@ -312,7 +332,8 @@ static moco_status read_images(struct embed_input *input, const moco_tensor *ima
 static moco_status embed(moco_model *model, const moco_tensor *images, moco_embedding what, moco_tensor *out,
                          struct err *err)
 {
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     struct embed_input input;
     TRY(read_images(&input, images, err));
     if (what != MOCO_FEATURES && what != MOCO_PROJECTION)

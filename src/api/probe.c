@@ -127,7 +127,8 @@ void moco_probe_free(moco_probe *probe)
 
 static moco_status describe(const moco_probe *probe, moco_probe_options *options, int64_t *steps, struct err *err)
 {
-    TRY(handle_check(probe, HANDLE_PROBE, "probe", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, probe, HANDLE_PROBE, "probe", err));
     if (options != NULL)
         TRY(struct_check(options, "options", err));
     const struct probe_config *c = &probe->probe->config;
@@ -153,7 +154,8 @@ moco_status moco_probe_describe(const moco_probe *probe, moco_probe_options *opt
 
 static moco_status save(moco_probe *probe, const char *path, const char *note, struct err *err)
 {
-    TRY(handle_check(probe, HANDLE_PROBE, "probe", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(api_not_null(path, "path", err));
     return probe_save(probe->probe, path, note, err);
 }
@@ -166,10 +168,10 @@ moco_status moco_probe_save(moco_probe *probe, const char *path, const char *not
 
 /* ---- rows ---- */
 
+/* Of a probe that the caller has entered. */
 static moco_status check(const moco_probe *probe, const moco_tensor *features, const int32_t *labels, struct err *err)
 {
     int64_t count;
-    TRY(handle_check(probe, HANDLE_PROBE, "probe", err));
     TRY(tensor_check(features, "features", 0, &count, err));
     TRY(api_not_null(labels, "labels", err));
     if (features->dtype != MOCO_F32 || features->ndim != 2 || features->shape[1] != probe->probe->config.dim)
@@ -180,6 +182,8 @@ static moco_status check(const moco_probe *probe, const moco_tensor *features, c
 static moco_status step(moco_probe *probe, const moco_tensor *features, const int32_t *labels, double factor,
                         double *loss, double *top1, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(check(probe, features, labels, err));
     return probe_step(probe->probe, features->data, labels, features->shape[0], factor, loss, top1, err);
 }
@@ -194,7 +198,9 @@ moco_status moco_probe_step(moco_probe *probe, const moco_tensor *features, cons
 static moco_status fit(moco_probe *probe, const moco_tensor *features, const int32_t *labels,
                        const moco_probe_fit_options *options, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
     moco_probe_fit_options o = fit_defaults;
+    TRY(handle_enter(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(check(probe, features, labels, err));
     if (options != NULL)
         TRY(struct_read(&o, sizeof o, options, "options", err));
@@ -220,7 +226,9 @@ static void score_write(moco_score *score, int rate, const struct probe_score *s
 static moco_status evaluate(moco_probe *probe, const moco_tensor *features, const int32_t *labels, moco_score *score,
                             int64_t *confusion, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
     moco_score s = {0};
+    TRY(handle_enter_nested(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(check(probe, features, labels, err));
     TRY(struct_read(&s, sizeof s, score, "score", err));
     struct probe_score sums = {.n = s.n, .top1 = s.top1, .top5 = s.top5, .loss = s.loss};
@@ -239,8 +247,10 @@ moco_status moco_probe_evaluate(moco_probe *probe, const moco_tensor *features, 
 static moco_status best(moco_probe *probe, const moco_tensor *features, const int32_t *labels, moco_score *score,
                         struct err *err)
 {
+    struct turn turn HANDLE_TURN;
     struct probe_score sums;
     int rate;
+    TRY(handle_enter_nested(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(check(probe, features, labels, err));
     TRY(struct_check(score, "score", err));
     TRY(probe_best(probe->probe, features->data, labels, features->shape[0], &rate, &sums, err));
@@ -256,6 +266,8 @@ moco_status moco_probe_best(moco_probe *probe, const moco_tensor *features, cons
 
 static moco_status predict(moco_probe *probe, int rate, const moco_tensor *features, int32_t *labels, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, probe, HANDLE_PROBE, "probe", err));
     TRY(check(probe, features, labels, err));
     return probe_predict(probe->probe, rate, features->data, features->shape[0], labels, err);
 }

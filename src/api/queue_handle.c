@@ -3,6 +3,8 @@
  * moco/queue.h: the queue behind a handle. */
 #include "moco/queue.h"
 
+#include <stdio.h>
+
 #include "algo/reals.h"
 #include "api/objects.h"
 
@@ -45,9 +47,20 @@ void moco_queue_free(moco_queue *queue)
     handle_free(queue, HANDLE_QUEUE);
 }
 
+static moco_status check_keys(const double *values, int64_t n, const struct queue *q, struct err *err)
+{
+    char name[48];
+    for (int64_t row = 0; row < n; row++) {
+        snprintf(name, sizeof name, "keys, row %lld", (long long)row);
+        TRY(reals_check(values + row * q->dim, q->dim, q->real_bytes, name, err));
+    }
+    return MOCO_OK;
+}
+
 static moco_status push(moco_queue *queue, const moco_tensor *keys, struct err *err)
 {
-    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, queue, HANDLE_QUEUE, "queue", err));
     int64_t count;
     TRY(tensor_check(keys, "keys", 0, &count, err));
     struct queue *q = queue->queue;
@@ -59,6 +72,9 @@ static moco_status push(moco_queue *queue, const moco_tensor *keys, struct err *
     moco_status status = MOCO_ENOMEM;
     if (values != NULL && reals != NULL) {
         tensor_values(values, keys, count);
+        status = check_keys(values, keys->shape[0], q, err);
+    }
+    if (status == MOCO_OK) {
         reals_from_doubles(reals, q->real_bytes, values, (size_t)count);
         status = queue_push(q, reals, keys->shape[0], err);
     }
@@ -81,7 +97,8 @@ static moco_status read_keys(void *self, int index, double *values, struct err *
 
 static moco_status get(moco_queue *queue, moco_tensor *keys, struct err *err)
 {
-    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, queue, HANDLE_QUEUE, "queue", err));
     int64_t count;
     TRY(tensor_check(keys, "keys", 1, &count, err));
     struct queue *q = queue->queue;
@@ -96,12 +113,10 @@ moco_status moco_queue_get(moco_queue *queue, moco_tensor *keys)
     return api_return(get(queue, keys, &err), "moco_queue_get", &err);
 }
 
-moco_status moco_queue_state(const moco_queue *queue, int64_t *length, int64_t *next, int64_t *filled)
+static moco_status state(const moco_queue *queue, int64_t *length, int64_t *next, int64_t *filled, struct err *err)
 {
-    struct err err = {0};
-    moco_status status = handle_check(queue, HANDLE_QUEUE, "queue", &err);
-    if (status != MOCO_OK)
-        return api_return(status, "moco_queue_state", &err);
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, queue, HANDLE_QUEUE, "queue", err));
     if (length != NULL)
         *length = queue->queue->length;
     if (next != NULL)
@@ -109,4 +124,10 @@ moco_status moco_queue_state(const moco_queue *queue, int64_t *length, int64_t *
     if (filled != NULL)
         *filled = queue->queue->filled;
     return MOCO_OK;
+}
+
+moco_status moco_queue_state(const moco_queue *queue, int64_t *length, int64_t *next, int64_t *filled)
+{
+    struct err err = {0};
+    return api_return(state(queue, length, next, filled, &err), "moco_queue_state", &err);
 }

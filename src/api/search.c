@@ -94,12 +94,14 @@ static moco_status enter_to_read(moco_bank *bank, struct err *err)
         if (inside == APPENDING)
             return err_set(err, MOCO_ESTATE, "another thread appends to this bank");
     } while (!atomic_compare_exchange_weak(&bank->inside, &inside, inside + 1));
+    handle_ref(&bank->handle); /* it may be freed meanwhile */
     return MOCO_OK;
 }
 
 static void leave(moco_bank *bank)
 {
     atomic_fetch_sub(&bank->inside, 1);
+    handle_unref(&bank->handle);
 }
 
 static moco_status enter_to_append(moco_bank *bank, struct err *err)
@@ -107,12 +109,14 @@ static moco_status enter_to_append(moco_bank *bank, struct err *err)
     int nobody = 0;
     if (!atomic_compare_exchange_strong(&bank->inside, &nobody, APPENDING))
         return err_set(err, MOCO_ESTATE, "another thread is in this bank");
+    handle_ref(&bank->handle);
     return MOCO_OK;
 }
 
 static void leave_appended(moco_bank *bank)
 {
     atomic_store(&bank->inside, 0);
+    handle_unref(&bank->handle);
 }
 
 /* ---- calls ---- */
@@ -164,8 +168,9 @@ static moco_status append_keys(moco_bank *bank, struct queue *queue, const int64
 
 static moco_status append_queue(moco_bank *bank, const moco_queue *queue, const int64_t *ids, struct err *err)
 {
+    struct turn turn HANDLE_TURN;
     TRY(handle_check(bank, HANDLE_BANK, "bank", err));
-    TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+    TRY(handle_enter_nested(&turn, queue, HANDLE_QUEUE, "queue", err));
     TRY(api_not_null(ids, "ids", err));
     if (queue->queue->dim != bank_dim(bank->bank))
         return err_set(err, MOCO_ESHAPE, "the queue's keys have %d numbers; the bank's vectors have %d",

@@ -25,6 +25,29 @@ static void trainer_destroy(struct handle *handle)
         handle_unref(&trainer->queue->handle);
 }
 
+/* ---- whose turn it is ---- */
+
+struct turns {
+    struct turn trainer, queue;
+};
+
+static void leave(struct turns *turns)
+{
+    handle_leave(&turns->queue);
+    handle_leave(&turns->trainer);
+}
+#define TRAINER_TURN __attribute__((cleanup(leave))) = {{0}, {0}}
+
+/* The trainer, and the queue that it steps on. The model is left free: between and beside steps it can be embedded
+ * with, and the encoder's own lock keeps a commit apart from that. */
+static moco_status enter(struct turns *turns, const moco_trainer *trainer, struct err *err)
+{
+    TRY(handle_enter(&turns->trainer, trainer, HANDLE_TRAINER, "trainer", err));
+    if (trainer->queue == NULL)
+        return MOCO_OK;
+    return handle_enter_held(&turns->queue, &trainer->queue->handle, HANDLE_QUEUE, "the trainer's", err);
+}
+
 /* ---- making ---- */
 
 static moco_status read_options(moco_trainer_options *o, const moco_trainer_options *given, struct err *err)
@@ -41,10 +64,11 @@ static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue
 {
     TRY(api_not_null(out, "trainer", err));
     *out = NULL;
-    TRY(handle_check(model, HANDLE_MODEL, "model", err));
+    struct turn turn HANDLE_TURN, on_queue HANDLE_TURN;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     moco_trainer_options o;
     if (queue != NULL)
-        TRY(handle_check(queue, HANDLE_QUEUE, "queue", err));
+        TRY(handle_enter(&on_queue, queue, HANDLE_QUEUE, "queue", err));
     TRY(read_options(&o, options, err));
     moco_trainer *trainer = handle_new(model->handle.ctx, sizeof *trainer, HANDLE_TRAINER, trainer_destroy, err);
     if (trainer == NULL)
@@ -80,7 +104,8 @@ void moco_trainer_free(moco_trainer *trainer)
 
 static moco_status step(moco_trainer *trainer, const moco_batch *batch, double lr, struct err *err)
 {
-    TRY(handle_check(trainer, HANDLE_TRAINER, "trainer", err));
+    struct turns turns TRAINER_TURN;
+    TRY(enter(&turns, trainer, err));
     moco_batch b = {0};
     TRY(struct_read(&b, sizeof b, batch, "batch", err));
     TRY(struct_reserved(b.reserved0, "moco_batch.reserved0", err));
@@ -95,7 +120,8 @@ moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, do
 
 static moco_status report(moco_trainer *trainer, moco_step_report *to, struct err *err)
 {
-    TRY(handle_check(trainer, HANDLE_TRAINER, "trainer", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, trainer, HANDLE_TRAINER, "trainer", err));
     TRY(struct_check(to, "report", err));
     moco_step_report filled;
     TRY(trainer_report(trainer->trainer, &filled, err));
@@ -116,13 +142,19 @@ void moco_trainer_cancel(moco_trainer *trainer)
         trainer_cancel(trainer->trainer);
 }
 
+static moco_status cursor(const moco_trainer *trainer, int64_t *step_count, int64_t *epoch, int64_t *position,
+                          struct err *err)
+{
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter_nested(&turn, trainer, HANDLE_TRAINER, "trainer", err));
+    trainer_cursor(trainer->trainer, step_count, epoch, position);
+    return MOCO_OK;
+}
+
 moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step_count, int64_t *epoch, int64_t *position)
 {
     struct err err = {0};
-    moco_status status = handle_check(trainer, HANDLE_TRAINER, "trainer", &err);
-    if (status == MOCO_OK)
-        trainer_cursor(trainer->trainer, step_count, epoch, position);
-    return api_return(status, "moco_trainer_cursor", &err);
+    return api_return(cursor(trainer, step_count, epoch, position, &err), "moco_trainer_cursor", &err);
 }
 
 /* ---- state by name ---- */
@@ -137,10 +169,10 @@ static moco_status write_state(void *self, int index, double *values, struct err
     return trainer_tensor_set(self, index, values, err);
 }
 
+/* Of a trainer that the caller has entered. */
 static moco_status find(moco_trainer *trainer, const char *name, int *index, struct tensor_shape *shape,
                         struct err *err)
 {
-    TRY(handle_check(trainer, HANDLE_TRAINER, "trainer", err));
     TRY(api_not_null(name, "name", err));
     *index = trainer_find(trainer->trainer, name);
     if (*index < 0)
@@ -153,7 +185,9 @@ static moco_status get(moco_trainer *trainer, const char *name, moco_tensor *ten
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = read_state};
+    struct turns turns TRAINER_TURN;
     int64_t count;
+    TRY(enter(&turns, trainer, err));
     TRY(find(trainer, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 1, &count, err));
     move.self = trainer->trainer;
@@ -170,7 +204,9 @@ static moco_status set(moco_trainer *trainer, const char *name, const moco_tenso
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = write_state};
+    struct turns turns TRAINER_TURN;
     int64_t count;
+    TRY(enter(&turns, trainer, err));
     TRY(find(trainer, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 0, &count, err));
     move.self = trainer->trainer;
@@ -192,7 +228,8 @@ const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index)
 
 static moco_status save(moco_trainer *trainer, const char *path, const char *note, struct err *err)
 {
-    TRY(handle_check(trainer, HANDLE_TRAINER, "trainer", err));
+    struct turns turns TRAINER_TURN;
+    TRY(enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     return checkpoint_save(trainer->trainer, path, note, err);
 }
@@ -205,7 +242,8 @@ moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const cha
 
 static moco_status load(moco_trainer *trainer, const char *path, struct err *err)
 {
-    TRY(handle_check(trainer, HANDLE_TRAINER, "trainer", err));
+    struct turns turns TRAINER_TURN;
+    TRY(enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     return checkpoint_load(trainer->trainer, path, err);
 }

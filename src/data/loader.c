@@ -369,11 +369,13 @@ int64_t loader_batches(const struct loader *l)
     return (l->share + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
 }
 
-void loader_stats(const struct loader *l, int64_t *bad_images, int64_t *images, double *wait_seconds)
+void loader_stats(struct loader *l, int64_t *bad_images, int64_t *images, double *wait_seconds)
 {
-    *bad_images = l->bad_counted; /* only loader_next, which the caller is not in, changes these three */
+    pthread_mutex_lock(&l->lock); /* another thread may be in loader_next */
+    *bad_images = l->bad_counted;
     *images = l->images;
     *wait_seconds = l->wait_seconds;
+    pthread_mutex_unlock(&l->lock);
 }
 
 int loader_bad_after(struct loader *l, int64_t after, int64_t *id, char *reason, size_t size)

@@ -36,7 +36,7 @@ moco_status loader_start(struct loader *loader, int64_t epoch, int64_t position,
 moco_status loader_next(struct loader *loader, moco_batch *batch, struct err *err);
 
 int64_t loader_batches(const struct loader *loader); /* of a whole epoch */
-void loader_stats(const struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
+void loader_stats(struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
 
 /* The counted bad image with the lowest id above `after`: 1, with its id and the sentence why; 0: there is none. */
 int loader_bad_after(struct loader *loader, int64_t after, int64_t *id, char *reason, size_t size);

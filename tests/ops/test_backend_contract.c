@@ -106,6 +106,37 @@ static void settle_statistics(struct harness *h)
     free(stage);
 }
 
+/* Each head, and each output of the network: the ops of a head that an output does without are not run, and nothing of
+ * them may be needed. With the statistics of the same images, inference is a training forward. */
+static void test_outputs_of_every_head(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    for (int head = HEAD_LINEAR; head <= HEAD_SIMCLR_V2; head++) {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        spec.groups = 1;
+        spec.n = 24; /* a BN of few numbers makes much of what bf16 rounds */
+        spec.config.head = (enum net_head)head;
+        harness_open(&h, &spec);
+        harness_forward(&h, 0, NULL);
+        settle_statistics(&h);
+        const int outputs[] = {h.graph->features, h.graph->projection, h.graph->embedding};
+        for (int o = 0; o < 3; o++) {
+            char what[60];
+            size_t count = (size_t)spec.n * (size_t)h.graph->values[outputs[o]].c;
+            double *folded = malloc(2 * count * sizeof *folded), *train = folded + count;
+            assert_non_null(folded);
+            harness_infer(&h, outputs[o], NULL, folded);
+            harness_key(&h, h.masters.at, h.masters.at, 0.5, outputs[o], train);
+            snprintf(what, sizeof what, "output %d of head %s", o, net_head_name((enum net_head)head));
+            expect_near(s, what, count, folded, train, TOL_FOLDED(s->precision));
+            free(folded);
+        }
+        harness_close(&h);
+    }
+}
+
 static void test_inference(void **state)
 {
     (void)state;
@@ -496,6 +527,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_key_is_train),
+        cmocka_unit_test(test_outputs_of_every_head),
         cmocka_unit_test(test_inference),
         cmocka_unit_test(test_index),
         cmocka_unit_test(test_launches),

@@ -60,7 +60,7 @@ static uint16_t *reordered(struct harness *h, const struct cpu_param *p, int whi
     char *scratch = take(prim.scratch + 64);
     uint16_t *out = take(p->reader[which].bytes);
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = (void *)(masters + p->offset), [SHIM_DST] = out, [SHIM_SCRATCH] = scratch};
-    harness_ok(shim_run(h->dev->engine, &prim, at, &err), &err);
+    harness_ok(shim_run(&prim, at, &err), &err);
     shim_prim_free(&prim);
     free(scratch);
     return out;

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -118,36 +119,30 @@ static void a_cancel_between_steps_drops_the_next_once(void **state)
     rig_close(&twin);
 }
 
+/* A number that is not finite does not get in: the call names the tensor, and nothing has changed. */
 static void plant(struct rig *rig, struct rig *twin, const char *name, double value)
 {
     size_t count;
     double *values = rig_get(rig, name, &count);
     size_t at = count / 2;
-    double old = values[at];
     values[at] = value;
-    rig_set(rig, name, values);
-    int64_t before, after;
-    rig_ok(moco_trainer_cursor(rig->trainer, &before, NULL, NULL));
-    rig_expect(rig_step(rig, before), MOCO_ENUMERIC);
+    moco_tensor tensor;
+    moco_tensor_init(&tensor);
+    rig_ok(moco_trainer_get(rig->trainer, name, &tensor));
+    tensor.dtype = MOCO_F64;
+    tensor.data = values;
+    rig_expect(moco_trainer_set(rig->trainer, name, &tensor), value < 0 && value > -2 ? MOCO_EINVAL : MOCO_ENUMERIC);
     if (strstr(moco_error(), name) == NULL)
         fail_msg("the sentence does not name %s: %s", name, moco_error());
-    rig_ok(moco_trainer_cursor(rig->trainer, &after, NULL, NULL));
-    assert_int_equal(before, after);
-    struct scratch_folder folder;
-    scratch_folder_make(&folder);
-    rig_expect(moco_trainer_save(rig->trainer, scratch_path(&folder, "bad"), NULL), MOCO_ENUMERIC);
-    assert_non_null(strstr(moco_error(), name));
-    assert_int_equal(rmdir(folder.path), 0); /* empty: no file, no temporary one either */
-    values[at] = old;
-    rig_set(rig, name, values);
+    char number[40];
+    snprintf(number, sizeof number, "number %zu ", at);
+    if (strstr(moco_error(), number) == NULL)
+        fail_msg("the sentence does not say %s: %s", number, moco_error());
     free(values);
-    rig_expect_equal(rig, twin);
-    rig_run(rig, before, before + 1);
-    rig_run(twin, before, before + 1);
     rig_expect_equal(rig, twin);
 }
 
-static void a_bad_number_is_named_and_nothing_is_committed(void **state)
+static void a_bad_number_is_not_let_in(void **state)
 {
     (void)state;
     const char *const names[] = {"encoder_q.layer1.0.conv1.weight",
@@ -167,29 +162,16 @@ static void a_bad_number_is_named_and_nothing_is_committed(void **state)
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         plant(&rig, &twin, names[i], NAN);
         plant(&rig, &twin, names[i], i % 2 == 0 ? INFINITY : -INFINITY);
+        if (strcmp(spec.device != NULL ? spec.device : rig_device(), "ref") != 0)
+            plant(&rig, &twin, names[i], 1e300); /* infinite as the f32 that it would become */
     }
+    plant(&rig, &twin, "encoder_q.bn1.running_var", -1e-3);
+    plant(&rig, &twin, "encoder_k.layer4.1.bn2.running_var", -1);
+    rig_run(&rig, 1, 2);
+    rig_run(&twin, 1, 2);
+    rig_expect_equal(&rig, &twin);
     rig_close(&rig);
     rig_close(&twin);
-}
-
-static void the_same_without_queue_or_key_encoder(void **state)
-{
-    (void)state;
-    const char *const names[] = {"encoder_q.layer1.0.conv1.weight", "encoder_q.fc.7.weight",
-                                 "encoder_q.fc.1.running_var", "momentum.encoder_q.fc.0.weight"};
-    for (int m = RIG_SIMCLR; m <= RIG_SIMCLR_LARS; m++) {
-        struct rig rig, twin;
-        struct rig_spec spec = rig_spec();
-        rig_mechanism(&spec, m);
-        rig_open(&rig, &spec);
-        rig_open(&twin, &spec);
-        rig_run(&rig, 0, 1);
-        rig_run(&twin, 0, 1);
-        for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
-            plant(&rig, &twin, names[i], i % 2 == 0 ? NAN : INFINITY);
-        rig_close(&rig);
-        rig_close(&twin);
-    }
 }
 
 /* A state that overflows the loss has only finite numbers in it. */
@@ -220,26 +202,50 @@ static void a_loss_that_overflows_is_refused(void **state)
     rig_close(&twin);
 }
 
-/* What an update writes is looked at as it is written, so that the next step need not read it all again. */
-static void an_update_that_overflows_is_found_by_the_next_step(void **state)
+/* The step that would make a weight or momentum infinite says so itself, and has not been. */
+static void an_update_that_overflows_is_refused(void **state)
 {
     (void)state;
-    const char *const name = "momentum.encoder_q.fc.0.weight";
-    struct rig rig;
-    struct rig_spec spec = rig_spec();
-    rig_open(&rig, &spec);
-    rig_run(&rig, 0, 1);
-    size_t count;
-    double *values = rig_get(&rig, name, &count), largest = strcmp(rig.spec.device, "ref") == 0 ? 1e308 : 3e38;
-    for (size_t i = 0; i < count; i++)
-        values[i] = 1e10;
-    rig_set(&rig, name, values);
-    rig_draw(&rig, 1);
-    rig_ok(moco_trainer_step(rig.trainer, &rig.batch, largest));
-    rig_expect(rig_step(&rig, 2), MOCO_ENUMERIC);
-    assert_non_null(strstr(moco_error(), "encoder_q."));
-    free(values);
-    rig_close(&rig);
+    static const char *const names[] = {"encoder_q.fc.0.weight", "momentum.encoder_q.fc.0.weight"};
+    for (int i = 0; i < 2 * RIG_MECHANISMS; i++) {
+        int mechanism = i / 2;
+        struct rig rig, twin;
+        struct rig_spec spec = rig_spec();
+        rig_mechanism(&spec, mechanism);
+        rig_open(&rig, &spec);
+        rig_open(&twin, &spec);
+        rig_run(&rig, 0, 1);
+        rig_run(&twin, 0, 1);
+        if (i % 2 == 1) { /* numbers that are near the edge already */
+            size_t count;
+            double *values = rig_get(&rig, names[1], &count);
+            for (size_t at = 0; at < count; at++)
+                values[at] = 1e10;
+            rig_set(&rig, names[1], values);
+            rig_set(&twin, names[1], values);
+            free(values);
+        }
+        double largest = strcmp(rig_device(), "ref") == 0 ? 1.7e308 : 3.4e38;
+        rig_draw(&rig, 1);
+        for (int bad = 0; bad < 2; bad++) {
+            moco_status status = moco_trainer_step(rig.trainer, &rig.batch, largest * (bad == 0 ? 1 : 0.9));
+            if (status == MOCO_OK && i % 2 == 0) /* gradients so small that even this rate does no harm */
+                break;
+            rig_expect(status, MOCO_ENUMERIC);
+            if (strstr(moco_error(), "the update of step 1 ") == NULL || strstr(moco_error(), "encoder_q.") == NULL)
+                fail_msg("the sentence does not say which step and tensor: %s", moco_error());
+            rig_expect_equal(&rig, &twin);
+        }
+        int64_t step;
+        rig_ok(moco_trainer_cursor(rig.trainer, &step, NULL, NULL));
+        if (step == 1) {
+            rig_run(&rig, 1, 3);
+            rig_run(&twin, 1, 3);
+            rig_expect_equal(&rig, &twin);
+        }
+        rig_close(&rig);
+        rig_close(&twin);
+    }
 }
 
 static void wrong_calls_change_nothing(void **state)
@@ -466,10 +472,9 @@ int main(void)
         cmocka_unit_test(progress_counts_every_launch),
         cmocka_unit_test(a_cancelled_step_has_not_been),
         cmocka_unit_test(a_cancel_between_steps_drops_the_next_once),
-        cmocka_unit_test(a_bad_number_is_named_and_nothing_is_committed),
-        cmocka_unit_test(the_same_without_queue_or_key_encoder),
+        cmocka_unit_test(a_bad_number_is_not_let_in),
         cmocka_unit_test(a_loss_that_overflows_is_refused),
-        cmocka_unit_test(an_update_that_overflows_is_found_by_the_next_step),
+        cmocka_unit_test(an_update_that_overflows_is_refused),
         cmocka_unit_test(wrong_calls_change_nothing),
         cmocka_unit_test(every_option_is_checked),
         cmocka_unit_test(mechanisms_are_checked),

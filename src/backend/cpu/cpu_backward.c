@@ -11,7 +11,6 @@ static moco_status conv_weights(const struct be_plan *plan, const struct back *b
                                 struct err *err)
 {
     const struct node *node = &plan->nodes[back->node];
-    struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, back->scratch);
     if (back->conv.own) {
         kern_conv_weights(&plan->dev->team, &back->conv.kern, cpu_buffer(plan, back->src), cpu_buffer(plan, back->dy),
@@ -25,11 +24,11 @@ static moco_status conv_weights(const struct be_plan *plan, const struct back *b
     at[SHIM_WEIGHTS] = reorders ? (void *)(scratch + back->conv.ordered) : result;
     at[SHIM_DST] = cpu_buffer(plan, back->dy);
     at[SHIM_SCRATCH] = scratch;
-    TRY(shim_run(engine, &back->conv.run, at, err));
+    TRY(shim_run(&back->conv.run, at, err));
     if (reorders) {
         at[SHIM_SRC] = at[SHIM_WEIGHTS];
         at[SHIM_DST] = result;
-        TRY(shim_run(engine, &back->conv.order, at, err));
+        TRY(shim_run(&back->conv.order, at, err));
     }
     if (accumulate)
         kern_add_floats(&plan->dev->team, (size_t)plan->spec.layout->params[node->op->param[0]].count, result,
@@ -39,13 +38,12 @@ static moco_status conv_weights(const struct be_plan *plan, const struct back *b
 
 static moco_status conv_data(const struct be_plan *plan, const struct back *back, const void *weights, struct err *err)
 {
-    struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, back->scratch);
     void *at[SHIM_SLOTS] = {[SHIM_SCRATCH] = scratch};
     if (back->conv.order.primitive != NULL) {
         at[SHIM_SRC] = (void *)weights;
         at[SHIM_DST] = scratch + back->conv.ordered;
-        TRY(shim_run(engine, &back->conv.order, at, err));
+        TRY(shim_run(&back->conv.order, at, err));
         weights = scratch + back->conv.ordered;
     }
     if (back->conv.own) {
@@ -56,7 +54,7 @@ static moco_status conv_data(const struct be_plan *plan, const struct back *back
     at[SHIM_SRC] = cpu_buffer(plan, back->dx);
     at[SHIM_WEIGHTS] = (void *)weights;
     at[SHIM_DST] = cpu_buffer(plan, back->dy);
-    return shim_run(engine, &back->conv.run, at, err);
+    return shim_run(&back->conv.run, at, err);
 }
 
 static moco_status linear_weights(const struct be_plan *plan, const struct back *back, float *gradient, int accumulate,
@@ -66,7 +64,7 @@ static moco_status linear_weights(const struct be_plan *plan, const struct back 
                             [SHIM_WEIGHTS] = cpu_value(plan, plan->nodes[back->node].in),
                             [SHIM_DST] = gradient,
                             [SHIM_SCRATCH] = cpu_buffer(plan, back->scratch)};
-    return shim_run(plan->dev->engine, accumulate ? &back->added : &back->product, at, err);
+    return shim_run(accumulate ? &back->added : &back->product, at, err);
 }
 
 static moco_status linear_data(const struct be_plan *plan, const struct back *back, const void *weights,
@@ -76,7 +74,7 @@ static moco_status linear_data(const struct be_plan *plan, const struct back *ba
                             [SHIM_WEIGHTS] = (void *)weights,
                             [SHIM_DST] = cpu_buffer(plan, back->dx),
                             [SHIM_SCRATCH] = cpu_buffer(plan, back->scratch)};
-    return shim_run(plan->dev->engine, &back->product, at, err);
+    return shim_run(&back->product, at, err);
 }
 
 moco_status cpu_run_back(const struct be_plan *plan, const struct back *back, const void *weights, float *gradient,

@@ -36,7 +36,7 @@ static moco_status cpu_open(struct be_device **out, struct ctx *ctx, const char 
         return MOCO_ENOMEM;
     dev->ctx = ctx_ref(ctx);
     dev->isa = shim_isa();
-    dev->team.threads = ctx->threads;
+    dev->team.threads = ctx->automatic ? parallel_allowed(ctx->threads) : ctx->threads;
     dev->team.simd = kern_table((int)dev->isa);
     moco_status status = shim_open(&dev->engine, err);
     if (status != MOCO_OK) {

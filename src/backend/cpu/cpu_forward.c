@@ -74,14 +74,13 @@ void cpu_gather(const struct be_plan *plan, const struct node *node, const void 
 
 moco_status cpu_run_conv(const struct be_plan *plan, const struct node *node, const void *weights, struct err *err)
 {
-    struct shim_engine *engine = plan->dev->engine;
     char *scratch = cpu_buffer(plan, node->scratch);
     void *at[SHIM_SLOTS] = {[SHIM_SCRATCH] = scratch};
     void *src = cpu_value(plan, node->in);
     if (node->conv.order.primitive != NULL && plan->spec.pass != BE_INFER) {
         at[SHIM_SRC] = (void *)weights;
         at[SHIM_DST] = scratch + node->conv.ordered;
-        TRY(shim_run(engine, &node->conv.order, at, err));
+        TRY(shim_run(&node->conv.order, at, err));
         weights = scratch + node->conv.ordered;
     }
     if (node->conv.own) {
@@ -96,7 +95,7 @@ moco_status cpu_run_conv(const struct be_plan *plan, const struct node *node, co
     at[SHIM_WEIGHTS] = (void *)weights;
     at[SHIM_BIAS] = cpu_buffer(plan, node->bias);
     at[SHIM_DST] = cpu_value(plan, node->out);
-    return shim_run(engine, &node->conv.run, at, err);
+    return shim_run(&node->conv.run, at, err);
 }
 
 moco_status cpu_run_linear(const struct be_plan *plan, const struct node *node, const float *weights, struct err *err)
@@ -105,7 +104,7 @@ moco_status cpu_run_linear(const struct be_plan *plan, const struct node *node, 
                             [SHIM_WEIGHTS] = (void *)weights,
                             [SHIM_DST] = cpu_value(plan, node->out),
                             [SHIM_SCRATCH] = cpu_buffer(plan, node->scratch)};
-    return shim_run(plan->dev->engine, &node->product, at, err);
+    return shim_run(&node->product, at, err);
 }
 
 /* Images in bytes: those of this slice, which may take the end of the first array and the beginning of the second. */
@@ -142,7 +141,7 @@ static moco_status forward_input(const struct be_plan *plan, const struct node *
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = (float *)(void *)io->images + first,
                             [SHIM_DST] = cpu_value(plan, node->out),
                             [SHIM_SCRATCH] = cpu_buffer(plan, node->scratch)};
-    return shim_run(plan->dev->engine, &node->convert, at, err);
+    return shim_run(&node->convert, at, err);
 }
 
 static void forward_bn(const struct be_plan *plan, const struct node *node, const struct be_forward *io)

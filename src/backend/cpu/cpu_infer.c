@@ -64,7 +64,7 @@ static moco_status fold_conv(const struct be_plan *plan, const struct node *node
         return MOCO_OK;
     void *at[SHIM_SLOTS] = {
         [SHIM_SRC] = f.to, [SHIM_DST] = cpu_buffer(plan, node->folded), [SHIM_SCRATCH] = tmp + folded_bytes};
-    return shim_run(plan->dev->engine, &node->conv.order, at, err);
+    return shim_run(&node->conv.order, at, err);
 }
 
 static void fold_bn(const struct be_plan *plan, const struct node *node, const float *masters, const float *stats)

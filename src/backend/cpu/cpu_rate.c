@@ -22,15 +22,14 @@ static double seconds(clockid_t clock)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-static moco_status best_time(const struct be_device *dev, const struct shim_prim *prim, void *const at[SHIM_SLOTS],
-                             double *best, struct err *err)
+static moco_status best_time(const struct shim_prim *prim, void *const at[SHIM_SLOTS], double *best, struct err *err)
 {
     double began = seconds(CLOCK_MONOTONIC), now = began, used = 0;
     *best = 0;
-    TRY(shim_run(dev->engine, prim, at, err)); /* warm up */
+    TRY(shim_run(prim, at, err)); /* warm up */
     for (int run = 0, near = 0; run < AGREE || ((used < SECONDS || near < AGREE) && now - began < AT_MOST); run++) {
         double start = seconds(CLOCK_THREAD_CPUTIME_ID);
-        TRY(shim_run(dev->engine, prim, at, err));
+        TRY(shim_run(prim, at, err));
         double took = seconds(CLOCK_THREAD_CPUTIME_ID) - start;
         now = seconds(CLOCK_MONOTONIC);
         used += took;
@@ -70,7 +69,7 @@ moco_status cpu_rate(struct be_device *dev, enum be_precision precision, double 
                             [SHIM_WEIGHTS] = memory + 2 * map,
                             [SHIM_SCRATCH] = memory + 2 * map + prim.weights.bytes};
     double best;
-    TRY_GOTO(status, best_time(dev, &prim, at, &best, err), done);
+    TRY_GOTO(status, best_time(&prim, at, &best, err), done);
     *flops_per_second = 2.0 * 9 * 64 * 64 * 28 * 28 * shape.n / best;
 done:
     shim_prim_free(&prim);

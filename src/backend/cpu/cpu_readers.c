@@ -139,7 +139,7 @@ static moco_status fill(const struct be_layout *layout, const struct cpu_param *
     at[SHIM_SRC] = (void *)from;
     at[SHIM_DST] = block + p->reader_at[which];
     at[SHIM_SCRATCH] = (char *)layout->scratch + layout->average_bytes;
-    return shim_run(layout->dev->engine, &p->fill[which], at, err);
+    return shim_run(&p->fill[which], at, err);
 }
 
 moco_status cpu_readers_fill(const struct be_layout *layout, int backward, const float *masters, void *out,

@@ -20,7 +20,6 @@
 
 struct shim_engine {
     dnnl_engine_t engine;
-    dnnl_stream_t stream;
 };
 
 namespace
@@ -305,6 +304,9 @@ void finish(struct shim_prim *out, const struct shim_engine *engine, const pd_ow
     dnnl_primitive_t primitive = nullptr;
     CHECK(dnnl_primitive_create(&primitive, pd.pd));
     out->primitive = primitive;
+    dnnl_stream_t stream = nullptr;
+    CHECK(dnnl_stream_create(&stream, engine->engine, dnnl_stream_default_flags));
+    out->stream = stream;
     md_view scratch = dnnl_primitive_desc_query_md(pd.pd, dnnl_query_scratchpad_md, 0);
     out->scratch = scratch == nullptr ? 0 : dnnl_memory_desc_get_size(scratch);
     if (out->scratch > 0)
@@ -370,7 +372,6 @@ moco_status shim_open(struct shim_engine **out, struct err *err)
     moco_status status = guard(err, "start", [&] {
         engine = new struct shim_engine();
         CHECK(dnnl_engine_create(&engine->engine, dnnl_cpu, 0));
-        CHECK(dnnl_stream_create(&engine->stream, engine->engine, dnnl_stream_default_flags));
     });
     if (status != MOCO_OK)
         shim_close(engine);
@@ -383,8 +384,6 @@ void shim_close(struct shim_engine *engine)
 {
     if (engine == nullptr)
         return;
-    if (engine->stream != nullptr)
-        dnnl_stream_destroy(engine->stream);
     if (engine->engine != nullptr)
         dnnl_engine_destroy(engine->engine);
     delete engine;
@@ -545,8 +544,7 @@ moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine
         }));
 }
 
-moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, void *const at[SHIM_SLOTS],
-                     struct err *err)
+moco_status shim_run(const struct shim_prim *prim, void *const at[SHIM_SLOTS], struct err *err)
 {
     return guard(err, "run a primitive", [&] {
         dnnl_exec_arg_t args[SHIM_SLOTS];
@@ -559,8 +557,9 @@ moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, v
             CHECK(dnnl_memory_set_data_handle(args[count].memory, at[i]));
             count++;
         }
-        CHECK(dnnl_primitive_execute((const_dnnl_primitive_t)prim->primitive, engine->stream, count, args));
-        CHECK(dnnl_stream_wait(engine->stream));
+        dnnl_stream_t stream = (dnnl_stream_t)prim->stream;
+        CHECK(dnnl_primitive_execute((const_dnnl_primitive_t)prim->primitive, stream, count, args));
+        CHECK(dnnl_stream_wait(stream));
     });
 }
 
@@ -569,6 +568,8 @@ void shim_prim_free(struct shim_prim *prim)
     for (int i = 0; i < SHIM_SLOTS; i++)
         if (prim->memory[i] != nullptr)
             dnnl_memory_destroy((dnnl_memory_t)prim->memory[i]);
+    if (prim->stream != nullptr)
+        dnnl_stream_destroy((dnnl_stream_t)prim->stream);
     if (prim->primitive != nullptr)
         dnnl_primitive_destroy((dnnl_primitive_t)prim->primitive);
     shim_md_free(&prim->weights);

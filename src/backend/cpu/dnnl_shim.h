@@ -47,8 +47,11 @@ struct shim_md {
 /* Where a primitive's arguments are at one run. Which is input and which output follows from the primitive. */
 enum shim_slot { SHIM_SRC, SHIM_WEIGHTS, SHIM_BIAS, SHIM_DST, SHIM_SCRATCH, SHIM_SLOTS };
 
+/* One thread at a time runs a primitive; what several could share of a run belongs to it, so that plans of one device
+ * run side by side. */
 struct shim_prim {
     void *primitive; /* NULL: none */
+    void *stream;
     void *memory[SHIM_SLOTS];
     int argument[SHIM_SLOTS];
     size_t scratch;         /* bytes */
@@ -105,8 +108,7 @@ moco_status shim_reorder_create(struct shim_prim *out, struct shim_engine *engin
 /* SHIM_DST[m][n] = op(SHIM_SRC) op(SHIM_WEIGHTS) in f32, row-major; with add, += . op transposes if asked to. */
 moco_status shim_matmul_create(struct shim_prim *out, struct shim_engine *engine, int m, int n, int k, int transpose_a,
                                int transpose_b, int add, struct err *err);
-moco_status shim_run(struct shim_engine *engine, const struct shim_prim *prim, void *const at[SHIM_SLOTS],
-                     struct err *err);
+moco_status shim_run(const struct shim_prim *prim, void *const at[SHIM_SLOTS], struct err *err);
 void shim_prim_free(struct shim_prim *prim);
 
 /* C[m][n] = A[m][k] B[n][k]^T, or A[k][m]^T B[k][n], in f32, row-major, for sizes that change with every call. */

@@ -3,7 +3,9 @@
  * parallel: the OpenMP team, and every `#pragma omp` of the library. What a reader would get wrong: oneDNN's primitives
  * are made for a number of threads and hang for ever when OpenMP delivers fewer (inside a parallel region of the host,
  * under OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS=0, OMP_DYNAMIC), so that every piece of code that makes or runs one
- * stands between parallel_enter and parallel_leave, and the host's own OpenMP settings are as they were afterwards. */
+ * stands between parallel_enter and parallel_leave, and the host's own OpenMP settings are as they were afterwards.
+ * What cannot be seen from here: threads that the host's own regions, narrower than ours, took out of the pool again,
+ * and its own use of OpenMP before a fork. */
 #ifndef MOCO_CPU_PARALLEL_H
 #define MOCO_CPU_PARALLEL_H
 
@@ -13,13 +15,16 @@ struct parallel_scope {
     int threads, dynamic; /* the calling thread's settings before */
 };
 
-/* Makes the calling thread's teams `threads` wide. MOCO_ESTATE, with the reason, if OpenMP cannot deliver so many here.
- */
+/* Makes the calling thread's teams `threads` wide. MOCO_ESTATE, with the reason, if OpenMP cannot deliver so many here,
+ * if the system does not start them, or if they stayed behind in the parent of a forked child. */
 moco_status parallel_enter(struct parallel_scope *scope, int threads, struct err *err);
 void parallel_leave(const struct parallel_scope *scope);
 
 /* Forms a team and counts it: MOCO_ESTATE, with the reason, if it is smaller than `threads`. */
 moco_status parallel_check(int threads, struct err *err);
+
+/* `threads`, or how many fewer OpenMP's settings (OMP_THREAD_LIMIT, OMP_NUM_THREADS, omp_set_num_threads) allow. */
+int parallel_allowed(int threads);
 
 /* Calls body(arg, thread, threads) once for each thread of the team, and waits. Between enter and leave only. A body
  * must not wait for another one. */

@@ -51,7 +51,7 @@ moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void 
     memcpy(weights, masters, ref_layout_bytes(plan->layout));
     for (int i = 0; i < g->op_count; i++) {
         const struct graph_op *op = &g->ops[i];
-        if (op->kind != OP_BN)
+        if (op->kind != OP_BN || !plan->nodes[i].used) /* of a head that features do without */
             continue;
         double *scale = weights + plan->layout->offset[op->param[0]];
         double *shift = shift_at(plan, i, weights);

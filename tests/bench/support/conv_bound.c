@@ -136,7 +136,7 @@ static double sweep(struct conv_bound *b)
         for (int way = 0; way < CONV_BOUND_WAYS; way++)
             for (int run = 0; run < 2 && b->part[i].prim[way].primitive != NULL; run++) {
                 double began = now_ms();
-                if (shim_run(b->dev->engine, &b->part[i].prim[way], at, NULL) != MOCO_OK)
+                if (shim_run(&b->part[i].prim[way], at, NULL) != MOCO_OK)
                     return 0;
                 double ms = (now_ms() - began) * b->part[i].repeats[way];
                 if (best == 0 || ms < best)

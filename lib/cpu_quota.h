@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_quota: how much processor time the control groups of this process allow, version 1 and 2 alike. What a reader
+ * would get wrong: a group has no more than any of its ancestors, and a container sees neither its group's whole path
+ * nor a hierarchy at the usual place, so that both are looked up. */
+#ifndef MOCO_LIB_CPU_QUOTA_H
+#define MOCO_LIB_CPU_QUOTA_H
+
+/* The least quota of this process's group and of every ancestor that can be seen, in whole processors, rounded up, at
+ * most 4096. 0: there is none, or nothing can be read. `root` stands before every path: "" but in tests. */
+int cpu_quota(const char *root);
+
+#endif
