@@ -49,10 +49,11 @@ int disk_need_lacks(const struct disk_need *need, const struct run_config *c, ch
 {
     if (need->left < 0 || need->left >= need->all)
         return 0;
-    snprintf(
-        sentence, size,
-        "the run will write %s (%lld checkpoints of %s) and the file system of %.200s has %s left; free some, name "
-        "another --out, or keep fewer (--keep 1)",
-        human_bytes(need->all), (long long)need->count, human_bytes(need->checkpoint), c->out, human_bytes(need->left));
+    const char *fewer = c->keep == 1 && c->keep_every == 0 ? "" : ", or keep fewer (--keep 1)";
+    snprintf(sentence, size,
+             "the run will write %s (%lld checkpoints of %s) and the file system of %.200s has %s left; free some, or "
+             "name another --out%s",
+             human_bytes(need->all), (long long)need->count, human_bytes(need->checkpoint), c->out,
+             human_bytes(need->left), fewer);
     return 1;
 }

@@ -76,8 +76,7 @@ static moco_status open_cifar(struct open_data *d, moco_context *context, const 
     return MOCO_OK;
 }
 
-/* The first class of `set` that has no image (`like` NULL) or no namesake in `like`, and how many there are; NULL:
- * none. */
+/* The first class of `set` that has no namesake in `like`, and how many there are; NULL: none. */
 static const char *first_lacking(const moco_dataset *set, const moco_dataset *like, int32_t *count)
 {
     const char *first = NULL;

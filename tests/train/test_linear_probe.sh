@@ -132,11 +132,22 @@ needs "the training images are all of one class" "$work/oneclass"
 cp -r "$work/data/train" "$work/fewer/train"
 cp -r "$held" "$work/fewer/val"
 rm -r "${work:?}/fewer/val/$first"
-needs "the held-out images have .* class folders, the training images" "$work/fewer"
+mkdir "$work/strange" && cp -r "$work/fewer/train" "$work/strange/train" && cp -r "$held" "$work/strange/val"
+for class in "$work"/strange/val/*; do mv "$class" "$work/strange/val/other-$(basename "$class")"; done
+needs "no class folder of val/ (other-.*) is named as one of train/" "$work/strange"
+
+# Classes are matched by name: what one side lacks is said, and the rest is measured.
+partly() { # SENTENCE FOLDER
+    expect 0 "$1" $probe "$2" $common --fast --out "$work/part.$(basename "$2")"
+    expect 0 "$1" "$BUILD/examples/train_imagenet" "$2" --preset demo --size 16 --batch-size 8 --bn-group-size 8 --moco-k 8 \
+        --moco-dim 8 --width 0.125 --epochs 1 --max-steps 1 --threads 1 --no-report --out "$work/run.$(basename "$2")"
+    grep -q '"knn_top1":[0-9]' "$work/run.$(basename "$2")/metrics.jsonl" || fail "$2: nothing was measured"
+}
+partly "val/ has none of the class folder $first of train/" "$work/fewer"
 cp -r "$work/fewer/train" "$work/renamed/train"
 cp -r "$held" "$work/renamed/val"
 mv "$work/renamed/val/$second" "$work/renamed/val/something-else"
-needs "the held-out images have other class folders" "$work/renamed"
+partly "val/ has 1 class folder that train/ has not (something-else)" "$work/renamed"
 
 # A probe of other classes, or of another encoder's features, is not scored: the sentence says what each of them has.
 mkdir "$work/other"

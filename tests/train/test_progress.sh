@@ -59,7 +59,7 @@ def lines(name, columns):
 
 for columns in (200, 80, 40, 12):
     shown = lines("w%d" % columns, columns)
-    if len(shown) != 12:
+    if len(shown) < 12:  # a slow machine rewrites a line within a step, too
         fail("%d columns: %d lines of 12 steps" % (columns, len(shown)))
     if max(map(len, shown)) >= columns:
         fail("%d columns: a line of %d" % (columns, max(map(len, shown))))
