@@ -44,7 +44,7 @@ expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --max-steps 8 
 expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --resume auto
 quiet "goes on with" "the same rate again is told as a change"
 "$BUILD/tests/train/tool_note" "$work/low/checkpoint_0004.safetensors" "$work/far.safetensors" \
-    "$(note "$work/low/checkpoint_0004.safetensors")" far || exit 1 # too far for any rate to help
+    "$(note "$work/low/checkpoint_0004.safetensors")" far || fail "tool_note" # too far for any rate to help
 expect 1 "first step fails, at whatever rate" $driver "$work/data" $on --lr 0.001 --out "$work/far" --resume "$work/far.safetensors"
 expect 1 "holds a run already" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/high/checkpoint_0000.safetensors"
 expect 1 "holds later checkpoints" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/low/checkpoint_0004.safetensors"
@@ -143,7 +143,7 @@ text=$(note "$good")
 lie() { # EDIT [EPOCH POSITION]
     edit=$1
     shift
-    "$BUILD/tests/train/tool_note" "$good" "$work/lie.safetensors" "$(printf '%s\n' "$text" | sed "$edit")" "$@" || exit 1
+    "$BUILD/tests/train/tool_note" "$good" "$work/lie.safetensors" "$(printf '%s\n' "$text" | sed "$edit")" "$@" || fail "tool_note $edit"
     (
         ulimit -v 4000000 # kilobytes: what the lies ask for does not fit
         exec $driver "$work/data" $on --resume "$work/lie.safetensors" --out "$work/lied"

@@ -50,9 +50,9 @@ static void spoil(moco_trainer *trainer)
         exit(1);
     check(moco_trainer_get(trainer, "encoder_q.conv1.weight", &weights));
     for (int64_t i = 0; i < count && weights.dtype == MOCO_F32; i++)
-        f32[i] *= 1e30f;
+        f32[i] = i % 3 == 0 ? 1e25f : -1e25f;
     for (int64_t i = 0; i < count && weights.dtype == MOCO_F64; i++)
-        ((double *)weights.data)[i] *= 1e200;
+        ((double *)weights.data)[i] = i % 3 == 0 ? 1e200 : -1e200;
     check(moco_trainer_set(trainer, "encoder_q.conv1.weight", &weights));
     free(weights.data);
 }
