@@ -261,7 +261,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: LDFLAGS += $(fault_flags)
+$(foreach t,file_faults checkpoint paths,$(BUILD)/tests/robust/test_$(t)): LDFLAGS += $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
     LDFLAGS += $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 
