@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file_retry.h"
 #include "json.h"
 #include "run_dir.h"
 #include "utf8.h"
@@ -65,17 +66,19 @@ static moco_status put(struct metrics *m, const char *line, struct err *err)
 {
     size_t length = strlen(line);
     off_t end = lseek(m->fd, 0, SEEK_END);
+    int tries = 0;
     for (size_t at = 0; at < length;) {
         ssize_t n = write(m->fd, line + at, length - at);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && file_again(&tries))
             continue;
         if (n < 0) {
             int reason = errno;
             if (ftruncate(m->fd, end) != 0) /* a torn line would spoil the file for its readers */
                 reason = errno;
             return err_set(err, MOCO_EIO, "%.300s cannot be written: %s; make room, then go on with --resume auto",
-                           m->path, strerror(reason));
+                           m->path, file_reason(reason, (char[FILE_REASON]){0}));
         }
+        tries = 0;
         at += (size_t)n;
     }
     return MOCO_OK;
@@ -104,7 +107,7 @@ static moco_status cut(struct metrics *m, int64_t step, int epoch_done, struct e
     if (file == NULL) {
         if (copy >= 0)
             close(copy);
-        return err_set(err, MOCO_EIO, "%.300s cannot be read: %s", m->path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be read: %s", m->path, file_reason(errno, (char[FILE_REASON]){0}));
     }
     char *line = NULL;
     size_t room = 0;
@@ -118,7 +121,7 @@ static moco_status cut(struct metrics *m, int64_t step, int epoch_done, struct e
     fclose(file);
     if (failed || ftruncate(m->fd, good) != 0)
         return err_set(err, MOCO_EIO, "%.300s cannot be cut back to step %lld: %s", m->path, (long long)step,
-                       strerror(errno));
+                       file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 
@@ -137,7 +140,8 @@ moco_status metrics_open(struct metrics *m, const char *folder, int64_t step, in
     run_dir_path(folder, "metrics.jsonl", m->path);
     m->fd = open(m->path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (m->fd < 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", m->path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", m->path,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     moco_status status = lock(m, err);
     if (status == MOCO_OK && step >= 0) {
         status = cut(m, step, epoch_done, err);
@@ -165,7 +169,8 @@ void metrics_close(struct metrics *m)
 moco_status metrics_empty(struct metrics *m, struct err *err)
 {
     if (ftruncate(m->fd, 0) != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be emptied: %s", m->path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be emptied: %s", m->path,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 

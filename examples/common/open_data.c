@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "file_retry.h"
 #include "from_moco.h"
 
 #define PATH_BYTES 4096
@@ -161,7 +162,7 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
         int missing = stat(folder, &stat_of) != 0;
         return err_set(err, MOCO_EIO,
                        "%.300s cannot be opened as a folder of images: %s; name a folder that holds them", folder,
-                       missing ? strerror(errno) : "it is a file");
+                       missing ? file_reason(errno, (char[FILE_REASON]){0}) : "it is a file");
     }
     char(*path)[PATH_BYTES] = malloc((size_t)BATCH_FILES_MAX * sizeof *path);
     if (path == NULL)

@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file_retry.h"
+
 moco_status run_dir_make(const char *folder, struct err *err)
 {
     char path[RUN_PATH_SIZE];
@@ -26,7 +28,7 @@ moco_status run_dir_make(const char *folder, struct err *err)
         path[i] = 0;
         if (mkdir(path, 0777) != 0 && errno != EEXIST)
             return err_set(err, MOCO_EIO, "the run folder %.300s cannot be made: %s; choose another with --out", path,
-                           strerror(errno));
+                           file_reason(errno, (char[FILE_REASON]){0}));
         path[i] = held;
     }
     struct stat stat_of;
@@ -75,7 +77,8 @@ moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *coun
     *count = 0;
     DIR *dir = opendir(folder);
     if (dir == NULL)
-        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be read: %s", folder, strerror(errno));
+        return err_set(err, MOCO_EIO, "the run folder %.300s cannot be read: %s", folder,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
         int64_t number = number_of(entry->d_name);
         if (number < 0)
@@ -114,7 +117,7 @@ moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
 static moco_status remove_file(const char *path, struct err *err)
 {
     if (unlink(path) != 0 && errno != ENOENT)
-        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 
