@@ -147,26 +147,34 @@ struct text {
     size_t used, room;
 };
 
-static void put(struct text *t, const char *piece)
+static void put_bytes(struct text *t, const char *piece, size_t length)
 {
-    size_t length = strlen(piece);
     if (t->used + length >= t->room) {
         t->room = 2 * (t->used + length) + 4096;
         t->at = realloc(t->at, t->room);
         must(t->at != NULL, "no memory");
     }
-    memcpy(t->at + t->used, piece, length + 1);
+    memcpy(t->at + t->used, piece, length);
     t->used += length;
+}
+
+static void put(struct text *t, const char *piece)
+{
+    put_bytes(t, piece, strlen(piece));
 }
 
 static void put_quoted(struct text *t, const char *words)
 {
     char one[8];
     put(t, "\"");
-    for (; *words != 0; words++) {
-        unsigned char c = (unsigned char)*words;
-        snprintf(one, sizeof one, c == '"' || c == '\\' || c < 0x20 ? "\\u%04x" : "%c", c);
-        put(t, one);
+    for (size_t plain; *words != 0; words += plain) {
+        for (plain = 0; (unsigned char)words[plain] >= 0x20 && words[plain] != '"' && words[plain] != '\\'; plain++) {
+        }
+        put_bytes(t, words, plain);
+        if (words[plain] != 0) {
+            snprintf(one, sizeof one, "\\u%04x", (unsigned char)words[plain++]);
+            put(t, one);
+        }
     }
     put(t, "\"");
 }
