@@ -132,7 +132,8 @@ fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)
 # Tests that make system calls on files fail, or log them: tests/support/file_faults.h stands in for these.
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
-fuzz_support := tests/support/failing_alloc.c tests/fuzz/faulty_calls.c
+fuzz_support := tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c
+fuzz_more_report := $(wildcard examples/common/*.c) # what a target needs beside the library
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
@@ -170,29 +171,34 @@ check-tsan: ## the tests that have threads under ThreadSanitizer
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 
 FUZZ_SECONDS ?= 60
-fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (60) each; finds are added to BUILD/fuzz/corpus
+fuzz: FUZZ_TARGETS ?= $(fuzz_targets)
+fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (60) each; finds are added to BUILD/fuzz/corpus; FUZZ_TARGETS: only these
 	$(MAKE) BUILD=$(BUILD)/fuzz/lib CC=clang CXX=clang++ SAN=address,undefined CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" \
 	    $(BUILD)/fuzz/lib/libmoco_internal.a
-	for t in $(fuzz_targets); do \
-	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -Itests \
-	        $(fault_flags) -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(fuzz_support) $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
+	for t in $(FUZZ_TARGETS); do \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -Itests -Iexamples \
+	        $(fault_flags) -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(fuzz_support) \
+	        $$([ $$t = report ] && echo $(fuzz_more_report)) $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
 	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 
-# The parsers and what they stand on.
+# The parsers and what they stand on. States are read into networks, those of the device ref here.
 parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c src/data/source.c
-export parser_src fault_flags LIBS
+state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/eval/*.c)
+export parser_src state_src fault_flags LIBS
 
+cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
 fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)
 	mkdir -p $(BUILD)/cover && rm -f $(BUILD)/cover/*.profraw
-	for t in $(fuzz_targets); do \
-	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -Itests -o $(BUILD)/cover/$$t \
-	        $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c $(fuzz_support) $(parser_src) $(LIBS) && \
+	for t in $(cover_targets); do \
+	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -UMOCO_HAVE_ONEDNN -Itests \
+	        -o $(BUILD)/cover/$$t $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c $(fuzz_support) \
+	        $(parser_src) $(state_src) $(LIBS) && \
 	    LLVM_PROFILE_FILE=$(BUILD)/cover/$$t.profraw $(BUILD)/cover/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 	llvm-profdata merge -o $(BUILD)/cover/all.profdata $(BUILD)/cover/*.profraw
-	llvm-cov report -show-functions=0 -show-branch-summary=0 -show-region-summary=0 $(BUILD)/cover/$(firstword $(fuzz_targets)) \
-	    $(foreach t,$(wordlist 2,99,$(fuzz_targets)),-object $(BUILD)/cover/$t) -instr-profile $(BUILD)/cover/all.profdata
+	llvm-cov report -show-functions=0 -show-branch-summary=0 -show-region-summary=0 $(BUILD)/cover/$(firstword $(cover_targets)) \
+	    $(foreach t,$(wordlist 2,99,$(cover_targets)),-object $(BUILD)/cover/$t) -instr-profile $(BUILD)/cover/all.profdata
 
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
@@ -295,7 +301,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(link) -o $@ $^ $(LIBS)
 
-$(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: wrapped := $(fault_flags)
+$(foreach t,file_faults checkpoint paths,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
 # What programs share, which stands on the library: it is named again behind them.
 $(BUILD)/tests/unit/test_run_files: $(addprefix $(BUILD)/obj/examples/common/,data_sketch.o log_file.o)
 $(BUILD)/tests/unit/test_run_files: LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
@@ -312,10 +318,11 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_intern
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
+$(BUILD)/fuzz/replay_report: $(example_common)
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
     $(fuzz_support:%.c=$(BUILD)/obj/%.o) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
-	$(link) $(fault_flags) -o $@ $^ $(LIBS)
+	$(link) $(fault_flags) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)
 
 .SECONDARY:
 -include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)

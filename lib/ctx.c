@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "cpu_quota.h"
+#include "utf8.h"
 
 #define ALIGN 64
 
@@ -106,11 +107,13 @@ void ctx_log(struct ctx *ctx, enum log_level level, const char *format, ...)
 {
     if (ctx->log == NULL)
         return;
-    char line[1024];
+    char raw[2048], line[1024];
     va_list args;
     va_start(args, format);
-    vsnprintf(line, sizeof line, format, args);
+    if (vsnprintf(raw, sizeof raw, format, args) < 0)
+        raw[0] = 0;
     va_end(args);
+    utf8_printable(line, sizeof line, raw); /* it names files */
     ctx->log(ctx->user, (int)level, line);
 }
 

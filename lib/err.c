@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
  * err: see err.h. Uses vsnprintf, whose %f follows the locale; sentences that hold numbers with a point format them
- * with lib/num first. */
+ * with lib/num first. Names of files are put into sentences as they are and made printable here, once, for all. */
 #include "err.h"
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "utf8.h"
+
 moco_status err_set(struct err *err, moco_status status, const char *format, ...)
 {
     if (err == NULL || err->status != MOCO_OK)
         return status;
+    char raw[2 * sizeof err->text]; /* longer than what is kept, so that its own end is never seen */
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    if (vsnprintf(raw, sizeof raw, format, args) < 0)
+        raw[0] = 0;
     va_end(args);
+    utf8_printable(err->text, sizeof err->text, raw);
     err->status = status;
     return status;
 }
@@ -24,14 +29,7 @@ void err_prefix(struct err *err, const char *prefix)
 {
     if (err == NULL || err->status == MOCO_OK)
         return;
-    char old[sizeof err->text];
-    memcpy(old, err->text, sizeof old);
-    int used = snprintf(err->text, sizeof err->text, "%s: ", prefix);
-    if (used < 0 || (size_t)used >= sizeof err->text)
-        return;
-    size_t room = sizeof err->text - (size_t)used - 1, length = strlen(old);
-    if (length > room)
-        length = room;
-    memcpy(err->text + used, old, length);
-    err->text[(size_t)used + length] = 0;
+    struct err both = {0};
+    err_set(&both, err->status, "%s: %s", prefix, err->text);
+    *err = both;
 }

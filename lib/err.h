@@ -10,7 +10,7 @@
 
 struct err {
     moco_status status; /* MOCO_OK: nothing recorded yet */
-    char text[512];     /* one sentence: what, where, why */
+    char text[512];     /* one sentence: what, where, why; one line of UTF-8 that a terminal can be given */
 };
 
 /* Records (unless something is recorded already) and returns `status`, so that `return err_set(...)` reads well. */

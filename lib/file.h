@@ -41,11 +41,12 @@ struct file_save {
     int64_t size;
 };
 
-/* Makes the temporary file and takes all `size` bytes of it on the disk at once: a full disk shows here. What is at
- * `path` must be a regular file or nothing (a link to one is replaced itself). On failure nothing is left. */
+/* Makes the temporary file and takes all `size` bytes of it on the disk at once: a full disk shows here, and so does a
+ * size over the process's limit (RLIMIT_FSIZE), before there is a file. What is at `path` must be a regular file or
+ * nothing (a link to one is replaced itself). On failure nothing is left. */
 moco_status file_save_begin(struct file_save *s, struct ctx *ctx, const char *path, int64_t size, struct err *err);
 
-/* Bytes that are never written are 0. */
+/* Within the size that begin was told. Bytes that are never written are 0. */
 moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *bytes, size_t count, struct err *err);
 
 /* fsync, rename, fsync of the folder. On failure `path` is as it was and the temporary file is gone; but when only the

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -76,6 +77,18 @@ static moco_status make_temporary(struct file_save *s, struct err *err)
     return file_error(err, error, s->path, "a temporary file beside it cannot be made");
 }
 
+/* Writing beyond the limit raises SIGXFSZ, which ends the process: nothing is written then. */
+static moco_status check_limit(const struct file_save *s, int64_t size, struct err *err)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || (uint64_t)size <= limit.rlim_cur)
+        return MOCO_OK;
+    char reason[FILE_REASON];
+    return err_set(err, MOCO_EIO,
+                   "%.300s: its %lld bytes are over the process's file size limit of %llu bytes (ulimit -f): %s",
+                   s->path, (long long)size, (unsigned long long)limit.rlim_cur, file_reason(EFBIG, reason));
+}
+
 /* File systems that cannot reserve say so; there a full disk shows when writing. */
 static moco_status reserve(struct file_save *s, struct err *err)
 {
@@ -88,7 +101,12 @@ static moco_status reserve(struct file_save *s, struct err *err)
     if (error == 0)
         return MOCO_OK;
     if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS) {
-        if (ftruncate(s->fd, (off_t)s->size) == 0)
+        int failed;
+        tries = 0;
+        do {
+            failed = ftruncate(s->fd, (off_t)s->size);
+        } while (failed != 0 && file_again(&tries));
+        if (failed == 0)
             return MOCO_OK;
         error = errno;
     }
@@ -102,6 +120,8 @@ moco_status file_save_begin(struct file_save *s, struct ctx *ctx, const char *pa
     *s = (struct file_save){.ctx = ctx, .folder = -1, .fd = -1, .size = size};
     moco_status status = MOCO_ENOMEM;
     if ((s->path = mem_strdup(ctx, path, err)) != NULL)
+        status = check_limit(s, size, err);
+    if (status == MOCO_OK)
         status = open_folder(s, err);
     if (status == MOCO_OK)
         status = make_temporary(s, err);
@@ -116,6 +136,9 @@ moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *
 {
     const char *from = bytes;
     int tries = 0;
+    if (offset + (int64_t)count > s->size) /* no caller of ours: the limit was asked for `size` alone */
+        return err_set(err, MOCO_EINVAL, "%.300s: %zu bytes at offset %lld are beyond the %lld that were asked for",
+                       s->path, count, (long long)offset, (long long)s->size);
     while (count > 0) {
         ssize_t put = pwrite(s->fd, from, count, (off_t)offset);
         if (put < 0 && file_again(&tries))

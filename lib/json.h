@@ -96,7 +96,4 @@ void json_put_null(struct json_writer *w);
 void json_put_raw(struct json_writer *w, const char *bytes, size_t size); /* as it is: line ends, padding */
 void json_writer_free(struct json_writer *w);
 
-/* Bytes of the UTF-8 character that `text` starts with, 0 if it is none (overlong, surrogate, beyond U+10FFFF, cut). */
-size_t json_utf8(const char *text, size_t size);
-
 #endif

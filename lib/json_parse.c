@@ -6,6 +6,7 @@
 
 #include "json.h"
 #include "num.h"
+#include "utf8.h"
 
 enum expect {
     VALUE,          /* at the top or after a key */
@@ -51,33 +52,6 @@ static void skip_blanks(struct json *j)
 }
 
 /* ---- strings ---- */
-
-size_t json_utf8(const char *text, size_t size)
-{
-    const unsigned char *b = (const unsigned char *)text;
-    if (size == 0)
-        return 0;
-    if (b[0] < 0x80)
-        return 1;
-    size_t length = b[0] >= 0xc2 && b[0] <= 0xdf   ? 2
-                    : b[0] >= 0xe0 && b[0] <= 0xef ? 3
-                    : b[0] >= 0xf0 && b[0] <= 0xf4 ? 4
-                                                   : 0;
-    if (length == 0 || size < length)
-        return 0;
-    unsigned low = b[0] == 0xe0   ? 0xa0
-                   : b[0] == 0xf0 ? 0x90
-                                  : 0x80, /* below: overlong */
-        high = b[0] == 0xed   ? 0x9f
-               : b[0] == 0xf4 ? 0x8f
-                              : 0xbf; /* above: surrogate, beyond U+10FFFF */
-    if (b[1] < low || b[1] > high)
-        return 0;
-    for (size_t i = 2; i < length; i++)
-        if (b[i] < 0x80 || b[i] > 0xbf)
-            return 0;
-    return length;
-}
 
 /* Four hex digits; -1 if they are not. */
 static long hex4(const char *text, size_t size)
@@ -140,7 +114,7 @@ static moco_status string(struct json *j, struct json_token *t, struct err *err)
             t->escaped = 1;
             length++;
         } else if (c >= 0x80) {
-            length = json_utf8(j->bytes + at, j->size - at);
+            length = utf8_length(j->bytes + at, j->size - at);
             if (length == 0)
                 return bad(j, at, "not UTF-8", err);
         }

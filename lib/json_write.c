@@ -8,6 +8,7 @@
 
 #include "json.h"
 #include "num.h"
+#include "utf8.h"
 
 void json_writer_start(struct json_writer *w, struct ctx *ctx, struct err *err)
 {
@@ -96,7 +97,7 @@ void json_put_string(struct json_writer *w, const char *text)
     size_t size = strlen(text), plain = 0; /* from `plain` on nothing has been put yet */
     element(w, "\"", 1);
     for (size_t at = 0; at < size;) {
-        size_t length = json_utf8(text + at, size - at);
+        size_t length = utf8_length(text + at, size - at);
         unsigned char c = (unsigned char)text[at];
         if (length == 0) {
             if (w->status == MOCO_OK)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * num: see num.h. The C library converts (exactly, in glibc and musl); its decimal point, which may be several bytes,
- * is found by printing one half, and exchanged. */
+ * is found by printing one half, and exchanged. It rounds as the caller's thread does, so each conversion is done under
+ * rounding to nearest. */
 #include "num.h"
 
+#include <fenv.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +13,19 @@
 
 #define LONGEST 400 /* bytes of a double's text */
 #define POINT_MAX 16
+
+/* Switches this thread to rounding to nearest; returns what to switch back to, or -1: nothing. */
+static int nearest_begin(void)
+{
+    int mode = fegetround();
+    return mode != FE_TONEAREST && fesetround(FE_TONEAREST) == 0 ? mode : -1;
+}
+
+static void nearest_end(int mode)
+{
+    if (mode >= 0)
+        fesetround(mode);
+}
 
 /* What this thread's locale prints between 0 and 5. */
 static size_t locale_point(char point[POINT_MAX])
@@ -55,12 +70,13 @@ size_t num_format_double(char text[NUM_TEXT], double value)
     if (value == 0)
         return (size_t)snprintf(text, NUM_TEXT, "%s0", sign);
     char digits[20];
-    int exponent = 0;
+    int exponent = 0, mode = nearest_begin();
     for (int precision = 1; precision <= 17; precision++) {
         exponent = digits_of(value, precision, digits);
         if (value_of(digits, exponent) == value)
             break;
     }
+    nearest_end(mode);
     int count = (int)strlen(digits);
     if (exponent > 17 || exponent < -4)
         return (size_t)snprintf(text, NUM_TEXT, "%s%c%s%se%d", sign, digits[0], count > 1 ? "." : "", digits + 1,
@@ -144,9 +160,30 @@ int num_parse_double(const char *text, size_t length, double *value)
     }
     copy[used] = 0;
     char *end = NULL;
+    int mode = nearest_begin();
     double read = strtod(copy, &end);
+    nearest_end(mode);
     if (end != copy + used || isinf(read))
         return 0;
     *value = read;
     return 1;
+}
+
+/* Significant digits of a number as num_parse_double takes it; zeros behind the last other digit count, too. */
+static int significant(const char *text)
+{
+    int count = 0;
+    for (; *text != 0 && *text != 'e' && *text != 'E'; text++)
+        count += *text >= '0' && *text <= '9' && (count > 0 || *text != '0');
+    return count;
+}
+
+int num_same_double(const char *a, const char *b)
+{
+    double x, y;
+    if (!num_parse_double(a, strlen(a), &x) || !num_parse_double(b, strlen(b), &y))
+        return 0;
+    if (x == y)
+        return 1;
+    return (significant(a) >= 17 || significant(b) >= 17) && (nextafter(x, y) == y);
 }

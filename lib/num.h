@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * num: numbers as text and back, the same in every locale: the point is always '.', nothing is grouped. The one thing a
- * reader would get wrong: printf and strtod do follow the locale of the host program, so files must not be written or
- * read with them. */
+ * num: numbers as text and back, the same in every locale and rounding mode: the point is always '.', nothing is
+ * grouped, and the nearest number is meant. The one thing a reader would get wrong: printf and strtod do follow the
+ * locale and the rounding mode of the host program, so files must not be written or read with them. */
 #ifndef MOCO_LIB_NUM_H
 #define MOCO_LIB_NUM_H
 
@@ -20,5 +20,9 @@ size_t num_format_int(char text[NUM_TEXT], int64_t value);
  * of a point. 1 and the value, or 0: not one, or out of range (a double: infinite, or longer than 400 bytes). */
 int num_parse_int(const char *text, size_t length, int64_t *value);
 int num_parse_double(const char *text, size_t length, double *value);
+
+/* 1: both texts stand for one double. A text of 17 digits also stands for the two doubles beside it: what printf wrote
+ * under another rounding mode, as this library did once, can be one off. */
+int num_same_double(const char *a, const char *b);
 
 #endif

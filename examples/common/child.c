@@ -14,6 +14,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
+#include "file_retry.h"
 #include "human.h"
 #include "stop_signal.h"
 
@@ -76,13 +77,14 @@ moco_status child_run(const char *const *word, const char *log, struct child_res
     double begun = seconds_now();
     int error = start(&pid, word, log);
     if (error != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be run: %s", word[0], strerror(error));
+        return err_set(err, MOCO_EIO, "%.300s cannot be run: %s", word[0], file_reason(error, (char[FILE_REASON]){0}));
     running = (sig_atomic_t)pid;
     if (came)
         kill(pid, SIGTERM); /* it came between the two lines above */
     while (wait4(pid, &status, 0, &usage) < 0)
         if (errno != EINTR)
-            return err_set(err, MOCO_EIO, "waiting for %.300s failed: %s", word[0], strerror(errno));
+            return err_set(err, MOCO_EIO, "waiting for %.300s failed: %s", word[0],
+                           file_reason(errno, (char[FILE_REASON]){0}));
     running = 0;
     result->exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     result->peak_mb = (double)usage.ru_maxrss / 1024;

@@ -15,6 +15,7 @@
 #include "run_config.h"
 #include "run_dir.h"
 #include "run_log.h"
+#include "utf8.h"
 
 #define MEASURING 8.0 /* seconds of kNN, linear probe and start of a small run */
 #define FIELDS 6
@@ -74,7 +75,7 @@ static void word_text(const char *word, char text[CLI_PATH_SIZE])
 {
     size_t used = 0;
     for (size_t length; *word != 0 && used + 8 < CLI_PATH_SIZE; word += length > 0 ? length : 1) {
-        length = json_utf8(word, strlen(word));
+        length = utf8_length(word, strlen(word));
         memcpy(text + used, length > 0 ? word : "?", length > 0 ? length : 1);
         used += length > 0 ? length : 1;
     }

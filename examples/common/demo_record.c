@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "draw_patterns.h"
+#include "file_retry.h"
 #include "from_moco.h"
 #include "human.h"
 #include "leftovers.h"
@@ -20,7 +21,7 @@ static moco_status forget(const char *folder, const char *name, struct err *err)
     char path[RUN_PATH_SIZE];
     run_dir_path(folder, name, path);
     if (unlink(path) != 0 && errno != ENOENT)
-        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 

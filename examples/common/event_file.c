@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "crc32c.h"
+#include "file_retry.h"
 #include "run_dir.h"
 
 enum { EVENT_TIME = 1, EVENT_STEP = 2, EVENT_VERSION = 3, EVENT_SUMMARY = 5, EVENT_SESSION = 7 };
@@ -34,12 +35,15 @@ static void little_endian(unsigned char *to, uint64_t value, int size)
 static moco_status put_bytes(struct event_file *e, const void *bytes, size_t size, struct err *err)
 {
     const char *from = bytes;
+    int tries = 0;
     while (size > 0) {
         ssize_t n = write(e->fd, from, size);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && file_again(&tries))
             continue;
         if (n < 0)
-            return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path, strerror(errno));
+            return err_set(err, MOCO_EIO, "%.300s cannot be written: %s; make room, then go on with --resume auto",
+                           e->path, file_reason(errno, (char[FILE_REASON]){0}));
+        tries = 0;
         from += n;
         size -= (size_t)n;
     }
@@ -103,7 +107,8 @@ moco_status event_file_open(struct event_file *e, const char *folder, int64_t st
     run_dir_path(folder, name, e->path);
     e->fd = open(e->path, O_WRONLY | O_CREAT | O_EXCL | O_APPEND | O_CLOEXEC, 0666);
     moco_status status = e->fd >= 0 ? put_start(e, step, err)
-                                    : err_set(err, MOCO_EIO, "%.300s cannot be made: %s", e->path, strerror(errno));
+                                    : err_set(err, MOCO_EIO, "%.300s cannot be made: %s", e->path,
+                                              file_reason(errno, (char[FILE_REASON]){0}));
     if (status != MOCO_OK)
         event_file_close(e);
     return status;
@@ -132,7 +137,8 @@ moco_status event_file_put(struct event_file *e, int64_t step, const struct even
 moco_status event_file_sync(struct event_file *e, struct err *err)
 {
     if (e->fd >= 0 && fdatasync(e->fd) != 0 && errno != EINVAL && errno != EINTR)
-        return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", e->path,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 

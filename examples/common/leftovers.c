@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file_retry.h"
+
 #define DIGITS "0123456789"
 
 const char *const leftovers_of_others[] = {"report.html", "gallery.json", "cell.json", NULL};
@@ -61,7 +63,7 @@ static void tell(void (*warn)(const char *sentence), const char *folder, const c
 {
     char sentence[700];
     snprintf(sentence, sizeof sentence, "the unfinished file %.200s in %.300s cannot be removed: %s; it does no harm",
-             name, folder, strerror(errno));
+             name, folder, file_reason(errno, (char[FILE_REASON]){0}));
     warn(sentence);
 }
 

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "file_retry.h"
+
 #define PIECE ((size_t)1 << 16)
 #define LINE_LIMIT ((size_t)1 << 24) /* no program here writes a longer line */
 
@@ -33,7 +35,7 @@ moco_status log_file_open(struct log_file *log, const char *path, struct err *er
     memcpy(log->path, path, strlen(path) + 1);
     log->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     if (log->fd < 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", path, file_reason(errno, (char[FILE_REASON]){0}));
     log->end = (int64_t)lseek(log->fd, 0, SEEK_END);
     moco_status status = log->end < 0 ? err_set(err, MOCO_EIO, "%.300s is no regular file", path) : lock(log, err);
     if (status != MOCO_OK)
@@ -70,12 +72,13 @@ static moco_status read_more(struct lines *l, int fd, const char *path, int64_t 
         l->room += 2 * PIECE;
     }
     ssize_t n;
+    int tries = 0;
     do {
         n = pread(fd, l->text + l->used, PIECE, (off_t)at);
-    } while (n < 0 && errno == EINTR);
+    } while (n < 0 && file_again(&tries));
     if (n < 0)
         return err_set(err, MOCO_EIO, "%.300s cannot be read at byte %lld: %s; try again when it can be", path,
-                       (long long)at, strerror(errno));
+                       (long long)at, file_reason(errno, (char[FILE_REASON]){0}));
     *over = n == 0;
     l->used += (size_t)n;
     return MOCO_OK;
@@ -115,7 +118,7 @@ moco_status log_file_cut(struct log_file *log, int (*keeps)(void *user, const ch
     TRY(log_file_lines(log->fd, log->path, keeps, user, &end, err));
     if (ftruncate(log->fd, (off_t)end) != 0)
         return err_set(err, MOCO_EIO, "%.300s cannot be cut back to %lld bytes: %s", log->path, (long long)end,
-                       strerror(errno));
+                       file_reason(errno, (char[FILE_REASON]){0}));
     log->end = end;
     return MOCO_OK;
 }
@@ -125,20 +128,21 @@ moco_status log_file_cut(struct log_file *log, int (*keeps)(void *user, const ch
 static moco_status cannot_write(const struct log_file *log, int reason, struct err *err)
 {
     int full = reason == ENOSPC || reason == EDQUOT;
-    return err_set(err, MOCO_EIO, "%.300s cannot be written: %s%s", log->path, strerror(reason),
-                   full ? "; make room there" : "");
+    return err_set(err, MOCO_EIO, "%.300s cannot be written: %s%s", log->path,
+                   file_reason(reason, (char[FILE_REASON]){0}), full ? "; make room there" : "");
 }
 
 /* All of the line, or as before. */
 static moco_status write_line(struct log_file *log, const char *line, struct err *err)
 {
     size_t length = strlen(line), at = 0;
+    int tries = 0;
     if (log->torn && ftruncate(log->fd, (off_t)log->end) != 0)
         return cannot_write(log, errno, err);
     log->torn = 0;
     while (at < length) {
         ssize_t n = write(log->fd, line + at, length - at);
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && file_again(&tries))
             continue;
         if (n < 0) {
             int reason = errno;
@@ -146,6 +150,7 @@ static moco_status write_line(struct log_file *log, const char *line, struct err
             return cannot_write(log, reason, err);
         }
         at += (size_t)n;
+        tries = 0;
     }
     log->end += (int64_t)length;
     return MOCO_OK;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "file_retry.h"
 #include "json.h"
 #include "log_file.h"
 #include "metrics.h"
@@ -106,7 +107,9 @@ moco_status machine_of_run(struct machine *machine, const char *folder, int64_t 
     run_dir_path(folder, "metrics.jsonl", path);
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
-        return errno == ENOENT ? MOCO_OK : err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", path, strerror(errno));
+        return errno == ENOENT ? MOCO_OK
+                               : err_set(err, MOCO_EIO, "%.300s cannot be opened: %s", path,
+                                         file_reason(errno, (char[FILE_REASON]){0}));
     moco_status status = log_file_lines(fd, path, look, &s, &end, err);
     close(fd);
     *known = s.known;

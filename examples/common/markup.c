@@ -12,6 +12,7 @@
 #include "file.h"
 #include "json.h"
 #include "num.h"
+#include "utf8.h"
 
 static void put(struct markup *m, const char *bytes, size_t size)
 {
@@ -53,7 +54,7 @@ void markup_printf(struct markup *m, const char *format, ...)
 /* Length of the character at `text` that may stand in a page; 0: it may not, and *skip bytes are not it. */
 static size_t character(const char *text, size_t left, size_t *skip)
 {
-    size_t length = json_utf8(text, left);
+    size_t length = utf8_length(text, left);
     unsigned char c = (unsigned char)text[0];
     *skip = length > 0 ? length : 1;
     if (length == 1 && (c < 32 || c == 127) && c != '\t' && c != '\n')

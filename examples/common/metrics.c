@@ -9,8 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "file_retry.h"
 #include "json.h"
 #include "run_dir.h"
+#include "utf8.h"
 
 #define LINE_MAX_BYTES 32768
 
@@ -20,7 +22,7 @@ void json_quote(const char *text, char *out, size_t size)
     out[at++] = '"';
     for (size_t length; *text != 0 && at + 8 < size; text += length > 0 ? length : 1) {
         unsigned char c = (unsigned char)*text;
-        length = json_utf8(text, strlen(text));
+        length = utf8_length(text, strlen(text));
         if (c == '"' || c == '\\')
             at += (size_t)snprintf(out + at, size - at, "\\%c", c);
         else if (c < 32)

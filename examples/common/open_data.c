@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "file_retry.h"
 #include "from_moco.h"
 
 #define PATH_BYTES 4096
@@ -53,7 +54,7 @@ static moco_status batch_files(const char *folder, char path[][PATH_BYTES], int 
         return MOCO_OK;
     if (reason != 0)
         return err_set(err, MOCO_EIO, "%.300s cannot be listed: %s; try again when it can be", folder,
-                       strerror(reason));
+                       file_reason(reason, (char[FILE_REASON]){0}));
     qsort(path, (size_t)*count, sizeof path[0], by_name);
     return MOCO_OK;
 }
@@ -300,7 +301,7 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
         int missing = stat(folder, &stat_of) != 0;
         return err_set(err, MOCO_EIO,
                        "%.300s cannot be opened as a folder of images: %s; name a folder that holds them", folder,
-                       missing ? strerror(errno) : "it is a file");
+                       missing ? file_reason(errno, (char[FILE_REASON]){0}) : "it is a file");
     }
     char(*path)[PATH_BYTES] = malloc((size_t)BATCH_FILES_MAX * sizeof *path);
     if (path == NULL)
@@ -308,7 +309,8 @@ moco_status open_data(struct open_data *d, moco_context *context, const char *fo
     int count;
     moco_status status = batch_files(folder, path, &count, err);
     if (status == MOCO_OK)
-        status = count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
+        status =
+            count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
     free(path);
     if (status != MOCO_OK) {
         open_data_free(d);

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "file_retry.h"
+
 /* open takes the lowest free number, so each call fills the next gap. Where there is no /dev/null the root folder holds
  * the number: it can neither be read nor written. */
 static void fill_standard_streams(void)
@@ -37,9 +39,10 @@ void program_start(void)
 const char *program_output_lost(void)
 {
     static const char *reason; /* of the first failure that was seen: later ones say less */
+    static char text[FILE_REASON];
     errno = 0;
     int failed = fflush(stdout) != 0 || ferror(stdout);
     if (failed && reason == NULL)
-        reason = errno != 0 ? strerror(errno) : "an earlier write failed";
+        reason = errno != 0 ? file_reason(errno, text) : "an earlier write failed";
     return reason;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "file_retry.h"
 #include "from_moco.h"
 
 static void pass_over(const struct resume *r, const struct err *reason)
@@ -85,7 +86,7 @@ moco_status resume_open(struct resume *r, const struct resume_check *check, void
         if (errno == ENOENT)
             return MOCO_OK;
         return err_set(err, MOCO_EIO, "the run folder %.300s cannot be looked at: %s; try again when it can be", folder,
-                       strerror(errno));
+                       file_reason(errno, (char[FILE_REASON]){0}));
     }
     r->folder = folder;
     snprintf(r->from, sizeof r->from, "%s", folder);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "file_retry.h"
 #include "num.h"
 
 struct csv {
@@ -37,7 +38,8 @@ static moco_status put_line(void *user, int is_epoch, int64_t epoch, int64_t ste
         if (i != RUN_EPOCH_LOSS)
             put_number(csv->file, value[i]);
     fputc('\n', csv->file);
-    return ferror(csv->file) ? err_set(err, MOCO_EIO, "%.300s cannot be written: %s", csv->path, strerror(errno))
+    return ferror(csv->file) ? err_set(err, MOCO_EIO, "%.300s cannot be written: %s", csv->path,
+                                       file_reason(errno, (char[FILE_REASON]){0}))
                              : MOCO_OK;
 }
 
@@ -48,7 +50,8 @@ moco_status run_csv_write(struct run_log *log, char *path, size_t size, struct e
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     struct csv csv = {.file = fopen(temporary, "w"), .path = path};
     if (csv.file == NULL)
-        return err_set(err, MOCO_EIO, "%.300s cannot be made: %s", temporary, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be made: %s", temporary,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     fputs("type,epoch,step", csv.file);
     for (int i = 0; i < RUN_METRICS; i++)
         if (i != RUN_EPOCH_LOSS)
@@ -61,7 +64,8 @@ moco_status run_csv_write(struct run_log *log, char *path, size_t size, struct e
     int failed = ferror(csv.file) != 0;
     failed |= fclose(csv.file) != 0;
     if (status == MOCO_OK && (failed || rename(temporary, path) != 0))
-        status = err_set(err, MOCO_EIO, "%.300s cannot be written: %s", path, strerror(errno));
+        status =
+            err_set(err, MOCO_EIO, "%.300s cannot be written: %s", path, file_reason(errno, (char[FILE_REASON]){0}));
     if (status != MOCO_OK)
         remove(temporary);
     return status;

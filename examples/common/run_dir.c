@@ -12,6 +12,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "file_retry.h"
+
 moco_status run_dir_make(const char *folder, struct err *err)
 {
     char path[RUN_PATH_SIZE];
@@ -26,7 +28,7 @@ moco_status run_dir_make(const char *folder, struct err *err)
         path[i] = 0;
         if (mkdir(path, 0777) != 0 && errno != EEXIST)
             return err_set(err, MOCO_EIO, "the run folder %.300s cannot be made: %s; choose another with --out", path,
-                           strerror(errno));
+                           file_reason(errno, (char[FILE_REASON]){0}));
         path[i] = held;
     }
     struct stat stat_of;
@@ -43,7 +45,7 @@ moco_status run_dir_has(const char *folder, const char *name, int *there, struct
     *there = stat(path, &stat_of) == 0;
     if (!*there && errno != ENOENT)
         return err_set(err, MOCO_EIO, "%.300s cannot be looked at: %s; try again when it can be", path,
-                       strerror(errno));
+                       file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 
@@ -90,7 +92,7 @@ static moco_status cannot_list(const char *folder, struct err *err)
 {
     return err_set(err, MOCO_EIO,
                    "the run folder %.300s cannot be listed: %s; try again when it can be, or choose another with --out",
-                   folder, strerror(errno));
+                   folder, file_reason(errno, (char[FILE_REASON]){0}));
 }
 
 moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err)
@@ -131,7 +133,7 @@ moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
 static moco_status remove_file(const char *path, struct err *err)
 {
     if (unlink(path) != 0 && errno != ENOENT)
-        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be removed: %s", path, file_reason(errno, (char[FILE_REASON]){0}));
     return MOCO_OK;
 }
 

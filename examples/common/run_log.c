@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "file.h"
+#include "file_retry.h"
 #include "json.h"
 #include "num.h"
 
@@ -294,7 +295,8 @@ moco_status run_log_read(struct run_log *log, int whole, struct err *err)
 {
     struct stat stat;
     if (fstat(log->file.fd, &stat) != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be read: %s", log->path, strerror(errno));
+        return err_set(err, MOCO_EIO, "%.300s cannot be read: %s", log->path,
+                       file_reason(errno, (char[FILE_REASON]){0}));
     char *piece = malloc(PIECE);
     struct rest rest = {.text = malloc(LINE_LIMIT + 2)};
     moco_status status = MOCO_OK;

@@ -137,6 +137,5 @@ void run_report_json(const struct run_config *c, const moco_device_info *device,
              "\"knn-bank\":%lld,\"max-pixels\":%lld,%s,\"workers\":%lld",
              options, folder, data->print, (long long)moco_dataset_count(data->held_out),
              (long long)steps_per_epoch(c, data), (long long)c->knn_every, (long long)c->knn_bank,
-             (long long)c->max_pixels, made_on,
-             (long long)c->workers);
+             (long long)c->max_pixels, made_on, (long long)c->workers);
 }

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "check_pictures.h"
+#include "file_retry.h"
 #include "human.h"
 #include "run_dir.h"
 
@@ -61,7 +62,9 @@ static moco_status write_lists(const char *path, const struct checked_pictures *
     int failed = file == NULL || ferror(file);
     if (file != NULL)
         failed |= fclose(file) != 0;
-    return failed ? err_set(err, MOCO_EIO, "%.300s cannot be written: %s", path, strerror(errno)) : MOCO_OK;
+    return failed ? err_set(err, MOCO_EIO, "%.300s cannot be written: %s", path,
+                            file_reason(errno, (char[FILE_REASON]){0}))
+                  : MOCO_OK;
 }
 
 static moco_status judge(const struct run_config *c, const struct checked_pictures *checked, const char *what,

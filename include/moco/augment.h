@@ -19,7 +19,8 @@ typedef struct moco_image moco_image;
 /* Decodes a JPEG or PNG file (the content decides) to RGB as PIL's convert("RGB") gives it; EXIF orientation is
  * ignored, as torchvision does. `max_pixels`: larger pictures are refused before memory is taken; 0: 64 M. So are those
  * that would take more than 8 bytes a pixel and 4 MiB, and PNGs wider than 262,144. Owned. Errors: MOCO_EFORMAT
- * (damaged, too large, not a picture, cannot be opened), MOCO_EIO, MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * (damaged, too large, not a picture), MOCO_EIO (also: there is no such file, it may not be read, it is a folder),
+ * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_image_read(moco_image **image, moco_context *context, const char *path, int64_t max_pixels);
 MOCO_API void moco_image_free(moco_image *image);
 

@@ -53,7 +53,8 @@ MOCO_API void moco_model_info_init_sized(moco_model_info *info, size_t size);
 MOCO_API moco_status moco_model_create(moco_model **model, moco_device *device, const moco_model_options *options);
 
 /* An encoder from a file that moco_model_save or moco_trainer_save wrote (of the latter, the query encoder). Owned.
- * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * Errors: MOCO_EIO (it cannot be read), MOCO_EFORMAT (what is in it: damage, tensors that its description does not fit,
+ * a number that is not finite, a running variance below 0), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_model_open(moco_model **model, moco_device *device, const char *path);
 
 /* NULL is fine. Threads: any, once. Since 0.1. */
@@ -61,8 +62,8 @@ MOCO_API void moco_model_free(moco_model *model);
 
 /* Writes a safetensors file with torchvision's names (conv1.weight ... fc.2.bias), f32 (f64 from "ref"), and the
  * network's description and its recipe, if it has one, in __metadata__. Written to a temporary file and renamed:
- * whatever was at `path` stays whole until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite (the sentence
- * names the tensor), nothing is written. Threads: one call per model. Since 0.1. */
+ * whatever was at `path` stays whole until then. Errors: MOCO_EIO; MOCO_ENUMERIC: a number is not finite or a running
+ * variance below 0 (the sentence names the tensor), nothing is written. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_save(moco_model *model, const char *path);
 
 /* Replaces all tensors, and the recipe if the file has one, by those of the file, which must describe the same network;

@@ -176,14 +176,16 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
  * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
- * state holds a number that is not finite, and nothing is written. Threads: as step. Since 0.1. */
+ * state holds a number that is not finite or a running variance below 0, and nothing is written; in a file such a
+ * number is MOCO_EFORMAT. The sentence names tensor and place. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
 MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
 
 /* Reads the configuration and the note from a checkpoint without its tensors, so that a program can create the matching
- * model, queue and trainer. Any output may be NULL. Strings inside `model` are static. `note` is filled with up to
- * `note_size` bytes and ends in 0. Errors: MOCO_EIO, MOCO_EFORMAT; MOCO_ESHAPE: the note is longer than note_size.
- * Threads: any. Since 0.1. */
+ * model, queue and trainer. A file that does not hold the tensors that its configuration asks for is MOCO_EFORMAT: a
+ * small one does not make anybody take memory for a large one. Any output may be NULL. Strings inside `model` are
+ * static. `note` is filled with up to `note_size` bytes and ends in 0. Errors: MOCO_EIO, MOCO_EFORMAT; MOCO_ESHAPE: the
+ * note is longer than note_size. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_checkpoint_describe(moco_context *context, const char *path, moco_model_options *model,
                                               moco_trainer_options *trainer, int64_t *queue_length, char *note,
                                               size_t note_size);

@@ -30,7 +30,7 @@ static moco_status tensor_get(void *self, int i, double *values, struct err *err
 static struct state state_of(struct trainer *t)
 {
     return (struct state){.self = t,
-                          .count = t->name_count - t->graph->param_count,
+                          .count = trainer_list(t).saved,
                           .real_bytes = t->real_bytes,
                           .name = tensor_name,
                           .shape = tensor_shape,
@@ -99,7 +99,8 @@ static moco_status fresh_set(void *self, int i, const double *values, struct err
     struct trainer *t = fresh->trainer;
     enum state_part part;
     int index;
-    trainer_part(t, i, &part, &index);
+    struct state_list list = trainer_list(t);
+    state_list_part(&list, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
         return queue_set(t->queue, &fresh->rows, values, err);
@@ -249,6 +250,47 @@ done:
 
 /* ---- describing ---- */
 
+/* The tensors that a configuration asks for, before there is anything of that size. */
+struct described {
+    struct state_list list;
+    char name[TRAINER_NAME]; /* of the last tensor asked about */
+};
+
+static const char *described_name(void *self, int i)
+{
+    struct described *d = self;
+    state_list_name(&d->list, i, d->name);
+    return d->name;
+}
+
+static void described_shape(void *self, int i, struct tensor_shape *shape)
+{
+    state_list_shape(&((struct described *)self)->list, i, shape);
+}
+
+/* Whoever makes model, queue and trainer by what the file says takes memory for them: a file that does not hold as much
+ * has been told apart before. */
+static moco_status check_described(struct ctx *ctx, const struct safetensors *file, const struct net_config *config,
+                                   const moco_trainer_options *options, int64_t queue_length, struct err *err)
+{
+    struct graph *graph = NULL;
+    size_t real_bytes;
+    int queue = options->negatives == MOCO_NEGATIVES_QUEUE;
+    TRY(config_bad(file, trainer_options_check(options, err), err));
+    TRY(config_get_real(file, &real_bytes, err));
+    if ((queue_length > 0) != queue)
+        return err_set(err, MOCO_EFORMAT, "%s: trainer.queue_length is %lld and trainer.negatives is %s",
+                       safetensors_path(file), (long long)queue_length, queue ? "queue" : "batch");
+    TRY(config_bad(file, net_build(&graph, ctx, config, err), err));
+    struct described d = {.list =
+                              state_list_of(graph, queue_length, config->dim, options->encoder_k == MOCO_KEY_SHARED)};
+    struct state state = {
+        .self = &d, .count = d.list.saved, .real_bytes = real_bytes, .name = described_name, .shape = described_shape};
+    moco_status status = state_check(file, "", 1, &state, err);
+    graph_free(graph);
+    return status;
+}
+
 moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_config *config,
                                 moco_trainer_options *options, int64_t *queue_length, char *note, size_t note_size,
                                 struct err *err)
@@ -258,6 +300,8 @@ moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_co
     moco_status status = config_get_model(file, config, err);
     if (status == MOCO_OK)
         status = config_get_trainer(file, options, queue_length, err);
+    if (status == MOCO_OK)
+        status = check_described(ctx, file, config, options, *queue_length, err);
     if (status == MOCO_OK)
         status = config_get_note(file, note, note_size, err);
     safetensors_close(file);

@@ -12,7 +12,8 @@ moco_status checkpoint_save(struct trainer *trainer, const char *path, const cha
 /* On failure nothing has changed. */
 moco_status checkpoint_load(struct trainer *trainer, const char *path, struct err *err);
 
-/* Configuration alone. `note` may be NULL; MOCO_ESHAPE if it does not fit. */
+/* Configuration alone, which the file's tensors fit, though their bytes are not read. `note` may be NULL; MOCO_ESHAPE
+ * if it does not fit. */
 moco_status checkpoint_describe(struct ctx *ctx, const char *path, struct net_config *config,
                                 moco_trainer_options *options, int64_t *queue_length, char *note, size_t note_size,
                                 struct err *err);

@@ -27,7 +27,7 @@ static moco_status make_network(struct encoder *e, struct err *err)
         return MOCO_ENOMEM;
     for (int i = 0; i < e->graph->state_count; i++)
         graph_state_name(e->graph, i, e->names[i], sizeof e->names[i]);
-    return encoder_numbers_alloc(e, &e->numbers, err);
+    return MOCO_OK;
 }
 
 static moco_status draw_weights(struct encoder *e, struct err *err)
@@ -72,8 +72,8 @@ static moco_status copy_numbers(struct encoder *to, const struct encoder *from, 
     return status;
 }
 
-moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
-                                 const struct net_config *config, struct err *err)
+moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const struct backend *be,
+                                  struct be_device *dev, const struct net_config *config, struct err *err)
 {
     *out = NULL;
     struct encoder *e = mem_zalloc(ctx, sizeof *e, err);
@@ -106,16 +106,24 @@ static moco_status filled(struct encoder **out, moco_status status)
     return status;
 }
 
+/* All numbers 0. */
+static moco_status create_blank(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
+                                const struct net_config *config, struct err *err)
+{
+    TRY(encoder_create_hollow(out, ctx, be, dev, config, err));
+    return filled(out, encoder_numbers_alloc(*out, &(*out)->numbers, err));
+}
+
 moco_status encoder_create(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
                            const struct net_config *config, struct err *err)
 {
-    TRY(encoder_create_blank(out, ctx, be, dev, config, err));
+    TRY(create_blank(out, ctx, be, dev, config, err));
     return filled(out, draw_weights(*out, err));
 }
 
 moco_status encoder_copy(struct encoder **out, const struct encoder *from, struct err *err)
 {
-    TRY(encoder_create_blank(out, from->ctx, from->be, from->dev, &from->config, err));
+    TRY(create_blank(out, from->ctx, from->be, from->dev, &from->config, err));
     return filled(out, copy_numbers(*out, from, err));
 }
 
@@ -203,9 +211,8 @@ int encoder_find(const struct encoder *encoder, const char *name)
     return -1;
 }
 
-void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape)
+void network_tensor_shape(const struct graph *g, int i, struct tensor_shape *shape)
 {
-    const struct graph *g = encoder->graph;
     const struct graph_state *state = &g->states[i];
     *shape = (struct tensor_shape){.count = 1};
     if (state->kind == STATE_TRACKED) {
@@ -218,7 +225,13 @@ void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_sh
     } else {
         shape->ndim = 1;
         shape->shape[0] = shape->count = g->stats[state->index].channels;
+        shape->variance = state->kind == STATE_VAR;
     }
+}
+
+void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape)
+{
+    network_tensor_shape(encoder->graph, i, shape);
 }
 
 static int64_t stat_first(const struct graph *g, const struct graph_state *state)

@@ -44,7 +44,8 @@ struct encoder {
 
 /* Shape of a tensor as it has in the reference. */
 struct tensor_shape {
-    int integer; /* i64 rather than a real */
+    int integer;  /* i64 rather than a real */
+    int variance; /* no number of it is below 0 */
     int ndim;
     int64_t shape[4], count;
 };
@@ -52,9 +53,10 @@ struct tensor_shape {
 /* Initial weights from config->seed; running variance 1, mean 0. */
 moco_status encoder_create(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
                            const struct net_config *config, struct err *err);
-/* All numbers 0, to be filled from elsewhere. */
-moco_status encoder_create_blank(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
-                                 const struct net_config *config, struct err *err);
+/* All but the numbers, which encoder_numbers_alloc takes memory for: what a file says of itself is held against its
+ * tensors before that. */
+moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const struct backend *be,
+                                  struct be_device *dev, const struct net_config *config, struct err *err);
 /* The same network with the same numbers. */
 moco_status encoder_copy(struct encoder **out, const struct encoder *from, struct err *err);
 void encoder_free(struct encoder *encoder);
@@ -75,6 +77,8 @@ void encoder_numbers_swap(struct encoder *encoder, struct encoder_numbers *numbe
 
 int encoder_find(const struct encoder *encoder, const char *name); /* tensor number, -1: no such name */
 void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape);
+/* The same of a network that nobody has made an encoder of. */
+void network_tensor_shape(const struct graph *graph, int i, struct tensor_shape *shape);
 /* All tensors cross as doubles in the reference's shape; integers up to 2^53 do so exactly. */
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
                                double *values, struct err *err);

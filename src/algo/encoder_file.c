@@ -88,15 +88,27 @@ fail:
     return status;
 }
 
-static moco_status read_numbers(const struct safetensors *file, const char *prefix, struct encoder *encoder,
-                                struct encoder_numbers *numbers, struct err *err)
+/* Are the tensors of the network there, each with its shape? Nothing is read. */
+static moco_status check_tensors(const struct safetensors *file, const char *prefix, struct encoder *encoder,
+                                 struct err *err)
 {
-    struct view view = {encoder, numbers};
+    struct view view = {encoder, NULL};
     struct state state = state_of(&view);
     TRY(state_check(file, prefix, 0, &state, err));
     if (prefix[0] == 0 && safetensors_count(file) != state.count) /* none is missing, so some are foreign */
         return err_set(err, MOCO_EFORMAT, "%s: it holds %lld tensors, and the network that it describes has %d",
                        safetensors_path(file), (long long)safetensors_count(file), state.count);
+    return MOCO_OK;
+}
+
+/* Into numbers that memory is taken for here, once the file is known to hold as many. */
+static moco_status read_numbers(const struct safetensors *file, const char *prefix, struct encoder *encoder,
+                                struct encoder_numbers *numbers, struct err *err)
+{
+    struct view view = {encoder, numbers};
+    struct state state = state_of(&view);
+    TRY(check_tensors(file, prefix, encoder, err));
+    TRY(encoder_numbers_alloc(encoder, numbers, err));
     return state_read(encoder->ctx, file, prefix, &state, err);
 }
 
@@ -108,7 +120,7 @@ moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct bac
     const char *prefix;
     struct net_config config;
     TRY(open_proved(&file, ctx, path, &prefix, &config, err));
-    moco_status status = encoder_create_blank(out, ctx, be, dev, &config, err);
+    moco_status status = config_bad(file, encoder_create_hollow(out, ctx, be, dev, &config, err), err);
     if (status == MOCO_OK)
         status = config_get_recipe(file, &(*out)->recipe, err);
     if (status == MOCO_OK)
@@ -143,7 +155,6 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     moco_status status;
     TRY_GOTO(status, check_network(file, encoder, err), done);
     TRY_GOTO(status, config_get_recipe(file, &recipe, err), done);
-    TRY_GOTO(status, encoder_numbers_alloc(encoder, &fresh, err), done);
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
     encoder_lock(encoder);
     encoder_numbers_swap(encoder, &fresh);

@@ -3,11 +3,12 @@
  * file_config: see file_config.h. */
 #include "algo/file_config.h"
 
-#include <math.h>
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "data/augment.h"
+#include "num.h"
 
 #define FORMAT "moco"
 #define VERSION 1
@@ -128,8 +129,8 @@ moco_status config_get_model(const struct safetensors *f, struct net_config *con
     TRY(safetensors_get_double(f, "model.width", 1.0 / 128, 16, &config->width, err));
     TRY(safetensors_get_int(f, "model.dim", 1, 65536, &dim, err));
     for (int i = 0; i < 3; i++) {
-        TRY(safetensors_get_double(f, mean_keys[i], -1e6, 1e6, &config->mean[i], err));
-        TRY(safetensors_get_double(f, std_keys[i], 1e-6, 1e6, &config->std[i], err));
+        TRY(safetensors_get_double(f, mean_keys[i], -DBL_MAX, DBL_MAX, &config->mean[i], err));
+        TRY(safetensors_get_double(f, std_keys[i], DBL_TRUE_MIN, DBL_MAX, &config->std[i], err));
     }
     TRY(get_later_int(f, "model.zero_init", 0, 1, &zero_init, err));
     TRY(safetensors_get_int(f, "model.image_size", 1, 16384, &size, err));
@@ -302,6 +303,17 @@ static moco_status get_precision(const struct safetensors *f, int32_t *precision
                    safetensors_path(f), name);
 }
 
+moco_status config_get_real(const struct safetensors *f, size_t *real_bytes, struct err *err)
+{
+    const char *name;
+    TRY(safetensors_get_text(f, "trainer.real", &name, err));
+    *real_bytes = strcmp(name, "f64") == 0 ? sizeof(double) : sizeof(float);
+    if (*real_bytes == sizeof(float) && strcmp(name, "f32") != 0)
+        return err_set(err, MOCO_EFORMAT, "%s: trainer.real is \"%.40s\"; it must be f32 or f64", safetensors_path(f),
+                       name);
+    return MOCO_OK;
+}
+
 moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
                                struct err *err)
 {
@@ -336,7 +348,7 @@ moco_status config_compare(const struct safetensors *f, const struct safetensors
         const char *there = meaning_of(key);
         if (there == NULL || safetensors_find_text(f, key) != NULL)
             TRY(safetensors_get_text(f, key, &there, err));
-        if (strcmp(there, here) != 0)
+        if (strcmp(there, here) != 0 && !num_same_double(there, here))
             return err_set(err, status, "%s: %s is %.64s in the file and %.64s here", safetensors_path(f), key, there,
                            here);
     }

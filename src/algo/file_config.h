@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * file_config: what stands in `__metadata__` of the files that hold an encoder or a training state. A configuration is
- * compared as the text it was written as: numbers are written so that equal text is equal bits, and a sentence about a
- * difference shows what the file really says. */
+ * compared value by value: words and whole numbers as text, other numbers by what the text stands for, and a sentence
+ * about a difference shows what the file really says. */
 #ifndef MOCO_ALGO_FILE_CONFIG_H
 #define MOCO_ALGO_FILE_CONFIG_H
 
@@ -30,6 +30,9 @@ moco_status config_put_trainer(struct safetensors_metadata *m, const moco_traine
                                size_t real_bytes, struct err *err);
 moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
                                struct err *err);
+
+/* Bytes of the numbers that the training state is of. */
+moco_status config_get_real(const struct safetensors *f, size_t *real_bytes, struct err *err);
 
 /* A value that the file holds and a check of options refused (MOCO_EINVAL) is the file's fault: MOCO_EFORMAT, with its
  * path in front of the sentence. Other statuses pass through. */

@@ -7,17 +7,16 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/reals.h"
+#include "num.h"
 
 #define NAME_MAX 192
 
-/* Room for the largest tensor, as doubles and as the file has it. */
-struct room {
-    double *values;
-    void *bytes;
-};
+/* ---- numbers ---- */
 
-static moco_status room_take(struct room *room, struct ctx *ctx, const struct state *state, struct err *err)
+/* Room for the largest tensor as doubles. The file's own bytes stand in it too: those of a tensor of `count` numbers
+ * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
+ * another never overtakes them. */
+static double *take_room(struct ctx *ctx, const struct state *state, struct err *err)
 {
     int64_t largest = 1;
     for (int i = 0; i < state->count; i++) {
@@ -26,15 +25,97 @@ static moco_status room_take(struct room *room, struct ctx *ctx, const struct st
         if (shape.count > largest)
             largest = shape.count;
     }
-    room->values = mem_array(ctx, (size_t)largest, sizeof(double), err);
-    room->bytes = mem_array(ctx, (size_t)largest, sizeof(double), err);
-    return room->values != NULL && room->bytes != NULL ? MOCO_OK : MOCO_ENOMEM;
+    return mem_array(ctx, (size_t)largest, sizeof(double), err);
 }
 
-static void room_free(struct room *room, struct ctx *ctx)
+/* Whole numbers beyond 2^53 are refused before they come here. */
+static double number_at(const char *bytes, enum safetensors_dtype dtype, size_t i)
 {
-    mem_free(ctx, room->values);
-    mem_free(ctx, room->bytes);
+    float f32;
+    double f64;
+    int64_t whole;
+    switch (dtype) {
+    case SAFETENSORS_F32:
+        memcpy(&f32, bytes + i * sizeof f32, sizeof f32);
+        return (double)f32;
+    case SAFETENSORS_F64:
+        memcpy(&f64, bytes + i * sizeof f64, sizeof f64);
+        return f64;
+    default:
+        memcpy(&whole, bytes + i * sizeof whole, sizeof whole);
+        return (double)whole;
+    }
+}
+
+static void widen(double *values, enum safetensors_dtype dtype, size_t count)
+{
+    const char *bytes = (const char *)values + count * (sizeof(double) - safetensors_dtype_size(dtype));
+    for (size_t i = 0; i < count; i++) {
+        double value = number_at(bytes, dtype, i);
+        memcpy((char *)values + i * sizeof value, &value, sizeof value);
+    }
+}
+
+static void narrow(double *values, enum safetensors_dtype dtype, size_t count)
+{
+    char *bytes = (char *)values;
+    for (size_t i = 0; i < count; i++) {
+        double value;
+        memcpy(&value, bytes + i * sizeof value, sizeof value);
+        float f32 = (float)value;
+        int64_t whole = dtype == SAFETENSORS_I64 ? (int64_t)value : 0;
+        if (dtype == SAFETENSORS_F32)
+            memcpy(bytes + i * sizeof f32, &f32, sizeof f32);
+        else if (dtype == SAFETENSORS_I64)
+            memcpy(bytes + i * sizeof whole, &whole, sizeof whole);
+    }
+}
+
+/* The number that a state of this device cannot hold: not finite as a real of the device, or a variance below 0.
+ * -1: none. Whether rows of a queue have length 1 is not asked: a caller may set them, and a step takes them as they
+ * are. */
+static int64_t first_bad(const struct state *state, const struct tensor_shape *shape, const double *values)
+{
+    for (int64_t i = 0; i < shape->count; i++) {
+        double value = state->real_bytes == sizeof(float) && !shape->integer ? (double)(float)values[i] : values[i];
+        if (!isfinite(value) || (shape->variance && value < 0))
+            return i;
+    }
+    return -1;
+}
+
+#define WHERE 96 /* four numbers of 20 digits */
+
+/* "[3, 0]" */
+static void list_of(char *text, size_t room, int count, const int64_t *numbers)
+{
+    size_t used = (size_t)snprintf(text, room, "[");
+    for (int d = 0; d < count; d++)
+        used += (size_t)snprintf(text + used, room - used, "%s%lld", d > 0 ? ", " : "", (long long)numbers[d]);
+    snprintf(text + used, room - used, "]");
+}
+
+/* "1e300 at [3, 0]" */
+static const char *describe_bad(char text[WHERE + NUM_TEXT], const struct tensor_shape *shape, const double *values,
+                                int64_t i)
+{
+    char place[WHERE];
+    int64_t index[4] = {0}, left = i;
+    size_t used = num_format_double(text, values[i]);
+    for (int d = shape->ndim - 1; d >= 0; d--) {
+        index[d] = left % shape->shape[d];
+        left /= shape->shape[d];
+    }
+    list_of(place, sizeof place, shape->ndim, index);
+    snprintf(text + used, WHERE + NUM_TEXT - used, " at %s", place);
+    return text;
+}
+
+static const char *reason_of(const struct tensor_shape *shape, double value)
+{
+    return !isfinite(value)               ? "it is not finite"
+           : shape->variance && value < 0 ? "a variance is never below 0"
+                                          : "it is too large for this device's numbers";
 }
 
 /* ---- writing ---- */
@@ -51,36 +132,33 @@ static void describe(const struct state *state, int i, struct safetensors_tensor
         tensor->shape[d] = shape.shape[d];
 }
 
-static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i,
-                                const struct room *room, struct err *err)
+static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i, double *values,
+                                struct err *err)
 {
     struct tensor_shape shape;
+    struct safetensors_tensor tensor;
     state->shape(state->self, i, &shape);
-    TRY(state->get(state->self, i, room->values, err));
-    size_t count = (size_t)shape.count;
-    for (size_t j = 0; j < count; j++)
-        if (!isfinite(room->values[j]))
-            return err_set(err, MOCO_ENUMERIC, "%s holds a number that is not finite; such a state is not saved",
-                           state->name(state->self, i));
-    if (shape.integer) {
-        for (size_t j = 0; j < count; j++)
-            ((int64_t *)room->bytes)[j] = (int64_t)room->values[j];
-        return safetensors_write(writer, i, room->bytes, count * sizeof(int64_t), err);
+    describe(state, i, &tensor);
+    TRY(state->get(state->self, i, values, err));
+    int64_t bad = first_bad(state, &shape, values);
+    if (bad >= 0) {
+        char text[WHERE + NUM_TEXT];
+        return err_set(err, MOCO_ENUMERIC, "%s holds %s: %s; such a state is not saved", tensor.name,
+                       describe_bad(text, &shape, values, bad), reason_of(&shape, values[bad]));
     }
-    reals_from_doubles(room->bytes, state->real_bytes, room->values, count);
-    return safetensors_write(writer, i, room->bytes, count * state->real_bytes, err);
+    narrow(values, tensor.dtype, (size_t)shape.count);
+    return safetensors_write(writer, i, values, (size_t)shape.count * safetensors_dtype_size(tensor.dtype), err);
 }
 
 moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
                        const struct safetensors_metadata *metadata, struct err *err)
 {
-    struct room room = {0};
+    double *values = NULL;
     struct safetensors_writer *writer = NULL;
     moco_status status = MOCO_ENOMEM;
     struct safetensors_tensor *tensors = mem_array(ctx, (size_t)state->count, sizeof *tensors, err);
-    if (tensors == NULL)
+    if (tensors == NULL || (values = take_room(ctx, state, err)) == NULL)
         goto done;
-    TRY_GOTO(status, room_take(&room, ctx, state, err), done);
     for (int i = 0; i < state->count; i++)
         describe(state, i, &tensors[i]);
     TRY_GOTO(status,
@@ -88,12 +166,12 @@ moco_status state_save(struct ctx *ctx, const char *path, const struct state *st
                                 SAFETENSORS_HASHES, err),
              done);
     for (int i = 0; i < state->count; i++)
-        TRY_GOTO(status, write_tensor(writer, state, i, &room, err), done);
+        TRY_GOTO(status, write_tensor(writer, state, i, values, err), done);
     status = safetensors_commit(writer, err);
     writer = NULL;
 done:
     safetensors_abandon(writer);
-    room_free(&room, ctx);
+    mem_free(ctx, values);
     mem_free(ctx, tensors);
     return status;
 }
@@ -126,10 +204,13 @@ static moco_status check_tensor(const struct safetensors *file, const char *pref
     int same = tensor->ndim == wanted.ndim;
     for (int d = 0; d < wanted.ndim && same; d++)
         same = tensor->shape[d] == wanted.shape[d];
-    if (!same)
-        return err_set(err, MOCO_EFORMAT, "%s: tensor %s has not the shape that the file's own configuration gives it",
-                       path, tensor->name);
-    return MOCO_OK;
+    if (same)
+        return MOCO_OK;
+    char here[WHERE], there[WHERE];
+    list_of(here, sizeof here, tensor->ndim < 4 ? tensor->ndim : 4, tensor->shape);
+    list_of(there, sizeof there, wanted.ndim, wanted.shape);
+    return err_set(err, MOCO_EFORMAT, "%.200s: tensor %s is %s%s; the file's own configuration asks for %s", path,
+                   tensor->name, here, tensor->ndim > 4 ? " and more" : "", there);
 }
 
 moco_status state_check(const struct safetensors *file, const char *prefix, int whole, const struct state *state,
@@ -143,33 +224,48 @@ moco_status state_check(const struct safetensors *file, const char *prefix, int 
     return MOCO_OK;
 }
 
+static moco_status check_counts(const struct safetensors *file, const struct safetensors_tensor *tensor,
+                                const double *values, size_t count, struct err *err)
+{
+    for (size_t j = 0; j < count; j++) {
+        int64_t value;
+        memcpy(&value, (const char *)values + j * sizeof value, sizeof value);
+        if (value < 0 || value > INT64_C(1) << 53)
+            return err_set(err, MOCO_EFORMAT, "%s: tensor %s holds %lld, which is no count", safetensors_path(file),
+                           tensor->name, (long long)value);
+    }
+    return MOCO_OK;
+}
+
 static moco_status read_tensor(const struct safetensors *file, const struct safetensors_tensor *tensor,
-                               const struct state *state, int i, const struct room *room, struct err *err)
+                               const struct state *state, int i, double *values, struct err *err)
 {
     struct tensor_shape shape;
     state->shape(state->self, i, &shape);
-    TRY(safetensors_load(file, tensor, room->bytes, err));
-    size_t count = (size_t)shape.count;
+    size_t count = (size_t)shape.count, size = safetensors_dtype_size(tensor->dtype);
+    TRY(safetensors_load(file, tensor, (char *)values + count * (sizeof(double) - size), err));
     if (tensor->dtype == SAFETENSORS_I64)
-        for (size_t j = 0; j < count; j++) {
-            int64_t value = ((const int64_t *)room->bytes)[j];
-            if (value < 0 || value > INT64_C(1) << 53)
-                return err_set(err, MOCO_EFORMAT, "%s: tensor %s holds %lld, which is no count", safetensors_path(file),
-                               tensor->name, (long long)value);
-            room->values[j] = (double)value;
-        }
-    else
-        reals_to_doubles(room->values, room->bytes, safetensors_dtype_size(tensor->dtype), count);
-    return state->set(state->self, i, room->values, err);
+        TRY(check_counts(file, tensor, values, count, err));
+    widen(values, tensor->dtype, count);
+    int64_t bad = first_bad(state, &shape, values);
+    if (bad >= 0) {
+        char text[WHERE + NUM_TEXT];
+        return err_set(err, MOCO_EFORMAT, "%.200s: tensor %s holds %s: %s", safetensors_path(file), tensor->name,
+                       describe_bad(text, &shape, values, bad), reason_of(&shape, values[bad]));
+    }
+    moco_status status = state->set(state->self, i, values, err);
+    if (status == MOCO_EFORMAT)
+        err_prefix(err, safetensors_path(file));
+    return status;
 }
 
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
                        struct err *err)
 {
-    struct room room = {0};
-    moco_status status = room_take(&room, ctx, state, err);
+    double *values = take_room(ctx, state, err);
+    moco_status status = values != NULL ? MOCO_OK : MOCO_ENOMEM;
     for (int i = 0; i < state->count && status == MOCO_OK; i++)
-        status = read_tensor(file, find(file, prefix, state, i), state, i, &room, err);
-    room_free(&room, ctx);
+        status = read_tensor(file, find(file, prefix, state, i), state, i, values, err);
+    mem_free(ctx, values);
     return status;
 }

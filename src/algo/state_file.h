@@ -20,7 +20,8 @@ struct state {
     moco_status (*set)(void *self, int i, const double *values, struct err *err);
 };
 
-/* MOCO_ENUMERIC, naming the tensor, if the state holds a number that is not finite: such a state is not saved. */
+/* MOCO_ENUMERIC, naming tensor and place, if the state holds a number that is not finite, or a variance below 0: such a
+ * state is not saved. */
 moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
                        const struct safetensors_metadata *metadata, struct err *err);
 
@@ -28,6 +29,8 @@ moco_status state_save(struct ctx *ctx, const char *path, const struct state *st
  * `whole`, nothing else and in the device's own real. MOCO_EFORMAT names the tensor. */
 moco_status state_check(const struct safetensors *file, const char *prefix, int whole, const struct state *state,
                         struct err *err);
+/* MOCO_EFORMAT names a number that no state may hold, as above. Memory: 8 bytes for each number of the largest tensor.
+ */
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
                        struct err *err);
 

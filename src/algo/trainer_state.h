@@ -82,9 +82,22 @@ moco_status trainer_options_check(const moco_trainer_options *options, struct er
 /* The effective number, where the option says 0. */
 int trainer_groups_per_launch(const moco_trainer_options *options, int groups);
 
-/* What state tensor `i` is. */
+/* Which tensors a state has: known before there is a trainer. Gradients come last: `saved` are those before them. */
+struct state_list {
+    const struct graph *graph;
+    int64_t queue_length; /* 0: no queue */
+    int dim, shared;
+    int saved, count;
+};
 enum state_part { PART_QUEUE, PART_QUEUE_PTR, PART_QUERY, PART_KEY, PART_MOMENTUM, PART_GRADIENT };
-void trainer_part(const struct trainer *trainer, int i, enum state_part *part, int *index);
+struct state_list state_list_of(const struct graph *graph, int64_t queue_length, int dim, int shared);
+/* What tensor `i` is. */
+void state_list_part(const struct state_list *list, int i, enum state_part *part, int *index);
+void state_list_name(const struct state_list *list, int i, char name[TRAINER_NAME]);
+void state_list_shape(const struct state_list *list, int i, struct tensor_shape *shape);
+
+/* Those of a trainer. */
+struct state_list trainer_list(const struct trainer *trainer);
 moco_status trainer_make_names(struct trainer *trainer, struct err *err);
 
 /* Brings the query encoder's readers up to date. */

@@ -9,11 +9,21 @@
 #include "algo/reals.h"
 #include "algo/trainer_state.h"
 
-void trainer_part(const struct trainer *t, int i, enum state_part *part, int *index)
+/* ---- what there is ---- */
+
+struct state_list state_list_of(const struct graph *graph, int64_t queue_length, int dim, int shared)
 {
-    const int states = t->graph->state_count, params = t->graph->param_count, queue = t->queue != NULL;
+    struct state_list list = {.graph = graph, .queue_length = queue_length, .dim = dim, .shared = shared};
+    list.saved = (queue_length > 0 ? 2 : 0) + (shared ? 1 : 2) * graph->state_count + graph->param_count;
+    list.count = list.saved + graph->param_count;
+    return list;
+}
+
+void state_list_part(const struct state_list *list, int i, enum state_part *part, int *index)
+{
+    const int states = list->graph->state_count, params = list->graph->param_count, queue = list->queue_length > 0;
     const int counts[] = {[PART_QUEUE] = queue,     [PART_QUEUE_PTR] = queue,
-                          [PART_QUERY] = states,    [PART_KEY] = t->key != NULL ? states : 0,
+                          [PART_QUERY] = states,    [PART_KEY] = list->shared ? 0 : states,
                           [PART_MOMENTUM] = params, [PART_GRADIENT] = params};
     int p = PART_QUEUE;
     while (p < PART_GRADIENT && i >= counts[p])
@@ -22,39 +32,85 @@ void trainer_part(const struct trainer *t, int i, enum state_part *part, int *in
     *index = i;
 }
 
+void state_list_name(const struct state_list *list, int i, char name[TRAINER_NAME])
+{
+    const struct graph *g = list->graph;
+    char own[ENCODER_NAME] = "";
+    enum state_part part;
+    int index;
+    state_list_part(list, i, &part, &index);
+    if (part == PART_QUERY || part == PART_KEY)
+        graph_state_name(g, index, own, sizeof own);
+    switch (part) {
+    case PART_QUEUE:
+        snprintf(name, TRAINER_NAME, "queue");
+        break;
+    case PART_QUEUE_PTR:
+        snprintf(name, TRAINER_NAME, "queue_ptr");
+        break;
+    case PART_QUERY:
+        snprintf(name, TRAINER_NAME, "encoder_q.%s", own);
+        break;
+    case PART_KEY:
+        snprintf(name, TRAINER_NAME, "encoder_k.%s", own);
+        break;
+    case PART_MOMENTUM:
+        snprintf(name, TRAINER_NAME, "momentum.encoder_q.%s", g->params[index].name);
+        break;
+    case PART_GRADIENT:
+        snprintf(name, TRAINER_NAME, "grad.encoder_q.%s", g->params[index].name);
+        break;
+    }
+}
+
+void state_list_shape(const struct state_list *list, int i, struct tensor_shape *shape)
+{
+    const struct graph *g = list->graph;
+    enum state_part part;
+    int index;
+    state_list_part(list, i, &part, &index);
+    *shape = (struct tensor_shape){.count = 1};
+    switch (part) {
+    case PART_QUEUE:
+        shape->ndim = 2;
+        shape->shape[0] = list->dim;
+        shape->shape[1] = list->queue_length;
+        shape->count = list->dim * list->queue_length;
+        break;
+    case PART_QUEUE_PTR:
+        shape->integer = 1;
+        shape->ndim = 1;
+        shape->shape[0] = 1;
+        break;
+    case PART_QUERY:
+    case PART_KEY:
+        network_tensor_shape(g, index, shape);
+        break;
+    case PART_MOMENTUM:
+    case PART_GRADIENT:
+        shape->ndim = g->params[index].ndim;
+        memcpy(shape->shape, g->params[index].shape, sizeof shape->shape);
+        shape->count = g->params[index].count;
+        break;
+    }
+}
+
+/* ---- a trainer's ---- */
+
+struct state_list trainer_list(const struct trainer *t)
+{
+    return state_list_of(t->graph, t->queue_length, t->dim, t->shared);
+}
+
 moco_status trainer_make_names(struct trainer *t, struct err *err)
 {
-    t->name_count =
-        (t->queue != NULL ? 2 : 0) + (t->key != NULL ? 2 : 1) * t->graph->state_count + 2 * t->graph->param_count;
-    t->names = mem_array(t->ctx, (size_t)t->name_count, sizeof *t->names, err);
+    struct state_list list = trainer_list(t);
+    t->names = mem_array(t->ctx, (size_t)list.count, sizeof *t->names, err);
     if (t->names == NULL)
         return MOCO_ENOMEM;
-    for (int i = 0; i < t->name_count; i++) {
-        enum state_part part;
-        int index;
-        trainer_part(t, i, &part, &index);
-        char *name = t->names[i];
-        switch (part) {
-        case PART_QUEUE:
-            snprintf(name, TRAINER_NAME, "queue");
-            break;
-        case PART_QUEUE_PTR:
-            snprintf(name, TRAINER_NAME, "queue_ptr");
-            break;
-        case PART_QUERY:
-            snprintf(name, TRAINER_NAME, "encoder_q.%s", t->query->names[index]);
-            break;
-        case PART_KEY:
-            snprintf(name, TRAINER_NAME, "encoder_k.%s", t->query->names[index]);
-            break;
-        case PART_MOMENTUM:
-            snprintf(name, TRAINER_NAME, "momentum.encoder_q.%s", t->graph->params[index].name);
-            break;
-        case PART_GRADIENT:
-            snprintf(name, TRAINER_NAME, "grad.encoder_q.%s", t->graph->params[index].name);
-            break;
-        }
-    }
+    t->name_count = list.count;
+    for (int i = 0; i < t->name_count; i++)
+        state_list_name(&list, i, t->names[i]);
     return MOCO_OK;
 }
 
@@ -73,40 +129,23 @@ int trainer_find(const struct trainer *t, const char *name)
 
 void trainer_tensor_shape(const struct trainer *t, int i, struct tensor_shape *shape)
 {
-    enum state_part part;
-    int index;
-    trainer_part(t, i, &part, &index);
-    *shape = (struct tensor_shape){.count = 1};
-    switch (part) {
-    case PART_QUEUE:
-        shape->ndim = 2;
-        shape->shape[0] = t->queue->dim;
-        shape->shape[1] = t->queue->length;
-        shape->count = t->queue->dim * t->queue->length;
-        break;
-    case PART_QUEUE_PTR:
-        shape->integer = 1;
-        shape->ndim = 1;
-        shape->shape[0] = 1;
-        break;
-    case PART_QUERY:
-    case PART_KEY:
-        encoder_tensor_shape(t->query, index, shape);
-        break;
-    case PART_MOMENTUM:
-    case PART_GRADIENT:
-        shape->ndim = t->graph->params[index].ndim;
-        memcpy(shape->shape, t->graph->params[index].shape, sizeof shape->shape);
-        shape->count = t->graph->params[index].count;
-        break;
-    }
+    struct state_list list = trainer_list(t);
+    state_list_shape(&list, i, shape);
+}
+
+/* ---- their numbers ---- */
+
+static void part_of(const struct trainer *t, int i, enum state_part *part, int *index)
+{
+    struct state_list list = trainer_list(t);
+    state_list_part(&list, i, part, index);
 }
 
 moco_status trainer_tensor_get(struct trainer *t, int i, double *values, struct err *err)
 {
     enum state_part part;
     int index;
-    trainer_part(t, i, &part, &index);
+    part_of(t, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
         return queue_get(t->queue, values, err);
@@ -150,7 +189,7 @@ moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, s
 {
     enum state_part part;
     int index;
-    trainer_part(t, i, &part, &index);
+    part_of(t, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
         TRY(reals_check(values, t->queue->dim * t->queue->length, t->real_bytes, "queue", err));

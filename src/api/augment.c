@@ -46,6 +46,8 @@ static moco_status read_image(moco_image **out, moco_context *context, const cha
     moco_status status = decode_file(&image->decoder, path, &image->image, err);
     mem_free(ctx, image->decoder.window);
     image->decoder.window = NULL;
+    if (status == MOCO_EFORMAT && image->decoder.unopened) /* to a loader a bad sample, to who names a file none */
+        status = err->status = MOCO_EIO;
     if (status != MOCO_OK) {
         err_prefix(err, path);
         handle_free(image, HANDLE_IMAGE);

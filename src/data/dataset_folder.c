@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "dataset.h"
+#include "file_retry.h"
 #include "names.h"
 
 #define PATH_BYTES 4096
@@ -100,7 +101,7 @@ static moco_status is_folder(const struct walk *w, DIR *dir, const struct dirent
     if (errno == ENOENT || errno == ENOTDIR || errno == ELOOP || dataset_is_picture(entry->d_name))
         return MOCO_OK;
     return err_set(w->err, errno == ENOMEM ? MOCO_ENOMEM : MOCO_EIO, "%s/%s cannot be examined: %s", w->path,
-                   entry->d_name, strerror(errno));
+                   entry->d_name, file_reason(errno, (char[FILE_REASON]){0}));
 }
 
 static moco_status append(struct walk *w, const char *name)
@@ -156,8 +157,7 @@ static moco_status read_entries(struct walk *w, DIR *dir)
         errno = 0;
         const struct dirent *entry = readdir(dir);
         if (entry == NULL)
-            return errno == 0 ? MOCO_OK
-                              : err_set(w->err, MOCO_EIO, "reading the folder %s failed: %s", w->path, strerror(errno));
+            return errno == 0 ? MOCO_OK : file_error(w->err, errno, w->path, "the folder cannot be read");
         if (entry->d_name[0] != '.')
             TRY(walk_entry(w, dir, entry));
     }
@@ -167,15 +167,18 @@ static moco_status walk_folder(struct walk *w)
 {
     if (w->depth == DEPTH_MAX)
         return err_set(w->err, MOCO_ENOTSUP, "%.300s lies more than %d folders deep", w->path, DEPTH_MAX);
-    DIR *dir = opendir(w->path);
+    DIR *dir;
+    int tries = 0;
+    do {
+        dir = opendir(w->path);
+    } while (dir == NULL && file_again(&tries));
     if (dir == NULL)
-        return err_set(w->err, errno == ENOMEM ? MOCO_ENOMEM : MOCO_EIO, "the folder %s cannot be opened: %s", w->path,
-                       strerror(errno));
+        return file_error(w->err, errno, w->path, "the folder cannot be opened");
     struct stat stat;
     moco_status status = MOCO_OK;
     int circle = 0;
     if (fstat(dirfd(dir), &stat) != 0)
-        status = err_set(w->err, MOCO_EIO, "the folder %s cannot be examined: %s", w->path, strerror(errno));
+        status = file_error(w->err, errno, w->path, "the folder cannot be examined");
     for (int i = 0; i < w->depth && status == MOCO_OK; i++)
         circle = circle || (w->device[i] == stat.st_dev && w->number[i] == stat.st_ino);
     if (circle) {

@@ -11,6 +11,7 @@
 
 #include "dataset.h"
 #include "file.h"
+#include "file_retry.h"
 #include "names.h"
 
 enum { PATH_BYTES = 4096 };
@@ -138,7 +139,7 @@ static moco_status find_first(const struct list *list, const char *path, struct 
         return MOCO_OK;
     if (error != ENOENT && error != ENOTDIR && error != ENAMETOOLONG && error != ELOOP)
         return err_set(err, MOCO_EIO, "%s: line %lld names %.200s, which cannot be examined: %s", path,
-                       (long long)list->first_line, name, strerror(error));
+                       (long long)list->first_line, name, file_reason(error, (char[FILE_REASON]){0}));
     const char *word = separator(list, name);
     if (word != NULL)
         return err_set(err, MOCO_EFORMAT, "%s: line %lld has %s: a line is a path, or a path, a tab and a label", path,

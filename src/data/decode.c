@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "decode_codec.h"
+#include "file_retry.h"
 
 #define WINDOW ((size_t)256 << 10) /* most photographs of training sets are read in one call */
 
@@ -46,8 +47,10 @@ moco_status decode_memory(struct decoder *decoder, const void *bytes, size_t siz
 }
 
 /* Is a failed open about this file alone, or about the machine? */
-static moco_status open_failure(int error, struct err *err)
+static moco_status open_failure(struct decoder *decoder, int error, struct err *err)
 {
+    char reason[FILE_REASON];
+    file_reason(error, reason);
     switch (error) {
     case ENOENT:
     case EACCES:
@@ -57,11 +60,10 @@ static moco_status open_failure(int error, struct err *err)
     case ENOTDIR:
     case ENXIO:
     case ENAMETOOLONG:
-        return err_set(err, MOCO_EFORMAT, "it cannot be opened: %s", strerror(error));
-    case ENOMEM:
-        return err_set(err, MOCO_ENOMEM, "it cannot be opened: %s", strerror(error));
+        decoder->unopened = 1;
+        return err_set(err, MOCO_EFORMAT, "it cannot be opened: %s", reason);
     default:
-        return err_set(err, MOCO_EIO, "it cannot be opened: %s", strerror(error));
+        return err_set(err, file_status(error), "it cannot be opened: %s", reason);
     }
 }
 
@@ -71,17 +73,20 @@ static moco_status decode_range(struct decoder *decoder, const char *path, int64
 {
     if (decoder->window == NULL && (decoder->window = mem_alloc(decoder->ctx, WINDOW, err)) == NULL)
         return MOCO_ENOMEM;
-    int fd;
+    int fd, tries = 0;
+    decoder->unopened = 0;
     do {
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    } while (fd < 0 && errno == EINTR);
+    } while (fd < 0 && file_again(&tries));
     if (fd < 0)
-        return open_failure(errno, err);
+        return open_failure(decoder, errno, err);
     struct stat stat;
     moco_status status;
     if (fstat(fd, &stat) != 0) {
-        status = err_set(err, MOCO_EIO, "its size cannot be read: %s", strerror(errno));
+        char reason[FILE_REASON];
+        status = err_set(err, MOCO_EIO, "its size cannot be read: %s", file_reason(errno, reason));
     } else if (!S_ISREG(stat.st_mode)) {
+        decoder->unopened = 1;
         status = err_set(err, MOCO_EFORMAT, "it is not a regular file");
     } else {
         struct source source = {.fd = fd,

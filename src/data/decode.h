@@ -30,6 +30,7 @@ struct decoder {
      */
     moco_status (*wish)(void *user, int w, int h, struct image_box *box, struct err *err);
     void *wish_user;
+    int unopened;    /* the last MOCO_EFORMAT of a file says that it could not be opened, not what is in it */
     uint8_t *window; /* on the file */
     uint8_t *pixels; /* of the last image */
 };

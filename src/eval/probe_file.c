@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * probe_file: a probe as a safetensors file, with the momentum of its SGD, so that training goes on to the bit. */
+#include <float.h>
+
 #include "algo/file_config.h"
 #include "algo/state_file.h"
 #include "eval/probe.h"
@@ -100,9 +102,9 @@ static moco_status read_config(const struct safetensors *f, struct probe_config 
     TRY(safetensors_get_int(f, "probe.rates", 1, PROBE_RATES, &rates, err));
     *c = (struct probe_config){.dim = (int)dim, .classes = (int)classes, .rates = (int)rates};
     for (int r = 0; r < c->rates; r++)
-        TRY(safetensors_get_double(f, lr_keys[r], 0, 1e300, &c->lr[r], err));
+        TRY(safetensors_get_double(f, lr_keys[r], 0, DBL_MAX, &c->lr[r], err));
     TRY(safetensors_get_double(f, "probe.momentum", 0, 1, &c->momentum, err));
-    TRY(safetensors_get_double(f, "probe.weight_decay", 0, 1e300, &c->weight_decay, err));
+    TRY(safetensors_get_double(f, "probe.weight_decay", 0, DBL_MAX, &c->weight_decay, err));
     TRY(safetensors_get_int(f, "probe.seed", INT64_MIN, INT64_MAX, &seed, err));
     c->seed = (uint64_t)seed;
     return safetensors_get_int(f, "state.step", 0, INT64_MAX / 2, steps, err);

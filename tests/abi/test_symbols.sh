@@ -35,8 +35,9 @@ nm -g --defined-only "$BUILD/libmoco.a" | awk 'NF == 3 { print $3 }' | sort -u >
 same "global names of libmoco.a and the linker map" "$work/static" "$work/map"
 readelf -d "$BUILD/libmoco.so" | grep -q 'SONAME.*\[libmoco\.so\.0\]' || { echo "SONAME is not libmoco.so.0"; failed=1; }
 
-# One exception, not in the list: pthread_sigmask, with which the loader keeps the host's signals away from its own
-# threads. snprintf writes to memory and is fine; files are written with write(2) or fwrite.
+# Two exceptions: pthread_sigmask, not in the list, with which the loader keeps the host's signals away from its own
+# threads; and in num.o fesetround, which puts the thread's own mode back after each conversion (unit/test_num.c).
+# snprintf writes to memory and is fine; files are written with write(2) or fwrite.
 forbidden='printf|vprintf|fprintf|vfprintf|dprintf|vdprintf|puts|fputs|fputc|putc|putchar|perror|psignal|stdout|stderr|stdin'
 forbidden="$forbidden|exit|_exit|_Exit|quick_exit|abort|atexit|on_exit|__assert_fail|__assert_rtn|system|fork|vfork|popen|exec[vl]p?e?"
 forbidden="$forbidden|getenv|secure_getenv|setenv|unsetenv|putenv|clearenv|environ|setlocale|newlocale|uselocale|localeconv"
@@ -44,15 +45,15 @@ forbidden="$forbidden|signal|sigaction|sigprocmask|raise|kill|alarm|setitimer|fe
 check_calls() { # objects
     for object in "$@"; do
         nm -u "$object" | awk -v o="$object" '{ print $2, o }'
-    done | grep -E "^(__)?($forbidden)(_chk)?(@[^ ]*)? "
+    done | grep -vE '^fesetround(@[^ ]*)? .*/lib/num\.o$' | grep -E "^(__)?($forbidden)(_chk)?(@[^ ]*)? "
 }
 objects=$(find "$BUILD/obj/lib" "$BUILD/obj/src" -name '*.o')
 [ "$(echo "$objects" | wc -l)" -gt 40 ] || { echo "too few objects: is $BUILD built?"; failed=1; }
 # shellcheck disable=SC2086
 check_calls $objects && { echo "libmoco must not use these"; failed=1; }
 for call in 'printf("%d", n)' 'fprintf(stderr, "%d", n)' 'exit(n)' 'abort()' 'getenv("A")' 'setlocale(n, "")' 'signal(n, 0)' \
-    'assert(n)'; do # the check bites
-    printf '#include <assert.h>\n#include <locale.h>\n#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n' >"$work/bad.c"
+    'fesetround(n)' 'assert(n)'; do # the check bites
+    printf '#include <assert.h>\n#include <fenv.h>\n#include <locale.h>\n#include <signal.h>\n#include <stdio.h>\n#include <stdlib.h>\n' >"$work/bad.c"
     printf 'void bad(int n);\nvoid bad(int n) { (void)n; (void)(%s); }\n' "$call" >>"$work/bad.c"
     [ "$call" = 'exit(n)' ] || [ "$call" = 'abort()' ] && sed -i 's/(void)(\(exit(n)\|abort()\))/\1/' "$work/bad.c"
     [ "$call" = 'assert(n)' ] && sed -i 's/(void)(assert(n))/assert(n)/' "$work/bad.c"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Draws the seeds of the fuzz targets jpeg, png, tar, list, cifar and safetensors: usage: make_corpus.py [FOLDER]
+"""Draws the seeds of the fuzz targets: usage: make_corpus.py [FOLDER]
 
 Every kind of file once, as small as it goes: the replay changes every byte of every seed. Needs Pillow. What is in
 tests/fuzz/corpus was drawn by this, or added from a fuzzer's finds.
@@ -243,9 +243,70 @@ def cifars():
         write("cifar", f"memory{fail_at}", bytes(3073) + bytes([fail_at, 0]))
 
 
+def record(what, tensor=0, number=0, value=0):
+    """One change of a tensor: see recipe.h."""
+    return bytes([what, tensor]) + number.to_bytes(2, "little") + (value & 0xffffffff).to_bytes(4, "little")
+
+
+NAN, HUGE, BELOW = 0x7fc00000, 0x7f7fffff, 0xbf800000  # as f32
+
+
+def changes(target, keys, claims):
+    """Changed tensors and metadata of a sound file. `keys`: with the values that are in it; `claims`: with false ones."""
+    write(target, "as-it-is", b"\0")
+    write(target, "keys", b"\0" + b"".join(b"%s=%s\n" % pair for pair in keys.items()))
+    for i, claim in enumerate(claims):
+        write(target, f"claim{i}", b"\0" + claim)
+    write(target, "without", b"\0" + list(keys)[0] + b"\n")
+    for name, content in (
+            ("nan", record(0, 0, 0, NAN)), ("below", b"".join(record(0, t, 0, BELOW) for t in range(8))),
+            ("large", record(0, 3, 1, HUGE)), ("count", record(0, 1, 0, -1)), ("dropped", record(1, 2)),
+            ("bytes", record(2, 0, 0, 2)), ("shape", record(3, 0, 0, 70000)), ("long", record(3 | 15 << 3, 0, 0, 1 << 31)),
+            ("axis", record(4)), ("fewer-axes", record(4, 0, 1)), ("name", record(5, 0, 2, 120)),
+            ("twice", record(6)), ("more", record(6, 0, 0, 97)), ("cut", record(7, 0, 3))):
+        write(target, name, b"\0\n" + content)
+    for fail_at in (1, 2, 3, 7, 12):
+        write(target, f"memory{fail_at}", bytes([fail_at]))
+
+
+MODEL = {b"model.arch": b"resnet18", b"model.stem": b"small", b"model.head": b"linear", b"model.width": b"0.0078125",
+         b"model.dim": b"2", b"model.mean.0": b"0", b"model.std.1": b"1", b"model.image_size": b"8", b"model.seed": b"1",
+         b"model.zero_init": b"0", b"kind": b"encoder", b"format_version": b"1"}
+LARGE = b"model.arch=resnet152\nmodel.width=16\nmodel.dim=65536\nmodel.head=simclr-v2\n"
+
+
+def states():
+    changes("model", MODEL, [LARGE, b"model.dim=4294967298\n", b"model.width=1e-9\n", b"kind=probe\n"])
+    changes("trainer", {b"trainer.queue_length": b"4", b"trainer.batch_size": b"4", b"trainer.temperature": b"0.2",
+                        b"trainer.real": b"f64", b"trainer.negatives": b"queue", b"state.step": b"0",
+                        b"state.queue_filled": b"0", b"note": b"a note", b"kind": b"trainer"},
+            [LARGE, b"trainer.queue_length=2147483648\n", b"state.position=9223372036854775807\n",
+             b"trainer.temperature=2.0000000000000001e-1\n", b"note=longer than there is room for\n"])
+    changes("probe", {b"probe.dim": b"3", b"probe.classes": b"2", b"probe.rates": b"2", b"probe.lr.0": b"1",
+                      b"probe.momentum": b"0.9", b"probe.weight_decay": b"0", b"probe.seed": b"0", b"state.step": b"0"},
+            [b"probe.dim=1048576\nprobe.classes=1048576\n", b"probe.lr.1=1e301\n", b"probe.momentum=1\n"])
+
+
+def reports():
+    step = b'{"type":"step","epoch":0,"step":%d,"loss":7.1,"chance":0,"acc1":1.5,"lr":0.03,"img_per_s":null}\n'
+    write("report", "metrics", b'\0{"type":"config","arch":"resnet18","lr":0.03,"note":"\\u00e9"}\n' + step % 10 + step % 20
+          + b'{"type":"epoch","epoch":0,"step":20,"loss":7,"knn":31.5,"seconds":9}\n')
+    write("report", "torn", b"\0" + step % 1 + b'{"type":"step","st')
+    write("report", "backwards", b"\0" + step % 9 + step % 3 + b"\n{}\nnull\n")
+    write("report", "gallery", b'\1{"step":1,"epoch":2,"on":"features","of":"val","bank":9,"side":32,"classes":["a","b"],'
+          b'"map":{"x":[0.5,1],"y":[0,-1],"label":[0,1],"part":[0.6,0.2]},"spectrum":[3,1],"effective_rank":1.7,'
+          b'"uniformity":-2,"recipe":"moco-v2","neighbours":[[{"jpeg":"/9g=","label":0,"id":4},{"jpeg":"/9g=","label":1,'
+          b'"id":5,"cosine":0.9}]],"views":[["/9g=","/9g="]]}')
+    write("report", "run-note", b'\2{"program":"train_imagenet","data":"folder 3","epoch_done":1,"epoch_steps":20,'
+          b'"epoch_loss":1.5,"arch":"resnet18","lr":0.03}')
+    write("report", "probe-note", b"\3data 1\nepoch 1 2 3 4\nposition 12 0.5 3\n")
+
+
 jpegs()
 pngs()
 tars()
 lists()
 cifars()
 safetensors()
+states()
+reports()

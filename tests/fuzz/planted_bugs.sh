@@ -5,13 +5,14 @@
 # usage: planted_bugs.sh [TARGET...]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${fault_flags:?run: make fuzz-planted}"
+: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${state_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${fault_flags:?run: make fuzz-planted}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 failed=0
 
 plant() { # TARGET, FILE, sed command, what it is
-    local target=$1 file=$2 change=$3 what=$4
+    local target=$1 file=$2 change=$3 what=$4 more=
+    case $target in model | trainer | probe) more=$state_src ;; esac
     [ -z "${wanted:-}" ] || case " $wanted " in *" $target "*) ;; *) return ;; esac
     rm -rf "$work/tree" "$work/finds" && mkdir -p "$work/tree" "$work/finds" "$work/new"
     cp -r lib src include tests "$work/tree/"
@@ -24,7 +25,7 @@ plant() { # TARGET, FILE, sed command, what it is
     # shellcheck disable=SC2086 # lists of words
     (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
         -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L -o "$work/target" "tests/fuzz/fuzz_$target.c" \
-        tests/support/failing_alloc.c tests/fuzz/faulty_calls.c $fault_flags $parser_src $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
+        tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c $fault_flags $parser_src $more $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
     rm -rf "${work:?}/new"/*
     if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
         "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then
@@ -64,5 +65,10 @@ plant cifar src/data/dataset_cifar.c 's/file->file.size % RECORD != 0/0/' "files
 plant cifar src/data/dataset_cifar.c 's/which = c->files - 1/which = 0/' "every picture is the first file's"
 plant safetensors src/format/safetensors_parse.c 's/if (end != file_size)/if (0)/' "tensors need not fill the file"
 plant safetensors src/format/safetensors_parse.c 's/if (\*count == most)/if (0)/' "shapes of any length"
+plant model src/algo/encoder_file.c 's/    TRY(check_tensors(file, prefix, encoder, err));//' "a network is made before its tensors are looked for"
+plant model src/algo/state_file.c 's/    if (bad >= 0) {/    if (0) {/' "numbers that are not finite are read"
+plant model src/algo/state_file.c 's/(shape->variance \&\& value < 0)/0/' "a variance below 0 is read"
+plant trainer src/algo/checkpoint.c 's/!(values\[0\] >= 0 \&\& values\[0\] < (double)t->queue->length)/0/' "a queue_ptr behind the queue"
+plant probe src/eval/probe_file.c 's/    TRY(state_check(file, "", 1, &shapes, err));.*//' "a probe is made before its tensors are looked for"
 plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
 exit $failed

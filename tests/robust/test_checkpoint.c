@@ -11,12 +11,12 @@
 
 #include <cmocka.h>
 
+#include <fenv.h>
 #include <stdlib.h>
 
-#include "ctx.h"
-#include "format/safetensors.h"
 #include "philox.h"
 #include "support/file_faults.h"
+#include "support/forged_file.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
 
@@ -139,30 +139,11 @@ static void cut_files(void **state)
 /* Copies the checkpoint with one text changed, sound in itself. */
 static void rewrite(const char *key, const char *value)
 {
-    static const char *const keys[] = {"format",     "format_version", "kind",           "note",
-                                       "state.step", "state.epoch",    "state.position", "state.queue_filled"};
-    struct ctx *ctx = NULL;
-    struct safetensors *f = NULL;
-    struct safetensors_writer *w = NULL;
-    struct safetensors_text texts[64];
-    struct safetensors_tensor list[1024];
-    int64_t count = 0, tensors;
-    struct ctx_options options = {.threads = 1};
-    assert_int_equal(ctx_create(&ctx, &options, NULL), MOCO_OK);
-    assert_int_equal(safetensors_open(&f, ctx, good, 0, NULL), MOCO_OK);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
-        texts[count++] =
-            (struct safetensors_text){keys[i], strcmp(keys[i], key) == 0 ? value : safetensors_find_text(f, keys[i])};
-    tensors = safetensors_count(f);
-    assert_in_range(tensors, 1, 1024);
-    for (int64_t i = 0; i < tensors; i++)
-        list[i] = *safetensors_at(f, i);
-    assert_int_equal(safetensors_create(&w, ctx, bad, list, tensors, texts, count, SAFETENSORS_HASHES, NULL), MOCO_OK);
-    for (int64_t i = 0; i < tensors; i++)
-        assert_int_equal(safetensors_write(w, i, bytes + list[i].offset, (size_t)list[i].bytes, NULL), MOCO_OK);
-    assert_int_equal(safetensors_commit(w, NULL), MOCO_OK);
-    safetensors_close(f);
-    ctx_unref(ctx);
+    struct forged f;
+    forged_read(&f, good);
+    forged_text(&f, key, value);
+    forged_write(&f, bad);
+    forged_free(&f);
 }
 
 static void other_versions(void **state)
@@ -203,6 +184,60 @@ static void other_configurations(void **state)
         rig_expect(moco_trainer_load(rig.trainer, bad), MOCO_EINVAL);
         if (strstr(moco_error(), says[i]) == NULL || strstr(moco_error(), bad) == NULL)
             fail_msg("\"%s\" does not say \"%s\"", moco_error(), says[i]);
+    }
+    expect_unchanged();
+}
+
+/* ---- rounding modes ---- */
+
+/* What was saved in any rounding mode is the same file, and loads in any other; so does what an earlier version wrote,
+ * whose numbers were rounded as the host's were. */
+static void rounding_modes(void **state)
+{
+    (void)state;
+    static const int modes[] = {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO, FE_TONEAREST};
+    static const char *const keys[] = {"model.width",         "model.mean.0",         "model.std.2",
+                                       "trainer.temperature", "trainer.key_momentum", "trainer.weight_decay"};
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        size_t now;
+        fesetround(modes[i]);
+        moco_status status = moco_trainer_save(rig.trainer, bad, "note");
+        fesetround(FE_TONEAREST);
+        rig_ok(status);
+        char *there = rig_read_file(bad, &now);
+        assert_int_equal(now, size);
+        assert_memory_equal(there, bytes, size);
+        free(there);
+        for (size_t j = 0; j < sizeof modes / sizeof modes[0]; j++) {
+            fesetround(modes[j]);
+            status = moco_trainer_load(rig.trainer, bad);
+            fesetround(FE_TONEAREST);
+            rig_ok(status);
+        }
+        struct forged f;
+        forged_read(&f, good);
+        for (size_t k = 0; k < sizeof keys / sizeof keys[0]; k++) {
+            char text[64] = "";
+            for (int t = 0; t < f.text_count; t++)
+                if (strcmp(f.texts[t].key, keys[k]) == 0)
+                    snprintf(text, sizeof text, "%s", f.texts[t].value);
+            double value = strtod(text, NULL);
+            fesetround(modes[i]);
+            for (int precision = 1; precision <= 17; precision++) {
+                snprintf(text, sizeof text, "%.*e", precision - 1, value);
+                if (strtod(text, NULL) == value)
+                    break;
+            }
+            fesetround(FE_TONEAREST);
+            forged_text(&f, keys[k], text);
+        }
+        forged_write(&f, bad);
+        forged_free(&f);
+        rig_ok(moco_trainer_load(rig.trainer, bad));
+        moco_model *model;
+        rig_ok(moco_model_open(&model, rig.device, bad));
+        rig_ok(moco_model_load(model, good));
+        moco_model_free(model);
     }
     expect_unchanged();
 }
@@ -266,6 +301,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(cut_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_versions, set_up, tear_down),
         cmocka_unit_test_setup_teardown(other_configurations, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(rounding_modes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_reads, set_up, tear_down),
     };

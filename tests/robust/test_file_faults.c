@@ -188,7 +188,7 @@ static void walk_saves(enum fault_kind kind, int error, int forever)
 static void failing_saves(void **state)
 {
     (void)state;
-    static const int errors[] = {EIO, ENOSPC, EDQUOT, ESTALE, EROFS, EINTR, ENOMEM, EACCES};
+    static const int errors[] = {EIO, ENOSPC, EDQUOT, ESTALE, EROFS, EINTR, ENOMEM, EACCES, EFBIG};
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
         for (int forever = 0; forever < 2; forever++)
             walk_saves(FAULT_ERROR, errors[i], forever);

@@ -16,6 +16,7 @@
 
 #include "json.h"
 #include "support/failing_alloc.h"
+#include "utf8.h"
 
 /* Reads all tokens from a copy that ends where the text ends, so that a sanitizer sees a byte too many. */
 static moco_status read_all(const char *text, size_t size, struct err *err)
@@ -333,11 +334,11 @@ static void utf8(void **state)
         text[0] = (char)(lead[length] | c >> 6 * (length - 1));
         for (size_t i = 1; i < length; i++)
             text[i] = (char)(0x80 | (c >> 6 * (length - 1 - i) & 0x3f));
-        assert_int_equal(json_utf8(text, length), surrogate ? 0 : length);
-        assert_int_equal(json_utf8(text, length - 1), 0);
+        assert_int_equal(utf8_length(text, length), surrogate ? 0 : length);
+        assert_int_equal(utf8_length(text, length - 1), 0);
     }
-    assert_int_equal(json_utf8("a", 1), 1);
-    assert_int_equal(json_utf8("", 0), 0);
+    assert_int_equal(utf8_length("a", 1), 1);
+    assert_int_equal(utf8_length("", 0), 0);
 }
 
 /* ---- the writer ---- */

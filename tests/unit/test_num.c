@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_num: numbers to text and back: every bit, the shortest form, the same under a locale with a comma, and what is
- * no number. */
+ * test_num: numbers to text and back: every bit, the shortest form, the same under a locale with a comma and in every
+ * rounding mode, and what is no number. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include <fenv.h>
 #include <float.h>
 #include <locale.h>
 #include <math.h>
@@ -140,6 +141,59 @@ static void other_locale(void **state)
     scratch_folder_remove(&folder);
 }
 
+static const int modes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+
+/* What this library wrote before it minded the mode, under the mode that is in force. */
+static void older_text(char text[64], double value)
+{
+    for (int precision = 1; precision <= 17; precision++) {
+        snprintf(text, 64, "%.*e", precision - 1, value);
+        if (strtod(text, NULL) == value)
+            return;
+    }
+}
+
+static void rounding_modes(void **state)
+{
+    (void)state;
+    int odd = 0;
+    for (uint32_t i = 0; i < 20000; i++) {
+        uint32_t words[4];
+        philox4x32((const uint32_t[4]){i}, (const uint32_t[2]){9}, words);
+        double value = i == 0 ? 0.2 : from_bits((uint64_t)words[0] << 32 | words[1]), back;
+        char nearest[NUM_TEXT], text[NUM_TEXT], older[64];
+        if (!isfinite(value))
+            continue;
+        size_t length = num_format_double(nearest, value);
+        for (size_t m = 0; m < sizeof modes / sizeof modes[0]; m++) {
+            assert_int_equal(fesetround(modes[m]), 0);
+            num_format_double(text, value);
+            int read = num_parse_double(nearest, length, &back), kept = fegetround();
+            older_text(older, value);
+            fesetround(FE_TONEAREST);
+            if (strcmp(text, nearest) != 0 || !read || memcmp(&back, &value, sizeof value) != 0 || kept != modes[m])
+                fail_msg("mode %d: %s, %s reads as %a, then mode %d", modes[m], text, nearest, back, kept);
+            odd += strtod(older, NULL) != value;
+            if (!num_same_double(older, nearest) || !num_same_double(nearest, older))
+                fail_msg("%s is not taken for %s", older, nearest);
+        }
+    }
+    assert_true(odd > 100); /* some were one off, and so the rule for 17 digits is needed */
+    static const char *const others[][2] = {{"0.2", "0.20000000000000007"},
+                                            {"0.2", "0.3"},
+                                            {"1", "1.0000000000000004"},
+                                            {"0.2", "0.2x"},
+                                            {"infonce", "ntxent"},
+                                            {"", ""},
+                                            {"0.2", "0.21"},
+                                            {"16", "17"},
+                                            {"2", "2.000000000000001"}};
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (num_same_double(others[i][0], others[i][1]) || num_same_double(others[i][1], others[i][0]))
+            fail_msg("\"%s\" is taken for \"%s\"", others[i][1], others[i][0]);
+    assert_true(num_same_double("0.2", "2e-1") && num_same_double("0.2", "0.20000000000000001"));
+}
+
 static void integers(void **state)
 {
     (void)state;
@@ -218,8 +272,8 @@ static void not_doubles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_texts), cmocka_unit_test(round_trips), cmocka_unit_test(other_locale),
-        cmocka_unit_test(integers),    cmocka_unit_test(not_doubles),
+        cmocka_unit_test(known_texts),    cmocka_unit_test(round_trips), cmocka_unit_test(other_locale),
+        cmocka_unit_test(rounding_modes), cmocka_unit_test(integers),    cmocka_unit_test(not_doubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -291,7 +291,7 @@ static void pictures_are_read(void **state)
     assert_null(image);
     assert_non_null(strstr(moco_error(), "cut.png"));
     assert_int_equal(moco_image_read(&image, context, scratch_path(&folder, "a.png"), W * H - 1), MOCO_EFORMAT);
-    assert_int_equal(moco_image_read(&image, context, scratch_path(&folder, "none.png"), 0), MOCO_EFORMAT);
+    assert_int_equal(moco_image_read(&image, context, scratch_path(&folder, "none.png"), 0), MOCO_EIO);
     assert_int_equal(moco_image_read(&image, context, NULL, 0), MOCO_EINVAL);
     assert_int_equal(moco_image_read(&image, context, "x", -1), MOCO_EINVAL);
     assert_int_equal(moco_image_read(NULL, context, "x", 0), MOCO_EINVAL);
