@@ -263,6 +263,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 
 # What programs share, which stands on the library: it is named again behind them.
 $(BUILD)/tests/unit/test_run_files: $(addprefix $(BUILD)/obj/examples/common/,data_sketch.o log_file.o)
+$(BUILD)/obj/tests/unit/test_run_files.o: CPPFLAGS_ALL += -Iexamples
 $(BUILD)/tests/unit/test_run_files: LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 $(BUILD)/tests/robust/test_file_faults $(BUILD)/tests/robust/test_checkpoint: LDFLAGS += $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
