@@ -55,6 +55,7 @@ violations() {
         may["examples"] = may["common"]
         inside = L3 "backend/ref backend/cpu eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
+        may["unit"] = may["unit"] "common " # what programs share is tested alone, too
         may["golden"] = inside
         may["bench"] = inside "api bench "
         may["robust"] = inside "api robust "
