@@ -464,7 +464,8 @@ moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *
 
 static moco_status bad_images(moco_loader *loader, moco_bad_image report, void *user, struct err *err)
 {
-    TRY(handle_check(loader, HANDLE_LOADER, "loader", err));
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, loader, HANDLE_LOADER, "loader", err));
     TRY(api_not_null((const void *)(uintptr_t)report, "report", err));
     const struct dataset *ds = loader->dataset->ds;
     char reason[sizeof err->text], path[4096 + 64];
