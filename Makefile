@@ -24,14 +24,14 @@ CXXFLAGS ?= -O2 -g
 MAKEFLAGS += --no-builtin-rules
 
 # ---- what this machine has -------------------------------------------------------------------------------------------
-PACKAGES := libjpeg libpng libxxhash
-LINKED := libjpeg libpng # xxhash is compiled in from its header
+PACKAGES := libjpeg libpng zlib libxxhash
+LINKED := libjpeg libpng zlib # xxhash is compiled in from its header
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 has_dnnl := $(shell echo '\#include <oneapi/dnnl/dnnl.h>' | $(CC) -E -x c - >/dev/null 2>&1 && echo 1)
 needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
-$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev libxxhash-dev pkg-config, or run ./bootstrap build)
+$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
 endif
 ifeq ($(ONEDNN)$(has_dnnl),1)
 $(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build. `make ONEDNN=0` builds without the cpu device: only the slow reference remains)

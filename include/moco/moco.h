@@ -14,5 +14,6 @@
 #include "moco/queue.h"
 #include "moco/random.h"
 #include "moco/trainer.h"
+#include "moco/weights.h"
 
 #endif

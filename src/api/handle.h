@@ -38,7 +38,8 @@ enum handle_kind {
     HANDLE_KNN,
     HANDLE_IMAGE,
     HANDLE_AUGMENT,
-    HANDLE_PROBE
+    HANDLE_PROBE,
+    HANDLE_WEIGHTS
 };
 
 struct handle { /* the first member of every public handle */
