@@ -335,8 +335,9 @@ moco_status zip_open(struct zip *zip, const struct file *file, struct err *err)
 {
     struct place place = {0};
     *zip = (struct zip){.file = file};
-    TRY(find_directory(file, &place, err));
-    moco_status status = read_directory(zip, &place, err);
+    moco_status status = find_directory(file, &place, err);
+    if (status == MOCO_OK)
+        status = read_directory(zip, &place, err);
     if (status == MOCO_OK)
         status = check_cover(zip, place.offset, err);
     if (status != MOCO_OK)
