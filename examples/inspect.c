@@ -29,7 +29,7 @@ static void print_sizes(const int64_t *sizes, int ndim)
 static int in_order(const moco_weights_info *info)
 {
     int64_t step = 1;
-    for (int d = info->ndim - 1; d >= 0; d--) {
+    for (int d = info->ndim - 1; d >= 0 && info->count > 0; d--) {
         if (info->shape[d] > 1 && info->stride[d] != step)
             return 0;
         step *= info->shape[d];

@@ -107,13 +107,15 @@ void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tenso
     *tensor = (struct weights_tensor){.name = t->name,
                                       .dtype = t->dtype,
                                       .ndim = t->ndim,
-                                      .count = 1,
+                                      .count = t->bytes / (int64_t)safetensors_dtype_size(t->dtype),
                                       .offset = t->offset,
                                       .proved = weights_hash(w, t->name) != NULL};
+    int64_t step = 1;
     for (int d = t->ndim - 1; d >= 0; d--) {
         tensor->shape[d] = t->shape[d];
-        tensor->stride[d] = tensor->count;
-        tensor->count *= t->shape[d];
+        tensor->stride[d] = step;
+        if (__builtin_mul_overflow(step, t->shape[d], &step)) /* of a tensor without elements */
+            step = 0;
     }
 }
 

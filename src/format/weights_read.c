@@ -125,8 +125,8 @@ static void gather_order(struct gather *g, const struct weights_tensor *t)
     int64_t element = (int64_t)safetensors_dtype_size(t->dtype), out = 1;
     g->end = t->offset + element;
     for (int d = t->ndim - 1; d >= 0; d--) {
-        int64_t from = t->stride[d] * element;
-        if (t->shape[d] > 1) {
+        if (t->shape[d] > 1) { /* strides of the others may be any number */
+            int64_t from = t->stride[d] * element;
             int at = g->ndim++;
             for (; at > 0 && g->from[at - 1] < from; at--) {
                 g->shape[at] = g->shape[at - 1];
@@ -184,6 +184,8 @@ static moco_status read_tensor(const struct region *r, const struct weights_tens
                                char *numbers, char *piece, struct err *err)
 {
     struct checksum checksum = {0};
+    if (t->count == 0)
+        return MOCO_OK;
     int64_t bytes = t->count * (int64_t)safetensors_dtype_size(t->dtype);
     int row = in_a_row(t), all = row && t->offset == r->offset && bytes == r->bytes;
     hash_start(&checksum.hash);

@@ -113,6 +113,8 @@ def weights():
         write("weights", "zip-" + kind.decode().lower(),
               b"z" + dict_of((b"w", tensor(kind, numel, size=b"K\1K\2\x86", stride=b"K\2K\1\x86"))) + END)
     write("weights", "zip-transposed", b"z" + dict_of((b"w", tensor(stride=b"K\1K\2\x86"))) + END)
+    most = b"\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f"
+    write("weights", "zip-absurd", b"z" + dict_of((b"w", tensor(size=b"K\2K\2K\1\x87", stride=b"K\1K\2" + most + b"\x87"))) + END)
     write("weights", "zip-beyond", b"z" + dict_of((b"w", tensor(offset=b"K\1"))) + END)
     write("weights", "zip-metadata", b"z" + dict_of((b"w", tensor(more=b"}"))) + END)
     write("weights", "zip-size", b"z" + dict_of((b"w", tensor(size=b"ctorch\nSize\nK\2K\2\x86\x85R"))) + END)

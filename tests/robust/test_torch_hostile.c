@@ -319,6 +319,7 @@ static void tensors(void **state)
         ROW("the last element", P_STORAGE, "K\3", ")", ")", NULL),
         ROW("no elements at the end", P_STORAGE, "K\4", "K\0\x85", "K\1\x85", NULL),
         ROW("no elements, absurd strides", P_STORAGE, "K\0", "K\0K\7\x86", HUGE_ HUGE_ "\x86", NULL),
+        ROW("an absurd stride that is never taken", P_STORAGE, "K\0", "K\2K\2K\1\x87", "K\1K\2" HUGE_ "\x87", NULL),
         ROW("lists for tuples", P_STORAGE, "K\0", "](K\2K\2e", "](K\2K\1e", NULL),
         ROW("torch.Size", P_STORAGE, "K\0", "ctorch\nSize\nK\4\x85\x85R", "K\1\x85", NULL),
         ROW("windows that overlap", P_STORAGE, "K\0", "K\2K\2\x86", "K\1K\1\x86", NULL),

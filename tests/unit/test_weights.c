@@ -185,9 +185,10 @@ static void of_others(void **state)
 {
     (void)state;
     static const float numbers[4] = {1, 2, 3, 4};
-    const struct safetensors_tensor list[] = {{.name = "b", .dtype = SAFETENSORS_F32, .ndim = 2, .shape = {2, 2}},
-                                              {.name = "a", .dtype = SAFETENSORS_F32, .ndim = 0},
-                                              {.name = "none", .dtype = SAFETENSORS_F32, .ndim = 2, .shape = {0, 3}}};
+    const struct safetensors_tensor list[] = {
+        {.name = "b", .dtype = SAFETENSORS_F32, .ndim = 2, .shape = {2, 2}},
+        {.name = "a", .dtype = SAFETENSORS_F32, .ndim = 0},
+        {.name = "none", .dtype = SAFETENSORS_F32, .ndim = 3, .shape = {0, INT64_C(1) << 40, INT64_C(1) << 40}}};
     const void *const bytes[] = {numbers, numbers + 3, numbers};
     const struct safetensors_text texts[] = {{"format", "pt"}, {"author", "somebody"}};
     char text[32];
@@ -212,6 +213,9 @@ static void of_others(void **state)
     assert_true(info.ndim == 2 && info.shape[1] == 2 && info.stride[0] == 2 && info.stride[1] == 1 && info.count == 4);
     assert_int_equal(info.verified, 0);
     assert_int_equal(moco_weights_find(weights, "c", &index), MOCO_ENOTFOUND);
+    ok(moco_weights_find(weights, "none", &index));
+    ok(moco_weights_at(weights, index, &info));
+    assert_true(info.count == 0 && info.shape[2] == INT64_C(1) << 40 && info.stride[2] == 1);
     moco_weights_free(weights);
 }
 
