@@ -60,7 +60,7 @@ def zips():
     write("zip", "empty", archive([], end64=False) + END)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as z:
-        z.writestr("deflated", b"a" * 40)
+        z.writestr(zipfile.ZipInfo("deflated"), b"a" * 40, zipfile.ZIP_DEFLATED)
     write("zip", "deflated", out.getvalue() + END)
     for n in range(1, 6):
         write("zip", "memory%d" % n, archive(two[:1]) + bytes([n, 0]))
