@@ -122,7 +122,7 @@ static const struct zip_member *find_member(const struct torch_file *t, const ch
     return zip_find(&t->zip, path);
 }
 
-/* A small text of the archive, ended by 0. 0: there is none. */
+/* A small text of the archive, ended by 0. *member NULL: there is none. */
 static moco_status small_member(const struct torch_file *t, const char *root, const char *name, char text[32],
                                 const struct zip_member **member, struct err *err)
 {

@@ -5,8 +5,8 @@
  * "optimizer.state.0.momentum_buffer". What a reader would get wrong: tensors are views of storages, which several may
  * share, in any order of elements (strides); torch's own checks are not relied on.
  *
- * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_walk.c finds tensors,
- * texts and notes among the values. */
+ * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_tensor.c reads
+ * the call that stands for a tensor, torch_walk.c finds all of them among the values, torch_text.c finds the rest. */
 #ifndef MOCO_FORMAT_TORCH_READ_H
 #define MOCO_FORMAT_TORCH_READ_H
 
@@ -61,7 +61,7 @@ struct torch_file {
     int64_t budget; /* bytes that tables may still take */
 };
 
-/* `kind`: of sniff.h. On failure `t` is empty. The file is closed with it. */
+/* Opens the file at `path`, whose first bytes said which container it is (sniff.h). On failure `t` is empty. */
 moco_status torch_open_zip(struct torch_file *t, struct ctx *ctx, const char *path, struct err *err);
 moco_status torch_open_legacy(struct torch_file *t, struct ctx *ctx, const char *path, struct err *err);
 void torch_close(struct torch_file *t); /* also when empty */
@@ -84,7 +84,7 @@ moco_status torch_storage_wrong(const struct torch_file *t, const struct torch_s
 
 moco_status torch_walk(struct torch_file *t, struct err *err);
 moco_status torch_notes(struct torch_file *t, int64_t unsaid, int64_t unnamed, struct err *err);
-/* Has `call` a meaning here? Names of torch and Python that need no note. */
+/* Has this name a meaning here? Those need no note. */
 int torch_knows(const struct pickle *p, pickle_value global);
 
 enum torch_what { TORCH_TENSOR, TORCH_UNREAD, TORCH_BROKEN, TORCH_NO_TENSOR };

@@ -80,7 +80,8 @@ static enum torch_what check_extent(struct weights_tensor *tensor, int64_t offse
     if (offset > s->numel)
         return broken(reason, "begins behind the end of its storage");
     if (tensor->count > s->numel)
-        return unread(reason, "has more elements than its storage (an expanded view; save tensor.contiguous() instead)");
+        return unread(reason,
+                      "has more elements than its storage (an expanded view; save tensor.contiguous() instead)");
     for (int d = 0; tensor->count > 0 && d < tensor->ndim; d++)
         if (__builtin_mul_overflow(tensor->shape[d] - 1, tensor->stride[d], &step) ||
             __builtin_add_overflow(last, step, &last))
