@@ -26,8 +26,8 @@ CXXFLAGS ?= -O2 -g
 MAKEFLAGS += --no-builtin-rules
 
 # ---- what this machine has -------------------------------------------------------------------------------------------
-PACKAGES := libjpeg libpng libxxhash
-LINKED := libjpeg libpng # xxhash is compiled in from its header
+PACKAGES := libjpeg libpng zlib libxxhash
+LINKED := libjpeg libpng zlib # xxhash is compiled in from its header
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
@@ -35,7 +35,7 @@ has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAG
 needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
-$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev libxxhash-dev pkg-config, or run ./bootstrap build)
+$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
 endif
 ifeq ($(ONEDNN)$(has_dnnl),1)
 $(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build; elsewhere than the compiler looks: make CPPFLAGS=-I... LDFLAGS=-L.... `make ONEDNN=0` builds without the cpu device: only the slow reference remains)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * half: bfloat16 as its bits. Rounds to nearest, ties to even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
+ * half: bfloat16 as its bits, and IEEE half precision read from its bits. What becomes bf16 rounds to nearest, ties to
+ * even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
 #ifndef MOCO_LIB_HALF_H
 #define MOCO_LIB_HALF_H
 
@@ -20,6 +21,24 @@ static inline float bf16_to_float(uint16_t half)
 {
     uint32_t bits = (uint32_t)half << 16;
     float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Exact: every half, subnormal ones too, is a float. A NaN stays a NaN with the same bits at its top. */
+static inline float f16_to_float(uint16_t half)
+{
+    uint32_t sign = (uint32_t)(half & 0x8000) << 16, rest = half & 0x7fff, bits;
+    float value;
+    if (rest >= 0x7c00) /* infinity or NaN */
+        bits = sign | UINT32_C(0x7f800000) | (rest & 0x3ff) << 13;
+    else if (rest >= 0x400)
+        bits = sign | ((rest << 13) + (UINT32_C(112) << 23));
+    else {
+        value = (float)rest * 0x1p-24f; /* subnormal: a count of 2^-24 */
+        memcpy(&bits, &value, sizeof bits);
+        bits |= sign;
+    }
     memcpy(&value, &bits, sizeof value);
     return value;
 }

@@ -28,6 +28,7 @@
 #include "moco/preset.h"  /* published configurations by name, learning rates */
 #include "moco/data.h"    /* data sets, recipes of views, loaders */
 #include "moco/model.h"   /* one encoder: create, open, save, embed */
+#include "moco/weights.h" /* named tensors of somebody's file */
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
 #include "moco/eval.h"    /* kNN, statistics of features */

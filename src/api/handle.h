@@ -47,7 +47,8 @@ enum handle_kind {
     HANDLE_IMAGE,
     HANDLE_AUGMENT,
     HANDLE_PROBE,
-    HANDLE_BANK
+    HANDLE_BANK,
+    HANDLE_WEIGHTS
 };
 
 struct handle { /* the first member of every public handle */

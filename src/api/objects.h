@@ -32,6 +32,9 @@ void model_options_write(moco_model_options *options, const struct net_config *c
 /* What a get with data NULL answers. */
 void tensor_describe(moco_tensor *tensor, const struct tensor_shape *shape, size_t real_bytes);
 
+/* "[64,3,7,7]" */
+void tensor_shape_text(char *text, size_t size, const int64_t *shape, int ndim);
+
 /* Has the caller's tensor this shape, and a type that converts: f32 or f64, for integers i64 too? MOCO_ESHAPE shows
  * both shapes. `tensor` has passed tensor_check. */
 moco_status tensor_match(const moco_tensor *tensor, const char *name, const struct tensor_shape *shape,

@@ -15,7 +15,7 @@ void tensor_describe(moco_tensor *tensor, const struct tensor_shape *shape, size
     memcpy(tensor->shape, shape->shape, (size_t)shape->ndim * sizeof shape->shape[0]);
 }
 
-static void shape_text(char *text, size_t size, const int64_t *shape, int ndim)
+void tensor_shape_text(char *text, size_t size, const int64_t *shape, int ndim)
 {
     size_t used = (size_t)snprintf(text, size, "[");
     for (int d = 0; d < ndim && used < size; d++)
@@ -34,8 +34,8 @@ moco_status tensor_match(const moco_tensor *tensor, const char *name, const stru
         memcmp(tensor->shape, shape->shape, (size_t)shape->ndim * sizeof shape->shape[0]) == 0)
         return MOCO_OK;
     char given[200], wanted[100];
-    shape_text(given, sizeof given, tensor->shape, tensor->ndim);
-    shape_text(wanted, sizeof wanted, shape->shape, shape->ndim);
+    tensor_shape_text(given, sizeof given, tensor->shape, tensor->ndim);
+    tensor_shape_text(wanted, sizeof wanted, shape->shape, shape->ndim);
     return err_set(err, MOCO_ESHAPE, "%s has shape %s; it must be %s", name, given, wanted);
 }
 

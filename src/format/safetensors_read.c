@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "format/safetensors_table.h"
+#include "format/sniff.h"
 #include "num.h"
 
 #define PIECE ((size_t)256 << 10) /* bytes held while verifying */
@@ -50,8 +51,13 @@ moco_status safetensors_open(struct safetensors **out, struct ctx *ctx, const ch
         return MOCO_ENOMEM;
     f->ctx = ctx_ref(ctx);
     moco_status status = file_open(&f->file, ctx, path, err);
-    if (status == MOCO_OK)
-        status = read_header(f, header_max, err);
+    if (status == MOCO_OK) {
+        struct err reason = {0};
+        status = read_header(f, header_max, &reason);
+        if (status == MOCO_EFORMAT)
+            sniff_foreign(&f->file, err); /* a file of another kind: its name says more than what it lacks */
+        err_set(err, status, "%s", reason.text);
+    }
     if (status != MOCO_OK) {
         safetensors_close(f);
         return status;

@@ -244,4 +244,15 @@ BEGIN(moco_score, 40)
     FIELD(moco_score, top5, 24)
     FIELD(moco_score, loss, 32)
 END
-        /* clang-format on */
+BEGIN(moco_weights_info, 168)
+    FIELD(moco_weights_info, struct_size, 0)
+    FIELD(moco_weights_info, ndim, 4)
+    FIELD(moco_weights_info, name, 8)
+    FIELD(moco_weights_info, dtype, 16)
+    FIELD(moco_weights_info, shape, 24)
+    FIELD(moco_weights_info, stride, 88)
+    FIELD(moco_weights_info, count, 152)
+    FIELD(moco_weights_info, verified, 160)
+    FIELD(moco_weights_info, reserved0, 164)
+END
+    /* clang-format on */

@@ -71,4 +71,14 @@ plant model src/algo/state_file.c 's/(shape->variance \&\& value < 0)/0/' "a var
 plant trainer src/algo/checkpoint.c 's/!(values\[0\] >= 0 \&\& values\[0\] < (double)t->queue->length)/0/' "a queue_ptr behind the queue"
 plant probe src/eval/probe_file.c 's/    TRY(state_check(file, "", 1, &shapes, err));.*//' "a probe is made before its tensors are looked for"
 plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
+plant zip lib/zip.c 's/if (gap < 0)/if (0)/; s/if (i + 1 < zip->count \&\& next == m->header)/if (0)/; s/return gap == 0 ? MOCO_OK/return gap <= 0 ? MOCO_OK/' \
+    "members may lie on each other"
+plant zip lib/zip.c 's/if (length > size - 4)/if (0)/' "extra fields may be longer than they are"
+plant zip lib/zip.c 's/(int64_t)(name + extra + comment) > left - CENTRAL/0/' "entries may be longer than the directory"
+plant pickle lib/pickle_read.c 's/if (count > (uint64_t)(vm->top - p->used))/if (0)/' "values grow into the stack"
+plant pickle lib/pickle_read.c 's/if (number >= vm->memo || /if (/' "memo numbers of any size"
+plant pickle lib/pickle_ops.c 's/length > (uint64_t)(s->limit - s->at)/0/; s/if (length == 0 || 0)/if (length == 0)/' "texts may reach beyond the pickle"
+plant weights src/format/torch_tensor.c 's/if (tensor->count > 0 \&\& last >= s->numel)/if (0)/' "tensors may reach beyond their storage"
+plant weights src/format/torch_read.c 's/if (torch_storage_bytes(s) > t->file.size - s->offset)/if (0)/' "storages may be longer than the file"
+plant weights src/format/torch_text.c 's/if (found.size >= size)/if (0)/' "texts of any length are copied"
 exit $failed

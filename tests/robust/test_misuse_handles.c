@@ -25,7 +25,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_BANK + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_WEIGHTS + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -57,7 +57,9 @@ static moco_probe_fit_options fit_options;
 static moco_score score;
 static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
-static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight;
+static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight, two_ones;
+static moco_weights_info weights_info;
+#define WEIGHTS "tests/golden/fixtures/weights-torch-2/list.zip.pth"
 
 static int tell_bad(void *user, int64_t id, const char *path, const char *reason)
 {
@@ -85,6 +87,8 @@ static void prepare_data(void)
     projection = tensor_of(MOCO_F64, weights, 2, (int64_t[]){IMAGES, DIM});
     all_keys = tensor_of(MOCO_F64, weights, 2, (int64_t[]){DIM, 6});
     weight = tensor_of(MOCO_F64, weights, 1, (int64_t[]){DIM});
+    two_ones = tensor_of(MOCO_F32, vectors, 1, (int64_t[]){2});
+    moco_weights_info_init(&weights_info);
     moco_tensor_init(&pixels_of);
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         vectors[i] = (float)i + 1;
@@ -179,6 +183,7 @@ static void world_open(struct world *w)
     moco_augment *augment;
     moco_probe *probe;
     moco_bank *bank;
+    moco_weights *file;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -198,10 +203,12 @@ static void world_open(struct world *w)
     ok(moco_probe_create(&probe, device, &probe_options));
     ok(moco_bank_create(&bank, device, DIM));
     ok(moco_bank_append(bank, &features, NULL));
+    ok(moco_weights_open(&file, context, WEIGHTS));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
-        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank};
+        [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank,
+        [HANDLE_WEIGHTS] = file};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -222,12 +229,14 @@ FREE(image)
 FREE(augment)
 FREE(probe)
 FREE(bank)
+FREE(weights)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
-    [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank};
+    [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank,
+    [HANDLE_WEIGHTS] = free_weights};
 
 static void world_close(struct world *w)
 {
@@ -251,6 +260,7 @@ static union {
     moco_augment *augment;
     moco_probe *probe;
     moco_bank *bank;
+    moco_weights *weights;
     void *any;
 } made; /* what a call that makes something made */
 
@@ -330,7 +340,12 @@ static union {
     X(search, "bank", BANK, OK, moco_knn_search(h, &features, 1, found, NULL))                                         \
     X(pixels, "image", IMAGE, OK, moco_image_pixels(h, &pixels_of))                                                    \
     X(draw, "augment", AUGMENT, OK, moco_augment_draw(h, SIDE, SIDE, 0, 0, 0, 0, &view_params))                        \
-    X(apply, "augment", AUGMENT, OK, moco_augment_apply(h, &image, &view_params, &view))
+    X(apply, "augment", AUGMENT, OK, moco_augment_apply(h, &image, &view_params, &view))                               \
+    X(weights, "context", CONTEXT, OK, moco_weights_open(&made.weights, h, WEIGHTS))                                   \
+    X(weights_at, "weights", WEIGHTS, OK, moco_weights_at(h, 0, &weights_info))                                        \
+    X(weights_find, "weights", WEIGHTS, OK, moco_weights_find(h, "0", &number))                                        \
+    X(weights_read, "weights", WEIGHTS, OK, moco_weights_read(h, 0, &two_ones))                                        \
+    X(weights_text, "weights", WEIGHTS, ENOTFOUND, moco_weights_text(h, "0", text, sizeof text))
 
 #define DEFINE(name, argument, kind, live, expression)                                                                 \
     static moco_status call_##name(void *h)                                                                            \
@@ -372,14 +387,16 @@ static void expect_refused(const struct call *c, void *handle, moco_status wante
         fail_msg("%s gave out an object and failed", c->text);
 }
 
-/* Calls that answer something harmless; 0 if they do. The four are never all of their own kinds and alive. */
-static int harmless(void *dataset, void *loader, void *model, void *trainer)
+/* Calls that answer something harmless; 0 if they do. The five are never all of their own kinds and alive. */
+static int harmless(void *dataset, void *loader, void *model, void *trainer, void *file)
 {
     moco_trainer_cancel(trainer);
     return moco_dataset_count(dataset) != 0 || moco_dataset_label(dataset, 0) != -1 ||
            moco_dataset_classes(dataset) != 0 || strcmp(moco_dataset_class_name(dataset, 0), "") != 0 ||
            moco_dataset_left_out(dataset, 0, NULL) != NULL || moco_loader_batches(loader) != 0 ||
-           moco_model_tensor_name(model, 0) != NULL || moco_trainer_tensor_name(trainer, 0) != NULL;
+           moco_model_tensor_name(model, 0) != NULL || moco_trainer_tensor_name(trainer, 0) != NULL ||
+           moco_weights_count(file) != 0 || strcmp(moco_weights_format(file), "") != 0 ||
+           moco_weights_key(file, 0) != NULL || moco_weights_note(file, 0) != NULL;
 }
 
 /* Every call goes through with the handle it wants: what the others check is then the handle, and nothing else. */
@@ -418,7 +435,8 @@ static void null_and_wrong_kinds(void **state)
     for (int kind = 0; kind < KINDS; kind++) {
         void *h = w.at[kind];
         assert_false(harmless(kind == HANDLE_DATASET ? NULL : h, kind == HANDLE_LOADER ? NULL : h,
-                              kind == HANDLE_MODEL ? NULL : h, kind == HANDLE_TRAINER ? NULL : h));
+                              kind == HANDLE_MODEL ? NULL : h, kind == HANDLE_TRAINER ? NULL : h,
+                              kind == HANDLE_WEIGHTS ? NULL : h));
         for (int other = 1; other < KINDS; other++)
             if (other != kind)
                 frees[other](h); /* leaves it alone */
@@ -447,7 +465,8 @@ static void freed_handles(void **state)
         assert_non_null(strstr(moco_error(), "freed"));
     }
     assert_false(
-        harmless(dead.at[HANDLE_DATASET], dead.at[HANDLE_LOADER], dead.at[HANDLE_MODEL], dead.at[HANDLE_TRAINER]));
+        harmless(dead.at[HANDLE_DATASET], dead.at[HANDLE_LOADER], dead.at[HANDLE_MODEL], dead.at[HANDLE_TRAINER],
+                          dead.at[HANDLE_WEIGHTS]));
     for (int kind = 1; kind < KINDS; kind++)
         frees[kind](dead.at[kind]); /* once too often */
     assert_int_equal(w.memory.live, live);
@@ -548,6 +567,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_probe_fit(h, &features, classes, &fit_options);
     case HANDLE_BANK:
         return moco_knn_search(h, &features, 1, found, NULL);
+    case HANDLE_WEIGHTS:
+        return moco_weights_read(h, 0, &two_ones);
     }
     return MOCO_EINVAL;
 }
@@ -576,8 +597,10 @@ static void every_order_of_freeing(void **state)
         int order[5];
         world_open(&w);
         permutation(which, order);
-        if (which % 3 == 0) /* a picture is like a recipe: it has the context alone */
+        if (which % 3 == 0) { /* a picture and a file are like a recipe: they have the context alone */
             free_image(w.at[HANDLE_IMAGE]);
+            free_weights(w.at[HANDLE_WEIGHTS]);
+        }
         free_augment(w.at[HANDLE_AUGMENT]);
         for (int i = 0; i < 10; i++) {
             const enum handle_kind *group = groups[(i / 5 + which) % 2]; /* either group first */
@@ -590,7 +613,9 @@ static void every_order_of_freeing(void **state)
         }
         if (which % 3 != 0) {
             ok(use(&w, HANDLE_IMAGE));
+            ok(use(&w, HANDLE_WEIGHTS));
             free_image(w.at[HANDLE_IMAGE]);
+            free_weights(w.at[HANDLE_WEIGHTS]);
         }
         if (w.memory.live != 0)
             fail_msg("order %d: %lld bytes are held after the last free", which, (long long)w.memory.live);

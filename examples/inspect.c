@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * inspect: what is in a file of weights, whoever wrote it: its tensors, its texts, and what a reader should know of it.
+ * Nothing in the file is run. With --verify every number is read too, and compared with the file's checksums. */
+#include <moco/moco.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void check(moco_status status)
+{
+    if (status == MOCO_OK)
+        return;
+    fprintf(stderr, "inspect: %s\n", moco_error());
+    exit(1);
+}
+
+static void print_sizes(const int64_t *sizes, int ndim)
+{
+    printf("[");
+    for (int d = 0; d < ndim; d++)
+        printf(d == 0 ? "%lld" : ",%lld", (long long)sizes[d]);
+    printf("]");
+}
+
+/* C order: nothing to say of the strides. */
+static int in_order(const moco_weights_info *info)
+{
+    int64_t step = 1;
+    for (int d = info->ndim - 1; d >= 0 && info->count > 0; d--) {
+        if (info->shape[d] > 1 && info->stride[d] != step)
+            return 0;
+        step *= info->shape[d];
+    }
+    return 1;
+}
+
+/* How many of the tensor's numbers are not finite. */
+static int64_t read_tensor(moco_weights *weights, int64_t index, const moco_weights_info *info)
+{
+    int64_t odd = 0;
+    moco_tensor tensor;
+    moco_tensor_init(&tensor);
+    tensor.dtype = MOCO_F64;
+    tensor.ndim = info->ndim;
+    memcpy(tensor.shape, info->shape, sizeof info->shape);
+    double *numbers = malloc((size_t)info->count * sizeof *numbers + 1);
+    if (numbers == NULL) {
+        fprintf(stderr, "inspect: out of memory for the %lld numbers of %s\n", (long long)info->count, info->name);
+        exit(1);
+    }
+    tensor.data = numbers;
+    check(moco_weights_read(weights, index, &tensor));
+    for (int64_t i = 0; i < info->count; i++)
+        odd += !isfinite(numbers[i]);
+    free(numbers);
+    return odd;
+}
+
+static void print_tensors(moco_weights *weights, int verify)
+{
+    int64_t numbers = 0, verified = 0, count = moco_weights_count(weights);
+    for (int64_t i = 0; i < count; i++) {
+        moco_weights_info info;
+        moco_weights_info_init(&info);
+        check(moco_weights_at(weights, i, &info));
+        printf("%s\t%s\t", info.name, info.dtype);
+        print_sizes(info.shape, info.ndim);
+        if (!in_order(&info)) {
+            printf("\tstrides ");
+            print_sizes(info.stride, info.ndim);
+        }
+        int64_t odd = verify ? read_tensor(weights, i, &info) : 0;
+        if (odd > 0)
+            printf("\t%lld of %lld numbers are not finite", (long long)odd, (long long)info.count);
+        printf("\n");
+        numbers += info.count;
+        verified += info.verified;
+    }
+    printf("%s: %lld tensors, %lld numbers", moco_weights_format(weights), (long long)count, (long long)numbers);
+    if (verify)
+        printf("; all were read, and the checksums of %lld tensors are right", (long long)verified);
+    printf("\n");
+}
+
+static void print_texts(const moco_weights *weights)
+{
+    const char *key;
+    for (int64_t i = 0; (key = moco_weights_key(weights, i)) != NULL; i++) {
+        char text[256];
+        moco_status status = moco_weights_text(weights, key, text, sizeof text);
+        printf("text\t%s\t%s\n", key,
+               status == MOCO_OK       ? text
+               : status == MOCO_ESHAPE ? "(longer than 255 bytes)"
+                                       : moco_error());
+    }
+}
+
+int main(int argc, char **argv)
+{
+    int verify = argc == 3 && strcmp(argv[2], "--verify") == 0;
+    if (argc < 2 || argc > 3 || (argc == 3 && !verify)) {
+        fprintf(stderr,
+                "usage: inspect FILE [--verify]\n"
+                "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n");
+        return 2;
+    }
+    moco_context *context;
+    moco_weights *weights;
+    const char *note;
+    check(moco_context_create(&context, NULL));
+    check(moco_weights_open(&weights, context, argv[1]));
+    print_tensors(weights, verify);
+    print_texts(weights);
+    for (int64_t i = 0; (note = moco_weights_note(weights, i)) != NULL; i++)
+        printf("note\t%s\n", note);
+    moco_weights_free(weights);
+    moco_context_free(context);
+    return 0;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * torch_read: the tensors of a file that torch.save wrote, by the names that lead to them through its dicts and lists.
+ * A key or an index after another, with a '.' between: "state_dict.module.encoder_q.conv1.weight",
+ * "optimizer.state.0.momentum_buffer". What a reader would get wrong: tensors are views of storages, which several may
+ * share, in any order of elements (strides); torch's own checks are not relied on.
+ *
+ * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_tensor.c reads
+ * the call that stands for a tensor, torch_walk.c finds all of them among the values, torch_text.c finds the rest. */
+#ifndef MOCO_FORMAT_TORCH_READ_H
+#define MOCO_FORMAT_TORCH_READ_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "file.h"
+#include "format/weights.h"
+#include "pickle.h"
+#include "zip.h"
+
+enum { TORCH_DTYPE_NONE = -1 }; /* complex, quantized, unknown */
+
+struct torch_storage {
+    pickle_value id;  /* the tuple that describes it */
+    pickle_value key; /* a text */
+    int dtype;        /* of safetensors.h, or TORCH_DTYPE_NONE */
+    int element;      /* bytes; 0: unknown */
+    int64_t numel;
+    int64_t offset;                  /* in the file; -1: not known yet */
+    const struct zip_member *member; /* NULL: legacy */
+    _Atomic unsigned char proved;    /* 1: its CRC-32 was right */
+};
+
+struct torch_entry {
+    pickle_value value;
+    uint32_t name;    /* offset in names */
+    uint32_t storage; /* index */
+};
+
+/* Something of a name that is no tensor with numbers. */
+struct torch_other {
+    pickle_value value;
+    uint32_t name;
+    const char *reason; /* static */
+};
+
+struct torch_file {
+    struct ctx *ctx;
+    struct file file;
+    struct zip zip; /* .file NULL: legacy */
+    struct pickle pickle;
+    struct torch_storage *storages; /* by key */
+    struct torch_entry *entries;    /* in the order of the pickle */
+    struct torch_other *others;
+    uint32_t *by_name; /* indices of entries */
+    uint32_t *keys;    /* texts at the root: offsets of their names */
+    char *names;
+    char **notes;
+    int64_t storage_count, count, other_count, key_count, note_count;
+    size_t names_used;
+    int64_t budget; /* bytes that tables may still take */
+};
+
+/* Opens the file at `path`, whose first bytes said which container it is (sniff.h). On failure `t` is empty. */
+moco_status torch_open_zip(struct torch_file *t, struct ctx *ctx, const char *path, struct err *err);
+moco_status torch_open_legacy(struct torch_file *t, struct ctx *ctx, const char *path, struct err *err);
+void torch_close(struct torch_file *t); /* also when empty */
+
+void torch_at(const struct torch_file *t, int64_t i, struct weights_tensor *tensor);
+moco_status torch_find(const struct torch_file *t, const char *name, int64_t *i, struct err *err);
+moco_status torch_text(const struct torch_file *t, const char *key, char *text, size_t size, struct err *err);
+
+/* ---- between the files of torch_*.c ---- */
+
+/* Takes table memory, a part of what a pickle of this length may ask for: zeroed. */
+moco_status torch_table(struct torch_file *t, int64_t count, size_t size, void *table, struct err *err);
+
+moco_status torch_storages_list(struct torch_file *t, struct err *err);
+struct torch_storage *torch_storage_find(const struct torch_file *t, struct pickle_text key); /* NULL: none */
+/* -1 if it does not fit 62 bits. */
+int64_t torch_storage_bytes(const struct torch_storage *s);
+moco_status torch_storage_wrong(const struct torch_file *t, const struct torch_storage *s, struct err *err,
+                                const char *what);
+
+moco_status torch_walk(struct torch_file *t, struct err *err);
+moco_status torch_notes(struct torch_file *t, int64_t unsaid, int64_t unnamed, struct err *err);
+/* Has this name a meaning here? Those need no note. */
+int torch_knows(const struct pickle *p, pickle_value global);
+
+enum torch_what { TORCH_TENSOR, TORCH_UNREAD, TORCH_BROKEN, TORCH_NO_TENSOR };
+/* What a CALL is. `tensor` (without its name) and *storage are filled for TORCH_TENSOR; *reason (static) says what is
+ * wrong with one that is not read or that contradicts its storage. */
+enum torch_what torch_tensor(const struct torch_file *t, pickle_value call, struct weights_tensor *tensor,
+                             struct torch_storage **storage, const char **reason);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * weights_state: a `struct weights` from the inside; for weights.c, which opens it, and weights_read.c, which reads its
+ * tensors' numbers. */
+#ifndef MOCO_FORMAT_WEIGHTS_STATE_H
+#define MOCO_FORMAT_WEIGHTS_STATE_H
+
+#include "format/safetensors_table.h"
+#include "format/torch_read.h"
+#include "format/weights.h"
+
+struct weights {
+    struct ctx *ctx;
+    struct safetensors *safetensors; /* NULL: a file of torch */
+    struct torch_file torch;
+    const char *format;
+    const char *note; /* of a safetensors file; NULL: none */
+};
+
+/* `count` elements of the file's type, in a row, to elements of the wanted one, in a row. */
+void weights_convert(enum safetensors_dtype dtype, const void *from, int64_t count, enum weights_number number,
+                     void *to);
+/* The digits of the hash that stands for this tensor's bytes in a safetensors file; NULL: there is none, or the header
+ * that holds it was changed. */
+const char *weights_hash(const struct weights *w, const char *name);
+size_t weights_number_size(enum weights_number number);
+
+#endif

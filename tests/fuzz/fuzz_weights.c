@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_weights: any bytes as a file of weights. The first byte of an input says of what kind: bytes as they are, or the
+ * pickle of a torch file, for which the rest is made, so that what is tried is what torch's readers do with it. What
+ * opens must hold together: every tensor lies in the file, is found by its name and can be read or says why not. The
+ * last two bytes say which allocation fails and whether the file shrinks while it is read. */
+#define _GNU_SOURCE /* memfd_create */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "format/weights.h"
+#include "memory_file.h"
+#include "support/failing_alloc.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+enum { ROOM = 1 << 16, READ = 4096 };
+
+/* ---- a file around a pickle ---- */
+
+static uint8_t made[ROOM + 1024];
+static size_t made_size;
+
+static void add(const void *bytes, size_t size)
+{
+    memcpy(made + made_size, bytes, size);
+    made_size += size;
+}
+
+static void add_number(uint64_t value, int bytes)
+{
+    while (bytes-- > 0) {
+        made[made_size++] = (uint8_t)value;
+        value >>= 8;
+    }
+}
+
+static size_t add_local(const char *name, const void *bytes, size_t size)
+{
+    size_t at = made_size;
+    add("PK\3\4\0\0\0\0\0\0\0\0\0\0", 14);
+    add_number(crc32_z(0, bytes, size), 4);
+    add_number(size, 4);
+    add_number(size, 4);
+    add_number(strlen(name), 4);
+    add(name, strlen(name));
+    add(bytes, size);
+    return at;
+}
+
+static void add_central(const char *name, const void *bytes, size_t size, size_t local)
+{
+    add("PK\1\2\0\0\0\0\0\0\0\0\0\0\0\0", 16);
+    add_number(crc32_z(0, bytes, size), 4);
+    add_number(size, 4);
+    add_number(size, 4);
+    add_number(strlen(name), 2);
+    add_number(0, 8);
+    add_number(0, 4);
+    add_number(local, 4);
+    add(name, strlen(name));
+}
+
+/* data.pkl, version, and a storage 0 of 16 bytes. */
+static void make_zip(const uint8_t *pickle, size_t size)
+{
+    static const char *const names[] = {"a/data.pkl", "a/data/0", "a/version"};
+    const void *const contents[] = {pickle, "0123456789abcdef", "3"};
+    const size_t sizes[] = {size, 16, 1};
+    size_t at[3];
+    made_size = 0;
+    for (int i = 0; i < 3; i++)
+        at[i] = add_local(names[i], contents[i], sizes[i]);
+    size_t directory = made_size;
+    for (int i = 0; i < 3; i++)
+        add_central(names[i], contents[i], sizes[i], at[i]);
+    size_t end = made_size;
+    add("PK\5\6\0\0\0\0\3\0\3\0", 12);
+    add_number(end - directory, 4);
+    add_number(directory, 4);
+    add_number(0, 2);
+}
+
+/* The magic number, version and system, then what the input says. */
+static void make_legacy(const uint8_t *rest, size_t size)
+{
+    static const char head[] =
+        "\x80\2\x8a\12l\xfc\x9c\x46\xf9 j\xa8P\x19.\x80\2M\xe9\3.\x80\2}(X\20\0\0\0protocol_versionM"
+        "\xe9\3X\15\0\0\0little_endian\x88X\12\0\0\0type_sizes}(X\5\0\0\0shortK\2X\3\0\0\0intK\4X\4"
+        "\0\0\0longK\4uu.";
+    made_size = 0;
+    add(head, sizeof head - 1);
+    add(rest, size);
+}
+
+/* ---- what opens ---- */
+
+static void check_tensor(struct weights *w, int64_t i, int64_t size, int excused)
+{
+    static double numbers[READ];
+    struct weights_tensor t;
+    struct err err = {0};
+    int64_t found = -1, element;
+    weights_at(w, i, &t);
+    element = (int64_t)safetensors_dtype_size(t.dtype);
+    if (t.ndim < 0 || t.ndim > 8 || t.count < 0 || (t.count > 0 && (t.offset < 0 || t.offset > size - element)) ||
+        weights_find(w, t.name, &found, &err) != MOCO_OK || found != i)
+        abort();
+    int64_t last = t.offset;
+    for (int d = 0; d < t.ndim && t.count > 0; d++)
+        last += (t.shape[d] - 1) * t.stride[d] * element;
+    if (t.count > 0 && last > size - element)
+        abort();
+    if (t.count > READ)
+        return;
+    for (int number = WEIGHTS_F32; number <= WEIGHTS_BF16; number++) {
+        if (!weights_converts(t.dtype, (enum weights_number)number))
+            continue;
+        moco_status status = weights_read(w, i, (enum weights_number)number, numbers, &err);
+        if (status != MOCO_OK && status != MOCO_EFORMAT && !excused)
+            abort();
+    }
+}
+
+static void check(struct weights *w, int64_t size, int excused)
+{
+    char text[64];
+    struct err err = {0};
+    int64_t found;
+    for (int64_t i = 0; i < weights_count(w); i++)
+        check_tensor(w, i, size, excused);
+    for (int64_t i = 0; weights_key(w, i) != NULL; i++) {
+        struct err unsaid = {0};
+        if (weights_text(w, weights_key(w, i), text, sizeof text, &unsaid) == MOCO_OK && strlen(text) >= sizeof text)
+            abort();
+    }
+    weights_text(w, "a.b.0", text, sizeof text, &err);
+    weights_text(w, "1.0.a", text, sizeof text, NULL);
+    weights_find(w, "x", &found, NULL);
+    for (int64_t i = 0; weights_note(w, i) != NULL; i++)
+        if (strlen(weights_note(w, i)) < 10)
+            abort();
+    if (strlen(weights_format(w)) < 9)
+        abort();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    if (size < 3 || size > ROOM)
+        return 0;
+    size -= 2;
+    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size]};
+    int cut = bytes[size + 1] != 0;
+    if (*bytes == 'z')
+        make_zip(bytes + 1, size - 1);
+    else if (*bytes == 'l')
+        make_legacy(bytes + 1, size - 1);
+    else
+        made_size = 0, add(bytes + 1, size - 1);
+    struct ctx *ctx = NULL;
+    struct weights *w = NULL;
+    struct err err = {0};
+    const char *path = memory_file(made, made_size);
+    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+        return 0;
+    moco_status status = weights_open(&w, ctx, path, &err);
+    if ((status == MOCO_OK) != (w != NULL) || (w == NULL && err.text[0] == 0) ||
+        (status != MOCO_OK && status != MOCO_EFORMAT && (status != MOCO_ENOMEM || memory.refused == 0)))
+        abort();
+    if (w != NULL) {
+        if (cut)
+            memory_file_cut(made_size * bytes[size + 1] / 256);
+        check(w, (int64_t)made_size, cut || memory.fail_at >= 0);
+    }
+    weights_close(w);
+    ctx_unref(ctx);
+    if (memory.live != 0)
+        abort();
+    return 0;
+}
