@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "format/torch_read.h"
-#include "json.h"
 #include "num.h"
 #include "sort.h"
+#include "utf8.h"
 
 enum { DEPTH = 64, PATH = 1024, OTHERS = 4096 };
 
@@ -76,7 +76,7 @@ static int step_path(struct walk *w, const struct frame *f, pickle_value key)
 static int is_name(const char *text, size_t size)
 {
     for (size_t at = 0; at < size;) {
-        size_t length = text[at] == 0 ? 0 : json_utf8(text + at, size - at);
+        size_t length = text[at] == 0 ? 0 : utf8_length(text + at, size - at);
         if (length == 0)
             return 0;
         at += length;

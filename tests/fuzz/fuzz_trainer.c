@@ -76,7 +76,7 @@ static moco_status load(const char *path, struct err *err)
     trainer_cursor(trainer, &step, &epoch, &position);
     if (step < 0 || epoch < 0 || position < 0 || queue->next < 0 || queue->next >= queue->length || queue->filled < 0 ||
         queue->filled > queue->length || queue_first_bad(queue, &row, NULL) != MOCO_OK || row >= 0 ||
-        slab_check_finite(encoder, encoder->numbers.masters.at, "", NULL) != MOCO_OK)
+        slab_check_finite(encoder, encoder->numbers.masters.at, "", NULL, NULL) != MOCO_OK)
         abort();
     return status;
 }
