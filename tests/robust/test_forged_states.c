@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/handle.h"
+#include "api/objects.h"
 #include "support/forged_file.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
@@ -484,23 +484,27 @@ static void memory_of_reading(void **state)
 }
 
 /* A state that could not be read again is not written. */
+/* No call lets such a number in: it is planted behind them, where a fault of ours would leave it. */
+static void plant(const char *name, size_t at, double value)
+{
+    struct encoder *encoder = rig.model->encoder;
+    size_t count;
+    double *values = rig_get(&rig, "encoder_q.bn1.running_var", &count);
+    values[at] = value;
+    rig_ok(encoder_tensor_set(encoder, &encoder->numbers, encoder_find(encoder, name), values, NULL));
+    free(values);
+}
+
 static void not_written(void **state)
 {
     (void)state;
-    double *values;
-    size_t count;
-    values = rig_get(&rig, "encoder_q.bn1.running_var", &count);
-    double kept = values[1];
-    values[1] = -0.25;
-    rig_set(&rig, "encoder_q.bn1.running_var", values);
+    plant("bn1.running_var", 1, -0.25);
     rig_expect(moco_trainer_save(rig.trainer, path, NULL), MOCO_ENUMERIC);
     if (strstr(moco_error(), "encoder_q.bn1.running_var holds -0.25 at [1]") == NULL)
         fail_msg("%s", moco_error());
     rig_expect(moco_model_save(rig.model, path), MOCO_ENUMERIC);
-    values[1] = kept;
-    rig_set(&rig, "encoder_q.bn1.running_var", values);
+    plant("bn1.running_var", 1, 0.25);
     rig_ok(moco_trainer_save(rig.trainer, path, NULL));
-    free(values);
 }
 
 int main(void)
