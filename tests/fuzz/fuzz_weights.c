@@ -22,6 +22,7 @@ enum { ROOM = 1 << 16, READ = 4096 };
 
 static uint8_t made[ROOM + 1024];
 static size_t made_size;
+static int64_t storage; /* where a made archive's 16 bytes begin; -1: no such archive */
 
 static void add(const void *bytes, size_t size)
 {
@@ -73,6 +74,7 @@ static void make_zip(const uint8_t *pickle, size_t size)
     made_size = 0;
     for (int i = 0; i < 3; i++)
         at[i] = add_local(names[i], contents[i], sizes[i]);
+    storage = (int64_t)at[2] - 16;
     size_t directory = made_size;
     for (int i = 0; i < 3; i++)
         add_central(names[i], contents[i], sizes[i], at[i]);
@@ -111,7 +113,8 @@ static void check_tensor(struct weights *w, int64_t i, int64_t size, int excused
     int64_t last = t.offset;
     for (int d = 0; d < t.ndim && t.count > 0; d++)
         last += (t.shape[d] - 1) * t.stride[d] * element;
-    if (t.count > 0 && last > size - element)
+    if (t.count > 0 &&
+        (last > size - element || (storage >= 0 && (t.offset < storage || last > storage + 16 - element))))
         abort();
     if (t.count > READ)
         return;
@@ -153,6 +156,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     size -= 2;
     struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size]};
     int cut = bytes[size + 1] != 0;
+    storage = -1;
     if (*bytes == 'z')
         make_zip(bytes + 1, size - 1);
     else if (*bytes == 'l')

@@ -124,6 +124,7 @@ def weights():
     write("weights", "zip-object", b"z\x80\2cos\nsystem\n" + text(b"true") + b"\x85R." + END)
     write("weights", "zip-texts", b"z" + dict_of((b"a", b"}" + text(b"b") + b"](K\1" + text(b"x") + b"es"), (b"e", b"K\3"), (b"f", b"\x88"),
                                                  (b"g", b"G?\xf8\0\0\0\0\0\0"), (b"h", text(b"hi")), (b"i", b"N")) + END)
+    write("weights", "zip-long-text", b"z" + dict_of((b"a", text(b"b" * 80))) + END)
     write("weights", "zip-others", b"z" + dict_of((b"a", b"ca\nb\n)R"), (b"b", b"ca\nb\n"), (b"c", storage()), (b"d", b"}N\x85Ns")) + END)
     write("weights", "zip-twice", b"z\x80\2}(" + text(b"w") + tensor() + b"q\0" + text(b"w") + b"h\0u." + END)
     write("weights", "zip-list", b"z\x80\2](" + tensor() + b"q\0h\0e." + END)
