@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "algo/reals.h"
+#include "num.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
 #define COUNT_MAX 9007199254740992.0 /* 2^53 */
@@ -276,11 +277,14 @@ moco_status encoder_check_values(const struct encoder *encoder, int i, const dou
     char name[ENCODER_NAME + 32];
     snprintf(name, sizeof name, "%s%s", prefix, encoder->names[i]);
     TRY(reals_check(values, shape.count, encoder->real_bytes, name, err));
-    for (int64_t j = 0; state->kind == STATE_VAR && j < shape.count; j++)
-        if (values[j] < 0)
-            return err_set(err, MOCO_EINVAL, "number %lld of %s is %g; a variance is not negative", (long long)j, name,
-                           values[j]);
-    return MOCO_OK;
+    int64_t j = 0;
+    while (state->kind == STATE_VAR && j < shape.count && values[j] >= 0)
+        j++;
+    if (state->kind != STATE_VAR || j == shape.count)
+        return MOCO_OK;
+    char value[NUM_TEXT];
+    num_format_double(value, values[j]);
+    return err_set(err, MOCO_EINVAL, "number %lld of %s is %s; a variance is not negative", (long long)j, name, value);
 }
 
 moco_status encoder_check_count(double value, const char *name, struct err *err)

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "num.h"
+
 double real_at(const void *reals, size_t real_bytes, size_t i)
 {
     return real_bytes == sizeof(double) ? ((const double *)reals)[i] : (double)((const float *)reals)[i];
@@ -39,9 +41,12 @@ int64_t reals_first_bad(const void *reals, size_t real_bytes, size_t count)
 moco_status reals_check(const double *values, int64_t count, size_t real_bytes, const char *name, struct err *err)
 {
     for (int64_t i = 0; i < count; i++)
-        if (!isfinite(values[i]) || (real_bytes == sizeof(float) && !isfinite((float)values[i])))
-            return err_set(err, MOCO_ENUMERIC, "number %lld of %s is %g, which is not finite%s", (long long)i, name,
-                           values[i], isfinite(values[i]) ? " in f32" : "");
+        if (!isfinite(values[i]) || (real_bytes == sizeof(float) && !isfinite((float)values[i]))) {
+            char value[NUM_TEXT];
+            num_format_double(value, values[i]);
+            return err_set(err, MOCO_ENUMERIC, "number %lld of %s is %s, which is not finite%s", (long long)i, name,
+                           value, isfinite(values[i]) ? " in f32" : "");
+        }
     return MOCO_OK;
 }
 

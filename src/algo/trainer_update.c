@@ -9,6 +9,7 @@
 
 #include "algo/reals.h"
 #include "algo/trainer_step.h"
+#include "num.h"
 
 #define COPY_BYTES ((size_t)1 << 20)
 
@@ -98,10 +99,12 @@ static moco_status try_update(struct trainer *t, double lr, struct err *err)
     status = slab_check_finite(t->query, query.at, "encoder_q.", NULL, &which);
     if (status == MOCO_OK)
         status = slab_check_finite(t->query, momentum.at, "momentum.encoder_q.", NULL, &which);
+    char rate[NUM_TEXT];
+    num_format_double(rate, lr);
     status = err_set(err, MOCO_ENUMERIC,
-                     "the update of step %lld with rate %g overflows: %s after it; nothing was committed, and a "
+                     "the update of step %lld with rate %s overflows: %s after it; nothing was committed, and a "
                      "smaller rate is the remedy",
-                     (long long)t->step, lr, which.text);
+                     (long long)t->step, rate, which.text);
 done:
     t->be->release(t->dev, &query);
     t->be->release(t->dev, &momentum);

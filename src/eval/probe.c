@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "eval/probe_rows.h"
+#include "num.h"
 #include "philox.h"
 
 #define INITIAL_DEVIATION 0.01
@@ -182,8 +183,11 @@ static moco_status loss_gradient(struct probe *probe, const int32_t *labels, int
             for (int c = 0; c < classes; c++)
                 row[c] *= part;
         }
-        if (!isfinite(sum))
-            return err_set(err, MOCO_ENUMERIC, "the loss at learning rate %g is not finite", probe->config.lr[r]);
+        if (!isfinite(sum)) {
+            char rate[NUM_TEXT];
+            num_format_double(rate, probe->config.lr[r]);
+            return err_set(err, MOCO_ENUMERIC, "the loss at learning rate %s is not finite", rate);
+        }
         if (loss != NULL)
             loss[r] = sum / (double)n;
         if (top1 != NULL)

@@ -60,16 +60,16 @@ mutant "weight decay beside the momentum" $sgd -e 's/double decayed = g\[i\] + i
     -e 's/p\[i\] - io->lr \* v\[i\]/p[i] - io->lr * (v[i] + io->weight_decay * p[i])/'
 # On ref a key block in f64 is a slab.
 average='if (t->key != NULL) TRY(t->be->ema_readers(t->layout, t->precision, t->key->numbers.masters.at, t->query->numbers.masters.at, t->o.key_momentum, t->key->numbers.masters.at, err));'
-mutant "key update late: from weights after SGD" $step -e 's/void \*key = t->key != NULL ?/void *key = 0 ?/' \
-    -e "/TRY(update(t, lr/a $average"
+mutant "key update late: from weights after SGD" $step -e 's/\.key = t->key != NULL ? /.key = 0 ? /' \
+    -e "/moco_status status = step_update(t/a $average"
 mutant "key update late: keys come from the old key weights" $step \
     -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/'
 mutant "key update early: one too many, at the end of the step" $step -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/' \
-    -e 's/void \*key = t->key != NULL ?/void *key = 0 ?/' -e "/TRY(update(t, lr/a $average"
+    -e 's/\.key = t->key != NULL ? /.key = 0 ? /' -e "/moco_status status = step_update(t/a $average"
 mutant "key update never" $step -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/' \
-    -e 's/\.m = t->o\.key_momentum/.m = 1.0/'
-mutant "key update the wrong way round" $step -e 's/\.m = t->o\.key_momentum/.m = 1 - t->o.key_momentum/' \
-    -e 's/t->o\.key_momentum, step_at/1 - t->o.key_momentum, step_at/'
+    -e 's/\.key = t->key != NULL ? /.key = 0 ? /'
+mutant "keys from weights averaged the wrong way round" $step -e 's/t->o\.key_momentum, step_at/1 - t->o.key_momentum, step_at/'
+mutant "key update the wrong way round" src/algo/trainer_update.c -e 's/\.m = t->o\.key_momentum/.m = 1 - t->o.key_momentum/'
 mutant "keys enqueued before the loss" $step -e '/TRY(queue_push(/d' \
     -e '/TRY(all_keys(/a if (t->queue != NULL) TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));'
 mutant "key BN buffers averaged with the query's" $step \
