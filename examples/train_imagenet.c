@@ -58,7 +58,7 @@ struct run {
     struct contention contention;
     struct keeping keeping;
     int64_t bad_limit;
-    int bad_said;
+    int bad_said, log_gone;
     double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     int64_t begun;       /* the step that this process began with */
@@ -222,6 +222,9 @@ static moco_status choose_checkpoint(struct run *r, int *found, struct err *err)
     TRY(resume_open(&r->resume, &check, warn, &r->note, found, err));
     if (*found)
         return MOCO_OK;
+    moco_status status = run_config_check(&r->note.config, err); /* until now a checkpoint's options could have won */
+    r->resume.check.conflict = status != MOCO_OK;
+    TRY(status);
     snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
     data_sketch_make(&sketch, r->data.train, r->note.config.data);
     data_sketch_text(&sketch, r->note.sketch);
@@ -379,7 +382,7 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
         progress_say(&r->progress, "resumed %s at step %lld%s%s", r->resume.path, (long long)step,
                      check->options[0] != 0 ? ", with " : "", check->options);
     }
-    TRY(metrics_open(&r->metrics, c->out, resumed ? step : 0, (int)r->note.epoch_done, err));
+    TRY(metrics_open(&r->metrics, c->out, resumed ? step : -1, (int)r->note.epoch_done, err));
     if (!resumed)
         TRY(metrics_empty(&r->metrics, err)); /* --resume auto of a run that ended before its first checkpoint */
     if (c->tensorboard)
@@ -397,11 +400,25 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 
 /* ---- training ---- */
 
+/* Lines that are written to a file without a name are read by nobody: no reason to end the run, but to say so. */
+static void watch_log(struct run *r)
+{
+    char sentence[512];
+    if (r->log_gone || log_file_is_there(&r->metrics.file))
+        return;
+    r->log_gone = 1;
+    snprintf(sentence, sizeof sentence,
+             "%.300s was removed or replaced under this run: its lines are lost, and training goes on without it",
+             r->metrics.file.path);
+    warn(sentence);
+}
+
 static moco_status save(struct run *r, int64_t epoch, struct err *err)
 {
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
     TRY(metrics_sync(&r->metrics, err));
+    watch_log(r);
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
     r->checkpoints++;
     r->saved = seconds_now();
@@ -609,10 +626,11 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     return MOCO_OK;
 }
 
+/* A checkpoint of this process holds its options; before the first one, the command line is all there is. */
 static void how_to_go_on(const struct run *r, char *command, size_t size)
 {
     const struct run_config *c = &r->note.config;
-    rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, 0, command, size);
+    rerun_resume(&run_cli, c->data, c->out, (int)r->info.threads, c, c->given, r->checkpoints == 0, command, size);
 }
 
 /* Saves on the way, under the number of the epoch that the last step was of: of the next one nothing may be done yet.
@@ -646,6 +664,13 @@ static int failed_on_the_way(struct run *r, moco_status status, const struct err
     int saved = save_now(r, &second) == MOCO_OK;
     progress_break(&r->progress);
     complain(r, status, err);
+    if (!saved && r->checkpoints == 0 && resume_from_elsewhere(&r->resume)) {
+        fprintf(stderr,
+                "train_imagenet: nothing is saved in %s; afterwards remove the metrics.jsonl in it and give the same "
+                "command again\n",
+                r->note.config.out);
+        return EXIT_FAILED;
+    }
     how_to_go_on(r, command, sizeof command);
     fprintf(stderr, "train_imagenet: %s; afterwards go on with: %s\n",
             saved ? "all steps until then are saved" : "the steps since the last checkpoint are not saved", command);
@@ -671,7 +696,7 @@ static int train_and_finish(struct run *r)
     if (status != MOCO_OK)
         return complain(r, status, &err);
     progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
-    if (r->report.log != NULL)
+    if (r->report.log != NULL && !r->report.warned)
         progress_say(&r->progress, "the report is %s", r->report.path);
     return EXIT_DONE;
 }
@@ -756,7 +781,7 @@ int main(int argc, char **argv)
         free(r);
         return EXIT_DONE;
     }
-    if (status == MOCO_OK)
+    if (status == MOCO_OK && r->note.config.resume[0] == 0)
         status = run_config_check(&r->note.config, &err);
     int code = EXIT_USAGE;
     if (status == MOCO_OK)

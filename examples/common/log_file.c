@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "file_retry.h"
@@ -15,16 +16,37 @@
 #define PIECE ((size_t)1 << 16)
 #define LINE_LIMIT ((size_t)1 << 24) /* no program here writes a longer line */
 
+static moco_status in_use(const char *path, struct err *err)
+{
+    return err_set(err, MOCO_ESTATE,
+                   "%.300s is in use by another run; wait for its end, or choose another folder with --out", path);
+}
+
 /* Two runs in one folder would overwrite each other's checkpoints. */
 static moco_status lock(struct log_file *log, struct err *err)
 {
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     log->locked = fcntl(log->fd, F_SETLK, &whole) == 0;
     if (!log->locked && (errno == EACCES || errno == EAGAIN))
-        return err_set(err, MOCO_ESTATE,
-                       "%.300s is in use by another run; wait for its end, or choose another folder with --out",
-                       log->path);
+        return in_use(log->path, err);
     return MOCO_OK; /* a file system without locks is no reason to stop */
+}
+
+moco_status log_file_unused(const char *path, struct err *err)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    int used = fd >= 0 && fcntl(fd, F_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+    if (fd >= 0)
+        close(fd);
+    return used ? in_use(path, err) : MOCO_OK;
+}
+
+int log_file_is_there(const struct log_file *log)
+{
+    struct stat open_one, named;
+    return fstat(log->fd, &open_one) != 0 ||
+           (stat(log->path, &named) == 0 && named.st_dev == open_one.st_dev && named.st_ino == open_one.st_ino);
 }
 
 moco_status log_file_open(struct log_file *log, const char *path, struct err *err)

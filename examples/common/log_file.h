@@ -25,6 +25,12 @@ struct log_file {
 moco_status log_file_open(struct log_file *log, const char *path, struct err *err);
 void log_file_close(struct log_file *log);
 
+/* MOCO_ESTATE: another process holds the file. Not for a process that has it open: closing would give up its lock. */
+moco_status log_file_unused(const char *path, struct err *err);
+
+/* 0: the path names another file by now, or none. */
+int log_file_is_there(const struct log_file *log);
+
 /* Cuts the file before the first line that `keeps` answers 0 for, and before a last line that has no end. */
 moco_status log_file_cut(struct log_file *log, int (*keeps)(void *user, const char *line), void *user, struct err *err);
 

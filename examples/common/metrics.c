@@ -79,6 +79,15 @@ static int keeps(void *user, const char *line)
     return 1;
 }
 
+/* Lines of a run that had a checkpoint: who takes a step of the second epoch has saved the first. */
+static int is_early(void *user, const char *line)
+{
+    int *late = user;
+    const char *found = strncmp(line, "{\"type\":\"step\"", 14) == 0 ? strstr(line, "\"epoch\":") : NULL;
+    *late |= found != NULL && strtoll(found + 8, NULL, 10) > 1;
+    return !*late;
+}
+
 static int keeps_nothing(void *user, const char *line)
 {
     (void)user;
@@ -113,6 +122,14 @@ void metrics_close(struct metrics *m)
 
 moco_status metrics_empty(struct metrics *m, struct err *err)
 {
+    int64_t end;
+    int late = 0;
+    TRY(log_file_lines(m->file.fd, m->file.path, is_early, &late, &end, err));
+    if (late)
+        return err_set(err, MOCO_ESTATE,
+                       "%.300s tells of a run of more than an epoch, whose checkpoints are gone; choose another folder "
+                       "with --out, or move it away to start anew",
+                       m->file.path);
     return log_file_cut(&m->file, keeps_nothing, NULL, err);
 }
 

@@ -22,11 +22,13 @@ struct metrics {
     struct event_file events; /* closed: not wanted */
 };
 
-/* Opens and locks the file. Lines past `step` are cut off (-1: none is there yet); so is the epoch line of `step`
+/* Opens and locks the file. Lines past `step` are cut off (-1: all stay); so is the epoch line of `step`
  * itself unless `epoch_done`: a run that goes on will write it again. */
 moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
 void metrics_close(struct metrics *metrics);
-moco_status metrics_empty(struct metrics *metrics, struct err *err); /* as if the run had not begun */
+
+/* As if the run had not begun. MOCO_ESTATE: it had come too far to have had no checkpoint. */
+moco_status metrics_empty(struct metrics *metrics, struct err *err);
 int metrics_begun(const struct metrics *metrics);                    /* 1: there is a line already */
 
 /* All lines are on the disk, those that could not be written before among them. To be called before a checkpoint is

@@ -10,6 +10,7 @@
 
 #include "file_retry.h"
 #include "from_moco.h"
+#include "log_file.h"
 
 static void pass_over(const struct resume *r, const struct err *reason)
 {
@@ -29,8 +30,9 @@ static int damaged(moco_status status)
 static moco_status give_up(const struct resume *r, moco_status status, const struct err *reason, struct err *err)
 {
     if (status == MOCO_EIO && r->folder != NULL)
-        return err_set(err, status, "%.370s; try again when it can be read, or move it away to %s", reason->text,
-                       r->at + 1 < r->count ? "go on from the one before it" : "start anew");
+        return err_set(err, status, "%.370s; try again when it can be read, or %s", reason->text,
+                       r->at + 1 < r->count ? "move it away to go on from the one before it"
+                                            : "start anew in another --out");
     return err_set(err, status, "%s", reason->text);
 }
 
@@ -56,7 +58,7 @@ static moco_status seek(struct resume *r, struct run_note *note, struct err *err
             return give_up(r, status, &reason, err);
         pass_over(r, &reason);
     }
-    return err_set(err, MOCO_EFORMAT, "none of the %d checkpoints in %.300s is valid; move them away to start anew",
+    return err_set(err, MOCO_EFORMAT, "none of the %d checkpoints in %.300s is valid; start anew in another --out",
                    r->count, r->folder);
 }
 
@@ -87,6 +89,11 @@ moco_status resume_open(struct resume *r, const struct resume_check *check, void
             return MOCO_OK;
         return err_set(err, MOCO_EIO, "the run folder %.300s cannot be looked at: %s; try again when it can be", folder,
                        file_reason(errno, (char[FILE_REASON]){0}));
+    }
+    if (!r->check.mine.dry_run) { /* its checkpoints come and go */
+        run_dir_path(folder, "metrics.jsonl", r->path);
+        TRY(log_file_unused(r->path, err));
+        r->path[0] = 0;
     }
     r->folder = folder;
     snprintf(r->from, sizeof r->from, "%s", folder);
@@ -123,6 +130,11 @@ static int same_folder(const char *a, const char *b)
     return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 
+int resume_from_elsewhere(const struct resume *r)
+{
+    return r->path[0] != 0 && !same_folder(r->from, r->check.mine.out);
+}
+
 moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *err)
 {
     const char *out = r->check.mine.out;
@@ -130,7 +142,7 @@ moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *
     int count;
     if (r->folder != NULL)
         return MOCO_OK;
-    if (!same_folder(r->from, out))
+    if (resume_from_elsewhere(r))
         return run_dir_unused(out, 1, err);
     moco_status status = run_dir_checkpoints(out, &numbers, &count, err);
     if (status == MOCO_OK && count > 0)

@@ -27,6 +27,9 @@ moco_status resume_open(struct resume *resume, const struct resume_check *check,
 /* Loads the candidate, or the next older one that is whole; `note` follows. */
 moco_status resume_load(struct resume *resume, moco_trainer *trainer, struct run_note *note, struct err *err);
 
+/* Does the run go on from a file that was named, and lies in another folder than its own? */
+int resume_from_elsewhere(const struct resume *resume);
+
 /* MOCO_ESTATE: going on from a file that was named, at `epoch`, would mix two runs in the run folder. */
 moco_status resume_check_out(const struct resume *resume, int64_t epoch, struct err *err);
 

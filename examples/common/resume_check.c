@@ -205,11 +205,11 @@ void resume_check_tell(const struct resume_check *check, const struct run_note *
     }
     if (check->images[0] != 0) {
         snprintf(sentence, sizeof sentence,
-                 "the run goes on with %s, %lld steps per epoch: %s from here on it is not to the bit what a run on "
+                 "the run goes on with %s, %lld steps per epoch:%s from here on it is not to the bit what a run on "
                  "either is",
                  check->images, (long long)per_epoch,
                  note->epoch_done || step == 0 ? ""
-                                               : "in the epoch under way some images come twice or not at all, and");
+                                               : " in the epoch under way some images come twice or not at all, and");
         warn(sentence);
     }
 }

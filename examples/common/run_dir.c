@@ -117,11 +117,17 @@ moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *coun
 moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
 {
     int64_t *numbers;
-    int count, log;
+    int count, log, encoder;
     moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
     free(numbers);
     TRY(status);
     TRY(run_dir_has(folder, "metrics.jsonl", &log, err));
+    TRY(run_dir_has(folder, "encoder.safetensors", &encoder, err));
+    if (count == 0 && encoder)
+        return err_set(err, MOCO_ESTATE,
+                       "%.300s holds the encoder of a run, and no checkpoint to go on from; choose another folder with "
+                       "--out, or move what is in it away",
+                       folder);
     if (count > 0 || (log_counts && log))
         return err_set(
             err, MOCO_ESTATE,

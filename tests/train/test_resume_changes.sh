@@ -83,7 +83,7 @@ for made in 6 7 8; do
     expect 0 "" $driver "$work/data" $tiny --lr-schedule steps --epochs 6 --max-steps $made --out "$run"
     rm "$work"/less/train/1/01*.png "$work/less/train/0/000.png"
     left=$(ls "$work"/less/train/* | grep -c png)
-    expect 0 "$left images (were 48), $((left / 16)) steps per epoch" $driver "$work/less" $on --max-steps $((made + 1)) \
+    expect 0 "$left images (were 48), $((left / 16)) steps per epoch: [a-z]" $driver "$work/less" $on --max-steps $((made + 1)) \
         --resume auto --out "$run"
     cp -r "$run" "$run.twice"
     expect 0 "" $driver "$work/less" $on --resume auto --max-steps 0 --out "$run"
@@ -193,4 +193,68 @@ mv "$work/lie.safetensors" "$work/older/checkpoint_0005.safetensors"
 expect 0 "passing over a damaged checkpoint: .*checkpoint_0005.safetensors cannot be resumed" $driver "$work/data" $on --resume auto \
     --out "$work/older"
 same "$work/older/encoder.safetensors" "$work/steps6/encoder.safetensors"
+
+# Options that go with the checkpoint's, not with the defaults that they would have stood beside in a new run.
+contrast="--preset simclr -a resnet18 --stem small --size 16 --batch-size 16 --moco-dim 16 --width 0.125 --threads 1 --knn-every 0 --no-report"
+expect 0 "" $driver "$work/data" $contrast --epochs 3 --warmup-epochs 1 --max-steps 3 --out "$work/contrast"
+expect 0 "with warmup-epochs 2 (was 1)" $driver "$work/data" $on --warmup-epochs 2 --resume auto --out "$work/contrast"
+expect 2 "made with --batch-size 16 and the command line says --batch-size 8" $driver "$work/data" $on --batch-size 8 \
+    --resume auto --out "$work/steps6"
+expect 2 "not a multiple of --bn-group-size" $driver "$work/data" $on --batch-size 8 --resume auto --out "$work/none"
+
+# A run that failed before its first save has no options but those of the command line, and the command that is printed
+# names them. A limit on file sizes stands for a full disk.
+printed() { sed -n 's/.*go on with: train_imagenet //p' "$work/err"; }
+expect 1 "not saved; afterwards go on with" sh -c 'ulimit -f 16; "$@"' sh $driver "$work/data" $steady --epochs 3 --out "$work/full"
+command=$(printed)
+expect 0 "" sh -c "$driver $command"
+expect 0 "" $driver "$work/data" $steady --epochs 3 --out "$work/steps3"
+same "$work/full/encoder.safetensors" "$work/steps3/encoder.safetensors"
+cp -r "$work/steps3" "$work/longer"
+rm "$work/longer/encoder.safetensors"
+expect 1 "not saved; afterwards go on with" sh -c 'ulimit -f 16; "$@"' sh $driver "$work/data" $on --epochs 6 --resume auto --out "$work/longer"
+command=$(printed)
+expect 0 "" sh -c "$driver $command"
+same "$work/longer/encoder.safetensors" "$work/steps6/encoder.safetensors"
+elsewhere="--resume $work/steps3/checkpoint_0001.safetensors --out $work/elsewhere"
+expect 1 "nothing is saved in .*remove the metrics.jsonl in it and give the same command again" \
+    sh -c 'ulimit -f 16; "$@"' sh $driver "$work/data" $on $elsewhere
+rm "$work/elsewhere/metrics.jsonl"
+expect 0 "" $driver "$work/data" $on $elsewhere
+same "$work/elsewhere/encoder.safetensors" "$work/steps3/encoder.safetensors"
+
+# What a run left is not begun anew over for want of its checkpoints.
+cp -r "$work/steps3" "$work/bare"
+rm "$work"/bare/checkpoint_*
+cp -r "$work/bare" "$work/before"
+expect 1 "holds the encoder of a run, and no checkpoint" $driver "$work/data" $steady --resume auto --out "$work/bare"
+expect 1 "holds the encoder of a run, and no checkpoint" $driver "$work/data" $steady --out "$work/bare"
+diff -r "$work/bare" "$work/before" || fail "a run without checkpoints was written over"
+rm "$work/bare/encoder.safetensors" "$work/before/encoder.safetensors"
+expect 1 "more than an epoch, whose checkpoints are gone" $driver "$work/data" $steady --resume auto --out "$work/bare"
+diff -r "$work/bare" "$work/before" || fail "the log of a run without checkpoints was written over"
+
+# A folder that another run writes is in use, whatever its checkpoints look like just then; and a log that is removed
+# under a run is told. Stopped, the run is where it is wanted.
+$driver "$work/data" $steady --epochs 100000 --keep 1 --keep-every 0 --out "$work/used" >/dev/null 2>"$work/warned" &
+run=$!
+waited=0
+until ls "$work"/used/checkpoint_*.safetensors >/dev/null 2>&1 || [ $((waited += 1)) -gt 600 ]; do sleep 0.1; done
+kill -STOP $run
+ln -s "$work/none" "$work/used/checkpoint_999999.safetensors"
+expect 1 "in use by another run" $driver "$work/data" $on --resume auto --out "$work/used"
+rm "$work/used/metrics.jsonl" "$work/used/checkpoint_999999.safetensors"
+kill -CONT $run
+waited=0
+until grep -q "metrics.jsonl was removed or replaced under this run" "$work/warned" || [ $((waited += 1)) -gt 600 ]; do sleep 0.1; done
+kill -TERM $run
+wait $run
+status=$?
+[ $status -eq 75 ] || fail "the run without its log ended with $status"
+[ "$(grep -c "was removed or replaced" "$work/warned")" -eq 1 ] || { fail "the removed log is not told once"; cat "$work/warned"; }
+
+# A report that could not be drawn is not named as if it had been.
+mkdir -p "$work/undrawn/report.html"
+expect 0 "no report.html: .* no regular file" $driver "$work/data" $tiny --report --epochs 1 --out "$work/undrawn"
+! grep -q "the report is" "$work/out" || fail "a report is named that was not drawn"
 exit $failed
