@@ -10,8 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/human.h"
 #include "common/program_start.h"
 #include "common/wait_policy.h"
+#include "utf8.h"
 
 #define NEAREST 5
 #define BAD_SHOWN 10
@@ -105,11 +107,9 @@ static void add_batch(struct rows *rows, moco_model *model, const moco_batch *ba
 /* A line for standard error; a name from a disk may hold anything. */
 static void print_bad(int64_t id, const char *path, const char *reason)
 {
-    char line[4096 + 700];
-    snprintf(line, sizeof line, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
-    for (char *at = line; *at != 0; at++)
-        if ((unsigned char)*at < ' ' || *at == 127)
-            *at = '?';
+    char raw[4096 + 700], line[4 * sizeof raw];
+    snprintf(raw, sizeof raw, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
+    utf8_printable(line, sizeof line, raw);
     fprintf(stderr, "embed: %s\n", line);
 }
 
@@ -188,9 +188,10 @@ static struct rows encode(moco_model *model, moco_dataset *images, const moco_au
 
 static void print_image(const moco_dataset *images, int64_t id)
 {
-    char path[4096];
+    char path[4096], line[4 * sizeof path];
     check(moco_dataset_path(images, id, path, sizeof path));
-    printf("%s", path);
+    human_line(path, line, sizeof line); /* a tab or a line end in a name would be one of this table */
+    printf("%s", line);
 }
 
 static void print_vectors(const moco_dataset *images, const struct rows *rows)

@@ -9,12 +9,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/program_start.h"
+#include "utf8.h"
+
 static void check(moco_status status)
 {
     if (status == MOCO_OK)
         return;
     fprintf(stderr, "inspect: %s\n", moco_error());
     exit(1);
+}
+
+/* What somebody's file says may hold tabs, line ends, or what makes a terminal do things. */
+static void print_text(const char *text)
+{
+    size_t size = 4 * strlen(text) + 1;
+    char *line = malloc(size);
+    if (line != NULL)
+        utf8_printable(line, size, text);
+    printf("%s", line != NULL ? line : "(out of memory for its name)");
+    free(line);
 }
 
 static void print_sizes(const int64_t *sizes, int ndim)
@@ -66,7 +80,8 @@ static void print_tensors(moco_weights *weights, int verify)
         moco_weights_info info;
         moco_weights_info_init(&info);
         check(moco_weights_at(weights, i, &info));
-        printf("%s\t%s\t", info.name, info.dtype);
+        print_text(info.name);
+        printf("\t%s\t", info.dtype);
         print_sizes(info.shape, info.ndim);
         if (!in_order(&info)) {
             printf("\tstrides ");
@@ -91,32 +106,50 @@ static void print_texts(const moco_weights *weights)
     for (int64_t i = 0; (key = moco_weights_key(weights, i)) != NULL; i++) {
         char text[256];
         moco_status status = moco_weights_text(weights, key, text, sizeof text);
-        printf("text\t%s\t%s\n", key,
-               status == MOCO_OK       ? text
-               : status == MOCO_ESHAPE ? "(longer than 255 bytes)"
-                                       : moco_error());
+        printf("text\t");
+        print_text(key);
+        printf("\t");
+        print_text(status == MOCO_OK ? text : status == MOCO_ESHAPE ? "(longer than 255 bytes)" : moco_error());
+        printf("\n");
     }
 }
 
 int main(int argc, char **argv)
 {
-    int verify = argc == 3 && strcmp(argv[2], "--verify") == 0;
-    if (argc < 2 || argc > 3 || (argc == 3 && !verify)) {
-        fprintf(stderr,
-                "usage: inspect FILE [--verify]\n"
-                "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n");
-        return 2;
+    const char *lost, *path = NULL;
+    int verify = 0, files = 0, help = 0, odd = 0;
+    program_start();
+    for (int i = 1; i < argc; i++) {
+        int option = argv[i][0] == '-' && argv[i][1] != 0, is_verify = strcmp(argv[i], "--verify") == 0,
+            is_help = strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0;
+        verify |= is_verify;
+        help |= is_help;
+        odd |= option && !is_verify && !is_help;
+        files += !option;
+        path = option ? path : argv[i];
+    }
+    if (help || odd || files != 1) {
+        fputs("usage: inspect FILE [--verify]\n"
+              "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
+              "--verify: every number is read, too, and compared with the file's checksums\n",
+              help ? stdout : stderr);
+        return help ? 0 : 2;
     }
     moco_context *context;
     moco_weights *weights;
     const char *note;
     check(moco_context_create(&context, NULL));
-    check(moco_weights_open(&weights, context, argv[1]));
+    check(moco_weights_open(&weights, context, path));
     print_tensors(weights, verify);
     print_texts(weights);
-    for (int64_t i = 0; (note = moco_weights_note(weights, i)) != NULL; i++)
-        printf("note\t%s\n", note);
+    for (int64_t i = 0; (note = moco_weights_note(weights, i)) != NULL; i++) {
+        printf("note\t");
+        print_text(note);
+        printf("\n");
+    }
     moco_weights_free(weights);
     moco_context_free(context);
-    return 0;
+    if ((lost = program_output_lost()) != NULL)
+        fprintf(stderr, "inspect: what it prints cannot be written: %s\n", lost);
+    return lost != NULL;
 }

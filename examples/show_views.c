@@ -7,10 +7,12 @@
  *   build/examples/show_views PICTURE OUT.png [--recipe moco-v2] [--views 24] [--size 160] [--seed 0] */
 #include <moco/moco.h>
 
+#include <errno.h>
 #include <png.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "common/program_start.h"
 
@@ -22,12 +24,11 @@ struct options {
     uint64_t seed;
 };
 
+#define USAGE "usage: show_views PICTURE OUT.png [--recipe NAME] [--views 1..400] [--size 8..512] [--seed N]\n"
+
 static int usage(const char *why, const char *what)
 {
-    fprintf(stderr,
-            "show_views: %s%s\nusage: show_views PICTURE OUT.png [--recipe NAME] [--views 1..400] [--size 8..512] "
-            "[--seed N]\n",
-            why, what);
+    fprintf(stderr, "show_views: %s%s\n" USAGE, why, what);
     return 2;
 }
 
@@ -42,6 +43,13 @@ static int number(const char *text, long least, long most, long *value)
     char *end;
     *value = strtol(text, &end, 10);
     return *text != 0 && *end == 0 && *value >= least && *value <= most;
+}
+
+/* Would the sheet be written over the picture, by whatever names? */
+static int is_one_file(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
 }
 
 static int parse(struct options *o, int argc, char **argv)
@@ -67,6 +75,8 @@ static int parse(struct options *o, int argc, char **argv)
         else
             return usage("not an option, or a wrong value for it: ", name);
     }
+    if (o->out != NULL && is_one_file(o->picture, o->out))
+        return usage("the views would be written over the picture: ", o->out);
     return o->out == NULL ? usage("it needs a picture and the name of the file to write", "") : 0;
 }
 
@@ -124,6 +134,19 @@ static int draw_views(const struct options *o, moco_augment *augment, const moco
     return status;
 }
 
+/* png_image_write_to_file removes what it could not write, were it a device or somebody's link. */
+static int write_png(const char *path, png_image *png, const uint8_t *sheet)
+{
+    FILE *file = fopen(path, "wb");
+    int made = file != NULL && png_image_write_to_stdio(png, file, 0, sheet, 0, NULL);
+    if (file != NULL && fclose(file) != 0)
+        made = 0;
+    if (!made)
+        fprintf(stderr, "show_views: %s cannot be written: %s\n", path,
+                png->message[0] != 0 ? png->message : strerror(errno));
+    return !made;
+}
+
 static int write_sheet(const struct options *o, moco_augment *augment, const moco_tensor *image)
 {
     int columns = columns_for(o->views), rows = (o->views + columns - 1) / columns;
@@ -139,10 +162,8 @@ static int write_sheet(const struct options *o, moco_augment *augment, const moc
                      .width = (png_uint_32)width,
                      .height = (png_uint_32)height,
                      .format = PNG_FORMAT_RGB};
-    if (!status && !png_image_write_to_file(&png, o->out, 0, sheet, 0, NULL)) {
-        fprintf(stderr, "show_views: %s cannot be written: %s\n", o->out, png.message);
-        status = 1;
-    }
+    if (!status)
+        status = write_png(o->out, &png, sheet);
     if (!status)
         printf("%s: %d views of %s, recipe %s, %zu x %zu pixels\n", o->out, o->views, o->picture, o->recipe, width,
                height);
@@ -154,6 +175,11 @@ int main(int argc, char **argv)
 {
     struct options o = {.recipe = "moco-v2", .views = 24, .size = 160};
     program_start();
+    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        fputs(USAGE "Draws views of a picture as training sees it, side by side, and prints the parameters of each.\n",
+              stdout);
+        return 0;
+    }
     int status = parse(&o, argc, argv);
     if (status != 0)
         return status;

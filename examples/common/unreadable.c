@@ -7,13 +7,11 @@
 #include <string.h>
 
 #include "from_moco.h"
+#include "utf8.h"
 
 static void copy_printable(char *to, size_t size, const char *from)
 {
-    snprintf(to, size, "%s", from);
-    for (; *to != 0; to++)
-        if ((unsigned char)*to < ' ' || *to == 127)
-            *to = '?';
+    utf8_printable(to, size, from);
 }
 
 /* The end of a long path tells more than its beginning. */

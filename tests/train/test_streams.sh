@@ -56,6 +56,43 @@ picture=$work/data/train/0/000.png
     "$BUILD/examples/show_views" "$picture" "$work/two.png" --views 4 --size 32 <&- >&- 2>&-
 want $? 0 "show_views without streams"
 cmp "$work/one.png" "$work/two.png" || fail "show_views draws something else without streams"
+"$BUILD/examples/inspect" "$encoder" >"$work/printed" 2>"$work/err" && "$BUILD/examples/inspect" "$encoder" <&- >&- 2>&-
+want $? 0 "inspect without streams"
+for program in train_imagenet linear_probe embed demo compare show_views inspect; do
+    "$BUILD/examples/$program" --help >"$work/printed" 2>"$work/err"
+    want $? 0 "$program --help"
+    grep -q "^usage: $program" "$work/printed" && [ ! -s "$work/err" ] || fail "the help of $program"
+done
+
+# What is written takes nobody's place: not the picture's by another name, nor that of a link or a device.
+cp "$picture" "$work/own.png" && ln "$work/own.png" "$work/twin.png" && ln -s no/folder "$work/link.png"
+"$BUILD/examples/show_views" "$work/own.png" "$work/twin.png" >"$work/printed" 2>"$work/err"
+want $? 2 "show_views over its picture"
+cmp "$picture" "$work/own.png" || fail "show_views wrote over its picture"
+"$BUILD/examples/show_views" "$work/own.png" "$work/link.png" >"$work/printed" 2>"$work/err"
+want $? 1 "show_views to nowhere"
+[ -h "$work/link.png" ] || fail "show_views removed a link that it could not write to"
+(
+    ulimit -f 1 # as a disk that is full: the file that was there stays, if cut
+    "$BUILD/examples/show_views" "$work/own.png" "$work/one.png" >"$work/printed" 2>"$work/err"
+)
+want $? 1 "show_views without room"
+[ -e "$work/one.png" ] || fail "show_views removed what it could not write"
+
+# Names that hold a tab, a line end or what a terminal obeys are one field of one line.
+odd=$(printf 'a\tb\nc\033[31m.png')
+mkdir "$work/odd" && cp "$picture" "$work/odd/$odd" && echo bad >"$work/odd/x$odd"
+"$BUILD/examples/embed" "$encoder" "$work/odd" >"$work/printed" 2>"$work/err"
+want $? 0 "embed of an odd name"
+[ "$(grep -c . "$work/printed")" -eq 1 ] && grep -q 'a\\x09b\\x0ac\\x1b\[31m.png' "$work/printed" || fail "an odd name among embed's lines"
+grep -q 'xa\\tb\\nc\\x1b\[31m.png, cannot be read' "$work/err" || { fail "an odd name in a sentence"; cat "$work/err"; }
+[ "$(LC_ALL=C tr -d '\011\012\040-\176' <"$work/printed" | wc -c)" -eq 0 ] || fail "control characters are printed by embed"
+header='{"a\u001b[31m\nb":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}  '
+printf "\\$(printf %o ${#header})\\0\\0\\0\\0\\0\\0\\0" >"$work/odd.safetensors"
+printf '%s\0\0\0\0' "$header" >>"$work/odd.safetensors"
+"$BUILD/examples/inspect" "$work/odd.safetensors" >"$work/printed" 2>"$work/err"
+want $? 0 "inspect of an odd name"
+grep -q 'a\\x1b\[31m\\nb' "$work/printed" || { fail "an odd name among inspect's lines"; cat "$work/printed"; }
 
 # A reader that goes away, and a disk that is full: the run is whole. What is for a pipe only says that it was cut.
 {
@@ -120,4 +157,8 @@ kill -HUP $pid
 wait $pid
 want $? 75 "demo, SIGHUP"
 [ -s "$work/demo2/encoder.safetensors" ] || fail "a demo that is stopped keeps no encoder"
+[ ! -c /dev/full ] || {
+    "$BUILD/examples/inspect" "$encoder" >/dev/full 2>"$work/err"
+    want $? 1 "inspect to a full disk"
+}
 exit $failed
