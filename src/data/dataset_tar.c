@@ -171,7 +171,8 @@ static moco_status check_keys(struct indexing *x, struct err *err)
     if (again >= 0)
         return err_set(
             err, MOCO_EFORMAT,
-            "%s: the key of the sample at offset %lld comes back at offset %lld: samples are mixed or doubled",
+            "%s: the key of the sample at offset %lld comes back at offset %lld: samples are mixed or doubled; the "
+            "files of a sample must follow one another, as tar --sort=name packs them",
             x->file.path, (long long)first, (long long)again);
     return MOCO_OK;
 }

@@ -133,6 +133,8 @@ static void shards_that_are_refused(void **state)
 {
     (void)state;
     expect_tar("tar -cf t.tar a/0.png a/1.png a/0.cls", MOCO_EFORMAT, "comes back at offset");
+    expect_tar("tar -cf t.tar a/0.png a/1.png a/0.cls", MOCO_EFORMAT, "as tar --sort=name packs them");
+    expect_tar("tar --sort=name -cf t.tar a", MOCO_OK, "");
     expect_tar("tar -cf t.tar a/0.png a/1.png && tar -rf t.tar a/0.png", MOCO_EFORMAT, "comes back at offset");
     expect_tar("cp a/0.png a/0.jpg && tar -cf t.tar a/0.png a/0.jpg", MOCO_EFORMAT, "second one of its sample");
     expect_tar("cp a/0.png a/0.webp && cp a/0.png a/x && tar -cf t.tar a/0.webp a/0.cls a/x", MOCO_EINVAL,
