@@ -24,6 +24,7 @@
 #include "common/probe_result.h"
 #include "common/probe_state.h"
 #include "common/program_start.h"
+#include "common/progress.h"
 #include "common/rerun.h"
 #include "common/run_dir.h"
 #include "common/run_lock.h"
@@ -291,10 +292,8 @@ out:
 static int fast_progress(void *user, int32_t epoch, int32_t epochs)
 {
     const struct probing *p = user;
-    if (epoch % p->config.print_every == 0 && isatty(STDOUT_FILENO)) {
-        printf("\repoch %d of %d", (int)epoch, (int)epochs);
-        fflush(stdout);
-    }
+    if (epoch % p->config.print_every == 0 && progress_on_terminal(STDOUT_FILENO))
+        progress_show("epoch %d of %d", (int)epoch, (int)epochs);
     return stop_signal_came();
 }
 
@@ -341,7 +340,7 @@ static moco_status run_fast(struct probing *p, struct err *err)
         return status;
     TRY(from_moco(status, err));
     TRY(from_moco(moco_probe_describe(p->probe, &options, NULL), err));
-    printf("%strained %d classifiers for %lld epochs in %s\n", isatty(STDOUT_FILENO) ? "\r\033[K" : "",
+    printf("%strained %d classifiers for %lld epochs in %s\n", progress_on_terminal(STDOUT_FILENO) ? "\r\033[K" : "",
            (int)options.rates, (long long)c->epochs, human_seconds(seconds_now() - begun));
     TRY(score_rates(p, &options, top1, &best, err));
     struct probe_result r = {.rates = &options, .rate_top1 = top1, .train_unreadable = p->train.unreadable.count};

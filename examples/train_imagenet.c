@@ -110,7 +110,7 @@ static const char help_tail[] =
 
 static void warn(const char *sentence)
 {
-    const char *clear = isatty(STDERR_FILENO) ? "\r\033[K" : ""; /* a progress line may stand there */
+    const char *clear = progress_on_terminal(STDERR_FILENO) ? "\r\033[K" : ""; /* a progress line may stand there */
     fprintf(stderr, "%strain_imagenet: warning: %s\n", clear, sentence);
 }
 

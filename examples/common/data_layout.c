@@ -63,6 +63,7 @@ static const char *const archives[] = {".tar", ".tgz", ".gz", ".zip", ".bz2", ".
 /* What a folder holds at its top. */
 struct look {
     int folders, images, archives, batches; /* batches: CIFAR-10's files */
+    int pickled;                            /* the same for Python, which is what most people have */
     char folder[FOLDERS_MAX][256];          /* by name */
     char archive[256];
 };
@@ -88,6 +89,8 @@ static void look_at(struct look *l, const char *folder)
                 snprintf(l->archive, sizeof l->archive, "%s", name);
         } else if (strncmp(name, "data_batch_", 11) == 0 && ends_with(name, (const char *const[]){".bin", NULL})) {
             l->batches++;
+        } else if (strncmp(name, "data_batch_", 11) == 0 && strchr(name, '.') == NULL) {
+            l->pickled++;
         } else if (has_folder(folder, name)) {
             if (l->folders < FOLDERS_MAX)
                 snprintf(l->folder[l->folders], sizeof l->folder[0], "%.255s", name);
@@ -117,6 +120,11 @@ static int holds_image(const char *folder, int depth)
         found = join(path, folder, l->folder[i]) && holds_image(path, depth - 1);
     free(l);
     return found;
+}
+
+int data_layout_holds_images(const char *folder)
+{
+    return holds_image(folder, 2);
 }
 
 int data_layout_folders_with_images(const char *folder, int most)
@@ -347,6 +355,21 @@ moco_status data_layout_find(struct data_layout *layout, const char *folder, con
     return status;
 }
 
+/* cifar-10-batches-py and the like, one folder too high. */
+static int holds_pickled(const char *folder, const struct look *l)
+{
+    char path[LAYOUT_PATH];
+    struct look *below = malloc(sizeof *below);
+    int found = 0;
+    for (int i = 0; below != NULL && !found && i < listed(l); i++)
+        if (join(path, folder, l->folder[i])) {
+            look_at(below, path);
+            found = below->pickled > 0;
+        }
+    free(below);
+    return found;
+}
+
 void data_layout_excuse(const char *folder, char *text, size_t size)
 {
     struct look *l = malloc(sizeof *l);
@@ -357,5 +380,7 @@ void data_layout_excuse(const char *folder, char *text, size_t size)
     if (l->archives > 0)
         snprintf(text, size, "; there are archives (%d, such as %.100s): unpack each into a folder of its own",
                  l->archives, l->archive);
+    else if (l->pickled > 0 || holds_pickled(folder, l))
+        snprintf(text, size, "; there are CIFAR-10's files for Python: take its binary version (data_batch_1.bin)");
     free(l);
 }

@@ -73,6 +73,9 @@ static moco_status open_cifar(struct open_data *d, moco_context *context, const 
         TRY(from_moco(moco_dataset_open_cifar10(&d->held_out, context, paths, 1), err));
     else
         snprintf(d->lack, sizeof d->lack, "there is no test_batch.bin beside the training files");
+    if (data_layout_holds_images(folder))
+        data_note(&d->notes, "%.300s holds CIFAR-10's files, which are trained on; the images beside them are not used",
+                  folder);
     snprintf(d->kind, sizeof d->kind, "%d CIFAR-10 files", count);
     return MOCO_OK;
 }

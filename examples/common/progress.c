@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -17,10 +18,16 @@
 
 enum { EPOCH, STEP, LOSS, CHANCE, ACC1, ACC5, LR, SPEED, WAIT, ETA };
 
+int progress_on_terminal(int fd)
+{
+    const char *kind = getenv("TERM");
+    return isatty(fd) && (kind == NULL || strcmp(kind, "dumb") != 0);
+}
+
 void progress_init(struct progress *p, int64_t every, int64_t images_per_step)
 {
     *p = (struct progress){.every = every, .images_per_step = images_per_step};
-    p->terminal = isatty(STDOUT_FILENO);
+    p->terminal = progress_on_terminal(STDOUT_FILENO);
     p->mark = seconds_now();
 }
 
@@ -36,6 +43,18 @@ static int columns(void)
 {
     struct winsize size;
     return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : COLUMNS;
+}
+
+void progress_show(const char *format, ...)
+{
+    char line[LINE_SIZE];
+    int room = columns() - 1;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    printf("\r\033[K%.*s", room, line);
+    fflush(stdout);
 }
 
 /* Fields in the order in which they give way. */

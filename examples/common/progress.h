@@ -12,7 +12,7 @@
 #define PROGRESS_FIELDS 10
 
 struct progress {
-    int terminal;  /* standard output is one */
+    int terminal;  /* progress_on_terminal(1) */
     int open;      /* an unfinished line stands there */
     int64_t every; /* steps between plain lines */
     double shown;  /* when the line was last rewritten */
@@ -23,6 +23,16 @@ struct progress {
     char field[PROGRESS_FIELDS][48]; /* of the last step's line, from left to right */
     int64_t images_per_step;
 };
+
+/* Can a line on `fd` be written again? Not in a file or a pipe, nor where TERM is dumb (an editor's shell). */
+int progress_on_terminal(int fd);
+
+/* On such a standard output: writes the line again, cut to the width it has (printf's arguments, ASCII). */
+#if defined(__GNUC__)
+__attribute__((format(printf, 1, 2)))
+#endif
+void
+progress_show(const char *format, ...);
 
 void progress_init(struct progress *progress, int64_t every, int64_t images_per_step);
 

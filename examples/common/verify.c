@@ -11,6 +11,7 @@
 #include "check_pictures.h"
 #include "file_retry.h"
 #include "human.h"
+#include "progress.h"
 #include "run_dir.h"
 
 #define FIRST_SECONDS 60
@@ -22,8 +23,7 @@ int64_t verify_limit(const struct run_config *c, int64_t count)
 
 static void show(int64_t looked, int64_t of)
 {
-    printf("\r\033[Kreading pictures: %lld of %lld", (long long)looked, (long long)of);
-    fflush(stdout);
+    progress_show("reading pictures: %lld of %lld", (long long)looked, (long long)of);
 }
 
 static struct check_pictures check_of(const struct run_config *c, moco_dataset *set, int (*stop)(void))
@@ -32,7 +32,7 @@ static struct check_pictures check_of(const struct run_config *c, moco_dataset *
                                    .max_pixels = c->max_pixels,
                                    .workers = (int)c->workers,
                                    .stop = stop,
-                                   .progress = isatty(STDOUT_FILENO) ? show : NULL};
+                                   .progress = progress_on_terminal(STDOUT_FILENO) ? show : NULL};
 }
 
 static void clear(const struct check_pictures *check)

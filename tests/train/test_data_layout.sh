@@ -113,4 +113,15 @@ awk -v w="$whole" '{ exit !($1 > w - 25 && $1 > 40) }' accuracy || fail "without
 grep -q "val/ has none of the class folder 0" err || fail "linear_probe does not say it"
 for class in 1 2; do mv own/val/$class own/val/x$class; done
 look 0 "no class folder of val/ (x1) is named as one of train/" own
+# CIFAR-10's files: beside images, and those for Python.
+mkdir -p cifar/more/a python/cifar-10-batches-py
+{ printf '\003'; head -c 3072 /dev/zero; } >record
+for i in 1 2 3 4 5 6 7 8 9; do cat record; done >cifar/data_batch_1.bin
+cp cifar/data_batch_1.bin python/cifar-10-batches-py/data_batch_1
+look 0 "no test_batch.bin beside the training files" cifar
+! grep -q "are not used" err || fail "images are told where there are none: $(cat err)"
+cp base/train/0/000.png cifar/more/a
+look 0 "cifar holds CIFAR-10's files, which are trained on; the images beside them are not used" cifar
+look 1 "CIFAR-10's files for Python: take its binary version" python
+look 1 "CIFAR-10's files for Python: take its binary version" python/cifar-10-batches-py
 exit $failed

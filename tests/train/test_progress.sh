@@ -84,5 +84,38 @@ os.kill(pid, signal.SIGTERM)
 while read(fd):
     pass
 os.waitpid(pid, 0)
+
+
+def whole(command, columns, kind):
+    pid, fd = pty.fork()
+    if pid == 0:
+        widths(0, columns)
+        os.environ["TERM"] = kind
+        os.execv(command[0], command)
+    text = piece = read(fd)
+    while piece:
+        piece = read(fd)
+        text += piece
+    if os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
+        fail("%s: %s" % (command[0], text[-300:]))
+    return text
+
+
+# A terminal that writes no line again (TERM=dumb) gets lines, as a file does; and other programs' lines fit, too.
+verify = [driver, work + "/data", "--preset", "demo", "--size", "16", "-b", "16", "--bn-group-size", "8", "--moco-k", "12",
+          "--moco-dim", "16", "--width", "0.125", "--threads", "1", "-p", "1", "--knn-every", "0", "--no-report", "--verify"]
+text = whole(verify + ["--epochs", "2", "--out", work + "/dumb"], 60, "dumb")
+if "\x1b" in text or text.count("loss ") < 6:
+    fail("TERM=dumb: %r" % text[-300:])
+probe = [driver.replace("train_imagenet", "linear_probe"), work + "/data", "--pretrained", work + "/dumb/encoder.safetensors",
+         "--fast", "--epochs", "30", "--threads", "1", "--out", work + "/probe"]
+for command, word, many in ((verify + ["--dry-run"], "reading", 0), (probe, "epoch ", 1)): # few pictures are read at once
+    text = whole(command, 12, "xterm")
+    again = [re.split(r"[\r\n]", part)[0] for part in text.split("\r\x1b[K")[1:]]
+    again = [line for line in again if line.startswith(word)]
+    if len(again) < many or max(map(len, again), default=0) >= 12:
+        fail("12 columns: %r" % again[:3])
+    if "\x1b" in whole(command[:-1] + [work + "/probe2"] if command is probe else command, 60, "dumb"):
+        fail("TERM=dumb: %s writes a line again" % command[0])
 sys.exit(failed)
 P
