@@ -13,7 +13,6 @@
 #include "common/human.h"
 #include "common/program_start.h"
 #include "common/wait_policy.h"
-#include "utf8.h"
 
 #define NEAREST 5
 #define BAD_SHOWN 10
@@ -109,7 +108,7 @@ static void print_bad(int64_t id, const char *path, const char *reason)
 {
     char raw[4096 + 700], line[4 * sizeof raw];
     snprintf(raw, sizeof raw, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
-    utf8_printable(line, sizeof line, raw);
+    human_line(raw, line, sizeof line);
     fprintf(stderr, "embed: %s\n", line);
 }
 

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/human.h"
 #include "common/program_start.h"
-#include "utf8.h"
 
 static void check(moco_status status)
 {
@@ -23,10 +23,10 @@ static void check(moco_status status)
 /* What somebody's file says may hold tabs, line ends, or what makes a terminal do things. */
 static void print_text(const char *text)
 {
-    size_t size = 4 * strlen(text) + 1;
+    size_t size = 4 * strlen(text) + 8;
     char *line = malloc(size);
     if (line != NULL)
-        utf8_printable(line, size, text);
+        human_line(text, line, size);
     printf("%s", line != NULL ? line : "(out of memory for its name)");
     free(line);
 }

@@ -58,7 +58,7 @@ struct run {
     struct contention contention;
     struct keeping keeping;
     int64_t bad_limit;
-    int bad_said, log_gone;
+    int bad_said;
     double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     int64_t begun;       /* the step that this process began with */
@@ -400,25 +400,12 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 
 /* ---- training ---- */
 
-/* Lines that are written to a file without a name are read by nobody: no reason to end the run, but to say so. */
-static void watch_log(struct run *r)
-{
-    char sentence[512];
-    if (r->log_gone || log_file_is_there(&r->metrics.file))
-        return;
-    r->log_gone = 1;
-    snprintf(sentence, sizeof sentence,
-             "%.300s was removed or replaced under this run: its lines are lost, and training goes on without it",
-             r->metrics.file.path);
-    warn(sentence);
-}
-
 static moco_status save(struct run *r, int64_t epoch, struct err *err)
 {
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
     TRY(metrics_sync(&r->metrics, err));
-    watch_log(r);
+    metrics_watch(&r->metrics, warn);
     TRY(checkpoint_write(r->trainer, path, &r->note, err));
     r->checkpoints++;
     r->saved = seconds_now();

@@ -144,6 +144,18 @@ moco_status metrics_sync(struct metrics *m, struct err *err)
     return event_file_sync(&m->events, err);
 }
 
+void metrics_watch(struct metrics *m, void (*warn)(const char *sentence))
+{
+    char sentence[512];
+    if (m->gone || log_file_is_there(&m->file))
+        return;
+    m->gone = 1;
+    snprintf(sentence, sizeof sentence,
+             "%.300s was removed or replaced under this run: its lines are lost, and training goes on without it",
+             m->file.path);
+    warn(sentence);
+}
+
 /* ---- lines ---- */
 
 moco_status metrics_config(struct metrics *m, const char *members, struct err *err)

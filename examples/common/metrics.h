@@ -20,12 +20,17 @@ struct metrics {
     struct log_file file;     /* fd -1: closed */
     int64_t last_step;        /* that was in the file when it was opened and cut; 0: none */
     struct event_file events; /* closed: not wanted */
+    int gone;                 /* metrics_watch has warned */
 };
 
 /* Opens and locks the file. Lines past `step` are cut off (-1: all stay); so is the epoch line of `step`
  * itself unless `epoch_done`: a run that goes on will write it again. */
 moco_status metrics_open(struct metrics *metrics, const char *folder, int64_t step, int epoch_done, struct err *err);
 void metrics_close(struct metrics *metrics);
+
+/* Warns, once, of a file that was removed or replaced: nobody reads what is written to a file without a name, but that is
+ * no reason to end the run. */
+void metrics_watch(struct metrics *metrics, void (*warn)(const char *sentence));
 
 /* As if the run had not begun. MOCO_ESTATE: it had come too far to have had no checkpoint. */
 moco_status metrics_empty(struct metrics *metrics, struct err *err);
