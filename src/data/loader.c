@@ -222,19 +222,22 @@ moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, stru
     return MOCO_OK;
 }
 
-/* A bad image that a delivered batch met, once: MOCO_EBADDATA when that makes too many. The caller who skips is told of
- * all of them afterwards (loader_bad_after), and gets no warning for each. */
+/* A bad image that a delivered batch met, counted once: MOCO_EBADDATA where there are too many, also in the epoch after
+ * the one that found them. The caller who skips is told of all of them afterwards (loader_bad_after), and gets no warning
+ * for each. */
 static moco_status count_one(struct loader *l, struct bad *bad)
 {
     int skip = l->o.bad == MOCO_BAD_SKIP;
     char name[512];
-    if (bad->counted)
+    if (bad->counted && l->bad_counted <= l->o.max_bad)
         return MOCO_OK;
     loader_name(l, bad->id, name, sizeof name);
-    bad->counted = 1;
-    l->bad_counted++;
-    ctx_log(l->ctx, skip ? LOG_INFO : LOG_WARN, "%s cannot be read and is %s: %s", name,
-            skip ? "left out" : "replaced by the next readable image", bad->reason);
+    if (!bad->counted) {
+        bad->counted = 1;
+        l->bad_counted++;
+        ctx_log(l->ctx, skip ? LOG_INFO : LOG_WARN, "%s cannot be read and is %s: %s", name,
+                skip ? "left out" : "replaced by the next readable image", bad->reason);
+    }
     if (l->bad_counted > l->o.max_bad)
         return err_set(&l->failure, MOCO_EBADDATA,
                        "%lld of the data set's %lld images cannot be read and max_bad is %lld; the last is %s: %s",

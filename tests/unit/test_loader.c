@@ -402,6 +402,9 @@ static void test_too_many_bad(void **state)
             double waited;
             loader_stats(loader, &bad, &images, &waited);
             assert_int_equal(bad, 8);
+            run(loader, 1, 0, hashes, &last, &err); /* an epoch later they are no fewer */
+            assert_int_equal(last, MOCO_EBADDATA);
+            assert_non_null(strstr(err.text, "max_bad is 7"));
             loader_free(loader);
         }
     }
@@ -566,6 +569,8 @@ static void test_skipped_are_told(void **state)
         run(loader, 0, 0, hashes, &last, &err);
         assert_int_equal(last, MOCO_EBADDATA);
         assert_non_null(strstr(err.text, "max_bad is 2"));
+        run(loader, 1, 0, hashes, &last, &err);
+        assert_int_equal(last, MOCO_EBADDATA);
         loader_free(loader);
     }
     dataset_free(f.memory);
