@@ -281,7 +281,9 @@ static moco_status save_encoder(struct demo *d, int64_t epochs, struct err *err)
     run_dir_path(d->settings.out, "encoder.safetensors", path);
     TRY(from_moco(moco_model_save(d->model, path), err));
     demo_record_end(&d->record, d->model, epochs, d->step);
-    progress_say(&d->progress, "the encoder is %s, the report %s", path, d->record.report.path);
+    int drawn = !d->record.report.warned;
+    progress_say(&d->progress, "the encoder is %s%s%s", path, drawn ? ", the report " : "",
+                 drawn ? d->record.report.path : "");
     return MOCO_OK;
 }
 

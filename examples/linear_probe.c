@@ -427,9 +427,6 @@ static moco_status start_or_resume(struct probing *p, struct err *err)
         printf("resumed after %lld epochs\n", (long long)p->state.count);
         return MOCO_OK;
     }
-    if (there && c->resume[0] == 0)
-        return err_set(err, MOCO_ESTATE,
-                       "%.300s holds a probe already; go on with --resume auto, or choose another --out", c->out);
     probe_config_options(c, p->info.feature_dim, p->classes, &o);
     return from_moco(moco_probe_create(&p->probe, p->device, &o), err);
 }
@@ -600,6 +597,19 @@ static moco_status run_evaluate(struct probing *p, struct err *err)
     return report(p, 0, &r, err);
 }
 
+/* Epochs of training are not written over, neither by another probe nor by the fast path's seconds. */
+static moco_status check_unused(const struct probe_config *c, struct err *err)
+{
+    int there;
+    if (c->evaluate || c->resume[0] != 0)
+        return MOCO_OK;
+    TRY(run_dir_has(c->out, STATE, &there, err));
+    if (there)
+        return err_set(err, MOCO_ESTATE, "%.300s holds a probe already; %schoose another --out", c->out,
+                       c->fast ? "" : "go on with --resume auto, or ");
+    return MOCO_OK;
+}
+
 static int run(struct probing *p)
 {
     static const char *const saved_here[] = {STATE, BEST, "probe.json", NULL};
@@ -610,6 +620,7 @@ static int run(struct probing *p)
     describe(p);
     TRY_GOTO(status, run_dir_make(p->config.out, &err), fail);
     TRY_GOTO(status, run_lock_take(&p->lock, p->config.out, &err), fail);
+    TRY_GOTO(status, check_unused(&p->config, &err), fail);
     leftovers_remove(p->config.out, saved_here, p->lock >= 0, warn);
     stop_signal_catch();
     TRY_GOTO(status, encode(p, p->data.held_out, "held-out", &p->held_out, &err), fail);

@@ -92,6 +92,10 @@ expect 2 "which images" $probe --pretrained "$encoder"
 expect 2 "which encoder" $probe "$work/data"
 expect 2 "no option" $probe "$work/data" $common --moco-k 5
 expect 2 "needs a probe" $probe "$work/data" $common -e
+cp -r "$work/a" "$work/a.before"
+expect 1 "holds a probe already; choose another --out" $probe "$work/data" $common --fast --out "$work/a"
+expect 1 "holds a probe already; go on with --resume auto" $probe "$work/data" $common --epochs 1 --out "$work/a"
+diff -r "$work/a" "$work/a.before" || fail "a probe was written over"
 expect 2 "leave one out" $probe "$work/data" $common --fast --resume auto
 expect 1 "holds a resnet18" $probe "$work/data" $common -a resnet50 --out "$work/x"
 expect 1 "none/there" $probe "$work/data" --pretrained "$work/none/there" --out "$work/x"

@@ -51,6 +51,10 @@ want $? 0 "linear_probe without streams"
 "$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/demo" <&- >&- 2>&-
 want $? 0 "demo without streams"
 only_json "$work/demo"
+mkdir -p "$work/undrawn/report.html"
+"$BUILD/examples/demo" "$work/many/train" --steps 2 --threads 1 --out "$work/undrawn" >"$work/printed" 2>"$work/err"
+want $? 0 "demo without a report"
+grep -q "the encoder is" "$work/printed" && ! grep -q "the report" "$work/printed" || fail "a report is named that was not drawn"
 picture=$work/data/train/0/000.png
 "$BUILD/examples/show_views" "$picture" "$work/one.png" --views 4 --size 32 >"$work/printed" && \
     "$BUILD/examples/show_views" "$picture" "$work/two.png" --views 4 --size 32 <&- >&- 2>&-
