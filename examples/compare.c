@@ -386,7 +386,7 @@ int main(int argc, char **argv)
     if (c.settings.help) {
         fputs(help_head, stdout);
         cli_help(&cli, stdout);
-        return 0;
+        return program_printed("compare");
     }
     wait_policy_apply(c.settings.wait, c.settings.threads, argv); /* the runs inherit it */
     moco_status status = run(&c, &failed, &err);

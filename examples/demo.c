@@ -345,7 +345,7 @@ int main(int argc, char **argv)
     if (d.settings.help) {
         fputs(help_head, stdout);
         cli_help(&cli, stdout);
-        return 0;
+        return program_printed("demo");
     }
     wait_policy_apply(d.settings.wait, d.settings.threads, argv);
     moco_status status = run(&d, &err);

@@ -272,7 +272,7 @@ static int parse(struct arguments *a, int argc, char **argv)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             fputs(help, stdout);
             fputs(more_help, stdout);
-            exit(0);
+            exit(program_printed("embed"));
         }
         if (strcmp(argv[i], "--eval-recipe") == 0 && i + 1 < argc)
             a->recipe = argv[++i];
@@ -323,8 +323,5 @@ int main(int argc, char **argv)
     moco_model_free(model);
     moco_device_free(device);
     moco_context_free(context);
-    const char *lost = program_output_lost();
-    if (lost != NULL)
-        fprintf(stderr, "embed: what it prints cannot be written: %s\n", lost);
-    return lost != NULL;
+    return program_printed("embed");
 }

@@ -116,7 +116,7 @@ static void print_texts(const moco_weights *weights)
 
 int main(int argc, char **argv)
 {
-    const char *lost, *path = NULL;
+    const char *path = NULL;
     int verify = 0, files = 0, help = 0, odd = 0;
     program_start();
     for (int i = 1; i < argc; i++) {
@@ -133,7 +133,7 @@ int main(int argc, char **argv)
               "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
               "--verify: every number is read, too, and compared with the file's checksums\n",
               help ? stdout : stderr);
-        return help ? 0 : 2;
+        return help ? program_printed("inspect") : 2;
     }
     moco_context *context;
     moco_weights *weights;
@@ -149,7 +149,5 @@ int main(int argc, char **argv)
     }
     moco_weights_free(weights);
     moco_context_free(context);
-    if ((lost = program_output_lost()) != NULL)
-        fprintf(stderr, "inspect: what it prints cannot be written: %s\n", lost);
-    return lost != NULL;
+    return program_printed("inspect");
 }

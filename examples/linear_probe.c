@@ -657,7 +657,7 @@ int main(int argc, char **argv)
         fputs(help_head, stdout);
         cli_help(&probe_cli, stdout);
         fputs(help_tail, stdout);
-        code = EXIT_DONE;
+        code = program_printed("linear_probe");
     } else {
         wait_policy_apply(p->config.wait, p->config.threads, argv);
         code = run(p);

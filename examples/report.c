@@ -48,7 +48,7 @@ static int parse(struct arguments *a, int argc, char **argv)
             only_folders = 1;
         } else if (!only_folders && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
             fputs(help, stdout);
-            return 1;
+            return 1 + program_printed("report");
         } else if (!only_folders && strcmp(argv[i], "--out") == 0) {
             if (++i == argc)
                 return 1 + usage("--out needs the name of a file", "");

@@ -178,7 +178,7 @@ int main(int argc, char **argv)
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         fputs(USAGE "Draws views of a picture as training sees it, side by side, and prints the parameters of each.\n",
               stdout);
-        return 0;
+        return program_printed("show_views");
     }
     int status = parse(&o, argc, argv);
     if (status != 0)

@@ -766,7 +766,7 @@ int main(int argc, char **argv)
         cli_help(&run_cli, stdout);
         fputs(help_tail, stdout);
         free(r);
-        return EXIT_DONE;
+        return program_printed("train_imagenet");
     }
     if (status == MOCO_OK && r->note.config.resume[0] == 0)
         status = run_config_check(&r->note.config, &err);

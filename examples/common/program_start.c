@@ -46,3 +46,11 @@ const char *program_output_lost(void)
         reason = errno != 0 ? file_reason(errno, text) : "an earlier write failed";
     return reason;
 }
+
+int program_printed(const char *program)
+{
+    const char *lost = program_output_lost();
+    if (lost != NULL)
+        fprintf(stderr, "%s: what it prints cannot be written: %s\n", program, lost);
+    return lost != NULL;
+}

@@ -13,4 +13,7 @@ void program_start(void);
 /* Why what was printed did not arrive, as the system's reason; NULL: it did. Flushes standard output. */
 const char *program_output_lost(void);
 
+/* The exit code of a program whose result is what it prints: 0, or 1 with a sentence where that did not arrive. */
+int program_printed(const char *program);
+
 #endif

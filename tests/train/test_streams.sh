@@ -62,7 +62,7 @@ want $? 0 "show_views without streams"
 cmp "$work/one.png" "$work/two.png" || fail "show_views draws something else without streams"
 "$BUILD/examples/inspect" "$encoder" >"$work/printed" 2>"$work/err" && "$BUILD/examples/inspect" "$encoder" <&- >&- 2>&-
 want $? 0 "inspect without streams"
-for program in train_imagenet linear_probe embed demo compare show_views inspect; do
+for program in train_imagenet linear_probe embed demo compare report show_views inspect; do
     "$BUILD/examples/$program" --help >"$work/printed" 2>"$work/err"
     want $? 0 "$program --help"
     grep -q "^usage: $program" "$work/printed" && [ ! -s "$work/err" ] || fail "the help of $program"
@@ -164,5 +164,10 @@ want $? 75 "demo, SIGHUP"
 [ ! -c /dev/full ] || {
     "$BUILD/examples/inspect" "$encoder" >/dev/full 2>"$work/err"
     want $? 1 "inspect to a full disk"
+    for program in train_imagenet linear_probe embed demo compare report show_views inspect; do
+        "$BUILD/examples/$program" --help >/dev/full 2>"$work/err"
+        want $? 1 "$program --help to a full disk"
+        grep -q "$program: what it prints cannot be written" "$work/err" || fail "$program --help does not say that it is lost"
+    done
 }
 exit $failed
