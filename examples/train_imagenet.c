@@ -15,6 +15,7 @@
 #include "common/contention.h"
 #include "common/disk_need.h"
 #include "common/from_moco.h"
+#include "common/health.h"
 #include "common/human.h"
 #include "common/keeping.h"
 #include "common/leftovers.h"
@@ -93,7 +94,8 @@ static const char help_tail[] =
     "The run folder holds\n"
     "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
     "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, or within it, from 0 as in the\n"
-    "                               reference; the last three and ten on the way stay (--keep, --keep-every)\n"
+    "                               reference (0: before the first step, too); the last three and ten on\n"
+    "                               the way stay (--keep, --keep-every). None is of a state that diverged\n"
     "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
     "other\n"
     "  gallery.json                 the pictures and points of that page\n"
@@ -143,9 +145,9 @@ static const char *advice(const struct run *r, moco_status status)
             return "; this checkpoint's first step fails, at whatever rate: go on from an earlier one, or start again "
                    "with a lower --lr, in another --out";
         return r->checkpoints > 0 || resumed
-                   ? "; nothing of that step was kept: try a lower --lr, from an earlier checkpoint (--resume FILE) in "
+                   ? "; the checkpoints are from before: try a lower --lr, from an earlier checkpoint (--resume FILE) in "
                      "another --out, or from the start if all of them were made at too high a rate"
-                   : "; nothing of that step was kept: try a lower --lr in another --out";
+                   : "; try a lower --lr in another --out";
     case MOCO_ENOMEM:
         if (resumed)
             return "; --recompute takes less memory, and gives the same numbers";
@@ -397,7 +399,7 @@ static moco_status open_run_dir(struct run *r, int resumed, struct err *err)
 
 /* ---- training ---- */
 
-static moco_status save(struct run *r, int64_t epoch, struct err *err)
+static moco_status write_checkpoint(struct run *r, int64_t epoch, struct err *err)
 {
     char path[RUN_PATH_SIZE];
     run_dir_checkpoint_path(r->note.config.out, epoch, path);
@@ -406,6 +408,12 @@ static moco_status save(struct run *r, int64_t epoch, struct err *err)
     r->checkpoints++;
     r->saved = seconds_now();
     return keeping_prune(&r->keeping, r->note.config.out, err);
+}
+
+static moco_status save(struct run *r, int64_t epoch, struct err *err)
+{
+    TRY(health_check(r->model, r->note.config.size, err)); /* or the last state that can go on would be lost */
+    return write_checkpoint(r, epoch, err);
 }
 
 /* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
@@ -592,6 +600,8 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     TRY(from_moco(moco_trainer_cursor(r->trainer, step, epoch, &position), err));
     if (*step == 0)
         TRY(watch_untrained(r, err));
+    if (*step == 0 && r->resume.path[0] == 0) /* what a run that diverges in its first epoch can go on from */
+        TRY(write_checkpoint(r, 0, err));
     /* The note tells of the last epoch that a step was taken in; a stop between two epochs finds the first of them
      * done. */
     for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {

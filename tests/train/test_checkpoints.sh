@@ -49,7 +49,10 @@ while [ $within -eq 0 ] && [ $tries -lt 20 ]; do
     rm -rf "$work/killed"
     "$driver" "$work/many" $tiny --epochs 2 --checkpoint-minutes 0.000001 --out "$work/killed" >/dev/null 2>&1 &
     pid=$!
+    # The first file is of the untrained state; any other has taken its place.
     while [ ! -e "$work/killed/checkpoint_0000.safetensors" ] && kill -0 $pid 2>/dev/null; do :; done
+    first=$(stat -c %i "$work/killed/checkpoint_0000.safetensors")
+    while [ "$(stat -c %i "$work/killed/checkpoint_0000.safetensors")" = "$first" ] && kill -0 $pid 2>/dev/null; do :; done
     kill -KILL $pid 2>/dev/null
     wait $pid 2>/dev/null
     run "$work/many" --resume auto --threads 1 -j 1 --knn-every 0 --no-report --out "$work/killed"

@@ -46,6 +46,17 @@ quiet "goes on with" "the same rate again is told as a change"
 "$BUILD/tests/train/tool_note" "$work/low/checkpoint_0004.safetensors" "$work/far.safetensors" \
     "$(note "$work/low/checkpoint_0004.safetensors")" far || fail "tool_note" # too far for any rate to help
 expect 1 "first step fails, at whatever rate" $driver "$work/data" $on --lr 0.001 --out "$work/far" --resume "$work/far.safetensors"
+# A rate so high that the first epoch leaves nothing to go on from: its state is not saved over the untrained one.
+expect 1 "training has diverged.*try a lower --lr, from an earlier checkpoint (--resume FILE) in another --out" $driver \
+    "$work/data" $tiny --epochs 9 --lr 3e5 --out "$work/higher"
+expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/lower" \
+    --resume "$work/higher/checkpoint_0000.safetensors"
+whole "$work/lower" 27
+grep -q "at step 0, with lr 0.01 (was 300000)" "$work/out" || fail "the untrained state is not what the run went on from"
+expect 1 "try a lower --lr, from an earlier checkpoint (--resume FILE) in another --out" $driver \
+    "$work/data" $tiny --epochs 9 --lr 1e6 --out "$work/highest" # within the first epoch
+expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/lower2" --resume "$work/highest/checkpoint_0000.safetensors"
+same "$work/lower/encoder.safetensors" "$work/lower2/encoder.safetensors"
 expect 1 "holds a run already" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/high/checkpoint_0000.safetensors"
 expect 1 "holds later checkpoints" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/low/checkpoint_0004.safetensors"
 
