@@ -47,7 +47,8 @@ struct trial {
     int wanted, started, error;
 };
 
-/* Each thread starts the next one and waits for it, so that all of them are there at once. */
+/* Each thread starts the next one and waits for it, so that all of them are there at once. While one waits, the trial is
+ * the next one's: it touches nothing between starting it and its end. */
 static void *trial_thread(void *arg)
 {
     struct trial *trial = arg;
@@ -55,11 +56,13 @@ static void *trial_thread(void *arg)
     if (trial->started == trial->wanted)
         return NULL;
     trial->started++;
-    trial->error = pthread_create(&next, NULL, trial_thread, trial);
-    if (trial->error == 0)
+    int error = pthread_create(&next, NULL, trial_thread, trial);
+    if (error == 0) {
         pthread_join(next, NULL);
-    else
+    } else {
         trial->started--;
+        trial->error = error;
+    }
     return NULL;
 }
 
