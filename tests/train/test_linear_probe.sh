@@ -47,6 +47,7 @@ expect 0 "" $probe "$work/data" $common --epochs 4 --schedule 2 3 --workers 3 --
 same "$work/a/probe_state.safetensors" "$work/b/probe_state.safetensors"
 same "$work/a/probe_best.safetensors" "$work/b/probe_best.safetensors"
 [ "$(strip "$work/a/probe.json")" = "$(strip "$work/b/probe.json")" ] || fail "a resumed probe has another result"
+: >"$work/stopped" # it is looked at before the program may have been started
 $probe "$work/data" $common --epochs 50000 --schedule 2 3 --out "$work/c" >"$work/stopped" 2>"$work/err" &
 pid=$! tries=0
 while [ "$(grep -c 'held out: top-1' "$work/stopped")" -lt 3 ] && [ $tries -lt 300 ]; do
