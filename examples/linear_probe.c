@@ -201,10 +201,7 @@ fail:
     if (status == MOCO_ECANCELED)
         return EXIT_STOPPED;
     fflush(stdout);
-    fprintf(stderr, "linear_probe: %s%s\n", err.text,
-            status == MOCO_EBADDATA
-                ? "; repair or remove them, raise --max-pixels for those that are too large, or raise --max-bad"
-                : "");
+    fprintf(stderr, "linear_probe: %s%s\n", err.text, status == MOCO_EBADDATA ? "; " UNREADABLE_REMEDY : "");
     return EXIT_FAILED;
 }
 

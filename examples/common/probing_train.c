@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "from_moco.h"
 #include "human.h"
@@ -57,15 +56,13 @@ static moco_status open_state(struct probing *p, const char *path, int only_scor
 static moco_status check_folder(const struct probe_config *c, struct err *err)
 {
     char folder[CLI_PATH_SIZE];
-    struct stat of_file, of_out;
     snprintf(folder, sizeof folder, "%s", c->resume);
     char *slash = strrchr(folder, '/');
     if (slash == NULL)
         snprintf(folder, sizeof folder, ".");
     else
         slash[slash == folder] = 0;
-    if (stat(folder, &of_file) == 0 && stat(c->out, &of_out) == 0 && of_file.st_dev == of_out.st_dev &&
-        of_file.st_ino == of_out.st_ino)
+    if (run_dir_same(folder, c->out))
         return MOCO_OK;
     return err_set(
         err, MOCO_EINVAL,

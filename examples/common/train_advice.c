@@ -9,6 +9,7 @@
 #include "disk_need.h"
 #include "program_start.h"
 #include "rerun.h"
+#include "unreadable.h"
 
 void train_warn(const char *sentence)
 {
@@ -26,8 +27,7 @@ static const char *advice(const struct run *r, moco_status status)
         moco_trainer_cursor(r->trainer, &step, NULL, NULL);
     switch (status) {
     case MOCO_EBADDATA:
-        return "; --verify lists them all: repair or remove them, raise --max-pixels for those that are too large, or "
-               "raise --max-bad";
+        return "; --verify lists them all: " UNREADABLE_REMEDY;
     case MOCO_ENUMERIC:
         if (resumed && step == r->begun)
             return "; this checkpoint's first step fails, at whatever rate: go on from an earlier one, or start again "
