@@ -8,13 +8,13 @@
 
 #include "data_sketch.h"
 #include "from_moco.h"
+#include "json.h"
 #include "leftovers.h"
 #include "machine.h"
 #include "run_report.h"
 #include "stop_signal.h"
 #include "train_advice.h"
 #include "verify.h"
-#include "json.h"
 
 static void on_log(void *user, int level, const char *line)
 {
