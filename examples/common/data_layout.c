@@ -59,8 +59,13 @@ static int ends_with(const char *name, const char *const *endings)
             return 1;
     return 0;
 }
-static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
 static const char *const archives[] = {".tar", ".tgz", ".gz", ".zip", ".bz2", ".xz", ".7z", ".rar", ".zst", NULL};
+
+int data_layout_is_image(const char *name)
+{
+    static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
+    return ends_with(name, images);
+}
 
 /* What a folder holds at its top. */
 struct look {
@@ -83,7 +88,7 @@ static void look_at(struct look *l, const char *folder)
         const char *name = entry->d_name;
         if (name[0] == '.')
             continue;
-        if (ends_with(name, images)) {
+        if (data_layout_is_image(name)) {
             l->images++;
         } else if (ends_with(name, archives)) {
             if (l->archives++ == 0)
