@@ -35,6 +35,9 @@ struct data_layout {
 moco_status data_layout_find(struct data_layout *layout, const char *folder, const char *out, struct data_notes *notes,
                              struct err *err);
 
+/* By its ending, a file that libmoco reads. */
+int data_layout_is_image(const char *name);
+
 /* Folders that are no data, wherever they lie: that of this run (`out`, which need not be there), and every other
  * run's. */
 int data_layout_is_run(const char *path, const char *out);

@@ -116,13 +116,6 @@ moco_status resume_load(struct resume *r, moco_trainer *trainer, struct run_note
     }
 }
 
-/* Are both there, and the same? */
-static int same_folder(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
-}
-
 moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *err)
 {
     const char *out = r->check.mine.out;
@@ -130,7 +123,7 @@ moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *
     int count;
     if (r->folder != NULL)
         return MOCO_OK;
-    if (!same_folder(r->from, out))
+    if (!run_dir_same(r->from, out))
         return run_dir_unused(out, 1, err);
     moco_status status = run_dir_checkpoints(out, &numbers, &count, err);
     if (status == MOCO_OK && count > 0)

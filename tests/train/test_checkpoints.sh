@@ -1,15 +1,7 @@
 #!/bin/sh
 # Which checkpoints a run leaves: within an epoch by time, the newest and some on the way, and what they take of the disk.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/data" "$work/many"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
 tiny="--preset demo --size 16 -b 16 --bn-group-size 8 --moco-k 12 --moco-dim 16 --width 0.125 --threads 1 -j 1 --knn-every 0 --no-report"

@@ -1,29 +1,13 @@
 #!/bin/sh
 # Going on otherwise than a run began: at a lower rate, for more epochs, without the images that were removed, on another
 # machine; by the command that the program prints. And checkpoints whose notes lie, with right hashes.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 12 --moco-dim 16 --width 0.125 --threads 1 -p 1
     --knn-every 0 --no-report"
 on="--threads 1 -p 1 --knn-every 0 --no-report"
-expect() { # STATUS WORD COMMAND...
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 quiet() { ! grep -q "$1" "$work/err" || { fail "$2"; cat "$work/err"; }; }
 same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
 steps() { grep '"type":"step"' "$1/metrics.jsonl" | sed 's/.*"step":\([0-9]*\),.*/\1/' | tr '\n' ' '; }
