@@ -138,7 +138,7 @@ fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
+.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
@@ -202,6 +202,9 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
+
+campaign: all tests ## what is exhaustive: a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
+	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
 
 BENCH ?=
 bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out

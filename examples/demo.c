@@ -26,7 +26,8 @@
 struct settings {
     int64_t seed, steps, knn_every, threads, help;
     double lr;
-    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], out[CLI_PATH_SIZE], folder[CLI_PATH_SIZE];
+    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], out[CLI_PATH_SIZE],
+        folder[CLI_PATH_SIZE];
 };
 #define AT(member) offsetof(struct settings, member)
 
@@ -198,8 +199,8 @@ static moco_status open_record(struct demo *d, struct err *err)
              folder, (long long)count, (long long)d->pictures.held_out, d->preset.recipe,
              (long long)d->preset.queue_length, d->training.temperature, d->training.key_momentum,
              (int)d->training.batch_size, (int)d->training.bn_group_size, lr, (long long)s->steps, (long long)per_epoch,
-             (long long)((s->steps + per_epoch - 1) / per_epoch), (long long)s->seed, s->device, s->precision,
-             wait, moco_version());
+             (long long)((s->steps + per_epoch - 1) / per_epoch), (long long)s->seed, s->device, s->precision, wait,
+             moco_version());
     d->record.pictures = &d->pictures;
     d->record.context = d->context;
     d->record.device = d->device;

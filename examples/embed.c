@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/cli_options.h"
 #include "common/human.h"
 #include "common/program_start.h"
 #include "common/wait_policy.h"
@@ -106,10 +107,10 @@ static void add_batch(struct rows *rows, moco_model *model, const moco_batch *ba
 /* A line for standard error; a name from a disk may hold anything. */
 static void print_bad(int64_t id, const char *path, const char *reason)
 {
-    char raw[4096 + 700], line[4 * sizeof raw];
-    snprintf(raw, sizeof raw, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
-    human_line(raw, line, sizeof line);
-    fprintf(stderr, "embed: %s\n", line);
+    char line[4096 + 700], shown[sizeof line];
+    snprintf(line, sizeof line, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
+    human_line(line, shown, sizeof shown);
+    fprintf(stderr, "embed: %s\n", shown);
 }
 
 struct bad {
@@ -259,13 +260,6 @@ struct arguments {
     int count;
 };
 
-static int read_pixels(const char *text, int64_t *pixels)
-{
-    char *end;
-    *pixels = strtoll(text, &end, 10);
-    return end != text && *end == 0 && *pixels > 0;
-}
-
 static int parse(struct arguments *a, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -278,7 +272,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->recipe = argv[++i];
         else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
             a->wait = argv[++i];
-        else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc && read_pixels(argv[i + 1], &a->max_pixels))
+        else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc &&
+                 cli_int(argv[i + 1], 1, 9e18, &a->max_pixels) == 1)
             i++;
         else if (argv[i][0] == '-' || a->count == 3)
             return 0;
@@ -305,9 +300,8 @@ int main(int argc, char **argv)
     check(moco_device_open(&device, context, "cpu"));
     check(moco_model_open(&model, device, a.at[0]));
     check(moco_dataset_open_folder(&images, context, a.at[1]));
-    char none[1] = "", *end = none;
-    int64_t n = moco_dataset_count(images), asked = a.count > 2 ? strtoll(a.at[2], &end, 10) : -1;
-    if (a.count > 2 && (a.at[2][0] == 0 || *end != 0 || asked < 0 || asked >= n)) {
+    int64_t n = moco_dataset_count(images), asked = -1;
+    if (a.count > 2 && cli_int(a.at[2], 0, (double)(n - 1), &asked) != 1) {
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
         exit(2);
     }

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "common/cli_options.h"
 #include "common/program_start.h"
 
 enum { GAP = 6 };
@@ -38,13 +39,6 @@ static int failed(const char *what)
     return 1;
 }
 
-static int number(const char *text, long least, long most, long *value)
-{
-    char *end;
-    *value = strtol(text, &end, 10);
-    return *text != 0 && *end == 0 && *value >= least && *value <= most;
-}
-
 /* Would the sheet be written over the picture, by whatever names? */
 static int is_one_file(const char *a, const char *b)
 {
@@ -56,7 +50,7 @@ static int parse(struct options *o, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         const char *name = argv[i], *value = i + 1 < argc ? argv[i + 1] : "";
-        long n = 0;
+        int64_t n = 0;
         if (name[0] != '-') {
             if (o->out != NULL)
                 return usage("one argument too many: ", name);
@@ -66,11 +60,11 @@ static int parse(struct options *o, int argc, char **argv)
         i++;
         if (strcmp(name, "--recipe") == 0)
             o->recipe = value;
-        else if (strcmp(name, "--views") == 0 && number(value, 1, 400, &n))
+        else if (strcmp(name, "--views") == 0 && cli_int(value, 1, 400, &n) == 1)
             o->views = (int)n;
-        else if (strcmp(name, "--size") == 0 && number(value, 8, 512, &n))
+        else if (strcmp(name, "--size") == 0 && cli_int(value, 8, 512, &n) == 1)
             o->size = (int)n;
-        else if (strcmp(name, "--seed") == 0 && number(value, 0, 2147483647, &n))
+        else if (strcmp(name, "--seed") == 0 && cli_int(value, 0, 2147483647, &n) == 1)
             o->seed = (uint64_t)n;
         else
             return usage("not an option, or a wrong value for it: ", name);

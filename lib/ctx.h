@@ -27,9 +27,9 @@ struct ctx {
 };
 
 struct ctx_options {
-    void *(*alloc)(void *user, size_t size, size_t align);  /* NULL: the C library */
+    void *(*alloc)(void *user, size_t size, size_t align); /* NULL: the C library */
     void (*release)(void *user, void *memory, size_t size);
-    void (*log)(void *user, int level, const char *line);   /* NULL: silent */
+    void (*log)(void *user, int level, const char *line); /* NULL: silent */
     void *user;
     int threads; /* 0: from affinity and cgroup quota */
 };

@@ -57,16 +57,26 @@ static moco_status set_name(const struct cli_option *o, char *to, const char *te
     return MOCO_OK;
 }
 
-static moco_status set_int(const struct cli_option *o, int64_t *to, const char *text, struct err *err)
+int cli_int(const char *text, double low, double high, int64_t *value)
 {
     char *end;
     errno = 0;
-    long long value = strtoll(text, &end, 10);
+    long long read = strtoll(text, &end, 10);
     if (end == text || *end != 0 || isspace((unsigned char)*text))
+        return 0;
+    if (errno != 0 || (double)read < low || (double)read > high)
+        return -1;
+    *value = read;
+    return 1;
+}
+
+static moco_status set_int(const struct cli_option *o, int64_t *to, const char *text, struct err *err)
+{
+    int read = cli_int(text, o->low, o->high, to);
+    if (read == 0)
         return err_set(err, MOCO_EINVAL, "--%s %.40s: that is not a whole number", o->name, text);
-    if (errno != 0 || (double)value < o->low || (double)value > o->high)
+    if (read < 0)
         return err_set(err, MOCO_EINVAL, "--%s %.40s: it must be %.0f to %.0f", o->name, text, o->low, o->high);
-    *to = value;
     return MOCO_OK;
 }
 

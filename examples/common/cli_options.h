@@ -79,6 +79,9 @@ int cli_find(const struct cli *cli, const char *name); /* -1: none */
 /* Option `index` from text, with all checks. */
 moco_status cli_set(const struct cli *cli, int index, void *values, const char *text, struct err *err);
 
+/* All of `text` as a whole number from `low` to `high`. 1: *value is set; 0: it is no whole number; -1: out of range. */
+int cli_int(const char *text, double low, double high, int64_t *value);
+
 /* The value as cli_set would take it; numbers with as many digits as they need to be read back exactly. */
 void cli_text(const struct cli *cli, int index, const void *values, char *text, size_t size);
 

@@ -12,6 +12,8 @@
 #include <strings.h>
 #include <sys/stat.h>
 
+#include "run_dir.h"
+
 #define ENTRIES_MAX 2000 /* of a folder that are looked at */
 #define FOLDERS_MAX 64   /* a folder with more is one of classes: no data set lies deeper */
 #define DEPTH_MAX 3      /* of a data set below the folder that was named */
@@ -57,8 +59,13 @@ static int ends_with(const char *name, const char *const *endings)
             return 1;
     return 0;
 }
-static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
 static const char *const archives[] = {".tar", ".tgz", ".gz", ".zip", ".bz2", ".xz", ".7z", ".rar", ".zst", NULL};
+
+int data_layout_is_image(const char *name)
+{
+    static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
+    return ends_with(name, images);
+}
 
 /* What a folder holds at its top. */
 struct look {
@@ -82,7 +89,7 @@ static void look_at(struct look *l, const char *folder)
         const char *name = entry->d_name;
         if (name[0] == '.')
             continue;
-        if (ends_with(name, images)) {
+        if (data_layout_is_image(name)) {
             l->images++;
         } else if (ends_with(name, archives)) {
             if (l->archives++ == 0)
@@ -144,10 +151,8 @@ int data_layout_folders_with_images(const char *folder, int most)
 int data_layout_is_run(const char *path, const char *out)
 {
     static const char first[] = "{\"type\":\"config\"";
-    struct stat own, other;
     char name[LAYOUT_PATH], begins[sizeof first] = "";
-    if (out != NULL && stat(out, &own) == 0 && stat(path, &other) == 0 && own.st_dev == other.st_dev &&
-        own.st_ino == other.st_ino)
+    if (out != NULL && run_dir_same(out, path))
         return 1;
     FILE *log = join(name, path, "metrics.jsonl") ? fopen(name, "r") : NULL;
     if (log == NULL)

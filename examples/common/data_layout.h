@@ -38,6 +38,9 @@ moco_status data_layout_find(struct data_layout *layout, const char *folder, con
 /* Is there an image in `folder`, or up to two folders below? */
 int data_layout_holds_images(const char *folder);
 
+/* By its ending, a file that libmoco reads. */
+int data_layout_is_image(const char *name);
+
 /* Folders that are no data, wherever they lie: that of this run (`out`, which need not be there), and every other
  * run's. */
 int data_layout_is_run(const char *path, const char *out);

@@ -22,8 +22,8 @@ struct encode {
     int64_t limit; /* at most so many images, drawn at random with `seed`; 0: all, in order */
     uint64_t seed;
     int workers;
-    int64_t max_bad;   /* images that may be unreadable, as of moco_loader_options */
-    int (*stop)(void); /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
+    int64_t max_bad;    /* images that may be unreadable, as of moco_loader_options */
+    int (*stop)(void);  /* asked between batches; not 0 ends with MOCO_ECANCELED. NULL: never */
     int64_t max_pixels; /* of a picture; 0: the loader's default */
 };
 

@@ -22,9 +22,9 @@ struct gallery_plan {
     moco_embedding on;
     uint64_t seed; /* of the run: views are those that its epochs draw */
     int workers;
-    int64_t max_bad, max_pixels;   /* max_pixels 0: the loader's default */
-    int (*stop)(void);             /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
-    int64_t map_limit, bank_limit; /* images embedded at most */
+    int64_t max_bad, max_pixels;        /* max_pixels 0: the loader's default */
+    int (*stop)(void);                  /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
+    int64_t map_limit, bank_limit;      /* images embedded at most */
     void (*warn)(const char *sentence); /* told of images that could not be read; NULL: nobody */
     double seconds; /* and no more than this takes, but for the first batch of each; 0: as long as it takes */
 };

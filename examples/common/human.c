@@ -7,6 +7,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "utf8.h"
+
 #define TEXT_SIZE 48
 
 static char *next_text(void)
@@ -63,11 +65,7 @@ const char *human_count(int64_t count)
 
 void human_line(const char *text, char *out, size_t size)
 {
-    size_t used = 0;
-    for (const unsigned char *c = (const unsigned char *)text; *c != 0 && used + 5 <= size; c++)
-        used += (size_t)snprintf(out + used, size - used, *c < 32 || *c == 127 ? "\\x%02x" : "%c", *c);
-    if (size > 0)
-        out[used < size ? used : size - 1] = 0;
+    utf8_printable(out, size, text);
 }
 
 double seconds_now(void)

@@ -182,12 +182,10 @@ static int is_foreign_picture(const char *extension)
 /* 1: images lie beside class folders. */
 static int has_images_beside(const moco_dataset *set)
 {
-    static const char *const own[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
     const char *extension;
     for (int i = 0; (extension = moco_dataset_left_out(set, i, NULL)) != NULL; i++)
-        for (int j = 0; j < 5; j++)
-            if (strcmp(extension, own[j]) == 0)
-                return 1;
+        if (data_layout_is_image(extension))
+            return 1;
     return 0;
 }
 

@@ -123,16 +123,9 @@ moco_status resume_load(struct resume *r, moco_trainer *trainer, struct run_note
     }
 }
 
-/* Are both there, and the same? */
-static int same_folder(const char *a, const char *b)
-{
-    struct stat of_a, of_b;
-    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
-}
-
 int resume_from_elsewhere(const struct resume *r)
 {
-    return r->path[0] != 0 && !same_folder(r->from, r->check.mine.out);
+    return r->path[0] != 0 && !run_dir_same(r->from, r->check.mine.out);
 }
 
 moco_status resume_check_out(const struct resume *r, int64_t epoch, struct err *err)

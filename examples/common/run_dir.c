@@ -49,6 +49,12 @@ moco_status run_dir_has(const char *folder, const char *name, int *there, struct
     return MOCO_OK;
 }
 
+int run_dir_same(const char *a, const char *b)
+{
+    struct stat of_a, of_b;
+    return stat(a, &of_a) == 0 && stat(b, &of_b) == 0 && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE])
 {
     snprintf(path, RUN_PATH_SIZE, "%s/%s", folder, name);

@@ -25,6 +25,8 @@ moco_status run_dir_unused(const char *folder, int log_counts, struct err *err);
 /* Is there something of that name? MOCO_EIO: it cannot be said, which is not the same as no. */
 moco_status run_dir_has(const char *folder, const char *name, int *there, struct err *err);
 
+int run_dir_same(const char *a, const char *b); /* both are there and one folder, however they are written */
+
 void run_dir_path(const char *folder, const char *name, char path[RUN_PATH_SIZE]);
 void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_PATH_SIZE]);
 

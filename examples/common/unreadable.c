@@ -7,19 +7,23 @@
 #include <string.h>
 
 #include "from_moco.h"
-#include "utf8.h"
-
-static void copy_printable(char *to, size_t size, const char *from)
-{
-    utf8_printable(to, size, from);
-}
+#include "human.h"
 
 /* The end of a long path tells more than its beginning. */
 static void copy_path(char *to, size_t size, const char *path)
 {
-    size_t length = strlen(path), dots = length < size ? 0 : 3;
-    memcpy(to, "...", dots);
-    copy_printable(to + dots, size - dots, dots > 0 ? path + length + dots + 1 - size : path);
+    char whole[4 * 4096];
+    human_line(path, whole, sizeof whole);
+    size_t length = strlen(whole);
+    const char *end = whole;
+    if (length >= size) {
+        memcpy(to, "...", 3);
+        to += 3;
+        end += length + 4 - size;
+        while (((unsigned char)*end & 0xc0) == 0x80) /* within a character */
+            end++;
+    }
+    memcpy(to, end, strlen(end) + 1);
 }
 
 static int take(void *user, int64_t id, const char *path, const char *reason)
@@ -31,7 +35,7 @@ static int take(void *user, int64_t id, const char *path, const char *reason)
     else
         snprintf(name, sizeof u->name[0], "image %lld", (long long)id);
     if (u->named == 0)
-        copy_printable(u->reason, sizeof u->reason, reason);
+        human_line(reason, u->reason, sizeof u->reason);
     return ++u->named == UNREADABLE_NAMES;
 }
 

@@ -12,6 +12,9 @@
 #define UNREADABLE_NAMES 3
 #define UNREADABLE_TEXT 1600 /* enough for unreadable_text */
 
+/* What can be done about them, for a program with --max-pixels and --max-bad. */
+#define UNREADABLE_REMEDY "repair or remove them, raise --max-pixels for those that are too large, or raise --max-bad"
+
 struct unreadable {
     int64_t count, of; /* images that could not be read, of those that were asked for */
     int named;

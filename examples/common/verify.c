@@ -13,6 +13,7 @@
 #include "human.h"
 #include "progress.h"
 #include "run_dir.h"
+#include "unreadable.h"
 
 #define FIRST_SECONDS 60
 
@@ -135,9 +136,7 @@ moco_status verify_first(const struct run_config *c, const struct open_data *dat
     }
     int64_t limit = verify_limit(c, moco_dataset_count(data->train));
     if (status == MOCO_OK && checked.bad > limit)
-        status = err_set(err, MOCO_EINVAL,
-                         "%s; --verify lists them all: repair or remove them, raise --max-pixels for those that are "
-                         "too large, or raise --max-bad, which allows %lld",
+        status = err_set(err, MOCO_EINVAL, "%s; --verify lists them all: " UNREADABLE_REMEDY ", which allows %lld",
                          found, (long long)limit);
     else if (status == MOCO_OK && checked.bad > 0) {
         size_t used = strlen(found);

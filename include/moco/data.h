@@ -88,9 +88,9 @@ MOCO_API moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset
 
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 
-MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                /* images; 0 for NULL */
-MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);    /* -1: none */
-MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);              /* 0: no labels */
+MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                         /* images; 0 for NULL */
+MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);             /* -1: none */
+MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);                       /* 0: no labels */
 MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
 
 /* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count`
@@ -121,16 +121,16 @@ MOCO_API moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t fi
  * docs/randomness.md. Order: crop, [grey if grey_first], jitter (its four ops in random order), [grey], blur, flip. */
 typedef struct moco_augment_options {
     uint32_t struct_size;
-    int32_t size;         /* of the view, square, pixels */
-    int32_t crop;         /* 0: none (image must have `size`), 1: RandomResizedCrop, 2: resize `resize` + centre crop,
+    int32_t size;    /* of the view, square, pixels */
+    int32_t crop;    /* 0: none (image must have `size`), 1: RandomResizedCrop, 2: resize `resize` + centre crop,
                              3: the square in the middle, `centre_part` of the shorter side, resized to `size` */
-    int32_t resize;       /* crop 2: length of the shorter side */
-    double scale[2];      /* crop 1: part of the area */
-    double ratio[2];      /* crop 1: aspect ratio, log-uniform */
-    double jitter_p;      /* probability of the whole colour jitter */
+    int32_t resize;  /* crop 2: length of the shorter side */
+    double scale[2]; /* crop 1: part of the area */
+    double ratio[2]; /* crop 1: aspect ratio, log-uniform */
+    double jitter_p; /* probability of the whole colour jitter */
     double brightness, contrast, saturation, hue;
     double grey_p;
-    int32_t grey_first;   /* 1: MoCo v1, grey before jitter */
+    int32_t grey_first; /* 1: MoCo v1, grey before jitter */
     int32_t reserved0;
     double blur_p;
     double blur_sigma[2]; /* uniform */
@@ -155,7 +155,7 @@ typedef struct moco_augment_options {
  * Since 0.1. */
 MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
                                                        int image_size);
-#define moco_augment_options_preset(o, name, image_size) \
+#define moco_augment_options_preset(o, name, image_size)                                                               \
     moco_augment_options_preset_sized((o), sizeof *(o), (name), (image_size))
 
 /* ---- loader ---- */
@@ -181,10 +181,10 @@ typedef enum moco_bad {
 typedef struct moco_loader_options {
     uint32_t struct_size;
     int32_t batch_size;
-    int32_t workers;    /* threads; 0: decode on the calling thread */
-    int32_t prefetch;   /* batches kept ready at most, beside the one that the caller holds; default 2 */
-    int32_t permuted;   /* 1: a new order each epoch; 0: sequential */
-    int32_t drop_last;  /* 1: leave out the last partial batch */
+    int32_t workers;   /* threads; 0: decode on the calling thread */
+    int32_t prefetch;  /* batches kept ready at most, beside the one that the caller holds; default 2 */
+    int32_t permuted;  /* 1: a new order each epoch; 0: sequential */
+    int32_t drop_last; /* 1: leave out the last partial batch */
     uint64_t seed;
     int64_t max_bad;    /* different unreadable images that are replaced or skipped before `next` answers
                            MOCO_EBADDATA; -1: the larger of 10 and 0.1 % of the data set. To skip any number: as many
@@ -205,9 +205,9 @@ MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_
 typedef struct moco_loader_stats {
     uint32_t struct_size;
     int32_t reserved0;
-    int64_t bad_images;   /* different images that could not be read, and were replaced or skipped, since creation */
-    int64_t images;       /* rows delivered since creation */
-    double wait_seconds;  /* that `next` waited for data since creation */
+    int64_t bad_images;  /* different images that could not be read, and were replaced or skipped, since creation */
+    int64_t images;      /* rows delivered since creation */
+    double wait_seconds; /* that `next` waited for data since creation */
 } moco_loader_stats;
 MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size);
 #define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))

@@ -30,9 +30,8 @@ MOCO_API moco_status moco_knn_add(moco_knn *knn, const moco_tensor *features, co
 MOCO_API moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels);
 
 /* Predicts labels of f32 [n, dim]. MOCO_ESTATE if the bank is empty; with fewer than k vectors in the bank all of them
- * vote, and the log says so once. MOCO_ENUMERIC names a row that is not finite. Threads: one call per handle. Since
- * 0.1.
- */
+ * vote, and the log says so once. MOCO_ENUMERIC names a row that is not finite. Threads: one call per handle.
+ * Since 0.1. */
 MOCO_API moco_status moco_knn_classify(moco_knn *knn, const moco_tensor *features, int32_t *labels);
 
 /* Convenience: part of `labels` predicted right, 0..1. Threads: one call per handle. Since 0.1. */

@@ -19,21 +19,22 @@
  *   moco_model_save; later, in any program: moco_model_open, moco_model_embed
  *
  * Read the headers in the order below. The first six are what that program uses; the others are for looking at what was
- * learnt and for checking libmoco from outside. */
+ * learnt, for files of other programs and for checking libmoco from outside. */
 #ifndef MOCO_MOCO_H
 #define MOCO_MOCO_H
 
-/* clang-format off: this order is the course */
+/* This order is the course: base.h first, random.h last. */
+/* clang-format off */
 #include "moco/base.h"    /* status, errors, tensors, context, device */
 #include "moco/preset.h"  /* published configurations by name, learning rates */
 #include "moco/data.h"    /* data sets, recipes of views, loaders */
 #include "moco/model.h"   /* one encoder: create, open, save, embed */
-#include "moco/weights.h" /* named tensors of somebody's file */
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
 #include "moco/eval.h"    /* kNN, statistics of features */
 #include "moco/search.h"  /* the nearest of many vectors */
 #include "moco/probe.h"   /* linear classification of frozen features */
+#include "moco/weights.h" /* named tensors of somebody's file */
 #include "moco/augment.h" /* one picture, one view at a time */
 #include "moco/random.h"  /* the orders that libmoco draws */
 /* clang-format on */

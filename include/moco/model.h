@@ -74,6 +74,8 @@ MOCO_API moco_status moco_model_load(moco_model *model, const char *path);
 /* Threads: any. Since 0.1. */
 MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_info *info);
 
+struct moco_augment_options; /* moco/data.h */
+
 /* How images are to be looked at: the recipe that the encoder was evaluated with while it was trained, so that whoever
  * opens its file sees what was measured (mean and std go with the network). moco_model_save and moco_trainer_save write
  * it, moco_model_open, moco_model_load and moco_trainer_load read it; files without one leave it as it was. It says
@@ -82,7 +84,6 @@ MOCO_API moco_status moco_model_describe(const moco_model *model, moco_model_inf
  * `recipe` is copied: its size, crop, resize, centre_part and interpolation. It may not draw anything at random
  * ("eval", "simclr-eval" and "none" do not): MOCO_EINVAL names what would be drawn. Fine while a trainer has the model.
  * Threads: one call per model. Since 0.1. */
-struct moco_augment_options; /* moco/data.h */
 MOCO_API moco_status moco_model_set_recipe(moco_model *model, const struct moco_augment_options *recipe);
 
 /* Fills `recipe`, whose struct_size is set by the macro, for moco_loader_options.recipe or moco_augment_create.

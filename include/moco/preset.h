@@ -14,10 +14,10 @@ extern "C" {
 #endif
 
 typedef enum moco_schedule {
-    MOCO_SCHEDULE_STEPS = 0,       /* lr x 0.1 at each milestone epoch */
-    MOCO_SCHEDULE_COSINE = 1,      /* per epoch, e counted from 0 */
+    MOCO_SCHEDULE_STEPS = 0,        /* lr x 0.1 at each milestone epoch */
+    MOCO_SCHEDULE_COSINE = 1,       /* per epoch, e counted from 0 */
     MOCO_SCHEDULE_COSINE_FROM1 = 2, /* per epoch, e counted from 1 (the CIFAR notebook): the last epoch has lr 0 */
-    MOCO_SCHEDULE_COSINE_STEP = 3, /* per step over the whole run, after a warm-up of warmup_epochs */
+    MOCO_SCHEDULE_COSINE_STEP = 3,  /* per step over the whole run, after a warm-up of warmup_epochs */
     MOCO_SCHEDULE_MAX_ = 0x7fffffff
 } moco_schedule;
 
@@ -34,7 +34,7 @@ typedef struct moco_preset {
     int32_t knn_k;
     int32_t knn_projection; /* 1: kNN on the head's output, 0: on the backbone's features */
     double knn_temperature;
-    char recipe[16];       /* of both training views, for moco_augment_options_preset */
+    char recipe[16]; /* of both training views, for moco_augment_options_preset */
     char eval_recipe[16];
     int32_t image_size;
     int32_t warmup_epochs; /* of moco_lr_warmup_cosine; 0: none */

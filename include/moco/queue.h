@@ -20,12 +20,12 @@ MOCO_API void moco_queue_free(moco_queue *queue);
 
 /* Overwrites the oldest keys with `keys` (f32 or f64 [n, dim], n >= 1), wrapping exactly; of more than `length` keys
  * the last ones stay. Errors: MOCO_ESHAPE; MOCO_ENUMERIC names a number that is not finite, MOCO_ENOMEM. Threads: one
- * call per queue; a step, a get, set, save or load of the trainer that uses the queue is a call on it too. Since 0.1.
- */
+ * call per queue; a step, a get, set, save or load of the trainer that uses the queue is a call on it too.
+ * Since 0.1. */
 MOCO_API moco_status moco_queue_push(moco_queue *queue, const moco_tensor *keys);
 
-/* Copies the keys in the reference's shape, f32 or f64 [dim, length]. Threads: as moco_queue_push; a
- * trainer's progress callback may call it. Since 0.1. */
+/* Copies the keys in the reference's shape, f32 or f64 [dim, length]. Threads: as moco_queue_push; a trainer's
+ * progress callback may call it. Since 0.1. */
 MOCO_API moco_status moco_queue_get(moco_queue *queue, moco_tensor *keys);
 
 /* How many keys it holds, the row the next push starts at, and how many rows were pushed so far (at most `length`).

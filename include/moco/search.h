@@ -26,20 +26,22 @@ MOCO_API moco_status moco_bank_create(moco_bank **bank, moco_device *device, int
  * Since 0.1. */
 MOCO_API moco_status moco_bank_open(moco_bank **bank, moco_device *device, const char *path, int map);
 
-/* NULL is fine. May be called from any thread; do not use the handle afterwards. Since 0.1. */
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_bank_free(moco_bank *bank);
 
 /* Adds f32 [n, dim] (copied, scaled to length 1; a row of zeros stays one, and has cosine 0 to everything). `ids` [n],
  * 0 and more, name the vectors; they need not differ. NULL: numbers from the bank's count on. On failure the bank is as
  * it was. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a row that is not finite, MOCO_ENOMEM; MOCO_ESTATE: another
- * thread is in this bank. Threads: one call per bank, and no search meanwhile. Since 0.1. */
+ * thread appends to, searches or saves this bank. Threads: one call per bank. Since 0.1. */
 MOCO_API moco_status moco_bank_append(moco_bank *bank, const moco_tensor *vectors, const int64_t *ids);
 
 /* Adds the keys of a queue: `ids` [length] names the key in each row, -1 leaves it out, such as the rows that hold random
- * keys still (moco_queue_state). Errors and threads: as moco_bank_append, and no step may run on the queue. Since 0.1. */
+ * keys still (moco_queue_state). Errors: as moco_bank_append. Threads: as moco_bank_append, and on the queue as
+ * moco_queue_get. Since 0.1. */
 MOCO_API moco_status moco_bank_append_queue(moco_bank *bank, const moco_queue *queue, const int64_t *ids);
 
-/* How many vectors it holds, and their length. Any output may be NULL. Threads: any. Since 0.1. */
+/* How many vectors it holds, and their length. Any output may be NULL. MOCO_ESTATE: another thread appends to it.
+ * Threads: any number beside searches. Since 0.1. */
 MOCO_API moco_status moco_bank_describe(const moco_bank *bank, int64_t *count, int *dim);
 
 /* A safetensors file of the tensors `vectors` [n, dim] f32 and `ids` [n] i64, which any reader of safetensors reads.

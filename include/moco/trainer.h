@@ -134,8 +134,8 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
                                          const moco_trainer_options *options);
 
-/* NULL is fine. The model keeps the trained weights. Threads: any, once; a step
- * that runs is not disturbed, and the trainer goes with its end. Since 0.1. */
+/* NULL is fine. The model keeps the trained weights. Threads: any, once; a step that runs is not disturbed, and
+ * the trainer goes with its end. Since 0.1. */
 MOCO_API void moco_trainer_free(moco_trainer *trainer);
 
 /* One training step. MoCo (algorithm 1; the reference's order): key <- m key + (1 - m) query on parameters, never on BN

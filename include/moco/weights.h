@@ -29,10 +29,9 @@ typedef struct moco_weights_info {
     const char *dtype; /* as it is in the file: "F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL";
                           static */
     int64_t shape[8];
-    int64_t
-        stride[8];    /* elements from one index to the next as they lie in the file; moco_weights_read gives C order */
-    int64_t count;    /* elements; may be 0 */
-    int32_t verified; /* 1: the file carries a checksum of this tensor's bytes, and reading it compares them */
+    int64_t stride[8]; /* elements from one index to the next in the file; moco_weights_read gives C order */
+    int64_t count;     /* elements; may be 0 */
+    int32_t verified;  /* 1: the file carries a checksum of this tensor's bytes, and reading it compares them */
     int32_t reserved0;
 } moco_weights_info;
 MOCO_API void moco_weights_info_init_sized(moco_weights_info *info, size_t size);
@@ -68,7 +67,7 @@ MOCO_API moco_status moco_weights_find(const moco_weights *weights, const char *
  * carries a checksum (zip's CRC-32, libmoco's own hashes) the bytes are compared with it; on failure data may have been
  * written to. Takes at most 0.3 MiB of memory.
  * Errors: MOCO_ENOTFOUND past the end, MOCO_ESHAPE, MOCO_EFORMAT: damaged, MOCO_EIO, MOCO_ENOMEM.
- * Threads: any number at once. Since 0.1. */
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_weights_read(moco_weights *weights, int64_t index, moco_tensor *tensor);
 
 /* A text, number or bool beside the tensors, as text into `text` (ends in 0): of safetensors a value of __metadata__,

@@ -32,7 +32,7 @@ struct encoder {
     size_t real_bytes;
     struct net_config config;
     moco_augment_options recipe; /* that it was evaluated with, and is to be used with; size 0: not known */
-    struct graph *graph; /* at the configured image size */
+    struct graph *graph;         /* at the configured image size */
     struct be_layout *layout;
     pthread_mutex_t lock; /* of numbers, version and config; nothing else is locked while it is held */
     struct encoder_numbers numbers;

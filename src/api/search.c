@@ -187,20 +187,22 @@ moco_status moco_bank_append_queue(moco_bank *bank, const moco_queue *queue, con
     return api_return(append_queue(bank, queue, ids, &err), "moco_bank_append_queue", &err);
 }
 
-static moco_status describe(const moco_bank *bank, int64_t *count, int *dim, struct err *err)
+static moco_status describe(moco_bank *bank, int64_t *count, int *dim, struct err *err)
 {
     TRY(handle_check(bank, HANDLE_BANK, "bank", err));
+    TRY(enter_to_read(bank, err));
     if (count != NULL)
         *count = bank_count(bank->bank);
     if (dim != NULL)
         *dim = bank_dim(bank->bank);
+    leave(bank);
     return MOCO_OK;
 }
 
 moco_status moco_bank_describe(const moco_bank *bank, int64_t *count, int *dim)
 {
     struct err err = {0};
-    return api_return(describe(bank, count, dim, &err), "moco_bank_describe", &err);
+    return api_return(describe((moco_bank *)(uintptr_t)bank, count, dim, &err), "moco_bank_describe", &err);
 }
 
 static moco_status save(moco_bank *bank, const char *path, struct err *err)

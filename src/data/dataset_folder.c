@@ -77,8 +77,8 @@ struct walk {
     size_t length;
     size_t relative; /* where the part relative to the class starts */
     struct names *images;
-    struct names *folders;   /* wanted at the top; NULL: go down into them */
-    struct dataset *ds;      /* where files with other names are counted */
+    struct names *folders;                          /* wanted at the top; NULL: go down into them */
+    struct dataset *ds;                             /* where files with other names are counted */
     int (*leave_out)(void *user, const char *path); /* NULL: nothing is */
     void *user;
     dev_t device[DEPTH_MAX]; /* of the folders above, against links in a circle */

@@ -22,7 +22,7 @@ struct slot {
     uint8_t *view[2];
     int64_t *ids, *wanted; /* the sample shown (or LEFT_OUT), and the one that stands here in the order: differ where
                               that one is bad */
-    struct err error; /* of sample `failed` */
+    struct err error;      /* of sample `failed` */
 };
 
 /* An image that cannot be read. The list is sorted by id; an id enters when a worker meets it, and is counted when a

@@ -57,7 +57,7 @@ violations() {
         may["unit"] = may["ops"] = inside "api unit ops "
         may["unit"] = may["unit"] "common " # what programs share is tested alone, too
         may["golden"] = inside
-        may["bench"] = inside "api bench "
+        may["bench"] = inside "api common bench " # how programs wait is measured
         may["robust"] = inside "api robust "
         may["peers"] = L1 "format data support peers " # readers and writers of files
         may["fuzz"] = L3 "eval common support fuzz " # those of states and of programs too

@@ -156,7 +156,7 @@ static int start(struct process *p, const struct options *o, const char *wait)
 /* Starts `count` processes, lets them go together; *ms is what a step of the slowest takes. */
 static int run(const struct options *o, const char *wait, int count, char policy[80], double *ms)
 {
-    struct process p[2];
+    struct process p[2] = {0};
     int bad = 0;
     *ms = 0;
     for (int i = 0; i < count; i++)

@@ -526,16 +526,11 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_is_train),
-        cmocka_unit_test(test_outputs_of_every_head),
-        cmocka_unit_test(test_inference),
-        cmocka_unit_test(test_index),
-        cmocka_unit_test(test_launches),
-        cmocka_unit_test(test_repeat_is_bit_equal),
-        cmocka_unit_test(test_stage_adds),
-        cmocka_unit_test(test_on_grad),
-        cmocka_unit_test(test_cancel),
-        cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_key_is_train),   cmocka_unit_test(test_outputs_of_every_head),
+        cmocka_unit_test(test_inference),      cmocka_unit_test(test_index),
+        cmocka_unit_test(test_launches),       cmocka_unit_test(test_repeat_is_bit_equal),
+        cmocka_unit_test(test_stage_adds),     cmocka_unit_test(test_on_grad),
+        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_plan_bytes),
         cmocka_unit_test(test_failing_memory),
     };
     subject_count = harness_subjects(subjects);

@@ -18,8 +18,8 @@
 
 #include "file.h"
 #include "format/safetensors.h"
-#include "support/file_faults.h"
 #include "support/failing_alloc.h"
+#include "support/file_faults.h"
 #include "support/scratch_folder.h"
 
 static struct failing_alloc memory;

@@ -464,9 +464,8 @@ static void freed_handles(void **state)
         expect_refused(&calls[i], dead.at[calls[i].kind], MOCO_EINVAL, calls[i].argument);
         assert_non_null(strstr(moco_error(), "freed"));
     }
-    assert_false(
-        harmless(dead.at[HANDLE_DATASET], dead.at[HANDLE_LOADER], dead.at[HANDLE_MODEL], dead.at[HANDLE_TRAINER],
-                          dead.at[HANDLE_WEIGHTS]));
+    assert_false(harmless(dead.at[HANDLE_DATASET], dead.at[HANDLE_LOADER], dead.at[HANDLE_MODEL],
+                          dead.at[HANDLE_TRAINER], dead.at[HANDLE_WEIGHTS]));
     for (int kind = 1; kind < KINDS; kind++)
         frees[kind](dead.at[kind]); /* once too often */
     assert_int_equal(w.memory.live, live);

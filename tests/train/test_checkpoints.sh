@@ -1,15 +1,7 @@
 #!/bin/sh
 # Which checkpoints a run leaves: within an epoch by time, the newest and some on the way, and what they take of the disk.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/data" "$work/many"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 && "$BUILD/tests/train/tool_draw" "$work/many" 192 24 || exit 1
 tiny="--preset demo --size 16 -b 16 --bn-group-size 8 --moco-k 12 --moco-dim 16 --width 0.125 --threads 1 -j 1 --knn-every 0 --no-report"
@@ -49,7 +41,10 @@ while [ $within -eq 0 ] && [ $tries -lt 20 ]; do
     rm -rf "$work/killed"
     "$driver" "$work/many" $tiny --epochs 2 --checkpoint-minutes 0.000001 --out "$work/killed" >/dev/null 2>&1 &
     pid=$!
+    # The first file is of the untrained state; any other has taken its place.
     while [ ! -e "$work/killed/checkpoint_0000.safetensors" ] && kill -0 $pid 2>/dev/null; do :; done
+    first=$(stat -c %i "$work/killed/checkpoint_0000.safetensors")
+    while [ "$(stat -c %i "$work/killed/checkpoint_0000.safetensors")" = "$first" ] && kill -0 $pid 2>/dev/null; do :; done
     kill -KILL $pid 2>/dev/null
     wait $pid 2>/dev/null
     run "$work/many" --resume auto --threads 1 -j 1 --knn-every 0 --no-report --out "$work/killed"

@@ -1,31 +1,13 @@
 #!/bin/sh
 # compare as a person uses it, on a few drawn pictures: says how long it will take, runs every mechanism, is stopped and
 # goes on, tells a run that failed, leaves the tables.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 compare=$BUILD/examples/compare
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --moco-k 12 --width 0.125 --threads 1 --workers 1 --epochs 2"
 tables="--tables accuracy,cost,negatives --batches 8,16 --cost-batches 8,16 --cost-group 8 --cost-steps 2"
-
-# expect STATUS WORD COMMAND...: exit status, and a sentence on standard error that holds WORD
-expect() {
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 5 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 
 # Nothing is run by --dry-run, which lists all: 4 mechanisms, 4 x 2 costs, 2 x 2 negatives.
 expect 0 "" $compare "$work/data" $tiny $tables --dry-run --out "$work/runs"

@@ -1,16 +1,8 @@
 #!/bin/sh
 # The folder that a person names: one too high or too low, parts under other names, files left out, folders that are no data, and classes
 # that the held-out set numbers in another way.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 BUILD=$(cd "$BUILD" && pwd)
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/base" && "$BUILD/tests/train/tool_draw" "$work/base" 48 16 && mv "$work/base/test" "$work/base/val" || exit 1
 cd "$work" || exit 1
 tiny="--preset demo --size 16 -b 8 --bn-group-size 8 --moco-k 8 --moco-dim 16 --width 0.125 --threads 1 -j 1 --no-report"

@@ -1,29 +1,12 @@
 #!/bin/sh
 # The training driver as a person uses it, on a few drawn pictures: run, stop, resume, wrong options, damaged files.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 40 --moco-dim 16 --width 0.125 --threads 1 -p 1"
 
-# expect STATUS WORD COMMAND...: exit status, and a sentence on standard error that holds WORD
-expect() {
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
 last() { ls "$1"/checkpoint_*.safetensors | sort | tail -n 1; }
 

@@ -1,24 +1,7 @@
 #!/bin/sh
 # linear_probe as a person uses it, on a few drawn pictures: both protocols, stopped and resumed, wrong data and options.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 probe=$BUILD/examples/linear_probe
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-# expect STATUS WORD COMMAND...: exit status, and a sentence on standard error that holds WORD
-expect() {
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
 
 mkdir "$work/data"
@@ -47,6 +30,7 @@ expect 0 "" $probe "$work/data" $common --epochs 4 --schedule 2 3 --workers 3 --
 same "$work/a/probe_state.safetensors" "$work/b/probe_state.safetensors"
 same "$work/a/probe_best.safetensors" "$work/b/probe_best.safetensors"
 [ "$(strip "$work/a/probe.json")" = "$(strip "$work/b/probe.json")" ] || fail "a resumed probe has another result"
+: >"$work/stopped" # it is looked at before the program may have been started
 $probe "$work/data" $common --epochs 50000 --schedule 2 3 --out "$work/c" >"$work/stopped" 2>"$work/err" &
 pid=$! tries=0
 while [ "$(grep -c 'held out: top-1' "$work/stopped")" -lt 3 ] && [ $tries -lt 300 ]; do

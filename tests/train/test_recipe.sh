@@ -1,23 +1,7 @@
 #!/bin/sh
 # The encoder's file says how images were looked at when it was measured; every program looks at them so, unless told
 # otherwise, and says what it does with a file that is silent.
-set -u
-BUILD=${BUILD:-build}
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-expect() { # STATUS WORD COMMAND...
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
+. "$(dirname "$0")/judged.sh"
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 20 || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 16 --moco-dim 8 --width 0.125 --epochs 1 --threads 1"

@@ -1,29 +1,13 @@
 #!/bin/sh
 # Going on otherwise than a run began: at a lower rate, for more epochs, without the images that were removed, on another
 # machine; by the command that the program prints. And checkpoints whose notes lie, with right hashes.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 12 --moco-dim 16 --width 0.125 --threads 1 -p 1
     --knn-every 0 --no-report"
 on="--threads 1 -p 1 --knn-every 0 --no-report"
-expect() { # STATUS WORD COMMAND...
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 quiet() { ! grep -q "$1" "$work/err" || { fail "$2"; cat "$work/err"; }; }
 same() { cmp "$1" "$2" || fail "$1 and $2 differ"; }
 steps() { grep '"type":"step"' "$1/metrics.jsonl" | sed 's/.*"step":\([0-9]*\),.*/\1/' | tr '\n' ' '; }
@@ -46,6 +30,17 @@ quiet "goes on with" "the same rate again is told as a change"
 "$BUILD/tests/train/tool_note" "$work/low/checkpoint_0004.safetensors" "$work/far.safetensors" \
     "$(note "$work/low/checkpoint_0004.safetensors")" far || fail "tool_note" # too far for any rate to help
 expect 1 "first step fails, at whatever rate" $driver "$work/data" $on --lr 0.001 --out "$work/far" --resume "$work/far.safetensors"
+# A rate so high that the first epoch leaves nothing to go on from: its state is not saved over the untrained one.
+expect 1 "training has diverged.*try a lower --lr, from an earlier checkpoint (--resume FILE) in another --out" $driver \
+    "$work/data" $tiny --epochs 9 --lr 3e5 --out "$work/higher"
+expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/lower" \
+    --resume "$work/higher/checkpoint_0000.safetensors"
+whole "$work/lower" 27
+grep -q "at step 0, with lr 0.01 (was 300000)" "$work/out" || fail "the untrained state is not what the run went on from"
+expect 1 "try a lower --lr, from an earlier checkpoint (--resume FILE) in another --out" $driver \
+    "$work/data" $tiny --epochs 9 --lr 1e6 --out "$work/highest" # within the first epoch
+expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/lower2" --resume "$work/highest/checkpoint_0000.safetensors"
+same "$work/lower/encoder.safetensors" "$work/lower2/encoder.safetensors"
 expect 1 "holds a run already" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/high/checkpoint_0000.safetensors"
 expect 1 "holds later checkpoints" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/low/checkpoint_0004.safetensors"
 

@@ -1,29 +1,13 @@
 #!/bin/sh
 # A run folder whose disk or network fails for a moment, fills up, or was left by a killed run: the program ends with a
 # sentence, loses no step, starts nothing over what is there; metrics.jsonl has every step once.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 48 24 || exit 1
 ${CC:-cc} -shared -fPIC -O1 -o "$work/faults.so" "$(dirname "$0")/faulty_calls_preload.c" -ldl || exit 1
 tiny="--preset demo --size 16 --batch-size 16 --bn-group-size 8 --moco-k 40 --moco-dim 16 --width 0.125 --threads 1 -p 1
     --knn-every 0 --no-report"
-expect() { # STATUS WORD COMMAND...
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
 faulty() { # CALL PATH ERRNO AFTER TIMES COMMAND...
     call=$1 path=$2 errno=$3 after=$4 times=$5
     shift 5

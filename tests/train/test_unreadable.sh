@@ -1,24 +1,7 @@
 #!/bin/sh
 # Pictures that cannot be read, first, last, in the middle, neighbours, a whole class, in one set only, all: whoever
 # scores or prints leaves them out, in step, counts them and says so. What is left is what a folder without them gives.
-set -u
-BUILD=${BUILD:-build}
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
-# expect STATUS WORD COMMAND...: exit status, and a sentence on standard error that holds WORD
-expect() {
-    wanted=$1 word=$2
-    shift 2
-    "$@" >"$work/out" 2>"$work/err"
-    status=$?
-    [ $status -eq "$wanted" ] || { fail "status $status, not $wanted: $*"; tail -n 3 "$work/out" "$work/err"; }
-    [ -z "$word" ] || grep -q -- "$word" "$work/err" || { fail "no \"$word\" on standard error: $*"; cat "$work/err"; }
-}
+. "$(dirname "$0")/judged.sh"
 damage() { # files: cut in three ways
     for file in "$@"; do
         case $((cuts % 3)) in

@@ -1,16 +1,8 @@
 #!/bin/sh
 # Bad pictures are found before the first step, not in the third night: --verify, the look that every run begins with, and pictures
 # larger than --max-pixels.
-set -u
-BUILD=${BUILD:-build}
+. "$(dirname "$0")/judged.sh"
 driver=$BUILD/examples/train_imagenet
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "FAILED: $*"
-    failed=1
-}
 tiny="--preset demo --size 16 -b 16 --bn-group-size 8 --moco-k 12 --moco-dim 16 --width 0.125 --threads 1 -j 2 --no-report"
 mkdir "$work/data" && "$BUILD/tests/train/tool_draw" "$work/data" 48 128 jpg || exit 1
 

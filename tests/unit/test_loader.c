@@ -109,7 +109,7 @@ static const struct dataset_ops faulty_ops = {faulty_read, faulty_label, faulty_
 static void faulty_make(struct faulty *f)
 {
     struct err err = {0};
-    *f = (struct faulty){.base = {&faulty_ops, ctx, COUNT, 0}, .broken = -1};
+    *f = (struct faulty){.base = {.ops = &faulty_ops, .ctx = ctx, .count = COUNT}, .broken = -1};
     assert_int_equal(dataset_from_memory(&f->memory, ctx, pixels, COUNT, H, W, NULL, &err), MOCO_OK);
 }
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/safetensors.h"
+#include "support/forged_file.h"
 #include "support/scratch_folder.h"
 #include "support/train_rig.h"
 
@@ -145,64 +145,11 @@ static void a_training_state_keeps_it(void **state)
 /* The file `from` with one text of its metadata replaced (NULL: left out), and right hashes. */
 static void write_changed(const char *from, const char *to, const char *key, const char *value)
 {
-    struct err err = {0};
-    struct ctx *ctx;
-    struct safetensors *file;
-    struct safetensors_writer *writer;
-    struct safetensors_metadata metadata;
-    static const char *const keys[] = {"format",
-                                       "format_version",
-                                       "kind",
-                                       "model.arch",
-                                       "model.stem",
-                                       "model.head",
-                                       "model.width",
-                                       "model.dim",
-                                       "model.mean.0",
-                                       "model.mean.1",
-                                       "model.mean.2",
-                                       "model.std.0",
-                                       "model.std.1",
-                                       "model.std.2",
-                                       "model.zero_init",
-                                       "model.image_size",
-                                       "model.seed",
-                                       "recipe.size",
-                                       "recipe.crop",
-                                       "recipe.resize",
-                                       "recipe.centre_part",
-                                       "recipe.interpolation"};
-    assert_int_equal(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), MOCO_OK);
-    assert_int_equal(safetensors_open(&file, ctx, from, 0, &err), MOCO_OK);
-    safetensors_metadata_init(&metadata, ctx);
-    for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-        const char *text = NULL;
-        assert_int_equal(safetensors_get_text(file, keys[i], &text, &err), MOCO_OK);
-        if (strcmp(keys[i], key) == 0)
-            text = value;
-        if (text != NULL)
-            assert_int_equal(safetensors_metadata_add(&metadata, keys[i], text, &err), MOCO_OK);
-    }
-    int64_t count = safetensors_count(file);
-    struct safetensors_tensor *tensors = calloc((size_t)count, sizeof *tensors);
-    assert_non_null(tensors);
-    for (int64_t i = 0; i < count; i++)
-        tensors[i] = *safetensors_at(file, i);
-    assert_int_equal(
-        safetensors_create(&writer, ctx, to, tensors, count, metadata.items, metadata.count, SAFETENSORS_HASHES, &err),
-        MOCO_OK);
-    for (int64_t i = 0; i < count; i++) {
-        void *bytes = malloc((size_t)tensors[i].bytes + 1);
-        assert_non_null(bytes);
-        assert_int_equal(safetensors_load(file, &tensors[i], bytes, &err), MOCO_OK);
-        assert_int_equal(safetensors_write(writer, i, bytes, (size_t)tensors[i].bytes, &err), MOCO_OK);
-        free(bytes);
-    }
-    assert_int_equal(safetensors_commit(writer, &err), MOCO_OK);
-    free(tensors);
-    safetensors_metadata_free(&metadata);
-    safetensors_close(file);
-    ctx_unref(ctx);
+    struct forged f;
+    forged_read(&f, from);
+    forged_text(&f, key, value);
+    forged_write(&f, to);
+    forged_free(&f);
 }
 
 static void nonsense_is_refused(void **state)

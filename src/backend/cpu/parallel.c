@@ -5,6 +5,7 @@
  * formed. What a reader would get wrong: every thread that calls the library has a pool of OpenMP threads of its own,
  * so that what is known of a pool is known for one calling thread. Inside an active region of the host oneDNN runs on
  * one thread however wide a nested team could be, which is why omp_in_parallel is asked before the team is counted. */
+#define _DEFAULT_SOURCE /* syscall */
 #include "backend/cpu/parallel.h"
 
 #include <omp.h>
@@ -12,6 +13,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The only state of the library outside handles but for the last sentence (handle.c), and for the same reason: it is
@@ -45,21 +48,36 @@ static void starting_end(void)
 
 struct trial {
     int wanted, started, error;
+    pid_t last; /* thread that ended last */
 };
 
-/* Each thread starts the next one and waits for it, so that all of them are there at once. */
+/* The system counts a thread until it has taken it apart, which may be after it was joined: the next one would be refused
+ * in its name. It is gone when no signal finds it. */
+static void wait_until_gone(pid_t thread)
+{
+    const struct timespec moment = {.tv_nsec = 50000};
+    for (int i = 0; i < 20000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; i++)
+        nanosleep(&moment, NULL);
+}
+
+/* Each thread starts the next one and waits for it, so that all of them are there at once. While one waits, the trial is
+ * the next one's: it touches nothing between starting it and its end. */
 static void *trial_thread(void *arg)
 {
     struct trial *trial = arg;
     pthread_t next;
-    if (trial->started == trial->wanted)
-        return NULL;
-    trial->started++;
-    trial->error = pthread_create(&next, NULL, trial_thread, trial);
-    if (trial->error == 0)
-        pthread_join(next, NULL);
-    else
-        trial->started--;
+    if (trial->started < trial->wanted) {
+        trial->started++;
+        int error = pthread_create(&next, NULL, trial_thread, trial);
+        if (error == 0) {
+            pthread_join(next, NULL);
+            wait_until_gone(trial->last);
+        } else {
+            trial->started--;
+            trial->error = error;
+        }
+    }
+    trial->last = (pid_t)syscall(SYS_gettid);
     return NULL;
 }
 

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * train_help: see train_help.h. */
+#include "train_help.h"
+
+#include "run_config.h"
+
+static const char help_head[] =
+    "usage: train_imagenet DIR [OPTIONS]\n"
+    "\n"
+    "Pre-trains an image encoder with MoCo (Momentum Contrast) on the images below DIR. They need no labels; class\n"
+    "folders serve the kNN monitor only. DIR holds one of\n"
+    "  train/ and val/ or test/   folders of class folders, as ImageNet is unpacked\n"
+    "  class folders, or images   .jpg .jpeg .jpe .jfif .png; nothing is held out then\n"
+    "  data_batch_*.bin           CIFAR-10's binary files, and test_batch.bin\n"
+    "\n"
+    "Option names are those of the reference's main_moco.py. This is its MoCo v2 command:\n"
+    "  train_imagenet /data/imagenet -a resnet50 --lr 0.03 --batch-size 256 --mlp --moco-t 0.2 --aug-plus --cos\n"
+    "and, as that is the default preset, so is\n"
+    "  train_imagenet /data/imagenet --out run1\n"
+    "The paper's other rows: --preset moco-v1; with --mlp --moco-t 0.2; with --aug-plus; with --mlp --moco-t 0.2\n"
+    "--aug-plus; --preset moco-v2 --epochs 800. What it is compared with: --preset simclr, --preset end-to-end.\n"
+    "A look before the leap, a run of an hour or two, and going on after anything that ended a run:\n"
+    "  train_imagenet /data/imagenet --dry-run\n"
+    "  train_imagenet /data/cifar10 --preset cifar10 --width 0.25 --epochs 10 --out cifar\n"
+    "  train_imagenet /data/cifar10 --resume auto --out cifar\n";
+
+static const char help_tail[] =
+    "\n"
+    "The run folder holds\n"
+    "  metrics.jsonl                one JSON object a line: config, then step and epoch objects (epochs from 1)\n"
+    "  checkpoint_NNNN.safetensors  the whole state after epoch NNNN, or within it, from 0 as in the\n"
+    "                               reference (0 before the first step, too); the last three and about ten\n"
+    "                               on the way stay (--keep, --keep-every); none is of a state that diverged\n"
+    "  report.html                  all of it to look at, in a browser; build/examples/report lays several over each "
+    "other\n"
+    "  gallery.json                 the pictures and points of that page\n"
+    "  events.out.tfevents.*        with --tensorboard\n"
+    "  bad_pictures.txt             with --verify: what cannot be read, and why\n"
+    "  encoder.safetensors          at the end: the query encoder, for moco_model_open and examples/embed\n"
+    "On --resume the checkpoint's options win: leave them out. An option that says otherwise is an error, but for "
+    "--lr,\n"
+    "--epochs, --schedule, --lr-schedule and --warmup-epochs: a run may go on at other rates, or longer, and says "
+    "what\n"
+    "is no longer to the bit then. So it may on images from which some were removed. Options about machine\n"
+    "and folder (--threads, --workers, --max-bad, --out, --keep ...) are not kept: name them each time.\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what, where and what to do. 2 wrong command\n"
+    "line. 75 stopped by SIGINT, SIGTERM, SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same\n"
+    "bits. A second SIGINT or SIGTERM ends the program at once; whatever was saved before stays good.\n";
+
+void train_help(FILE *to)
+{
+    fputs(help_head, to);
+    cli_help(&run_cli, to);
+    fputs(help_tail, to);
+}

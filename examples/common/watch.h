@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * watch: what a pre-training run looks at on the way: the numbers of a step, the kNN accuracy, images that cannot be
+ * read. What a reader would get wrong: none of it moves the training; a warning is given once, not at every step. */
+#ifndef MOCO_EXAMPLES_WATCH_H
+#define MOCO_EXAMPLES_WATCH_H
+
+#include "train_run.h"
+
+/* The kNN accuracy of the encoder as it is; *percent: -1 where there is none. */
+moco_status watch_accuracy(struct run *r, double *percent, struct err *err);
+
+/* The untrained encoder's accuracy: what all later ones are compared with. */
+moco_status watch_untrained(struct run *r, struct err *err);
+
+moco_status watch_waiting(struct run *r, double *seconds, struct err *err); /* for images, since the epoch began */
+
+/* After a step of `epoch`: its line in metrics.jsonl, the sums of the epoch, progress. *mark and *waited: the clock and
+ * watch_waiting before the step, and then after it. */
+moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waited, struct err *err);
+
+/* MOCO_EBADDATA when the first epoch meets more images that cannot be read than --max-bad allows; later, a warning. */
+moco_status watch_bad(struct run *r, int64_t epoch, struct err *err);
+
+#endif
