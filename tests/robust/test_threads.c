@@ -13,7 +13,9 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
+#include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -159,6 +161,26 @@ static int under_a_process_limit(void)
     return works(2);
 }
 
+/* Limits from too low up: the first that is enough is enough for all that follows. */
+static int limits_around_a_team(void)
+{
+    enum { TEAM = 4, LAST = 16 };
+    struct rig rig;
+    for (rlim_t count = 1; count <= LAST; count++) {
+        if (limit_processes(count) != GOOD)
+            return NOT_HERE;
+        moco_status status = rig_make(&rig, TEAM);
+        if (status == MOCO_ESTATE && strstr(moco_error(), "the system starts only ") != NULL)
+            continue;
+        if (count < TEAM)
+            return NOT_HERE; /* the system does not hold to the limit */
+        for (int i = 0; i < 100 && status == MOCO_OK; i++)
+            status = rig_embed(&rig);
+        return status == MOCO_OK ? GOOD : WRONG("limit %d: %s", (int)count, moco_error());
+    }
+    return WRONG("%d processes are not enough for a team of %d", (int)LAST, (int)TEAM);
+}
+
 struct other {
     pthread_t thread;
     pthread_barrier_t go;
@@ -210,6 +232,19 @@ static void *race(void *arg)
     return NULL;
 }
 
+/* Until this process has no more than `most`, or the alarm. */
+static void await_threads(int most)
+{
+    for (int threads = most + 1; threads > most;) {
+        DIR *folder = opendir("/proc/self/task");
+        for (threads = -2; folder != NULL && readdir(folder) != NULL;) /* . and .. */
+            threads++;
+        if (folder != NULL)
+            closedir(folder);
+        sched_yield();
+    }
+}
+
 /* Two ask for one thread each and there is one. */
 static int two_ask_at_once(void)
 {
@@ -238,6 +273,7 @@ static int two_ask_at_once(void)
                 return WRONG("%s", moco_status_text(racers[i].status));
             rig_free(&racers[i].rig);
         }
+        await_threads(1); /* those of the team end after their caller */
         if (good != 1)
             return WRONG("%d of 2 got the one thread there was, in round %d", good, round);
         limit_processes(4096);
@@ -458,6 +494,7 @@ static void limits(void **state)
 {
     (void)state;
     expect("a limit on processes", run(under_a_process_limit));
+    expect("limits around a team", run(limits_around_a_team));
     expect("a limit on processes that comes later", run(a_limit_that_comes_later));
     expect("two teams under a limit on processes", run(two_ask_at_once));
     expect("a loader under a limit on processes", run(a_loader_without_threads));

@@ -5,6 +5,7 @@
  * formed. What a reader would get wrong: every thread that calls the library has a pool of OpenMP threads of its own,
  * so that what is known of a pool is known for one calling thread. Inside an active region of the host oneDNN runs on
  * one thread however wide a nested team could be, which is why omp_in_parallel is asked before the team is counted. */
+#define _DEFAULT_SOURCE /* syscall */
 #include "backend/cpu/parallel.h"
 
 #include <omp.h>
@@ -12,6 +13,7 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 /* The only state of the library outside handles but for the last sentence (handle.c), and for the same reason: it is
@@ -47,34 +49,62 @@ struct trial {
     int wanted, started, error;
 };
 
-/* Each thread starts the next one and waits for it, so that all of them are there at once. */
+struct trial_place {
+    struct trial *trial;
+    pid_t thread;
+};
+
+/* A thread that has been joined still counts for a moment. Its number may be given away again, hence the end. */
+static void await_gone(pid_t thread)
+{
+    for (int tries = 0; tries < 10000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; tries++)
+        sched_yield();
+}
+
+/* Each thread starts the next one and waits for it, so that all of them are there at once. The next one may fail before
+ * pthread_create has returned here. */
 static void *trial_thread(void *arg)
 {
-    struct trial *trial = arg;
-    pthread_t next;
+    struct trial_place *place = arg, next = {.trial = place->trial};
+    struct trial *trial = place->trial;
+    pthread_t thread;
+    place->thread = (pid_t)syscall(SYS_gettid);
     if (trial->started == trial->wanted)
         return NULL;
     trial->started++;
-    trial->error = pthread_create(&next, NULL, trial_thread, trial);
-    if (trial->error == 0)
-        pthread_join(next, NULL);
-    else
+    int error = pthread_create(&thread, NULL, trial_thread, &next);
+    if (error == 0) {
+        pthread_join(thread, NULL);
+        await_gone(next.thread);
+    } else {
+        trial->error = error;
         trial->started--;
+    }
     return NULL;
+}
+
+/* Threads that may be there at once. Where oneDNN has work for a part of a team, libgomp lets the others end; for the
+ * next whole team it starts new ones, and does not wait until the old ones have gone. */
+static int threads_at_once(int threads)
+{
+    return threads > 2 ? 2 * threads - 2 : threads;
 }
 
 /* As many plain threads as OpenMP would have to start, with stacks of the size that it gives them unless OMP_STACKSIZE
  * says otherwise, for which there is no call. */
 static moco_status try_threads(int threads, struct err *err)
 {
-    struct trial trial = {.wanted = threads - 1};
-    trial_thread(&trial);
+    const int at_once = threads_at_once(threads);
+    struct trial trial = {.wanted = at_once - 1};
+    struct trial_place here = {.trial = &trial};
+    trial_thread(&here);
     if (trial.error == 0)
         return MOCO_OK;
     return err_set(err, MOCO_ESTATE,
-                   "the cpu device computes on %d threads, and the system starts only %d (error %d: a limit on "
-                   "processes, memory or pids): raise the limit, or give the context fewer threads",
-                   threads, trial.started + 1, trial.error);
+                   "the cpu device computes on %d threads, which takes %d while some end and others start, and the "
+                   "system starts only %d (error %d: a limit on processes, memory or pids): raise the limit, or give "
+                   "the context fewer threads",
+                   threads, at_once, trial.started + 1, trial.error);
 }
 
 /* ---- the team ---- */
