@@ -349,6 +349,31 @@ static int under_a_memory_limit(void)
     return works(2);
 }
 
+/* From too little address space up to what is enough: oneDNN's generated code, too, is memory that may not be had. */
+#ifndef __SANITIZE_ADDRESS__
+static int little_memory(void)
+{
+    enum { MOST = 128 };
+    unsigned long pages = 0;
+    struct rlimit limit = {.rlim_max = RLIM_INFINITY};
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+        return NOT_HERE;
+    fclose(file);
+    for (int extra = 1; extra <= MOST; extra++) {
+        limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)extra << 20);
+        if (setrlimit(RLIMIT_AS, &limit) != 0)
+            return NOT_HERE;
+        moco_status status = compute(1);
+        if (status == MOCO_OK)
+            return GOOD;
+        if (status != MOCO_ENOMEM)
+            return WRONG("%d MiB: %s", extra, moco_error());
+    }
+    return WRONG("%d MiB are not enough", (int)MOST);
+}
+#endif
+
 /* ---- OpenMP's settings ---- */
 
 static int automatic(int wanted)
@@ -502,6 +527,7 @@ static void limits(void **state)
     not_tested_here("a limit on address space: AddressSanitizer takes all of it");
 #else
     expect("a limit on address space", run_again("memory", NULL, NULL));
+    expect("little address space", run(little_memory));
 #endif
 }
 
