@@ -684,10 +684,17 @@ static void a_trainer_keeps_a_freed_queue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_model_serves_one_thread),        TEST(a_queue_serves_one_thread),  TEST(a_classifier_serves_one_thread),
-        TEST(a_probe_serves_one_thread),        TEST(a_loader_serves_one_thread), TEST(a_trainer_serves_one_thread),
-        TEST(callbacks_read_and_do_not_change), TEST(a_call_outlives_its_handle), TEST(a_step_outlives_its_trainer),
-        TEST(a_trainer_keeps_a_freed_queue),    TEST(a_saved_recipe_is_one),
+        TEST(a_model_serves_one_thread),
+        TEST(a_queue_serves_one_thread),
+        TEST(a_classifier_serves_one_thread),
+        TEST(a_probe_serves_one_thread),
+        TEST(a_loader_serves_one_thread),
+        TEST(a_trainer_serves_one_thread),
+        TEST(callbacks_read_and_do_not_change),
+        TEST(a_call_outlives_its_handle),
+        TEST(a_step_outlives_its_trainer),
+        TEST(a_trainer_keeps_a_freed_queue),
+        TEST(a_saved_recipe_is_one),
         TEST(a_file_without_a_recipe_leaves_what_was_set_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
