@@ -40,8 +40,8 @@ MOCO_API moco_status moco_bank_append(moco_bank *bank, const moco_tensor *vector
  * moco_queue_get. Since 0.1. */
 MOCO_API moco_status moco_bank_append_queue(moco_bank *bank, const moco_queue *queue, const int64_t *ids);
 
-/* How many vectors it holds, and their length. Any output may be NULL. MOCO_ESTATE: another thread appends to it.
- * Threads: any number beside searches. Since 0.1. */
+/* How many vectors it holds, and their length. Any output may be NULL. Threads: any, also while another one appends.
+ * Since 0.1. */
 MOCO_API moco_status moco_bank_describe(const moco_bank *bank, int64_t *count, int *dim);
 
 /* A safetensors file of the tensors `vectors` [n, dim] f32 and `ids` [n] i64, which any reader of safetensors reads.

@@ -61,10 +61,11 @@ moco_status checkpoint_save(struct trainer *t, const char *path, const char *not
     TRY(trainer_check_whole(t, err));
     struct state state = state_of(t);
     struct safetensors_metadata metadata;
+    moco_augment_options recipe = encoder_recipe(t->query); /* which a thread that has the model may set meanwhile */
     safetensors_metadata_init(&metadata, t->ctx);
     moco_status status = put_config(&metadata, t, err);
     if (status == MOCO_OK)
-        status = config_put_recipe(&metadata, &t->query->recipe, err);
+        status = config_put_recipe(&metadata, &recipe, err);
     if (status == MOCO_OK)
         status = put_counters(&metadata, t, note, err);
     if (status == MOCO_OK)
@@ -78,7 +79,7 @@ moco_status checkpoint_save(struct trainer *t, const char *path, const char *not
 struct fresh {
     struct trainer *trainer;
     struct encoder_numbers query, key;
-    moco_augment_options recipe;
+    moco_augment_options recipe; /* size 0: the file has none */
     struct be_memory momentum, readers, rows;
     int64_t next, filled, step, epoch, position;
 };
@@ -196,7 +197,8 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     encoder_lock(t->query);
     encoder_numbers_swap(t->query, &fresh->query);
     /* Where the weights come from, so that the next checkpoint says the same. */
-    t->query->recipe = fresh->recipe;
+    if (fresh->recipe.size != 0)
+        t->query->recipe = fresh->recipe;
     t->query->config.seed = config->seed;
     t->query->config.zero_init = config->zero_init;
     t->query->config.image_h = t->query->config.image_w = config->image_h;
@@ -220,7 +222,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
 {
     struct safetensors *file = NULL;
     struct net_config config;
-    struct fresh fresh = {.trainer = t, .recipe = t->query->recipe};
+    struct fresh fresh = {.trainer = t};
     struct state state = state_of(t);
     state.self = &fresh;
     state.name = fresh_name;

@@ -80,7 +80,7 @@ static moco_status take_memory(struct encoder *e, struct embedder *m, struct err
 
 static moco_status build(struct encoder *e, struct embedder *m, struct err *err)
 {
-    struct net_config config = e->config;
+    struct net_config config = encoder_config(e);
     config.image_h = m->h;
     config.image_w = m->w;
     TRY(net_build(&m->graph, e->ctx, &config, err));

@@ -152,6 +152,29 @@ void encoder_unlock(struct encoder *encoder)
     pthread_mutex_unlock(&encoder->lock);
 }
 
+struct net_config encoder_config(struct encoder *encoder)
+{
+    encoder_lock(encoder);
+    struct net_config config = encoder->config;
+    encoder_unlock(encoder);
+    return config;
+}
+
+moco_augment_options encoder_recipe(struct encoder *encoder)
+{
+    encoder_lock(encoder);
+    moco_augment_options recipe = encoder->recipe;
+    encoder_unlock(encoder);
+    return recipe;
+}
+
+void encoder_set_recipe(struct encoder *encoder, const moco_augment_options *recipe)
+{
+    encoder_lock(encoder);
+    encoder->recipe = *recipe;
+    encoder_unlock(encoder);
+}
+
 moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err)
 {
     void *nobody = NULL;

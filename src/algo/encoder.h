@@ -34,7 +34,7 @@ struct encoder {
     moco_augment_options recipe; /* that it was evaluated with, and is to be used with; size 0: not known */
     struct graph *graph;         /* at the configured image size */
     struct be_layout *layout;
-    pthread_mutex_t lock; /* of numbers, version and config; nothing else is locked while it is held */
+    pthread_mutex_t lock; /* of numbers, version, config and recipe; nothing else is locked while it is held */
     struct encoder_numbers numbers;
     uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
     struct embedder *embedder;   /* of the last kind of embedding asked for; NULL before the first */
@@ -63,6 +63,10 @@ void encoder_free(struct encoder *encoder);
 
 void encoder_lock(struct encoder *encoder);
 void encoder_unlock(struct encoder *encoder);
+/* Copies for who does not hold the lock: a checkpoint that another thread loads changes either. */
+struct net_config encoder_config(struct encoder *encoder);
+moco_augment_options encoder_recipe(struct encoder *encoder);
+void encoder_set_recipe(struct encoder *encoder, const moco_augment_options *recipe);
 
 /* Takes the encoder or queue whose mark this is for `owner`: MOCO_ESTATE if another has it. */
 moco_status owner_take(_Atomic(void *) *mark, void *owner, const char *what, struct err *err);

@@ -150,7 +150,7 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     const char *prefix;
     struct net_config config;
     struct encoder_numbers fresh = {0};
-    moco_augment_options recipe = encoder->recipe;
+    moco_augment_options recipe = {0};
     TRY(open_proved(&file, encoder->ctx, path, &prefix, &config, err));
     moco_status status;
     TRY_GOTO(status, check_network(file, encoder, err), done);
@@ -158,7 +158,8 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
     encoder_lock(encoder);
     encoder_numbers_swap(encoder, &fresh);
-    encoder->recipe = recipe;
+    if (recipe.size != 0)
+        encoder->recipe = recipe;
     encoder->config.seed = config.seed; /* where these weights come from */
     encoder->config.zero_init = config.zero_init;
     encoder->config.image_h = encoder->config.image_w = config.image_h;

@@ -168,9 +168,7 @@ static moco_status describe(const moco_model *model, moco_model_info *info, stru
     TRY(handle_check(model, HANDLE_MODEL, "model", err));
     TRY(struct_check(info, "info", err));
     struct encoder *e = model->encoder;
-    encoder_lock(e); /* a file that is loaded may bring another seed and size */
-    struct net_config config = e->config;
-    encoder_unlock(e);
+    struct net_config config = encoder_config(e); /* a file that is loaded may bring another seed and size */
     moco_model_info filled = {.dim = config.dim,
                               .feature_dim = encoder_embed_dim(e, EMBED_FEATURES),
                               .tensor_count = e->graph->state_count,
@@ -209,9 +207,7 @@ static moco_status set_recipe(moco_model *model, const moco_augment_options *rec
     TRY(struct_read(&o, sizeof o, recipe, "recipe", err));
     TRY(struct_reserved(o.reserved0, "moco_augment_options.reserved0", err));
     TRY(augment_without_chance(&o, err));
-    encoder_lock(model->encoder); /* a checkpoint that is loaded meanwhile may bring another */
-    model->encoder->recipe = o;
-    encoder_unlock(model->encoder);
+    encoder_set_recipe(model->encoder, &o);
     return MOCO_OK;
 }
 
@@ -226,9 +222,7 @@ static moco_status get_recipe(const moco_model *model, moco_augment_options *rec
     struct turn turn HANDLE_TURN;
     TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(struct_fill_check(recipe, size, "recipe", err));
-    encoder_lock(model->encoder);
-    moco_augment_options o = model->encoder->recipe;
-    encoder_unlock(model->encoder);
+    moco_augment_options o = encoder_recipe(model->encoder);
     if (o.size == 0)
         return err_set(err, MOCO_ENOTFOUND,
                        "the model has no recipe: it says nothing of how images are to be looked at");

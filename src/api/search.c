@@ -15,6 +15,7 @@ struct moco_bank {
     moco_device *device; /* a counted reference */
     struct bank *bank;
     atomic_int inside;
+    _Atomic int64_t count; /* of the bank, as anybody may ask for while another appends */
 };
 
 enum { APPENDING = -1 };
@@ -71,6 +72,8 @@ static moco_status open_file(moco_bank **out, moco_device *device, const char *p
         status = err_set(err, MOCO_EINVAL, "map is %d; it must be 0 or 1", map);
     if (status == MOCO_OK)
         status = bank_open(&(*out)->bank, device->handle.ctx, device->backend, device->dev, path, map, err);
+    if (status == MOCO_OK)
+        atomic_store(&(*out)->count, bank_count((*out)->bank));
     return whole(out, status);
 }
 
@@ -115,6 +118,7 @@ static moco_status enter_to_append(moco_bank *bank, struct err *err)
 
 static void leave_appended(moco_bank *bank)
 {
+    atomic_store(&bank->count, bank_count(bank->bank));
     atomic_store(&bank->inside, 0);
     handle_unref(&bank->handle);
 }
@@ -187,22 +191,20 @@ moco_status moco_bank_append_queue(moco_bank *bank, const moco_queue *queue, con
     return api_return(append_queue(bank, queue, ids, &err), "moco_bank_append_queue", &err);
 }
 
-static moco_status describe(moco_bank *bank, int64_t *count, int *dim, struct err *err)
+static moco_status describe(const moco_bank *bank, int64_t *count, int *dim, struct err *err)
 {
     TRY(handle_check(bank, HANDLE_BANK, "bank", err));
-    TRY(enter_to_read(bank, err));
     if (count != NULL)
-        *count = bank_count(bank->bank);
+        *count = atomic_load(&bank->count);
     if (dim != NULL)
         *dim = bank_dim(bank->bank);
-    leave(bank);
     return MOCO_OK;
 }
 
 moco_status moco_bank_describe(const moco_bank *bank, int64_t *count, int *dim)
 {
     struct err err = {0};
-    return api_return(describe((moco_bank *)(uintptr_t)bank, count, dim, &err), "moco_bank_describe", &err);
+    return api_return(describe(bank, count, dim, &err), "moco_bank_describe", &err);
 }
 
 static moco_status save(moco_bank *bank, const char *path, struct err *err)

@@ -5,6 +5,7 @@
  * the order in which the reference defines its modules. */
 #include "graph/graph.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -186,6 +187,12 @@ static moco_status check_vector(struct graph *g, const struct graph_op *op)
 
 /* ---- ops ---- */
 
+/* Would a ReLU get numbers that it makes 0 of? */
+static int normalises(double mean, double std)
+{
+    return fabs(mean / std) <= FLT_MAX && fabs((1 - mean) / std) <= FLT_MAX;
+}
+
 int graph_input(struct graph *g, int h, int w, const double mean[3], const double std[3])
 {
     struct graph_op op;
@@ -199,6 +206,11 @@ int graph_input(struct graph *g, int h, int w, const double mean[3], const doubl
         if (!isfinite(mean[i]) || !isfinite(std[i]) || std[i] <= 0) {
             err_set(&g->failed, MOCO_EINVAL,
                     "graph: mean and std of input channel %d are not finite, or std is not above 0", i);
+            return -1;
+        }
+        if (!normalises(mean[i], std[i])) {
+            err_set(&g->failed, MOCO_EINVAL,
+                    "graph: with this mean and std the values 0 to 1 of input channel %d are not finite in f32", i);
             return -1;
         }
         g->mean[i] = mean[i];

@@ -113,6 +113,8 @@ static const struct bad_field bad_models[] = {
     BAD_WORD(moco_model_options, std[0], BAD_DOUBLE, 0, 0, "std"),
     BAD_WORD(moco_model_options, std[1], BAD_DOUBLE, 0, -1, "std"),
     BAD_WORD(moco_model_options, std[2], BAD_DOUBLE, 0, NAN, "std"),
+    BAD_WORD(moco_model_options, mean[1], BAD_DOUBLE, 0, 1e300, "mean"),
+    BAD_WORD(moco_model_options, std[0], BAD_DOUBLE, 0, 1e-300, "std"),
     BAD_I(moco_model_options, image_size, 0),
     BAD_I(moco_model_options, image_size, -1),
     BAD_I(moco_model_options, image_size, INT32_MAX),

@@ -32,13 +32,12 @@ static struct {
     int arrived, open;
 } gate = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, 0};
 
-static _Thread_local int stop_here; /* in this thread's next callback */
+static _Thread_local int stop_here; /* in this thread's callback number so many from now */
 
 static void callback(void)
 {
-    if (!stop_here)
+    if (stop_here == 0 || --stop_here > 0)
         return;
-    stop_here = 0;
     pthread_mutex_lock(&gate.lock);
     gate.arrived = 1;
     pthread_cond_broadcast(&gate.moved);
@@ -359,25 +358,34 @@ struct holder {
     pthread_t thread;
     moco_status (*make)(void);
     moco_status status;
+    int at; /* the callback that it stops in, from 1 */
+    int ended;
 };
 
 static void *hold(void *arg)
 {
     struct holder *holder = arg;
-    stop_here = 1;
+    stop_here = holder->at;
     holder->status = holder->make();
-    if (stop_here) { /* it had no callback: let the test go on, and fail */
-        holder->status = MOCO_STATUS_MAX_;
+    if (stop_here > 0) { /* it had no such callback: let the test go on, and fail */
+        holder->ended = stop_here = 1;
         callback();
     }
     return NULL;
 }
 
-static void begin(struct holder *holder, moco_status (*make)(void))
+static void begin_at(struct holder *holder, moco_status (*make)(void), int at)
 {
-    *holder = (struct holder){.make = make};
+    *holder = (struct holder){.make = make, .at = at};
     assert_int_equal(pthread_create(&holder->thread, NULL, hold, holder), 0);
     await_arrival();
+}
+
+static void begin(struct holder *holder, moco_status (*make)(void))
+{
+    begin_at(holder, make, 1);
+    if (holder->ended)
+        fail_msg("a call without a callback");
 }
 
 static void end(struct holder *holder, moco_status wanted)
@@ -519,6 +527,54 @@ static void a_trainer_serves_one_thread(void **state)
     rig_ok(trainer_step());
 }
 
+static moco_augment_options recipe_of(const char *name)
+{
+    moco_augment_options recipe;
+    rig_ok(moco_augment_options_preset(&recipe, name, SIDE));
+    return recipe;
+}
+
+/* Wherever a save stands: its file has one recipe or the other, and not some of each. */
+static void a_saved_recipe_is_one(void **state)
+{
+    (void)state;
+    const moco_augment_options recipes[] = {recipe_of("simclr-eval"), recipe_of("eval")};
+    open_trainer();
+    for (int at = 1, ended = 0; !ended; at++) {
+        struct holder holder;
+        moco_model *model;
+        moco_augment_options saved;
+        rig_ok(moco_model_set_recipe(w.model, &recipes[0]));
+        begin_at(&holder, trainer_save, at);
+        ended = holder.ended;
+        if (!ended)
+            rig_ok(moco_model_set_recipe(w.model, &recipes[1]));
+        end(&holder, MOCO_OK);
+        rig_ok(moco_model_open(&model, w.device, saved_state));
+        rig_ok(moco_model_recipe(model, &saved));
+        moco_model_free(model);
+        int which = saved.crop == recipes[1].crop;
+        assert_int_equal(saved.crop, recipes[which].crop);
+        assert_int_equal(saved.resize, recipes[which].resize);
+        assert_true(saved.centre_part == recipes[which].centre_part);
+        assert_int_equal(saved.interpolation, recipes[which].interpolation);
+    }
+}
+
+static void a_file_without_a_recipe_leaves_what_was_set_meanwhile(void **state)
+{
+    (void)state;
+    const moco_augment_options recipe = recipe_of("eval");
+    moco_augment_options kept;
+    struct holder holder;
+    open_trainer(); /* and a checkpoint without a recipe */
+    begin(&holder, trainer_load);
+    rig_ok(moco_model_set_recipe(w.model, &recipe));
+    end(&holder, MOCO_OK);
+    rig_ok(moco_model_recipe(w.model, &kept));
+    assert_int_equal(kept.resize, recipe.resize);
+}
+
 /* ---- callbacks ---- */
 
 static int nested;
@@ -628,10 +684,18 @@ static void a_trainer_keeps_a_freed_queue(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_model_serves_one_thread),        TEST(a_queue_serves_one_thread),  TEST(a_classifier_serves_one_thread),
-        TEST(a_probe_serves_one_thread),        TEST(a_loader_serves_one_thread), TEST(a_trainer_serves_one_thread),
-        TEST(callbacks_read_and_do_not_change), TEST(a_call_outlives_its_handle), TEST(a_step_outlives_its_trainer),
+        TEST(a_model_serves_one_thread),
+        TEST(a_queue_serves_one_thread),
+        TEST(a_classifier_serves_one_thread),
+        TEST(a_probe_serves_one_thread),
+        TEST(a_loader_serves_one_thread),
+        TEST(a_trainer_serves_one_thread),
+        TEST(callbacks_read_and_do_not_change),
+        TEST(a_call_outlives_its_handle),
+        TEST(a_step_outlives_its_trainer),
         TEST(a_trainer_keeps_a_freed_queue),
+        TEST(a_saved_recipe_is_one),
+        TEST(a_file_without_a_recipe_leaves_what_was_set_meanwhile),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,13 +15,13 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "moco/moco.h"
@@ -167,6 +167,26 @@ static int under_a_process_limit(void)
     return works(2);
 }
 
+/* Limits from too low up: the first that is enough is enough for all that follows. */
+static int limits_around_a_team(void)
+{
+    enum { TEAM = 4, LAST = 16 };
+    struct rig rig;
+    for (rlim_t count = 1; count <= LAST; count++) {
+        if (limit_processes(count) != GOOD)
+            return NOT_HERE;
+        moco_status status = rig_make(&rig, TEAM);
+        if (status == MOCO_ESTATE && strstr(moco_error(), "the system starts only ") != NULL)
+            continue;
+        if (count < TEAM)
+            return NOT_HERE; /* the system does not hold to the limit */
+        for (int i = 0; i < 100 && status == MOCO_OK; i++)
+            status = rig_embed(&rig);
+        return status == MOCO_OK ? GOOD : WRONG("limit %d: %s", (int)count, moco_error());
+    }
+    return WRONG("%d processes are not enough for a team of %d", (int)LAST, (int)TEAM);
+}
+
 struct other {
     pthread_t thread;
     pthread_barrier_t go;
@@ -218,23 +238,17 @@ static void *race(void *arg)
     return NULL;
 }
 
-static int threads_now(void)
+/* Until this process has no more than `most`, or the alarm. */
+static void await_threads(int most)
 {
-    int count = 0;
-    DIR *dir = opendir("/proc/self/task");
-    for (struct dirent *entry; dir != NULL && (entry = readdir(dir)) != NULL;)
-        count += entry->d_name[0] != '.';
-    if (dir != NULL)
-        closedir(dir);
-    return count;
-}
-
-/* Pools of threads that ended are taken apart some time later. */
-static void wait_for_threads(int count)
-{
-    const struct timespec moment = {.tv_nsec = 1000000};
-    for (int i = 0; i < 5000 && threads_now() > count; i++)
-        nanosleep(&moment, NULL);
+    for (int threads = most + 1; threads > most;) {
+        DIR *folder = opendir("/proc/self/task");
+        for (threads = -2; folder != NULL && readdir(folder) != NULL;) /* . and .. */
+            threads++;
+        if (folder != NULL)
+            closedir(folder);
+        sched_yield();
+    }
 }
 
 /* Two ask for one thread each and there is one. */
@@ -253,7 +267,6 @@ static int two_ask_at_once(void)
         }
         if (round == 0 && no_more_threads() != GOOD)
             return NOT_HERE;
-        wait_for_threads(3);
         if (limit_processes(4) != GOOD)
             return NOT_HERE;
         pthread_barrier_wait(&go);
@@ -266,6 +279,7 @@ static int two_ask_at_once(void)
                 return WRONG("%s", moco_status_text(racers[i].status));
             rig_free(&racers[i].rig);
         }
+        await_threads(1); /* those of the team end after their caller */
         if (good != 1)
             return WRONG("%d of 2 got the one thread there was, in round %d", good, round);
         limit_processes(4096);
@@ -340,6 +354,31 @@ static int under_a_memory_limit(void)
         return NOT_HERE;
     return works(2);
 }
+
+/* From too little address space up to what is enough: oneDNN's generated code, too, is memory that may not be had. */
+#ifndef __SANITIZE_ADDRESS__
+static int little_memory(void)
+{
+    enum { MOST = 128 };
+    unsigned long pages = 0;
+    struct rlimit limit = {.rlim_max = RLIM_INFINITY};
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file == NULL || fscanf(file, "%lu", &pages) != 1)
+        return NOT_HERE;
+    fclose(file);
+    for (int extra = 1; extra <= MOST; extra++) {
+        limit.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + ((rlim_t)extra << 20);
+        if (setrlimit(RLIMIT_AS, &limit) != 0)
+            return NOT_HERE;
+        moco_status status = compute(1);
+        if (status == MOCO_OK)
+            return GOOD;
+        if (status != MOCO_ENOMEM)
+            return WRONG("%d MiB: %s", extra, moco_error());
+    }
+    return WRONG("%d MiB are not enough", (int)MOST);
+}
+#endif
 
 /* ---- OpenMP's settings ---- */
 
@@ -486,6 +525,7 @@ static void limits(void **state)
 {
     (void)state;
     expect("a limit on processes", run(under_a_process_limit));
+    expect("limits around a team", run(limits_around_a_team));
     expect("a limit on processes that comes later", run(a_limit_that_comes_later));
     expect("two teams under a limit on processes", run(two_ask_at_once));
     expect("a loader under a limit on processes", run(a_loader_without_threads));
@@ -493,6 +533,7 @@ static void limits(void **state)
     not_tested_here("a limit on address space: AddressSanitizer takes all of it");
 #else
     expect("a limit on address space", run_again("memory", NULL, NULL));
+    expect("little address space", run(little_memory));
 #endif
 }
 

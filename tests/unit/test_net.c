@@ -340,6 +340,8 @@ static void test_refusals(void **state)
     REFUSE(image_w, 20000, "input is 32 x 20000");
     REFUSE(std[1], 0, "channel 1");
     REFUSE(mean[2], INFINITY, "channel 2");
+    REFUSE(mean[0], -1e300, "input channel 0 are not finite in f32");
+    REFUSE(std[2], 1e-39, "input channel 2 are not finite in f32");
 #undef REFUSE
 }
 

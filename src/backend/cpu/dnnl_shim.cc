@@ -11,6 +11,8 @@
 #include <exception>
 #include <new>
 
+#include <sys/mman.h>
+
 #include <oneapi/dnnl/dnnl.h>
 #include <oneapi/dnnl/dnnl_debug.h>
 
@@ -24,6 +26,9 @@ struct shim_engine {
 
 namespace
 {
+
+/* Of one primitive, at most: a convolution has some ten kernels, with 256 KiB reserved for each. */
+constexpr size_t CODE_BYTES = size_t{16} << 20;
 
 #if DNNL_VERSION_MAJOR >= 3
 using md_handle = dnnl_memory_desc_t;
@@ -299,9 +304,20 @@ md_view query(const pd_owner &pd, dnnl_query_t what)
     return md;
 }
 
+/* Where oneDNN gets no memory for the code that it generates, it writes through a null pointer: so much must be there
+ * before it begins. */
+void check_code_memory()
+{
+    void *memory = mmap(nullptr, CODE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED)
+        throw std::bad_alloc();
+    munmap(memory, CODE_BYTES);
+}
+
 void finish(struct shim_prim *out, const struct shim_engine *engine, const pd_owner &pd)
 {
     dnnl_primitive_t primitive = nullptr;
+    check_code_memory();
     CHECK(dnnl_primitive_create(&primitive, pd.pd));
     out->primitive = primitive;
     dnnl_stream_t stream = nullptr;

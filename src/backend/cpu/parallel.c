@@ -14,7 +14,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The only state of the library outside handles but for the last sentence (handle.c), and for the same reason: it is
@@ -48,51 +47,64 @@ static void starting_end(void)
 
 struct trial {
     int wanted, started, error;
-    pid_t last; /* thread that ended last */
 };
 
-/* The system counts a thread until it has taken it apart, which may be after it was joined: the next one would be refused
- * in its name. It is gone when no signal finds it. */
-static void wait_until_gone(pid_t thread)
+struct trial_place {
+    struct trial *trial;
+    pid_t thread;
+};
+
+/* A thread that has been joined still counts for a moment. Its number may be given away again, hence the end. */
+static void await_gone(pid_t thread)
 {
-    const struct timespec moment = {.tv_nsec = 50000};
-    for (int i = 0; i < 20000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; i++)
-        nanosleep(&moment, NULL);
+    for (int tries = 0; tries < 10000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; tries++)
+        sched_yield();
 }
 
-/* Each thread starts the next one and waits for it, so that all of them are there at once. While one waits, the trial is
- * the next one's: it touches nothing between starting it and its end. */
+/* Each thread starts the next one and waits for it, so that all of them are there at once. The next one may fail before
+ * pthread_create has returned here. */
 static void *trial_thread(void *arg)
 {
-    struct trial *trial = arg;
-    pthread_t next;
-    if (trial->started < trial->wanted) {
-        trial->started++;
-        int error = pthread_create(&next, NULL, trial_thread, trial);
-        if (error == 0) {
-            pthread_join(next, NULL);
-            wait_until_gone(trial->last);
-        } else {
-            trial->started--;
-            trial->error = error;
-        }
+    struct trial_place *place = arg, next = {.trial = place->trial};
+    struct trial *trial = place->trial;
+    pthread_t thread;
+    place->thread = (pid_t)syscall(SYS_gettid);
+    if (trial->started == trial->wanted)
+        return NULL;
+    trial->started++;
+    int error = pthread_create(&thread, NULL, trial_thread, &next);
+    if (error == 0) {
+        pthread_join(thread, NULL);
+        await_gone(next.thread);
+    } else {
+        trial->error = error;
+        trial->started--;
     }
-    trial->last = (pid_t)syscall(SYS_gettid);
     return NULL;
+}
+
+/* Threads that may be there at once. Where oneDNN has work for a part of a team, libgomp lets the others end; for the
+ * next whole team it starts new ones, and does not wait until the old ones have gone. */
+static int threads_at_once(int threads)
+{
+    return threads > 2 ? 2 * threads - 2 : threads;
 }
 
 /* As many plain threads as OpenMP would have to start, with stacks of the size that it gives them unless OMP_STACKSIZE
  * says otherwise, for which there is no call. */
 static moco_status try_threads(int threads, struct err *err)
 {
-    struct trial trial = {.wanted = threads - 1};
-    trial_thread(&trial);
+    const int at_once = threads_at_once(threads);
+    struct trial trial = {.wanted = at_once - 1};
+    struct trial_place here = {.trial = &trial};
+    trial_thread(&here);
     if (trial.error == 0)
         return MOCO_OK;
     return err_set(err, MOCO_ESTATE,
-                   "the cpu device computes on %d threads, and the system starts only %d (error %d: a limit on "
-                   "processes, memory or pids): raise the limit, or give the context fewer threads",
-                   threads, trial.started + 1, trial.error);
+                   "the cpu device computes on %d threads, which takes %d while some end and others start, and the "
+                   "system starts only %d (error %d: a limit on processes, memory or pids): raise the limit, or give "
+                   "the context fewer threads",
+                   threads, at_once, trial.started + 1, trial.error);
 }
 
 /* ---- the team ---- */
