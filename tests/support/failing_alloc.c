@@ -3,8 +3,18 @@
  * failing_alloc: see failing_alloc.h. */
 #include "support/failing_alloc.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static atomic_llong refused_in_all;
+
+/* For the counts of a campaign. */
+__attribute__((destructor)) static void tell(void)
+{
+    if (atomic_load(&refused_in_all) > 0)
+        printf("allocations that failed: %lld\n", (long long)atomic_load(&refused_in_all));
+}
 
 void *failing_alloc(void *user, size_t size, size_t align)
 {
@@ -12,6 +22,7 @@ void *failing_alloc(void *user, size_t size, size_t align)
     long long call = atomic_fetch_add(&f->calls, 1);
     if (f->fail_at >= 0 && (call == f->fail_at || (f->forever && call > f->fail_at))) {
         atomic_fetch_add(&f->refused, 1);
+        atomic_fetch_add(&refused_in_all, 1);
         return NULL;
     }
     void *memory = NULL;

@@ -17,6 +17,7 @@
 #include "format/safetensors.h"
 #include "half.h"
 #include "moco/moco.h"
+#include "support/failing_alloc.h"
 #include "support/hostile_weights.h"
 #include "support/scratch_folder.h"
 
@@ -405,10 +406,59 @@ static void orders(void **state)
     blob_free(&file);
 }
 
+/* The n-th allocation fails, or all from it on: MOCO_ENOMEM and nothing held, or the file was read all the same. */
+static void failing_memory(void **state)
+{
+    (void)state;
+    static const char *const files[] = {"tests/golden/fixtures/weights-torch-2/list.zip.pth",
+                                        "tests/golden/fixtures/weights-torch-1.13/lightning.legacy.pth"};
+    for (size_t file = 0; file < sizeof files / sizeof *files; file++)
+        for (int forever = 0; forever < 2; forever++)
+            for (long long n = 0;; n++) {
+                struct failing_alloc memory = {.fail_at = n, .forever = forever};
+                moco_context_options o;
+                moco_context *failing = NULL;
+                moco_weights *weights = NULL;
+                moco_context_options_init(&o);
+                o.alloc = failing_alloc;
+                o.release = failing_release;
+                o.user = &memory;
+                moco_status status = moco_context_create(&failing, &o);
+                if (status == MOCO_OK)
+                    status = moco_weights_open(&weights, failing, files[file]);
+                for (int64_t i = 0; status == MOCO_OK && i < moco_weights_count(weights); i++) {
+                    moco_weights_info info;
+                    moco_weights_info_init(&info);
+                    ok(moco_weights_at(weights, i, &info));
+                    double *values = calloc((size_t)info.count + 1, sizeof *values);
+                    assert_non_null(values);
+                    moco_tensor out;
+                    moco_tensor_init(&out);
+                    out.dtype = MOCO_F64;
+                    out.ndim = info.ndim;
+                    memcpy(out.shape, info.shape, sizeof out.shape);
+                    out.data = values;
+                    if (info.count > 0)
+                        status = moco_weights_read(weights, i, &out);
+                    free(values);
+                }
+                moco_weights_free(weights);
+                moco_context_free(failing);
+                assert_int_equal(memory.live, 0);
+                if (memory.refused == 0) {
+                    ok(status);
+                    assert_true(n >= 6);
+                    break;
+                }
+                assert_int_equal(status, MOCO_ENOMEM);
+            }
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(halves), CASE(conversions), CASE(of_others), CASE(of_ours), CASE(damage), CASE(orders)};
+        cmocka_unit_test(halves),        CASE(conversions), CASE(of_others), CASE(of_ours), CASE(damage), CASE(orders),
+        cmocka_unit_test(failing_memory)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
