@@ -169,8 +169,12 @@ static moco_status remove_checkpoints(const char *folder, struct err *err)
 
 moco_status run_dir_forget(const char *folder, struct err *err)
 {
+    static const char *const names[] = {"metrics.jsonl", "encoder.safetensors"};
     char path[RUN_PATH_SIZE];
     TRY(remove_checkpoints(folder, err));
-    run_dir_path(folder, "metrics.jsonl", path);
-    return remove_file(path, err);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        run_dir_path(folder, names[i], path);
+        TRY(remove_file(path, err));
+    }
+    return MOCO_OK;
 }

@@ -32,7 +32,7 @@ void run_dir_checkpoint_path(const char *folder, int64_t number, char path[RUN_P
 
 moco_status run_dir_remove_checkpoint(const char *folder, int64_t number, struct err *err);
 
-/* Removes checkpoints and log, so that the folder can hold a new run. */
+/* Removes checkpoints, log and encoder, so that the folder can hold a new run. */
 moco_status run_dir_forget(const char *folder, struct err *err);
 
 #endif
