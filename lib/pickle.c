@@ -167,7 +167,7 @@ pickle_value pickle_item(const struct pickle *p, pickle_value tuple, uint32_t i)
 int pickle_find(const struct pickle *p, pickle_value dict, const char *key, pickle_value *value)
 {
     struct pickle_items items;
-    pickle_value at, content;
+    pickle_value at = 0, content = 0;
     int found = 0;
     pickle_items_start(&items, p, dict);
     while (pickle_items_next(&items, p, &at) && pickle_items_next(&items, p, &content))

@@ -139,7 +139,7 @@ static moco_status extend(struct vm *vm, pickle_value container, const pickle_va
 /* Values popped from above a MARK (or `count` of the top) into the container below them. */
 static moco_status add(struct vm *vm, uint32_t mark, uint32_t count, enum cell_kind kind)
 {
-    pickle_value target;
+    pickle_value target = 0;
     TRY(peek(vm, &target));
     enum cell_kind found = cell_kind(target);
     if (found == CELL_CALL || found == CELL_GLOBAL) /* whatever it is, it stays unknown */
@@ -168,7 +168,7 @@ static moco_status make_tuple(struct vm *vm, uint32_t mark, uint32_t count)
 static moco_status make_from_mark(struct vm *vm, enum cell_kind kind)
 {
     uint32_t mark, count;
-    pickle_value container;
+    pickle_value container = 0;
     TRY(pop_mark(vm, &mark, &count));
     if (kind == CELL_TUPLE)
         return make_tuple(vm, mark, count);
@@ -182,7 +182,7 @@ static moco_status make_from_mark(struct vm *vm, enum cell_kind kind)
 
 static moco_status make_tuple_of(struct vm *vm, uint32_t count)
 {
-    pickle_value value;
+    pickle_value value = 0;
     uint32_t mark = vm->top + count;
     for (uint32_t i = 0; i < count; i++)
         TRY(pop(vm, &value));
@@ -191,7 +191,7 @@ static moco_status make_tuple_of(struct vm *vm, uint32_t count)
 
 static moco_status append_one(struct vm *vm, uint32_t count, enum cell_kind kind)
 {
-    pickle_value value;
+    pickle_value value = 0;
     uint32_t mark = vm->top + count;
     for (uint32_t i = 0; i < count; i++)
         TRY(pop(vm, &value));
@@ -235,7 +235,7 @@ static moco_status push_global(struct vm *vm, uint32_t first, uint32_t second)
 
 static moco_status stack_global(struct vm *vm)
 {
-    pickle_value name, module;
+    pickle_value name = 0, module = 0;
     TRY(pop(vm, &name));
     TRY(pop(vm, &module));
     if (cell_kind(name) != CELL_TEXT || cell_kind(module) != CELL_TEXT)
@@ -268,7 +268,7 @@ static moco_status add_pairs(struct vm *vm, pickle_value dict, pickle_value list
 /* What is called is a name, or the result of such a call: it becomes a note of the call. */
 static moco_status call(struct vm *vm)
 {
-    pickle_value arguments, what, dict;
+    pickle_value arguments = 0, what = 0, dict = 0;
     TRY(pop(vm, &arguments));
     TRY(pop(vm, &what));
     if (cell_kind(what) != CELL_GLOBAL && cell_kind(what) != CELL_CALL)
@@ -290,7 +290,7 @@ static moco_status call(struct vm *vm)
 
 static moco_status call_with_keywords(struct vm *vm)
 {
-    pickle_value keywords;
+    pickle_value keywords = 0;
     TRY(pop(vm, &keywords));
     if (cell_kind(keywords) != CELL_DICT)
         return fail_on(vm, "has keyword arguments that are ", keywords);
@@ -300,7 +300,7 @@ static moco_status call_with_keywords(struct vm *vm)
 /* Attributes of an object: nothing is kept of them. */
 static moco_status build(struct vm *vm)
 {
-    pickle_value attributes, target;
+    pickle_value attributes = 0, target = 0;
     TRY(pop(vm, &attributes));
     TRY(peek(vm, &target));
     enum cell_kind kind = cell_kind(target);
@@ -311,7 +311,7 @@ static moco_status build(struct vm *vm)
 
 static moco_status persistent(struct vm *vm)
 {
-    pickle_value identity;
+    pickle_value identity = 0;
     uint32_t at = 0;
     TRY(pop(vm, &identity));
     TRY(take_cells(vm, 2, &at));
@@ -331,7 +331,7 @@ static moco_status push_long(struct vm *vm, const unsigned char *op, size_t digi
 
 static moco_status put(struct vm *vm, uint64_t number)
 {
-    pickle_value value;
+    pickle_value value = 0;
     TRY(peek(vm, &value));
     if (number >= vm->memo)
         return fail(vm, "has a memo number that is too high");
@@ -379,7 +379,7 @@ static moco_status step_scalar(struct vm *vm, const unsigned char *op)
 
 static moco_status step_container(struct vm *vm, int op)
 {
-    pickle_value made;
+    pickle_value made = 0;
     switch (op) {
     case EMPTY_LIST:
     case EMPTY_SET:

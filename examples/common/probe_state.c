@@ -81,6 +81,8 @@ static int is_percent(double value)
 moco_status probe_state_read(struct probe_state *s, const char *path, const char *note, struct err *err)
 {
     TRY(differs(path, note, s->head, err));
+    if (strncmp(note, s->head, strlen(s->head)) != 0) /* the same lines, but for the end of the last */
+        return err_set(err, MOCO_EFORMAT, "%.300s: its note is cut", path);
     s->count = 0;
     for (const char *line = note + strlen(s->head); *line != 0; line += strcspn(line, "\n"), line += *line == '\n') {
         struct probe_epoch e;
