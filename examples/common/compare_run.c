@@ -284,16 +284,6 @@ static moco_status linear(const struct compare_place *place, const struct compar
     return MOCO_OK;
 }
 
-static moco_status has_checkpoints(const char *folder, int *any, struct err *err)
-{
-    int64_t *numbers;
-    int count = 0;
-    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
-    free(numbers);
-    *any = count > 0;
-    return status;
-}
-
 moco_status compare_run(const struct compare_place *place, const struct compare_settings *settings, struct cell *cell,
                         struct err *err)
 {
@@ -309,9 +299,9 @@ moco_status compare_run(const struct compare_place *place, const struct compare_
         word[i] = cell->word[i];
     word[words++] = "--out";
     word[words++] = folder;
-    int can_go_on;
-    TRY(has_checkpoints(folder, &can_go_on, err));
-    if (cell->table == TABLE_COST || !can_go_on) {
+    int checkpoints;
+    TRY(run_dir_count(folder, &checkpoints, err));
+    if (cell->table == TABLE_COST || checkpoints == 0) {
         /* A few steps start again, or their speed and memory would be those of no step. What an unfinished run left
          * without a checkpoint is of no use, and its folder is ours. */
         TRY(run_dir_forget(folder, err));

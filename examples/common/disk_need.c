@@ -4,7 +4,6 @@
  * are less than a hundredth of that. */
 #include "disk_need.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
@@ -32,13 +31,12 @@ static int64_t bytes_left(const char *folder)
 
 void disk_need(struct disk_need *need, const struct run_config *c, int64_t parameters)
 {
-    int64_t bytes = strcmp(c->precision, "f64") == 0 ? 8 : 4, *numbers = NULL;
+    int64_t bytes = strcmp(c->precision, "f64") == 0 ? 8 : 4;
     int encoders = strcmp(c->encoder_k, "shared") == 0 ? 1 : 2, there = 0;
     struct err none = {0};
     need->checkpoint = ((encoders + 1) * parameters + c->queue * c->dim) * bytes;
     need->checkpoint += need->checkpoint / 100;
-    if (run_dir_checkpoints(c->out, &numbers, &there, &none) == MOCO_OK)
-        free(numbers);
+    run_dir_count(c->out, &there, &none); /* a folder that is not there holds none */
     int64_t more = keeping_count(c) - there;
     need->count = (more > 0 ? more : 0) + 1;
     need->all = need->count * need->checkpoint + parameters * bytes;

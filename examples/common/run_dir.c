@@ -120,13 +120,18 @@ moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *coun
     return status;
 }
 
-moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
+moco_status run_dir_count(const char *folder, int *count, struct err *err)
 {
     int64_t *numbers;
-    int count, log, encoder;
-    moco_status status = run_dir_checkpoints(folder, &numbers, &count, err);
+    moco_status status = run_dir_checkpoints(folder, &numbers, count, err);
     free(numbers);
-    TRY(status);
+    return status;
+}
+
+moco_status run_dir_unused(const char *folder, int log_counts, struct err *err)
+{
+    int count, log, encoder;
+    TRY(run_dir_count(folder, &count, err));
     TRY(run_dir_has(folder, "metrics.jsonl", &log, err));
     TRY(run_dir_has(folder, "encoder.safetensors", &encoder, err));
     if (count == 0 && encoder)

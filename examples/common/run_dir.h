@@ -17,6 +17,7 @@ moco_status run_dir_make(const char *folder, struct err *err); /* with the folde
 /* Numbers of the checkpoints, newest first, malloc'ed (NULL if there are none); the caller frees them after a failure,
  * too. MOCO_EIO: the folder cannot be listed to its end. */
 moco_status run_dir_checkpoints(const char *folder, int64_t **numbers, int *count, struct err *err);
+moco_status run_dir_count(const char *folder, int *count, struct err *err); /* how many there are */
 
 /* MOCO_ESTATE if the folder holds a run already. `log_counts` 0: a metrics.jsonl alone, of a run that ended before its
  * first checkpoint, is none. */
