@@ -315,7 +315,9 @@ $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir
 
 # Parts of the programs that are judged, or measured, alone.
 $(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)
-$(BUILD)/tests/unit/test_wait_policy $(BUILD)/bench/beside: $(BUILD)/obj/examples/common/wait_policy.o
+$(BUILD)/tests/unit/test_wait_policy: $(BUILD)/obj/examples/common/wait_policy.o
+$(BUILD)/tests/unit/test_wait_beside $(BUILD)/bench/beside: \
+    $(addprefix $(BUILD)/obj/examples/common/,wait_beside.o wait_policy.o contention.o human.o)
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a

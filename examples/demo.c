@@ -21,6 +21,7 @@
 #include "common/progress.h"
 #include "common/run_dir.h"
 #include "common/stop_signal.h"
+#include "common/wait_beside.h"
 #include "common/wait_policy.h"
 
 struct settings {
@@ -237,6 +238,7 @@ static moco_status after_step(struct demo *d, int64_t step, struct err *err)
                                   .wait_seconds = stats.wait_seconds,
                                   .report = &report};
     progress_step(&d->progress, &shown);
+    wait_beside_step();
     const char *slowed = contention_step(&d->contention, wait_policy_advice());
     if (slowed != NULL) {
         progress_break(&d->progress);
@@ -355,6 +357,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "demo: %s\n", err.text);
     }
     demo_record_close(&d.record);
+    wait_beside_end();
     moco_loader_free(d.loader);
     moco_dataset_free(d.set);
     moco_trainer_free(d.trainer);

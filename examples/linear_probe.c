@@ -21,6 +21,7 @@
 #include "common/run_dir.h"
 #include "common/run_lock.h"
 #include "common/stop_signal.h"
+#include "common/wait_beside.h"
 #include "common/wait_policy.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
@@ -240,6 +241,7 @@ int main(int argc, char **argv)
         wait_policy_apply(p->config.wait, p->config.threads, argv);
         code = run(p);
     }
+    wait_beside_end();
     moco_probe_free(p->probe);
     probe_state_free(&p->state);
     encoded_free(&p->train);

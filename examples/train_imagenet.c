@@ -23,6 +23,7 @@
 #include "common/train_run.h"
 #include "common/train_setup.h"
 #include "common/verify.h"
+#include "common/wait_beside.h"
 #include "common/wait_policy.h"
 #include "common/watch.h"
 
@@ -288,6 +289,7 @@ int main(int argc, char **argv)
     live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
     live_report_close(&r->report);
+    wait_beside_end();
     moco_loader_free(r->loader);
     moco_trainer_free(r->trainer);
     moco_queue_free(r->queue);

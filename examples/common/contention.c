@@ -62,7 +62,7 @@ static int read_processors(struct contention_use *use)
     return use->processors > 0;
 }
 
-static int read_use(struct contention_use *use)
+int contention_read(struct contention_use *use)
 {
     struct rusage r;
     memset(use, 0, sizeof *use);
@@ -75,17 +75,23 @@ static int read_use(struct contention_use *use)
     return 1;
 }
 
+void contention_between(const struct contention_use *from, const struct contention_use *to,
+                        struct contention_use *passed)
+{
+    *passed = (struct contention_use){to->seconds - from->seconds, to->own - from->own, to->all - from->all,
+                                      to->processors, to->preempted - from->preempted};
+}
+
 const char *contention_step(struct contention *c, const char *advice)
 {
     struct contention_use now, passed;
     if (c->said || (c->started && seconds_now() - c->at.seconds < LOOK_EVERY))
         return NULL;
-    if (!read_use(&now)) {
+    if (!contention_read(&now)) {
         c->said = 1; /* it will not tell later, either */
         return NULL;
     }
-    passed = (struct contention_use){now.seconds - c->at.seconds, now.own - c->at.own, now.all - c->at.all,
-                                     now.processors, now.preempted - c->at.preempted};
+    contention_between(&c->at, &now, &passed);
     double share = c->started && now.processors == c->at.processors ? contention_share(&passed) : 0;
     c->at = now;
     c->started = 1;

@@ -19,6 +19,13 @@ struct contention_use {
     int64_t preempted; /* times that a thread of it lost its processor against its will */
 };
 
+/* What has been used so far, of this process and this machine; 0: /proc does not say. */
+int contention_read(struct contention_use *use);
+
+/* What was used between two of them. */
+void contention_between(const struct contention_use *from, const struct contention_use *to,
+                        struct contention_use *passed);
+
 /* The share of the processors that others took from it, or 0 if they took nothing that it wanted. */
 double contention_share(const struct contention_use *use);
 

@@ -16,6 +16,7 @@
 #include "log_file.h"
 #include "metrics.h"
 #include "run_dir.h"
+#include "wait_policy.h"
 
 static const struct text_member {
     const char *name;
@@ -35,12 +36,13 @@ void machine_here(struct machine *m, const moco_device_info *info)
 
 void machine_json(const struct machine *m, char *text, size_t size)
 {
-    char device[160], isa[160], library[160];
+    char device[160], isa[160], library[160], wait[160];
     json_quote(m->device, device, sizeof device);
     json_quote(m->isa, isa, sizeof isa);
     json_quote(m->library, library, sizeof library);
-    snprintf(text, size, "\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%lld,\"version\":%lld", device, isa,
-             library, (long long)m->threads, (long long)m->version);
+    json_quote(wait_policy_text(), wait, sizeof wait);
+    snprintf(text, size, "\"device\":%s,\"isa\":%s,\"library\":%s,\"threads\":%lld,\"wait\":%s,\"version\":%lld",
+             device, isa, library, (long long)m->threads, wait, (long long)m->version);
 }
 
 /* ---- what a log says ---- */

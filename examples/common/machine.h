@@ -11,7 +11,7 @@
 
 #include "err.h"
 
-#define MACHINE_JSON 600 /* bytes that machine_json takes at most */
+#define MACHINE_JSON 800 /* bytes that machine_json takes at most */
 
 struct machine {
     char device[64], isa[64], library[64];

@@ -12,6 +12,7 @@
 #include "rerun.h"
 #include "run_dir.h"
 #include "stop_signal.h"
+#include "wait_beside.h"
 #include "wait_policy.h"
 
 #define NOTE_BYTES (4 << 20)
@@ -134,6 +135,7 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
     p->state.images += b->n;
     p->state.loss += loss * b->n;
     p->state.right += top1 * b->n;
+    wait_beside_step();
     const char *slowed = contention_step(&p->contention, wait_policy_advice());
     if (slowed != NULL)
         probing_warn(slowed);

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SPIN_NS 25000.0
+#define SPIN_NS 60000.0
 #define SPINS_LEAST 50
 #define SPINS_MOST 300000 /* GNU OpenMP's own */
 
@@ -22,7 +22,7 @@ enum { VARIABLES = sizeof variables / sizeof variables[0] };
 
 static char text[80] = "not settled";
 static enum wait_kind settled = WAIT_GIVEN;
-static int one_thread;
+static int one_thread, computing;
 
 /* ---- the decision ---- */
 
@@ -182,6 +182,7 @@ void wait_policy_apply(const char *wanted, int64_t threads, char **argv)
     struct wait_plan plan = wait_policy_plan(wanted, &e);
     int given = e.policy != NULL || e.spins != NULL;
     one_thread = threads == 1; /* nobody waits */
+    computing = (int)threads;
     if (plan.restart && !one_thread) {
         start_again(&plan, argv);
         plan.kind = given ? WAIT_GIVEN : WAIT_ACTIVE; /* it failed */
@@ -200,6 +201,16 @@ void wait_policy_apply(const char *wanted, int64_t threads, char **argv)
 const char *wait_policy_text(void)
 {
     return text;
+}
+
+int wait_policy_adapts(void)
+{
+    return settled == WAIT_AUTO && !one_thread;
+}
+
+int wait_policy_threads(void)
+{
+    return computing;
 }
 
 const char *wait_policy_advice(void)

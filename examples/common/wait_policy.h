@@ -3,7 +3,7 @@
  * wait_policy: how the threads that compute wait for each other. GNU OpenMP lets them spin for 300,000 pauses, some
  * milliseconds, before they sleep: best alone, but beside another program they spin on the cores that their partners
  * need, and a step takes ten times as long. Sleeping at once costs a quarter of the speed of a small network. The
- * programs let them spin for about 25 microseconds. What a reader would get wrong: GNU OpenMP looks at the environment
+ * programs let them spin for about 60 microseconds, and more briefly beside others (wait_beside). What a reader would get wrong: GNU OpenMP looks at the environment
  * when it is loaded, before main; so a program that wants another policy starts itself again, once. The library itself
  * neither reads nor sets any of this, and the numbers that are computed do not depend on it. */
 #ifndef MOCO_EXAMPLES_WAIT_POLICY_H
@@ -13,8 +13,9 @@
 
 #define WAIT_CHOICES "auto|active|passive"
 #define WAIT_HELP                                                                                                      \
-    "how compute threads wait for each other: auto (spin for 25\n"                                                     \
-    "microseconds, then sleep: the default, unless OMP_WAIT_POLICY or\n"                                               \
+    "how compute threads wait for each other: auto (spin for 60\n"                                                     \
+    "microseconds, or a few while other programs take the processors,\n"                                               \
+    "then sleep: the default, unless OMP_WAIT_POLICY or\n"                                                             \
     "GOMP_SPINCOUNT is set), active (spin for milliseconds: a machine of\n"                                            \
     "one's own), passive (sleep: beside other programs); the same bits"
 
@@ -27,6 +28,10 @@ int wait_policy_known(const char *word); /* one of the three */
 
 /* For records: "auto, 950 pauses", "active", "passive", "OMP_WAIT_POLICY=passive", or what was set. After apply. */
 const char *wait_policy_text(void);
+
+/* Whether wait_beside may shorten the wait: it is `auto`, and more than one thread computes. After apply. */
+int wait_policy_adapts(void);
+int wait_policy_threads(void); /* that compute, 0: all */
 
 /* What loses less time beside other programs: "--wait auto", "--wait passive" or "--threads 1"; "": nothing does. */
 const char *wait_policy_advice(void);
@@ -49,7 +54,7 @@ struct wait_plan {
 
 struct wait_plan wait_policy_plan(const char *wanted, const struct wait_environment *environment);
 
-/* Turns of GNU OpenMP's loop that take 25 microseconds, if one takes `ns`. */
+/* Turns of GNU OpenMP's loop that take 60 microseconds, if one takes `ns`. */
 int wait_policy_spins(double ns);
 
 #endif

@@ -10,6 +10,7 @@
 #include "from_moco.h"
 #include "human.h"
 #include "train_advice.h"
+#include "wait_beside.h"
 #include "wait_policy.h"
 
 /* What could not be read is warned of when it is met first, and when there is more or less of it. */
@@ -95,6 +96,7 @@ moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waite
         .report = &report,
     };
     progress_step(&r->progress, &shown);
+    wait_beside_step();
     const char *slowed = contention_step(&r->contention, wait_policy_advice());
     if (slowed != NULL)
         train_warn(slowed);

@@ -74,8 +74,8 @@ static void ours_no_longer(void **state)
 static void spins(void **state)
 {
     (void)state;
-    assert_int_equal(wait_policy_spins(26), 961);
-    assert_int_equal(wait_policy_spins(5), 5000);
+    assert_int_equal(wait_policy_spins(26), 2307);
+    assert_int_equal(wait_policy_spins(5), 12000);
     assert_int_equal(wait_policy_spins(1e9), 50); /* a clock that stood still, or a very slow machine */
     assert_int_equal(wait_policy_spins(0), 300000);
 }
