@@ -9,20 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cli_options.h"
-#include "common/contention.h"
-#include "common/demo_measure.h"
-#include "common/demo_pictures.h"
-#include "common/demo_record.h"
-#include "common/eval_view.h"
-#include "common/from_moco.h"
-#include "common/human.h"
-#include "common/program_start.h"
-#include "common/progress.h"
-#include "common/run_dir.h"
-#include "common/stop_signal.h"
-#include "common/wait_beside.h"
-#include "common/wait_policy.h"
+#include "support/cli_options.h"
+#include "support/contention.h"
+#include "demo/demo_measure.h"
+#include "demo/demo_pictures.h"
+#include "demo/demo_record.h"
+#include "images/eval_view.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/progress.h"
+#include "folder/run_dir.h"
+#include "support/stop_signal.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 
 struct settings {
     int64_t seed, steps, knn_every, threads, help;

@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "bench/support/timing.h"
-#include "common/wait_beside.h"
-#include "common/wait_policy.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 #include "moco/moco.h"
 
 struct options {

@@ -13,7 +13,7 @@
 #include <dirent.h>
 #include <sched.h>
 
-#include "common/wait_beside.h"
+#include "support/wait_beside.h"
 
 static const struct contention_use alone = {0.25, 0.49, 0.5, 2, 1}, shared = {0.25, 0.25, 0.5, 2, 60},
                                    quieter = {0.25, 0.3, 0.36, 2, 2}; /* its threads sleep: a third is idle */

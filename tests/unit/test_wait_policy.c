@@ -11,7 +11,7 @@
 
 #include <stdio.h>
 
-#include "common/wait_policy.h"
+#include "support/wait_policy.h"
 
 static struct wait_plan plan(const char *wanted, const char *policy, const char *spins, const char *ours)
 {
