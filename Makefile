@@ -299,12 +299,17 @@ $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 # An archive, so that a program carries no more of it than it uses.
 $(BUILD)/libprograms.a: $(program_parts:%.c=$(BUILD)/obj/%.o)
 	rm -f $@
-	ar rcs $@ $^
+	$(AR) rcs $@ $^
 
 $(BUILD)/obj/examples/%.o: CPPFLAGS_ALL += -Iexamples
-$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(BUILD)/libprograms.a $(BUILD)/libmoco_internal.a
+# Programs are users of the library like any other: they are linked to libmoco.so, and carry what they use of lib/.
+$(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(BUILD)/libprograms.a $(BUILD)/liblib.a | $(BUILD)/libmoco.so
 	@mkdir -p $(@D)
-	$(link) -o $@ $^ $(LIBS)
+	$(link) -o $@ $^ -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' -Wl,--as-needed $(filter-out -ldnnl -fopenmp -lstdc++,$(LIBS))
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)

@@ -11,16 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "support/child.h"
 #include "compare/compare_run.h"
 #include "compare/compare_tables.h"
 #include "demo/demo_pictures.h"
+#include "folder/run_dir.h"
+#include "images/open_data.h"
+#include "report/report.h"
+#include "support/child.h"
 #include "support/from_moco.h"
 #include "support/human.h"
-#include "images/open_data.h"
 #include "support/program_start.h"
-#include "report/report.h"
-#include "folder/run_dir.h"
 #include "support/wait_policy.h"
 
 #define AT(member) offsetof(struct compare_settings, member)

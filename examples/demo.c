@@ -9,17 +9,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/cli_options.h"
-#include "support/contention.h"
 #include "demo/demo_measure.h"
 #include "demo/demo_pictures.h"
 #include "demo/demo_record.h"
+#include "folder/run_dir.h"
 #include "images/eval_view.h"
+#include "support/cli_options.h"
+#include "support/contention.h"
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/program_start.h"
 #include "support/progress.h"
-#include "folder/run_dir.h"
 #include "support/stop_signal.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"

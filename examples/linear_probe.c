@@ -11,15 +11,15 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "support/from_moco.h"
-#include "support/human.h"
 #include "folder/leftovers.h"
-#include "probe/probing.h"
-#include "probe/probing_train.h"
-#include "support/program_start.h"
-#include "support/progress.h"
 #include "folder/run_dir.h"
 #include "folder/run_lock.h"
+#include "probe/probing.h"
+#include "probe/probing_train.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/progress.h"
 #include "support/stop_signal.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"

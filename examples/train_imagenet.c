@@ -10,22 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "run/checkpoints.h"
-#include "support/from_moco.h"
-#include "measure/health.h"
-#include "support/human.h"
-#include "support/program_start.h"
 #include "folder/run_dir.h"
+#include "measure/health.h"
+#include "run/checkpoints.h"
 #include "run/run_report.h"
-#include "support/stop_signal.h"
 #include "run/train_advice.h"
 #include "run/train_help.h"
 #include "run/train_run.h"
 #include "run/train_setup.h"
 #include "run/verify.h"
+#include "run/watch.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/stop_signal.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"
-#include "run/watch.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 

@@ -8,13 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "support/child.h"
 #include "file.h"
-#include "support/from_moco.h"
-#include "json.h"
-#include "run/run_config.h"
 #include "folder/run_dir.h"
 #include "folder/run_log.h"
+#include "json.h"
+#include "run/run_config.h"
+#include "support/child.h"
+#include "support/from_moco.h"
 #include "utf8.h"
 
 #define MEASURING 8.0 /* seconds of kNN, linear probe and start of a small run */

@@ -9,12 +9,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "images/draw_patterns.h"
 #include "file_retry.h"
-#include "support/from_moco.h"
-#include "support/human.h"
 #include "folder/leftovers.h"
 #include "folder/run_dir.h"
+#include "images/draw_patterns.h"
+#include "support/from_moco.h"
+#include "support/human.h"
 
 static moco_status forget(const char *folder, const char *name, struct err *err)
 {

@@ -8,9 +8,9 @@
 #include <moco/moco.h>
 
 #include "demo_pictures.h"
+#include "folder/metrics.h"
 #include "report/gallery_make.h"
 #include "report/live_report.h"
-#include "folder/metrics.h"
 
 struct demo_record {
     const struct demo_pictures *pictures; /* from here to `drawn` set by the caller; borrowed. NULL: never opened */

@@ -13,9 +13,9 @@
 
 #include "file_retry.h"
 #include "json.h"
-#include "support/log_file.h"
 #include "metrics.h"
 #include "run_dir.h"
+#include "support/log_file.h"
 #include "support/wait_policy.h"
 
 static const struct text_member {

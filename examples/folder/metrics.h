@@ -34,7 +34,7 @@ void metrics_watch(struct metrics *metrics, void (*warn)(const char *sentence));
 
 /* As if the run had not begun. MOCO_ESTATE: it had come too far to have had no checkpoint. */
 moco_status metrics_empty(struct metrics *metrics, struct err *err);
-int metrics_begun(const struct metrics *metrics);                    /* 1: there is a line already */
+int metrics_begun(const struct metrics *metrics); /* 1: there is a line already */
 
 /* All lines are on the disk, those that could not be written before among them. To be called before a checkpoint is
  * written, which must not know of steps that the log lacks. */

@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/from_moco.h"
 #include "hash.h"
+#include "support/from_moco.h"
 
 _Static_assert(FROZEN_TEXT == HASH_DIGITS + 1, "room for the digits and a 0");
 

@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder/run_dir.h"
 #include "support/from_moco.h"
 #include "support/human.h"
-#include "folder/run_dir.h"
 #include "support/stop_signal.h"
 
 #define STATS_ROWS 4000 /* of the held-out features: time grows with their square */

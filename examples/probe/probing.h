@@ -8,13 +8,13 @@
 
 #include <moco/moco.h>
 
-#include "support/contention.h"
+#include "images/open_data.h"
 #include "measure/encode.h"
 #include "measure/frozen.h"
-#include "images/open_data.h"
 #include "probe_config.h"
 #include "probe_result.h"
 #include "probe_state.h"
+#include "support/contention.h"
 #include "support/unreadable.h"
 
 #define PROBING_STATE "probe_state.safetensors"

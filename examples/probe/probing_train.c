@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "folder/run_dir.h"
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/rerun.h"
-#include "folder/run_dir.h"
 #include "support/stop_signal.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"

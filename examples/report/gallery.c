@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "file.h"
-#include "json.h"
 #include "folder/run_dir.h"
 #include "images/thumbnail.h"
+#include "json.h"
 
 #define FILE_LIMIT (64 << 20)
 

@@ -9,14 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "measure/encode.h"
-#include "support/from_moco.h"
+#include "folder/run_dir.h"
 #include "gallery.h"
+#include "images/thumbnail.h"
+#include "measure/encode.h"
+#include "measure/pca.h"
+#include "support/from_moco.h"
 #include "support/human.h"
 #include "support/markup.h"
-#include "measure/pca.h"
-#include "folder/run_dir.h"
-#include "images/thumbnail.h"
 #include "support/unreadable.h"
 
 #define BATCH 100

@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
-#include "images/eval_view.h"
-#include "support/from_moco.h"
-#include "gallery_make.h"
-#include "images/open_data.h"
 #include "folder/run_dir.h"
+#include "gallery_make.h"
+#include "images/eval_view.h"
+#include "images/open_data.h"
+#include "support/from_moco.h"
 
 struct remake {
     moco_context *context;

@@ -6,9 +6,9 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "support/human.h"
-#include "report.h"
 #include "folder/run_dir.h"
+#include "report.h"
+#include "support/human.h"
 
 static void tell(struct live_report *live, const char *what, const struct err *err)
 {

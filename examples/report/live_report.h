@@ -6,8 +6,8 @@
 #ifndef MOCO_EXAMPLES_LIVE_REPORT_H
 #define MOCO_EXAMPLES_LIVE_REPORT_H
 
-#include "gallery_make.h"
 #include "folder/run_log.h"
+#include "gallery_make.h"
 
 #define LIVE_REPORT_SECONDS 30
 #define LIVE_REPORT_PAUSE 2 /* at least, after an epoch */

@@ -8,8 +8,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "support/human.h"
 #include "report_parts.h"
+#include "support/human.h"
 
 static void set_axis(struct report_runs *r)
 {

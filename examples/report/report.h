@@ -5,8 +5,8 @@
 #ifndef MOCO_EXAMPLES_REPORT_H
 #define MOCO_EXAMPLES_REPORT_H
 
-#include "gallery.h"
 #include "folder/run_log.h"
+#include "gallery.h"
 
 #define REPORT_RUNS_MAX 16
 

@@ -7,8 +7,8 @@
 #ifndef MOCO_EXAMPLES_REPORT_CHART_H
 #define MOCO_EXAMPLES_REPORT_CHART_H
 
-#include "support/markup.h"
 #include "folder/run_series.h"
+#include "support/markup.h"
 
 #define CHART_CURVES_MAX 16
 

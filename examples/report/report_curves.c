@@ -5,8 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "support/human.h"
 #include "report_parts.h"
+#include "support/human.h"
 
 struct plan {
     const char *id, *title, *about, *unit;

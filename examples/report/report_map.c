@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/human.h"
 #include "report_axis.h"
 #include "report_parts.h"
+#include "support/human.h"
 
 #define MARKS 16 /* 8 colours, round and square */
 #define SPECTRUM_DECADES 8

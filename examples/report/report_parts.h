@@ -4,10 +4,10 @@
 #ifndef MOCO_EXAMPLES_REPORT_PARTS_H
 #define MOCO_EXAMPLES_REPORT_PARTS_H
 
-#include "gallery.h"
-#include "support/markup.h"
-#include "report_chart.h"
 #include "folder/run_log.h"
+#include "gallery.h"
+#include "report_chart.h"
+#include "support/markup.h"
 
 struct report_runs {
     struct run_log *const *run;

@@ -5,8 +5,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "support/human.h"
 #include "report_parts.h"
+#include "support/human.h"
 
 static void put_image(struct markup *m, const struct gallery *g, const char *jpeg)
 {

@@ -7,9 +7,9 @@
 #include <string.h>
 #include <sys/statvfs.h>
 
-#include "support/human.h"
-#include "keeping.h"
 #include "folder/run_dir.h"
+#include "keeping.h"
+#include "support/human.h"
 
 /* Of the folder, or of the nearest one above it that is there. */
 static int64_t bytes_left(const char *folder)

@@ -6,8 +6,8 @@
 #ifndef MOCO_EXAMPLES_RESUME_H
 #define MOCO_EXAMPLES_RESUME_H
 
-#include "resume_check.h"
 #include "folder/run_dir.h"
+#include "resume_check.h"
 
 struct resume {
     struct resume_check check;

@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "disk_need.h"
-#include "support/from_moco.h"
-#include "support/human.h"
 #include "folder/machine.h"
 #include "folder/metrics.h"
+#include "support/from_moco.h"
+#include "support/human.h"
 #include "support/processors.h"
 
 #define BUSY 0.85    /* a part of the processors below this is worth a word */

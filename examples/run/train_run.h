@@ -8,16 +8,16 @@
 
 #include <moco/moco.h>
 
-#include "support/contention.h"
-#include "report/gallery_make.h"
-#include "keeping.h"
-#include "report/live_report.h"
 #include "folder/metrics.h"
-#include "measure/monitor.h"
 #include "images/open_data.h"
-#include "support/progress.h"
+#include "keeping.h"
+#include "measure/monitor.h"
+#include "report/gallery_make.h"
+#include "report/live_report.h"
 #include "resume.h"
 #include "run_config.h"
+#include "support/contention.h"
+#include "support/progress.h"
 
 struct run {
     struct run_note note; /* with the configuration, and how far the epoch under way has come */

@@ -8,11 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "images/check_pictures.h"
 #include "file_retry.h"
+#include "folder/run_dir.h"
+#include "images/check_pictures.h"
 #include "support/human.h"
 #include "support/progress.h"
-#include "folder/run_dir.h"
 #include "support/unreadable.h"
 
 #define FIRST_SECONDS 60

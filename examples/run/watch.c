@@ -9,9 +9,9 @@
 
 #include "support/from_moco.h"
 #include "support/human.h"
-#include "train_advice.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"
+#include "train_advice.h"
 
 /* What could not be read is warned of when it is met first, and when there is more or less of it. */
 static void tell_unreadable(struct run *r, const struct monitor_result *result)
