@@ -215,6 +215,7 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     t->step = fresh->step;
     t->epoch = fresh->epoch;
     t->position = fresh->position;
+    t->be->program_reset(t->program);
     t->readers_stale = t->broken = t->reported = t->finite.known = 0;
 }
 
@@ -241,8 +242,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY_GOTO(status, fresh_alloc(&fresh, err), done);
     TRY_GOTO(status, state_read(t->ctx, file, "", &state, err), done);
     if (fresh.readers.at != NULL)
-        TRY_GOTO(status, t->be->readers(t->layout, t->precision, 1, fresh.query.masters.at, fresh.readers.at, err),
-                 done);
+        TRY_GOTO(status, t->be->readers(t->layout, 1, fresh.query.masters.at, fresh.readers.at, err), done);
     adopt(&fresh, &config);
 done:
     fresh_free(&fresh);

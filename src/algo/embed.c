@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * embed: images to vectors through an inference plan, BN folded into the convolutions. How many images run at once is a
- * function of the image size alone and every launch is full (the last one repeats its last image), so that a picture's
+ * function of the device and the image size alone and every launch is full (the last one repeats its last image), so that a picture's
  * vector does not depend on which others came with it. Plan and memory stay for the next call of the same kind. */
 #include <math.h>
 #include <string.h>
 
 #include "algo/encoder.h"
 #include "algo/reals.h"
-
-#define CHUNK_PIXELS (INT64_C(8) * 224 * 224)
-#define CHUNK_MAX 64
 
 struct embedder {
     int h, w, f32, chunk, dim;
@@ -19,7 +16,6 @@ struct embedder {
     struct be_plan *plan;
     struct be_memory slab, out;
     void *rows;      /* host reals [chunk][dim] */
-    void *stats;     /* host reals [stat_total] */
     float *padded;   /* f32 input only: a last launch that is not full */
     int32_t *index;  /* u8 input only: the same, by repeating the last image */
     uint64_t folded; /* version of the encoder that was folded last */
@@ -36,10 +32,10 @@ int encoder_embed_dim(const struct encoder *encoder, enum embed_what what)
     return encoder->graph->values[value_of(encoder->graph, what)].c;
 }
 
-static int chunk_of(int h, int w)
+static int chunk_of(const struct be_info *info, int h, int w)
 {
-    int64_t chunk = CHUNK_PIXELS / ((int64_t)h * w);
-    return chunk < 1 ? 1 : chunk > CHUNK_MAX ? CHUNK_MAX : (int)chunk;
+    int64_t chunk = info->embed_pixels / ((int64_t)h * w);
+    return chunk < 1 ? 1 : chunk > info->embed_images ? info->embed_images : (int)chunk;
 }
 
 void embedder_free(struct encoder *encoder)
@@ -53,7 +49,6 @@ void embedder_free(struct encoder *encoder)
     encoder->be->release(encoder->dev, &m->out);
     graph_free(m->graph);
     mem_free(encoder->ctx, m->rows);
-    mem_free(encoder->ctx, m->stats);
     mem_free(encoder->ctx, m->padded);
     mem_free(encoder->ctx, m->index);
     mem_free(encoder->ctx, m);
@@ -68,17 +63,16 @@ static moco_status take_memory(struct encoder *e, struct embedder *m, struct err
     TRY(e->be->alloc(e->dev, bytes.slab, &m->slab, err));
     TRY(e->be->alloc(e->dev, chunk * row, &m->out, err));
     m->rows = mem_array(e->ctx, chunk, row, err);
-    m->stats = mem_array(e->ctx, (size_t)e->graph->stat_total, e->real_bytes, err);
     if (m->f32)
         m->padded = mem_array(e->ctx, chunk * 3, (size_t)m->h * (size_t)m->w * sizeof(float), err);
     else
         m->index = mem_array(e->ctx, chunk, sizeof *m->index, err);
-    if (m->rows == NULL || m->stats == NULL || (m->padded == NULL && m->index == NULL))
+    if (m->rows == NULL || (m->padded == NULL && m->index == NULL))
         return MOCO_ENOMEM;
     return e->be->plan_bind(m->plan, m->slab.at, err);
 }
 
-static moco_status build(struct encoder *e, struct embedder *m, struct err *err)
+static moco_status build(struct encoder *e, struct embedder *m, const struct be_info *info, struct err *err)
 {
     struct net_config config = encoder_config(e);
     config.image_h = m->h;
@@ -87,7 +81,7 @@ static moco_status build(struct encoder *e, struct embedder *m, struct err *err)
     m->dim = encoder_embed_dim(e, m->what);
     struct be_plan_spec spec = {.graph = m->graph,
                                 .layout = e->layout,
-                                .precision = e->real_bytes == sizeof(double) ? BE_F64 : BE_F32,
+                                .precision = info->inference,
                                 .pass = BE_INFER,
                                 .n = m->chunk,
                                 .groups = 1,
@@ -112,18 +106,20 @@ static moco_status prepare(struct encoder *e, const struct embed_input *input, e
     m->w = input->w;
     m->f32 = input->f32;
     m->what = what;
-    m->chunk = chunk_of(m->h, m->w);
-    moco_status status = build(e, m, err);
+    struct be_info info;
+    e->be->info(e->dev, &info);
+    m->chunk = chunk_of(&info, m->h, m->w);
+    moco_status status = build(e, m, &info, err);
     if (status != MOCO_OK)
         embedder_free(e);
     return status;
 }
 
 /* A ReLU or a fold would swallow what is not finite, and the features would look like any others. */
-static moco_status check_numbers(struct encoder *e, struct embedder *m, struct err *err)
+static moco_status check_numbers(struct encoder *e, struct err *err)
 {
     TRY(slab_check_finite(e, e->numbers.masters.at, "", NULL, err));
-    return running_check_finite(e, "", m->stats, err);
+    return running_check_finite(e, "", err);
 }
 
 /* With the encoder's lock: weights are folded as one step of a trainer left them, and the launches that follow read
@@ -134,7 +130,7 @@ static moco_status fold(struct encoder *e, struct err *err)
     if (m->has_folded && m->folded == e->version)
         return MOCO_OK;
     m->has_folded = 0;
-    TRY(check_numbers(e, m, err));
+    TRY(check_numbers(e, err));
     TRY(e->be->plan_fold(m->plan, e->numbers.masters.at, e->numbers.stats.at, err));
     if (e->graph->stat_count > 0 && e->numbers.tracked[0] == 0)
         ctx_log(e->ctx, LOG_WARN,
@@ -161,7 +157,7 @@ static moco_status run_chunk(struct encoder *e, const char *images, size_t image
             m->index[j] = j < count ? j : count - 1;
         io.index = m->index;
     }
-    io.images = (const uint8_t *)images;
+    io.images = images;
     TRY(e->be->forward(m->plan, &io, err));
     return e->be->read(e->dev, m->rows, m->out.at, (size_t)count * (size_t)m->dim * e->real_bytes, err);
 }

@@ -10,7 +10,6 @@
 #include "algo/reals.h"
 #include "num.h"
 
-#define COPY_BYTES ((size_t)1 << 20)
 #define COUNT_MAX 9007199254740992.0 /* 2^53 */
 
 /* ---- making ---- */
@@ -21,8 +20,7 @@ static moco_status make_network(struct encoder *e, struct err *err)
     e->be->info(e->dev, &info);
     e->real_bytes = info.real_bytes;
     TRY(net_build(&e->graph, e->ctx, &e->config, err));
-    enum be_precision precision = info.real_bytes == sizeof(double) ? BE_F64 : BE_F32;
-    TRY(e->be->layout_create(&e->layout, e->dev, e->graph, precision, err));
+    TRY(e->be->layout_create(&e->layout, e->dev, e->graph, info.master, err));
     e->names = mem_array(e->ctx, (size_t)e->graph->state_count, sizeof *e->names, err);
     if (e->names == NULL)
         return MOCO_ENOMEM;
@@ -59,18 +57,11 @@ static moco_status draw_weights(struct encoder *e, struct err *err)
 
 static moco_status copy_numbers(struct encoder *to, const struct encoder *from, struct err *err)
 {
-    void *host = mem_alloc(to->ctx, COPY_BYTES, err);
-    if (host == NULL)
-        return MOCO_ENOMEM;
     size_t stat_bytes = (size_t)to->graph->stat_total * to->real_bytes;
-    moco_status status = device_copy(to->be, to->dev, to->numbers.masters.at, from->numbers.masters.at,
-                                     to->be->layout_bytes(to->layout), host, COPY_BYTES, err);
-    if (status == MOCO_OK)
-        status = device_copy(to->be, to->dev, to->numbers.stats.at, from->numbers.stats.at, stat_bytes, host,
-                             COPY_BYTES, err);
+    TRY(to->be->copy(to->dev, to->numbers.masters.at, from->numbers.masters.at, to->be->layout_bytes(to->layout), err));
+    TRY(to->be->copy(to->dev, to->numbers.stats.at, from->numbers.stats.at, stat_bytes, err));
     memcpy(to->numbers.tracked, from->numbers.tracked, (size_t)to->graph->stat_count * sizeof(int64_t));
-    mem_free(to->ctx, host);
-    return status;
+    return MOCO_OK;
 }
 
 moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const struct backend *be,
@@ -265,7 +256,7 @@ static int64_t stat_first(const struct graph *g, const struct graph_state *state
 }
 
 /* Running statistics pass through a small block: channels come in hundreds, and no call takes memory for them. */
-#define STAT_BLOCK 256
+#define STAT_BLOCK 1024
 
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
                                double *values, struct err *err)
@@ -347,7 +338,7 @@ moco_status slab_check_finite(const struct encoder *encoder, const void *slab, c
 {
     double squares;
     int bad;
-    TRY(encoder->be->grad_check(encoder->layout, slab, &squares, &bad, err));
+    TRY(encoder->be->measure(encoder->layout, slab, &squares, &bad, err));
     if (bad >= 0)
         return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite", prefix,
                        encoder->graph->params[bad].name);
@@ -356,26 +347,33 @@ moco_status slab_check_finite(const struct encoder *encoder, const void *slab, c
     return MOCO_OK;
 }
 
-moco_status stats_check_finite(const struct encoder *encoder, const void *stats, const char *prefix, const char *what,
-                               struct err *err)
+moco_status stats_bad(const struct encoder *encoder, int64_t index, const char *prefix, const char *what,
+                      struct err *err)
 {
     const struct graph *g = encoder->graph;
-    int64_t bad = reals_first_bad(stats, encoder->real_bytes, (size_t)g->stat_total);
-    for (int i = 0; i < g->state_count && bad >= 0; i++) {
+    for (int i = 0; i < g->state_count; i++) {
         const struct graph_state *state = &g->states[i];
         if (state->kind != STATE_MEAN && state->kind != STATE_VAR)
             continue;
         int64_t first = stat_first(g, state);
-        if (bad >= first && bad < first + g->stats[state->index].channels)
+        if (index >= first && index < first + g->stats[state->index].channels)
             return err_set(err, MOCO_ENUMERIC, "%s%s%s holds a number that is not finite", prefix, encoder->names[i],
                            what);
     }
-    return MOCO_OK;
+    return err_set(err, MOCO_ENUMERIC, "%sstatistic %lld%s is not finite", prefix, (long long)index, what);
 }
 
-moco_status running_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err)
+moco_status running_check_finite(const struct encoder *encoder, const char *prefix, struct err *err)
 {
-    TRY(encoder->be->read(encoder->dev, scratch, encoder->numbers.stats.at,
-                          (size_t)encoder->graph->stat_total * encoder->real_bytes, err));
-    return stats_check_finite(encoder, scratch, prefix, "", err);
+    double block[STAT_BLOCK];
+    const char *from = encoder->numbers.stats.at;
+    size_t total = (size_t)encoder->graph->stat_total, real = encoder->real_bytes;
+    for (size_t at = 0; at < total; at += STAT_BLOCK) {
+        size_t part = total - at < STAT_BLOCK ? total - at : STAT_BLOCK;
+        TRY(encoder->be->read(encoder->dev, block, from + at * real, part * real, err));
+        int64_t bad = reals_first_bad(block, real, part);
+        if (bad >= 0)
+            return stats_bad(encoder, (int64_t)at + bad, prefix, "", err);
+    }
+    return MOCO_OK;
 }

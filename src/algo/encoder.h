@@ -95,15 +95,14 @@ moco_status encoder_check_values(const struct encoder *encoder, int i, const dou
 /* Is `value` a count of batches? MOCO_EINVAL names the tensor. */
 moco_status encoder_check_count(double value, const char *name, struct err *err);
 
-/* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. `scratch`: reals [stat_total]
- * of the host. Takes no memory. */
-moco_status running_check_finite(const struct encoder *encoder, const char *prefix, void *scratch, struct err *err);
-/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted), and for one array of statistics
- * already on the host. */
+/* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. Takes no memory. */
+moco_status running_check_finite(const struct encoder *encoder, const char *prefix, struct err *err);
+/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted). */
 moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
                               struct err *err);
-moco_status stats_check_finite(const struct encoder *encoder, const void *stats, const char *prefix, const char *what,
-                               struct err *err);
+/* MOCO_ENUMERIC: number `index` of an array of statistics is not finite. */
+moco_status stats_bad(const struct encoder *encoder, int64_t index, const char *prefix, const char *what,
+                      struct err *err);
 
 /* ---- embedding ---- */
 

@@ -114,6 +114,12 @@ void queue_free(struct queue *queue)
     mem_free(queue->ctx, queue);
 }
 
+void queue_pushed(struct queue *queue, int64_t count)
+{
+    queue->next = (queue->next + count) % queue->length;
+    queue->filled = queue->length - queue->filled < count ? queue->length : queue->filled + count;
+}
+
 moco_status queue_push(struct queue *queue, const void *keys, int64_t count, struct err *err)
 {
     /* What would be overwritten by this very push is never written: only the last `length` keys are. */
@@ -127,8 +133,7 @@ moco_status queue_push(struct queue *queue, const void *keys, int64_t count, str
         row = (row + part) % queue->length;
         done += part;
     }
-    queue->next = row;
-    queue->filled = queue->length - queue->filled < count ? queue->length : queue->filled + count;
+    queue_pushed(queue, count);
     return MOCO_OK;
 }
 

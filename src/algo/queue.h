@@ -32,6 +32,8 @@ void queue_free(struct queue *queue);
 
 /* `keys`: host reals [count][dim]. Takes no memory. */
 moco_status queue_push(struct queue *queue, const void *keys, int64_t count, struct err *err);
+/* `count` keys have been written from row `next` on, by the device's slot push: a training step does so. */
+void queue_pushed(struct queue *queue, int64_t count);
 
 /* All rows as doubles, transposed to the reference's [dim][length]. */
 moco_status queue_get(struct queue *queue, double *values, struct err *err);

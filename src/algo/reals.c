@@ -49,15 +49,3 @@ moco_status reals_check(const double *values, int64_t count, size_t real_bytes, 
         }
     return MOCO_OK;
 }
-
-moco_status device_copy(const struct backend *be, struct be_device *dev, void *to, const void *from, size_t bytes,
-                        void *host, size_t host_bytes, struct err *err)
-{
-    for (size_t done = 0; done < bytes;) {
-        size_t part = bytes - done < host_bytes ? bytes - done : host_bytes;
-        TRY(be->read(dev, host, (const char *)from + done, part, err));
-        TRY(be->write(dev, (char *)to + done, host, part, err));
-        done += part;
-    }
-    return MOCO_OK;
-}

@@ -18,8 +18,4 @@ int64_t reals_first_bad(const void *reals, size_t real_bytes, size_t count); /* 
 /* Doubles from a caller that are to become reals: MOCO_ENUMERIC names the first that is not finite as one. */
 moco_status reals_check(const double *values, int64_t count, size_t real_bytes, const char *name, struct err *err);
 
-/* Copies between two places of one device, through `host`, which has `host_bytes`. */
-moco_status device_copy(const struct backend *be, struct be_device *dev, void *to, const void *from, size_t bytes,
-                        void *host, size_t host_bytes, struct err *err);
-
 #endif

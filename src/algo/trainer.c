@@ -8,11 +8,11 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/trainer_state.h"
+#include "algo/trainer_rows.h"
+#include "backend/fallback.h"
 
 #define PAGE ((size_t)4096)
 #define SLAB_MAX ((size_t)1 << 62) /* what is added to it fits an int64_t */
-#define OF_RATE 0.75               /* of the convolutions' rate, what a whole step was seen to reach */
 
 /* ---- arranging ---- */
 
@@ -70,12 +70,14 @@ static void place_buffers(struct trainer *t, const struct be_plan_bytes *key, co
 {
     struct work_layout *at = &t->at;
     size_t row = (size_t)t->dim * t->real_bytes, rows = (size_t)t->launch_n * row, key_bytes = 0;
+    size_t batch = (size_t)t->o.batch_size * row, kept = (size_t)(t->shared ? 2 : t->directions) * batch;
     at->key_block = (key->slab + PAGE - 1) / PAGE * PAGE;
     if (!t->shared)
-        key_bytes = at->key_block + t->be->key_bytes(t->layout, t->precision);
+        key_bytes = at->key_block + t->be->key_bytes(t->layout);
     at->plans = take(at, key_bytes > query->slab ? key_bytes : query->slab);
-    at->embedding = take(at, rows);
-    at->keys = take(at, t->o.negatives == MOCO_NEGATIVES_BATCH && !t->shared ? (size_t)t->o.batch_size * row : rows);
+    at->queries = take(at, kept);
+    at->keys = take(at, kept);
+    at->positives = take(at, t->shared ? 0 : t->o.negatives == MOCO_NEGATIVES_BATCH ? batch : rows);
     at->d_query = take(at, rows);
     at->d_pairs = take(at, t->shared ? rows : 0);
     at->loss = take(at, loss_scratch(t));
@@ -101,7 +103,7 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->shared = t->o.encoder_k == MOCO_KEY_SHARED;
     t->encoders = t->shared ? 1 : 2;
     t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
-    t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups);
+    t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups, info.launch_pixels);
     t->launches = t->groups / t->o.groups_per_launch;
     t->launch_n = t->o.groups_per_launch * t->o.bn_group_size;
     TRY(t->be->layout_create(&t->layout, t->dev, t->graph, t->precision, err));
@@ -126,41 +128,19 @@ static void unarrange(struct trainer *t)
 
 /* ---- creating ---- */
 
-/* Embeddings of a step that the host keeps, of queries and of keys each. */
-static size_t kept_rows(const struct trainer *t)
-{
-    return (size_t)(t->shared ? 2 : t->directions) * (size_t)t->o.batch_size;
-}
-
 static moco_status take_host_memory(struct trainer *t, struct err *err)
 {
-    struct step_buffers *h = &t->host;
-    size_t batch = (size_t)t->o.batch_size, n = (size_t)t->launch_n, row = (size_t)t->dim * t->real_bytes;
-    h->order = mem_array(t->ctx, batch, sizeof *h->order, err);
-    h->shuffle = mem_array(t->ctx, batch, sizeof *h->shuffle, err);
-    h->index = mem_array(t->ctx, n, sizeof *h->index, err);
-    h->keys = mem_array(t->ctx, kept_rows(t), row, err);
-    h->queries = mem_array(t->ctx, kept_rows(t), row, err);
-    h->rows = mem_array(t->ctx, n, row, err);
-    h->stats = mem_array(t->ctx, (size_t)t->graph->stat_total, t->real_bytes, err);
-    if (h->order == NULL || h->shuffle == NULL || h->index == NULL || h->keys == NULL || h->queries == NULL ||
-        h->rows == NULL || h->stats == NULL)
+    t->host.index = mem_array(t->ctx, (size_t)rows_index_count(t), sizeof *t->host.index, err);
+    t->host.shuffle = mem_array(t->ctx, (size_t)t->o.batch_size, sizeof *t->host.shuffle, err);
+    if (t->host.index == NULL || t->host.shuffle == NULL)
         return MOCO_ENOMEM;
-    /* A shared encoder's groups are of one view each, or one of both. */
-    int groups = t->shared ? (t->groups > 1 ? t->groups / 2 : 1) : t->groups, size = t->o.batch_size / groups;
-    for (int place = 0; place < t->o.batch_size; place++) {
-        int group = place / size, member = place % size;
-        h->order[place] = t->o.interleave ? member * groups + group : place;
-        h->shuffle[place] = place;
-    }
+    rows_index_init(t);
     return MOCO_OK;
 }
 
 static size_t host_bytes(const struct trainer *t)
 {
-    size_t batch = (size_t)t->o.batch_size, n = (size_t)t->launch_n, row = (size_t)t->dim * t->real_bytes;
-    return (2 * batch + n) * sizeof(int32_t) + (2 * kept_rows(t) + n) * row +
-           (size_t)t->graph->stat_total * t->real_bytes;
+    return ((size_t)rows_index_count(t) + (size_t)t->o.batch_size) * sizeof(int32_t);
 }
 
 static moco_status take_device_memory(struct trainer *t, struct err *err)
@@ -169,13 +149,26 @@ static moco_status take_device_memory(struct trainer *t, struct err *err)
     TRY(t->be->alloc(t->dev, t->at.bytes, &t->work, err));
     TRY(t->be->alloc(t->dev, slab, &t->gradients, err));
     TRY(t->be->alloc(t->dev, slab, &t->momentum, err));
-    size_t readers = t->be->reader_bytes(t->layout, t->precision, 1);
+    size_t readers = t->be->reader_bytes(t->layout, 1);
     if (readers > 0)
         TRY(t->be->alloc(t->dev, readers, &t->readers, err));
     char *plans = (char *)t->work.at + t->at.plans;
     if (t->key_plan != NULL)
         TRY(t->be->plan_bind(t->key_plan, plans, err));
     return t->be->plan_bind(t->query_plan, plans, err);
+}
+
+/* Who calls the device in the same order at every step may have it repeat what it recorded. */
+static moco_status make_program(struct trainer *t, struct err *err)
+{
+    struct be_program_spec spec = {.layout = t->layout,
+                                   .view_bytes =
+                                       (size_t)t->o.batch_size * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
+                                   .views = 2,
+                                   .index_count = rows_index_count(t),
+                                   .replay = 1};
+    TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));
+    return t->be->program_create(&t->program, t->dev, &spec, err);
 }
 
 static moco_status check_partners(const struct encoder *encoder, const struct queue *queue, int negatives,
@@ -210,6 +203,7 @@ static moco_status make(struct trainer *t, struct encoder *encoder, struct queue
         TRY(encoder_copy(&t->key, encoder, err));
     TRY(take_host_memory(t, err));
     TRY(take_device_memory(t, err));
+    TRY(make_program(t, err));
     TRY(trainer_make_names(t, err));
     t->readers_stale = 1;
     return trainer_refresh(t, err);
@@ -241,18 +235,17 @@ void trainer_free(struct trainer *t)
 {
     if (t == NULL)
         return;
+    if (t->program != NULL)
+        t->be->program_free(t->program);
+    if (t->cancel != NULL)
+        t->be->cancel_free(t->dev, t->cancel);
     unarrange(t);
     t->be->release(t->dev, &t->work);
     t->be->release(t->dev, &t->gradients);
     t->be->release(t->dev, &t->momentum);
     t->be->release(t->dev, &t->readers);
-    mem_free(t->ctx, t->host.order);
     mem_free(t->ctx, t->host.shuffle);
     mem_free(t->ctx, t->host.index);
-    mem_free(t->ctx, t->host.keys);
-    mem_free(t->ctx, t->host.queries);
-    mem_free(t->ctx, t->host.rows);
-    mem_free(t->ctx, t->host.stats);
     mem_free(t->ctx, t->names);
     encoder_free(t->key);
     if (t->query != NULL)
@@ -265,7 +258,7 @@ void trainer_free(struct trainer *t)
 moco_status trainer_refresh(struct trainer *t, struct err *err)
 {
     if (t->readers_stale && t->readers.at != NULL)
-        TRY(t->be->readers(t->layout, t->precision, 1, t->query->numbers.masters.at, t->readers.at, err));
+        TRY(t->be->readers(t->layout, 1, t->query->numbers.masters.at, t->readers.at, err));
     t->readers_stale = 0;
     return MOCO_OK;
 }
@@ -304,7 +297,7 @@ static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct er
     e->launches = t->launches;
     e->parameters = t->graph->param_total;
     e->weights_bytes = t->encoders * (slab + stats);
-    e->reader_bytes = (int64_t)t->be->reader_bytes(t->layout, t->precision, 1);
+    e->reader_bytes = (int64_t)t->be->reader_bytes(t->layout, 1);
     e->gradient_bytes = slab;
     e->momentum_bytes = slab;
     e->queue_bytes = t->queue_length * t->dim * (int64_t)t->real_bytes;
@@ -312,10 +305,11 @@ static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct er
     e->total_bytes = e->weights_bytes + e->reader_bytes + e->gradient_bytes + e->momentum_bytes + e->queue_bytes +
                      e->slab_bytes + (int64_t)host_bytes(t);
     e->step_flops = step_flops(t);
-    double rate = 0;
-    if (t->be->rate != NULL)
-        TRY(t->be->rate(t->dev, t->precision, &rate, err));
-    e->step_seconds = rate > 0 ? e->step_flops / rate / OF_RATE : 0;
+    struct be_info info;
+    double rate;
+    t->be->info(t->dev, &info);
+    TRY(backend_rate(t->be, t->dev, t->precision, &rate, err));
+    e->step_seconds = rate > 0 ? e->step_flops / rate / info.step_rate : 0;
     return MOCO_OK;
 }
 

@@ -2,12 +2,11 @@
  *
  * trainer_options: what a trainer may be told, and what may be told together. What a reader would get wrong: a launch's
  * size is part of the configuration, because it changes the last bits of sums; so its automatic choice looks at nothing
- * but the options. */
+ * but the options and the kind of device. */
 #include "algo/trainer_state.h"
 
 #define BATCH_MAX (1 << 20)
 #define SIDE_MAX 16384 /* graph_input's */
-#define LAUNCH_PIXELS (INT64_C(32) * 224 * 224)
 
 static moco_status check_flag(int value, const char *name, struct err *err)
 {
@@ -104,9 +103,8 @@ moco_status trainer_options_check(const moco_trainer_options *o, struct err *err
 }
 
 /* All groups where samples are coupled; else the largest divisor of the number of groups whose launch stays below
- * LAUNCH_PIXELS; one group at least. A function of the configuration alone: how many groups run at once changes the
- * last bits of f32 sums. */
-int trainer_groups_per_launch(const moco_trainer_options *o, int groups)
+ * what the device says of itself; one group at least. How many groups run at once changes the last bits of f32 sums. */
+int trainer_groups_per_launch(const moco_trainer_options *o, int groups, int64_t launch_pixels)
 {
     if (o->encoder_k == MOCO_KEY_SHARED)
         return groups;
@@ -115,7 +113,7 @@ int trainer_groups_per_launch(const moco_trainer_options *o, int groups)
     int64_t group_pixels = (int64_t)o->bn_group_size * o->image_h * o->image_w;
     int best = 1;
     for (int d = 2; d <= groups; d++)
-        if (groups % d == 0 && d * group_pixels <= LAUNCH_PIXELS)
+        if (groups % d == 0 && d * group_pixels <= launch_pixels)
             best = d;
     return best;
 }

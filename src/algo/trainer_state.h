@@ -12,26 +12,23 @@
 struct work_layout {
     size_t plans;     /* key launches, later query launches: bytes of the larger */
     size_t key_block; /* behind the key plan's own bytes: what ema_readers writes */
-    size_t embedding; /* reals [launch_n][dim]: what a launch writes */
-    size_t keys;    /* reals; queue: [launch_n][dim], the keys of the queries of a launch; batch: [batch][dim], all of a
-                       direction; shared: [2 batch][dim], both views in sample order */
-    size_t d_query; /* reals [launch_n][dim] */
-    size_t d_pairs; /* shared: reals [2 batch][dim], of what stands in keys */
+    size_t queries;   /* reals [directions][batch][dim], order of the launches; shared: [2 batch][dim] */
+    size_t keys;      /* reals [directions][batch][dim], sample order, in the order in which they are enqueued; shared:
+                         [2 batch][dim], both views in sample order */
+    size_t
+        positives;  /* queue: reals [launch_n][dim], the keys of the queries of a launch; batch: [batch][dim], those of
+                         a direction, order of the launches; shared: none */
+    size_t d_query; /* reals [launch_n][dim]; before the first query: what a key launch writes */
+    size_t d_pairs; /* shared: reals [2 batch][dim], of what is in keys */
     size_t loss;    /* scratch */
     size_t stage;   /* reals [encoders][directions][stat_total]: staged statistics of query and key encoder */
     size_t bytes;
 };
 
-/* Host memory of a step. "Sample order" is the batch's own; reals unless said. */
+/* Host memory of a step: see trainer_rows.c. "Sample order" is the batch's own. */
 struct step_buffers {
-    int32_t *order;   /* [batch]: which sample stands at each place of the query launches; shared: of a view */
-    int32_t *shuffle; /* [batch]: the step's permutation */
-    int32_t *index;   /* [launch_n] */
-    char *keys;    /* [directions][batch][dim], sample order, in the order they are enqueued; shared: [2 batch][dim] to
-                      reorder in */
-    char *queries; /* [directions][batch][dim], order of the launches; shared: [2 batch][dim], sample order */
-    char *rows;    /* [launch_n][dim] */
-    char *stats;   /* [stat_total] */
+    int32_t *index;   /* what goes to the device with each batch */
+    int32_t *shuffle; /* [batch]: the permutation of a direction */
 };
 
 struct trainer {
@@ -50,6 +47,7 @@ struct trainer {
     struct graph *graph; /* at the trainer's image size */
     struct be_layout *layout;
     struct be_plan *key_plan, *query_plan;
+    struct be_program *program;
     struct work_layout at;
     struct step_buffers host;
     struct be_memory work, gradients, momentum;
@@ -61,7 +59,7 @@ struct trainer {
 
     int64_t step, epoch, position;
     struct {
-        int known; /* every parameter of both encoders and all momentum was found finite, at these versions of theirs */
+        int known; /* every number of both encoders and of momentum was found finite, at these versions of theirs */
         uint64_t query, key;
     } finite;
     struct norm_bounds {
@@ -71,7 +69,7 @@ struct trainer {
     int broken;        /* a commit stopped half-way: only loading a checkpoint helps */
     int reported;
     moco_step_report report;
-    _Atomic int cancel;
+    _Atomic int *cancel; /* the device's */
 
     int name_count;
     char (*names)[TRAINER_NAME];
@@ -80,7 +78,7 @@ struct trainer {
 /* trainer_options.c */
 moco_status trainer_options_check(const moco_trainer_options *options, struct err *err);
 /* The effective number, where the option says 0. */
-int trainer_groups_per_launch(const moco_trainer_options *options, int groups);
+int trainer_groups_per_launch(const moco_trainer_options *options, int groups, int64_t launch_pixels);
 
 /* Which tensors a state has: known before there is a trainer. Gradients come last: `saved` are those before them. */
 struct state_list {

@@ -1,24 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction: everything up to the commit works in the
- * slab, the gradient slab and host buffers, all of which the next try overwrites. What a reader would get wrong: places
- * and samples. A sample is a row of the batch; a place is where it stands in the launches; `order` maps places of query
- * launches to samples, and the shuffle is a permutation of the batch's own places, of which key groups are slices.
- * Steps whose negatives are the batch itself differ in the middle: trainer_batch.c. */
+ * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction, in three parts. The work is given to the
+ * device call by call, and no number comes back; it writes what the next try overwrites. Then whoever has a vote says
+ * whether the step may commit. Then the commit, which the device does, or does not, by what it has found; what that was
+ * is told by the step's outcome. What a reader would get wrong: a call that returns has been given, not done.
+ * docs/internals-step.md has the order of calls. Steps whose negatives are the batch itself differ in the middle:
+ * trainer_batch.c. */
 #include <math.h>
 #include <string.h>
 
-#include "algo/reals.h"
-#include "algo/trainer_step.h"
-#include "permute.h"
-
-/* Keys are kept as they are enqueued. Symmetric: the reference's notebook enqueues the keys of view 1 first, and those
- * are the second direction's. */
-static char *keys_of(const struct trainer *t, int direction)
-{
-    size_t block = t->directions == 2 ? (size_t)(1 - direction) : 0;
-    return t->host.keys + block * (size_t)t->o.batch_size * step_row(t);
-}
+#include "algo/trainer_batch.h"
+#include "algo/trainer_update.h"
 
 /* ---- before the step ---- */
 
@@ -44,11 +36,9 @@ static moco_status check_batch(const struct trainer *t, const moco_batch *b, dou
     return MOCO_OK;
 }
 
-static moco_status take_cancel(struct trainer *t, struct err *err)
+static moco_status cancelled(const struct trainer *t, struct err *err)
 {
-    if (atomic_exchange(&t->cancel, 0))
-        return err_set(err, MOCO_ECANCELED, "step %lld was cancelled; nothing of it was committed", (long long)t->step);
-    return MOCO_OK;
+    return err_set(err, MOCO_ECANCELED, "step %lld was cancelled; nothing of it was committed", (long long)t->step);
 }
 
 static int known_finite(const struct trainer *t)
@@ -57,7 +47,7 @@ static int known_finite(const struct trainer *t)
            (t->key == NULL || t->finite.key == t->key->version);
 }
 
-/* Of parameters and momentum as they are now. */
+/* Of all numbers of the encoders and of momentum, as they are now. */
 static void note_finite(struct trainer *t, int known)
 {
     t->finite.known = known;
@@ -66,79 +56,145 @@ static void note_finite(struct trainer *t, int known)
 }
 
 /* A bad number in the state is found before any work is done with it, and under its own name: a ReLU or a large
- * negative logit may swallow it later. The slabs are read only if they have been written from outside since the last
- * update, which saw what it wrote. */
+ * negative logit may swallow it later. The state is read only if it has been written from outside since the last
+ * update, which saw what it wrote: averages of finite statistics are finite. */
 static moco_status check_state(struct trainer *t, struct err *err)
 {
-    int known = known_finite(t);
-    if (!known)
-        TRY(step_measure(t, err));
-    TRY(running_check_finite(t->query, "encoder_q.", t->host.stats, err));
+    if (known_finite(t))
+        return MOCO_OK;
+    TRY(step_measure(t, err));
+    TRY(running_check_finite(t->query, "encoder_q.", err));
     if (t->key != NULL) {
-        if (!known)
-            TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", NULL, err));
-        TRY(running_check_finite(t->key, "encoder_k.", t->host.stats, err));
+        TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", NULL, err));
+        TRY(running_check_finite(t->key, "encoder_k.", err));
     }
     note_finite(t, 1);
     return MOCO_OK;
 }
 
-void step_launched(const struct trainer *t, int *done)
+static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 {
-    ++*done;
-    if (t->o.progress != NULL)
-        t->o.progress(t->o.progress_user, *done, t->encoders * t->directions * t->launches);
+    double limit = step_gradient_limit(t, step->lr);
+    step->careful = step->careful || limit < 0;
+    struct be_scalars scalars = {.lr = step->lr,
+                                 .sgd_momentum = t->o.sgd_momentum,
+                                 .weight_decay = t->o.weight_decay,
+                                 .trust = t->o.trust_coefficient,
+                                 .key_momentum = t->o.key_momentum,
+                                 .temperature = t->o.temperature,
+                                 .loss_scale = 1,
+                                 .gradient_limit = step->careful ? (double)INFINITY : limit,
+                                 .step = t->step,
+                                 .queue_row = t->queue != NULL ? t->queue->next : 0};
+    struct be_input input = {.view = {step->batch->view[0], step->batch->view[1]}, .index = t->host.index};
+    rows_index_step(t);
+    return t->be->program_begin(t->program, &scalars, &input, &step->at, &step->skip, err);
 }
 
-moco_status step_check_rows(const struct trainer *t, const void *rows, const char *what, struct err *err)
-{
-    int64_t bad = reals_first_bad(rows, t->real_bytes, (size_t)t->launch_n * (size_t)t->dim);
-    if (bad >= 0)
-        return err_set(err, MOCO_ENUMERIC, "the %s of image %d of the batch is not finite", what,
-                       t->host.index[bad / t->dim]);
-    return MOCO_OK;
-}
+/* ---- the work: keys ---- */
 
-/* ---- keys ---- */
-
-static moco_status key_launch(struct trainer *t, const uint8_t *images, int direction, int launch, struct err *err)
+static moco_status key_launch(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
-    int first = launch * t->launch_n;
-    for (int j = 0; j < t->launch_n; j++)
-        t->host.index[j] = t->host.shuffle[t->host.order[first + j]];
-    struct be_forward io = {.images = images,
-                            .index = t->host.index,
+    const int32_t *samples = rows_of_keys(t, step, direction, launch);
+    struct be_forward io = {.images = step->at.view[1 - direction],
+                            .index = samples,
                             .weights = step_at(t, t->at.plans + t->at.key_block),
                             .stage = step_stage(t, STAGE_KEY, direction),
-                            .out = step_at(t, t->at.embedding),
-                            .cancel = &t->cancel};
+                            .out = step_at(t, t->at.d_query), /* which no query has written yet */
+                            .cancel = t->cancel};
     TRY(t->be->forward(t->key_plan, &io, err));
-    TRY(t->be->read(t->dev, t->host.rows, io.out, (size_t)t->launch_n * step_row(t), err));
-    TRY(step_check_rows(t, t->host.rows, "key", err));
-    char *keys = keys_of(t, direction);
-    for (int j = 0; j < t->launch_n; j++) /* un-shuffled: back to the row of its sample */
-        memcpy(keys + (size_t)t->host.index[j] * step_row(t), t->host.rows + (size_t)j * step_row(t), step_row(t));
+    TRY(t->be->check_rows(t->program, BE_ROWS_KEY, io.out, samples, t->launch_n, t->dim, err));
+    return t->be->scatter(t->program, rows_keys(t, direction), io.out, samples, t->launch_n, t->dim, err);
+}
+
+static moco_status all_keys(struct trainer *t, struct step *step, struct err *err)
+{
+    TRY(t->be->ema_readers(t->program, t->key->numbers.masters.at, t->query->numbers.masters.at,
+                           step_at(t, t->at.plans + t->at.key_block), err));
+    for (int d = 0; d < t->directions; d++)
+        for (int l = 0; l < t->launches; l++) {
+            TRY(key_launch(t, step, d, l, err));
+            step_launched(t, step);
+        }
     return MOCO_OK;
 }
 
-static moco_status all_keys(struct trainer *t, const moco_batch *batch, int *done, struct err *err)
+/* ---- the work: queries ---- */
+
+/* InfoNCE of one launch against the queue as it was before the step. Every row of the queue is in `neg`, so that a bad
+ * one shows there however the softmax treats it. */
+static moco_status contrast(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
-    TRY(t->be->ema_readers(t->layout, t->precision, t->key->numbers.masters.at, t->query->numbers.masters.at,
-                           t->o.key_momentum, step_at(t, t->at.plans + t->at.key_block), err));
+    const void *queries = rows_queries(t, direction, launch);
+    if (t->queue == NULL)
+        return batch_contrast(t, queries, launch, err);
+    void *positives = step_at(t, t->at.positives);
+    TRY(t->be->gather(t->program, positives, rows_keys(t, direction), rows_of_queries(t, step, launch), t->launch_n,
+                      t->dim, err));
+    struct be_infonce io = {.q = queries,
+                            .k = positives,
+                            .queue = t->queue->rows.at,
+                            .n = t->launch_n,
+                            .dim = t->dim,
+                            .length = t->queue->length,
+                            .scale = 1.0 / t->o.batch_size,
+                            .d_q = step_at(t, t->at.d_query)};
+    return t->be->infonce(t->program, &io, step_at(t, t->at.loss), err);
+}
+
+static moco_status all_queries(struct trainer *t, struct step *step, struct err *err)
+{
     for (int d = 0; d < t->directions; d++) {
-        if (t->o.shuffle)
-            permute_batch(t->o.seed, (uint64_t)t->step, d, t->o.batch_size, t->host.shuffle);
+        if (t->queue == NULL)
+            TRY(batch_place_keys(t, step, d, err));
         for (int l = 0; l < t->launches; l++) {
-            TRY(key_launch(t, batch->view[1 - d], d, l, err));
-            step_launched(t, done);
+            struct query_launch launch = {.images = step->at.view[d],
+                                          .index = rows_of_queries(t, step, l),
+                                          .rows = rows_queries(t, d, l),
+                                          .direction = d,
+                                          .accumulate = d > 0 || l > 0};
+            TRY(query_forward(t, &launch, err));
+            TRY(contrast(t, step, d, l, err));
+            TRY(query_backward(t, &launch, err));
+            step_launched(t, step);
         }
     }
     return MOCO_OK;
 }
 
-/* ---- queries ---- */
+/* Gradients, statistics, and the spread of the queries (of a shared encoder: both views in the order of samples). */
+static moco_status check_results(struct trainer *t, struct err *err)
+{
+    int rows = (t->shared ? 2 : t->directions) * t->o.batch_size;
+    const void *queries = t->shared ? step_at(t, t->at.keys) : rows_queries(t, 0, 0);
+    TRY(t->be->check_slab(t->program, BE_GRADIENT, t->gradients.at, err));
+    for (int d = 0; d < t->directions; d++) {
+        TRY(t->be->check_stats(t->program, BE_STATS_QUERY, t->graph, step_stage(t, STAGE_QUERY, d), err));
+        if (t->key != NULL)
+            TRY(t->be->check_stats(t->program, BE_STATS_KEY, t->graph, step_stage(t, STAGE_KEY, d), err));
+    }
+    return t->be->row_std(t->program, queries, rows, t->dim, err);
+}
 
-moco_status step_bad_loss(struct trainer *t, struct err *err)
+/* Nothing comes back here. Keys that are known to be bad are not worth the queries' work. */
+static moco_status work(struct trainer *t, struct step *step, struct err *err)
+{
+    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
+    TRY(t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages, err));
+    if (t->shared) {
+        TRY(batch_pairs(t, step, err));
+    } else {
+        TRY(all_keys(t, step, err));
+        if (t->be->found(t->program))
+            return MOCO_OK;
+        TRY(all_queries(t, step, err));
+    }
+    return check_results(t, err);
+}
+
+/* ---- what was found ---- */
+
+static moco_status bad_loss(struct trainer *t, struct err *err)
 {
     int64_t row = -1;
     if (t->queue != NULL)
@@ -148,166 +204,120 @@ moco_status step_bad_loss(struct trainer *t, struct err *err)
     return err_set(err, MOCO_ENUMERIC, "the loss of step %lld is not finite", (long long)t->step);
 }
 
-/* InfoNCE of one launch against the queue as it was before the step. Every row of the queue is in `neg`, so that a bad
- * one shows there however the softmax treats it. */
-static moco_status contrast(struct trainer *t, int direction, int launch, struct sums *sums, struct err *err)
+static moco_status bad_row(const char *what, int64_t image, struct err *err)
 {
-    if (t->queue == NULL)
-        return batch_contrast(t, launch, sums, err);
-    const int32_t *order = t->host.order + launch * t->launch_n;
-    const char *keys = keys_of(t, direction);
-    for (int j = 0; j < t->launch_n; j++)
-        memcpy(t->host.rows + (size_t)j * step_row(t), keys + (size_t)order[j] * step_row(t), step_row(t));
-    TRY(t->be->write(t->dev, step_at(t, t->at.keys), t->host.rows, (size_t)t->launch_n * step_row(t), err));
-    struct be_infonce io = {.q = step_at(t, t->at.embedding),
-                            .k = step_at(t, t->at.keys),
-                            .queue = t->queue->rows.at,
-                            .n = t->launch_n,
-                            .dim = t->dim,
-                            .length = t->queue->length,
-                            .temperature = t->o.temperature,
-                            .scale = 1.0 / t->o.batch_size,
-                            .d_q = step_at(t, t->at.d_query)};
-    TRY(t->be->infonce(t->dev, &io, step_at(t, t->at.loss), err));
-    if (!isfinite(io.loss) || !isfinite(io.pos) || !isfinite(io.neg))
-        return step_bad_loss(t, err);
-    sums->loss += io.loss;
-    sums->top1 += io.top1;
-    sums->top5 += io.top5;
-    sums->pos += io.pos;
-    sums->neg += io.neg;
-    return MOCO_OK;
+    return err_set(err, MOCO_ENUMERIC, "the %s of image %lld of the batch is not finite", what, (long long)image);
 }
 
-static moco_status query_launch(struct trainer *t, const uint8_t *images, int direction, int launch, struct sums *sums,
-                                struct err *err)
+/* In a sentence; MOCO_OK if nothing was. */
+static moco_status tell(struct trainer *t, const struct be_outcome *found, struct err *err)
 {
-    const void *masters = t->query->numbers.masters.at;
-    const void *weights = t->readers.at != NULL ? t->readers.at : masters;
-    memcpy(t->host.index, t->host.order + launch * t->launch_n, (size_t)t->launch_n * sizeof *t->host.index);
-    struct be_forward forward = {.images = images,
-                                 .index = t->host.index,
-                                 .weights = weights,
-                                 .masters = masters,
-                                 .stage = step_stage(t, STAGE_QUERY, direction),
-                                 .out = step_at(t, t->at.embedding),
-                                 .cancel = &t->cancel};
-    TRY(t->be->forward(t->query_plan, &forward, err));
-    char *rows = t->host.queries + (size_t)(direction * t->launches + launch) * (size_t)t->launch_n * step_row(t);
-    TRY(t->be->read(t->dev, rows, forward.out, (size_t)t->launch_n * step_row(t), err));
-    TRY(step_check_rows(t, rows, "query", err));
-    TRY(contrast(t, direction, launch, sums, err));
-    struct be_backward backward = {.weights = weights,
-                                   .masters = masters,
-                                   .d_out = step_at(t, t->at.d_query),
-                                   .gradients = t->gradients.at,
-                                   .accumulate = direction > 0 || launch > 0,
-                                   .cancel = &t->cancel};
-    return t->be->backward(t->query_plan, &backward, err);
-}
-
-static moco_status all_queries(struct trainer *t, const moco_batch *batch, int *done, struct sums *sums,
-                               struct err *err)
-{
-    for (int d = 0; d < t->directions; d++) {
-        if (t->queue == NULL)
-            TRY(batch_place_keys(t, keys_of(t, d), err));
-        for (int l = 0; l < t->launches; l++) {
-            TRY(query_launch(t, batch->view[d], d, l, sums, err));
-            step_launched(t, done);
-        }
-    }
-    return MOCO_OK;
-}
-
-/* ---- the verdict, and the commit ---- */
-
-static moco_status check_results(struct trainer *t, double *sum_squares, struct err *err)
-{
-    int bad;
-    TRY(t->be->grad_check(t->layout, t->gradients.at, sum_squares, &bad, err));
-    if (bad >= 0)
+    int64_t index = (int64_t)(found->bad & ((UINT64_C(1) << 48) - 1));
+    if (found->bad == BE_NOTHING)
+        return found->cancelled ? cancelled(t, err) : MOCO_OK;
+    switch ((enum be_what)(found->bad >> 48)) {
+    case BE_ROWS_KEY:
+        return bad_row("key", index, err);
+    case BE_ROWS_QUERY:
+        return bad_row(t->shared ? "embedding" : "query", index, err);
+    case BE_LOSS:
+        return bad_loss(t, err);
+    case BE_GRADIENT:
         return err_set(err, MOCO_ENUMERIC, "grad.encoder_q.%s holds a number that is not finite",
-                       t->graph->params[bad].name);
-    if (!isfinite(*sum_squares))
+                       t->graph->params[index].name);
+    case BE_NORM:
+    case BE_LIMIT:
         return err_set(err, MOCO_ENUMERIC, "the norm of the gradient is not finite");
-    for (int e = STAGE_QUERY; e < t->encoders; e++)
-        for (int d = 0; d < t->directions; d++) {
-            TRY(t->be->read(t->dev, t->host.stats, step_stage(t, e, d), (size_t)t->graph->stat_total * t->real_bytes,
-                            err));
-            TRY(stats_check_finite(t->query, t->host.stats, e == STAGE_QUERY ? "encoder_q." : "encoder_k.",
-                                   " of this batch", err));
-        }
-    return MOCO_OK;
+    case BE_STATS_QUERY:
+        return stats_bad(t->query, index, "encoder_q.", " of this batch", err);
+    case BE_STATS_KEY:
+        return stats_bad(t->key, index, "encoder_k.", " of this batch", err);
+    case BE_VETO:
+        break;
+    }
+    return err_set(err, MOCO_ESTATE, "step %lld was not allowed to commit", (long long)t->step);
 }
+
+/* ---- the vote ---- */
+
+/* The one place between the work and the commit, where those who share a step will agree whether it is committed: what
+ * fails here, on whatever rank, has touched nothing. What can be known without waiting is told before the commit. */
+static moco_status vote(struct trainer *t, const struct step *step, struct err *err)
+{
+    TRY(t->be->ready(t->dev, err));
+    if (!step->careful && !t->be->found(t->program))
+        return MOCO_OK;
+    struct be_outcome found;
+    TRY(t->be->verdict(t->program, &found, err));
+    if (found.bad >> 48 == BE_LIMIT)
+        return MOCO_OK; /* the commit does nothing, and the step is done carefully */
+    TRY(tell(t, &found, err));
+    return step->careful ? step_check_update(t, step, sqrt(found.sum_squares), err) : MOCO_OK;
+}
+
+/* ---- the commit ---- */
 
 static moco_status commit_statistics(struct trainer *t, struct encoder *encoder, int stage, struct err *err)
 {
-    for (int d = 0; d < t->directions; d++) { /* as so many forwards of the reference would */
-        TRY(t->be->stats_commit(t->dev, t->graph, encoder->numbers.stats.at, step_stage(t, stage, d), t->groups, err));
-        for (int i = 0; i < t->graph->stat_count; i++)
-            encoder->numbers.tracked[i]++;
-    }
-    encoder->version++;
+    for (int d = 0; d < t->directions; d++) /* as so many forwards of the reference would */
+        TRY(t->be->stats_commit(t->program, t->graph, encoder->numbers.stats.at, step_stage(t, stage, d), t->groups,
+                                err));
     return MOCO_OK;
 }
 
-/* What others see of the step, who may embed with the model meanwhile: all of it or nothing. */
-static moco_status commit_query(struct trainer *t, double lr, int *finite, struct err *err)
+static moco_status commit_calls(struct trainer *t, struct err *err)
 {
-    struct update_place to = {.query = t->query->numbers.masters.at,
-                              .momentum = t->momentum.at,
-                              .key = t->key != NULL ? t->key->numbers.masters.at : NULL,
-                              .readers = t->readers.at};
-    encoder_lock(t->query);
-    moco_status status = step_update(t, &to, lr, finite, err); /* the key encoder follows the weights as they were */
-    if (status == MOCO_OK)
-        status = commit_statistics(t, t->query, STAGE_QUERY, err);
-    encoder_unlock(t->query);
-    return status;
-}
-
-/* All that could fail has been done: `ready` is asked once more, and what follows is elementwise. If it fails all the
- * same, the trainer says so from then on rather than train on half a step. */
-static moco_status commit(struct trainer *t, const moco_batch *batch, double lr, const struct norm_bounds *after,
-                          struct err *err)
-{
-    TRY(t->be->ready(t->dev, err));
-    int finite;
-    t->broken = 1;
-    TRY(commit_query(t, lr, &finite, err));
+    TRY(step_update(t, err)); /* the key encoder follows the weights as they were */
+    TRY(commit_statistics(t, t->query, STAGE_QUERY, err));
     if (t->key != NULL)
         TRY(commit_statistics(t, t->key, STAGE_KEY, err));
+    if (t->queue == NULL)
+        return MOCO_OK;
+    return t->be->push(t->program, t->queue->rows.at, t->queue->length, step_at(t, t->at.keys),
+                       t->directions * t->o.batch_size, t->dim, err);
+}
+
+static void count_batches(const struct trainer *t, struct encoder *encoder)
+{
+    for (int i = 0; i < t->graph->stat_count; i++)
+        encoder->numbers.tracked[i] += t->directions;
+    encoder->version++;
+}
+
+/* The host's part of the commit, which cannot fail. */
+static void advance(struct trainer *t, const struct step *step, const struct be_outcome *outcome)
+{
+    struct norm_bounds after = step_bounds_after(t, step->lr, sqrt(outcome->sum_squares));
+    count_batches(t, t->query);
+    if (t->key != NULL)
+        count_batches(t, t->key);
     if (t->queue != NULL)
-        TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));
-    note_finite(t, finite);
-    t->bounds = *after;
-    t->broken = 0;
+        queue_pushed(t->queue, (int64_t)t->directions * t->o.batch_size);
+    note_finite(t, outcome->finite);
+    t->bounds = after;
     t->step++;
-    t->epoch = batch->epoch;
-    t->position = batch->position;
+    t->epoch = step->batch->epoch;
+    t->position = step->batch->position;
+}
+
+/* All that could fail has been done but for the device itself. If that fails, nobody knows how much of the step has been
+ * committed, and the trainer says so from then on rather than train on half a step. */
+static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
+{
+    int skip, known;
+    TRY(t->be->decide(t->program, t->cancel, 0, &skip, err));
+    t->broken = 1;
+    if (!skip)
+        TRY(commit_calls(t, err));
+    TRY(t->be->program_end(t->program, err));
+    TRY(t->be->outcome(t->program, 1, &known, outcome, err));
+    t->broken = 0;
+    if (outcome->committed)
+        advance(t, step, outcome);
     return MOCO_OK;
 }
 
-/* Mean over dimensions of the standard deviation of the queries (of a shared encoder both views), in two passes:
- * exactly 0 when all are equal. */
-static double feature_std(const struct trainer *t)
-{
-    size_t n = (size_t)(t->shared ? 2 : t->directions) * (size_t)t->o.batch_size, dim = (size_t)t->dim;
-    double total = 0;
-    for (size_t c = 0; c < dim; c++) {
-        double mean = 0, squares = 0;
-        for (size_t i = 0; i < n; i++)
-            mean += real_at(t->host.queries, t->real_bytes, i * dim + c);
-        mean /= (double)n;
-        for (size_t i = 0; i < n; i++) {
-            double off = real_at(t->host.queries, t->real_bytes, i * dim + c) - mean;
-            squares += off * off;
-        }
-        total += sqrt(squares / (double)n);
-    }
-    return total / (double)dim;
-}
+/* ---- a step ---- */
 
 /* Loss of a query that cannot tell its positive from the negatives, summed over directions (NT-Xent: views). */
 static double chance_loss(const struct trainer *t)
@@ -319,65 +329,78 @@ static double chance_loss(const struct trainer *t)
     return t->directions * log((double)t->o.batch_size);
 }
 
-static void write_report(struct trainer *t, const struct sums *sums, double sum_squares, double lr)
+static void write_report(struct trainer *t, const struct be_outcome *o, double lr)
 {
     double queries = (double)(t->o.loss == MOCO_LOSS_NTXENT ? 2 : t->directions) * t->o.batch_size;
     double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 0;
     t->report = (moco_step_report){.struct_size = sizeof t->report,
                                    .step = t->step,
-                                   .loss = sums->loss / t->o.batch_size,
+                                   .loss = o->loss / t->o.batch_size,
                                    .chance_loss = chance_loss(t),
-                                   .acc1 = 100 * sums->top1 / queries,
-                                   .acc5 = 100 * sums->top5 / queries,
-                                   .pos_cosine = sums->pos / queries,
-                                   .neg_cosine = sums->neg / queries,
-                                   .feature_std = feature_std(t),
-                                   .grad_norm = sqrt(sum_squares),
+                                   .acc1 = 100 * o->top1 / queries,
+                                   .acc5 = 100 * o->top5 / queries,
+                                   .pos_cosine = o->pos / queries,
+                                   .neg_cosine = o->neg / queries,
+                                   .feature_std = o->feature_std,
+                                   .grad_norm = sqrt(o->sum_squares),
                                    .queue_fill = fill,
                                    .lr = lr};
     t->reported = 1;
 }
 
-static moco_status try_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+/* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
+ * nothing. */
+static moco_status give(struct trainer *t, struct step *step, struct be_outcome *outcome, struct err *err)
 {
-    struct sums sums = {0};
-    double sum_squares = 0;
-    int done = 0;
-    TRY(take_cancel(t, err));
+    moco_status status = step->skip ? MOCO_OK : work(t, step, err);
+    if (status == MOCO_OK)
+        status = vote(t, step, err);
+    if (status == MOCO_OK) {
+        encoder_lock(t->query);
+        status = commit(t, step, outcome, err);
+        encoder_unlock(t->query);
+    }
+    if (status != MOCO_OK)
+        t->be->program_drop(t->program);
+    return status;
+}
+
+/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
+static moco_status try_step(struct trainer *t, struct step *step, int *again, struct err *err)
+{
+    struct be_outcome outcome;
+    *again = 0;
+    if (atomic_exchange(t->cancel, 0))
+        return cancelled(t, err);
     TRY(t->be->ready(t->dev, err));
     TRY(check_state(t, err));
     TRY(trainer_refresh(t, err));
-    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
-    t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages);
-    if (t->shared) {
-        TRY(batch_pairs(t, batch, &sums, err));
-        step_launched(t, &done);
-    } else {
-        TRY(all_keys(t, batch, &done, err));
-        TRY(all_queries(t, batch, &done, &sums, err));
-    }
-    TRY(check_results(t, &sum_squares, err));
-    struct norm_bounds after;
-    TRY(step_check_update(t, lr, sqrt(sum_squares), &after, err));
-    TRY(take_cancel(t, err));
-    TRY(commit(t, batch, lr, &after, err));
-    write_report(t, &sums, sum_squares, lr);
+    TRY(begin(t, step, err));
+    TRY(give(t, step, &outcome, err));
+    *again = outcome.bad >> 48 == BE_LIMIT;
+    if (!outcome.committed)
+        return *again ? MOCO_OK : tell(t, &outcome, err);
+    write_report(t, &outcome, step->lr);
     return MOCO_OK;
 }
 
 moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
 {
+    int again;
     TRY(trainer_check_whole(t, err));
     TRY(check_batch(t, batch, lr, err));
-    moco_status status = try_step(t, batch, lr, err);
+    struct step step = {.batch = batch, .lr = lr}, careful = {.batch = batch, .lr = lr, .careful = 1};
+    moco_status status = try_step(t, &step, &again, err);
+    if (status == MOCO_OK && again)
+        status = try_step(t, &careful, &again, err);
     if (status == MOCO_ECANCELED)
-        atomic_store(&t->cancel, 0); /* a plan saw it: it has taken effect */
+        atomic_store(t->cancel, 0); /* it has taken effect */
     return status;
 }
 
 void trainer_cancel(struct trainer *t)
 {
-    atomic_store(&t->cancel, 1);
+    atomic_store(t->cancel, 1);
 }
 
 moco_status trainer_report(const struct trainer *t, moco_step_report *report, struct err *err)

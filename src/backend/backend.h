@@ -1,22 +1,60 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device. A backend fills one `struct backend`; nothing above it
- * knows how it computes, and nothing below it knows what MoCo is.
+ * backend: the contract between the algorithms and a device, version 4. A backend fills one `struct backend`; nothing
+ * above it knows how it computes, and nothing below it knows what MoCo is.
  *
- * Words used by every function here:
- *   real    the master type: f32 on cpu, f64 on ref; `real_bytes` of it. All plain arrays of the contract (statistics,
- *           embeddings, keys, queue) are arrays of it.
+ * ---- words ----
+ *   real    the master type: f32 on cpu, f64 on ref; `real_bytes` of it. Plain arrays of the contract (statistics,
+ *           embeddings, keys, queue) are arrays of reals.
  *   slab    one block for all parameters of a network, in the backend's own layout. Masters of q, masters of k,
- *           gradients and SGD momentum are four slabs of one layout, so that sgd and the average are elementwise.
+ *           gradients and momentum are four slabs of one layout, so that updates and the average are elementwise.
  *   reader  copies of the weights as a plan reads them (bf16, other block order). A precision may need none: then the
  *           plan reads the master slab itself and reader bytes are 0.
  *   launch  n samples = `groups` BN groups of n / groups contiguous samples, run through a plan at once.
- *   memory  struct be_memory: an address of the device and a size. Host code reads and writes it only through read and
- *           write.
+ *   step    what lies between program_begin and program_end: one training step.
  *
- * The one thing a reader would get wrong: a plan owns no memory. `plan_create` lays out, `plan_bytes` tells, and the
- * caller binds the plan to a place in a slab that other plans may use at other times; everything a plan needs kept
- * between forward and backward is there. */
+ * ---- memory ----
+ *   Device memory is what `alloc` gives, and what program_begin says views and indices are at. Only slots read or write
+ *   it. An address inside a block is computed by adding bytes; host code never dereferences it.
+ *   Host memory that a call is given (structs of arguments, arrays in them, what `write` and `param_set` copy from) may
+ *   be changed or freed when the call returns. There is one exception: what program_begin is given as input stays valid
+ *   and unchanged until program_end or program_drop returns, since a device that computes in host memory reads it
+ *   there.
+ *   No slot but those that create, open, alloc or bind takes memory: a step takes none.
+ *
+ * ---- time ----
+ *   A slot marked "queued" may return before its work is done. Queued works of one device are done as if one after
+ *   another, in the order in which they were given, whoever gave them. A slot marked "waits" returns when everything
+ *   queued before it is done, and its own work too. A slot with neither mark does not touch device memory that queued
+ *   work uses: it may be called at any time and does not wait; release, plan_free, layout_free and program_free are
+ *   safe while work that uses the thing is queued (a device with a queue makes them wait).
+ *   A device without a queue does everything at once. All of this costs it nothing.
+ *
+ * ---- failures: who says what, and when ----
+ *   A slot's status says what is known when it returns: arguments that do not fit, memory, a plan that was cancelled.
+ *   Failures of queued work are said by the next slot that waits, as MOCO_EDEVICE: the device is lost, all of its slots
+ *   but release, *_free and close say so from then on, and its memory holds nothing that may be used.
+ *   Numbers that are wrong (not finite, too large) are no failure of a slot. They are findings, written into the step's
+ *   outcome, and the host sees them there alone.
+ *   After a call of a step has failed, the only call that follows for that step is program_drop.
+ *
+ * ---- a step ----
+ *   program_begin(scalars, input) -> where the input is, skip
+ *       zero, copy, ema_readers, forward, backward, gather, scatter, check_*, row_std, infonce, batch_loss
+ *   [verdict]                                              only who needs numbers before the commit; waits
+ *   decide(cancel, veto) -> skip
+ *       sgd, stats_commit, push                            the commit: does nothing unless the step may commit
+ *   program_end
+ *   outcome                                                once for each step, in order
+ * Between program_begin and decide the calls of a step of one program are the same with the same arguments every time,
+ * and so are those between decide and program_end: numbers that change (rates, momenta, the queue's row) come from the
+ * scalars, images and indices from the input. A program made with `replay` may therefore be recorded; skip = 1 then
+ * says that the device repeats what it recorded, and that the calls up to decide (from decide: up to program_end) are
+ * not to be made. What is called between verdict and decide is never recorded.
+ *
+ * The two things an implementer would get wrong: a plan owns no memory (`plan_create` lays out, `plan_bytes` says how
+ * much, and the caller binds the plan to a place in a slab that other plans may use at other times); and a scalar that
+ * is read when a call is queued instead of from the step's copy is frozen by a recording. */
 #ifndef MOCO_BACKEND_H
 #define MOCO_BACKEND_H
 
@@ -27,18 +65,20 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 3
+#define BACKEND_ABI 4
 
 struct be_device; /* defined by each backend */
 struct be_layout;
 struct be_plan;
+struct be_program;
 
 struct be_memory {
     void *at;
     size_t bytes;
 };
 
-enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3 }; /* values of moco_precision */
+/* Values of moco_precision, where that has them. TF32: f32 whose products are rounded to 10 bits of mantissa. */
+enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_TF32 = 4, BE_F16 = 5 };
 
 enum be_pass {
     BE_TRAIN, /* forward with batch statistics, keeps what backward needs */
@@ -50,6 +90,15 @@ struct be_info {
     int threads, bf16_native;
     size_t real_bytes;
     char isa[64], library[64];
+    uint32_t precisions;         /* bit 1 << enum be_precision for each in which plans compute */
+    enum be_precision master;    /* the type of masters: F32 or F64 */
+    enum be_precision inference; /* of INFER plans */
+    int64_t launch_pixels;       /* how large a training launch should be: h * w * images; at least one group */
+    int64_t embed_pixels;        /* the same of an INFER launch; at least one image */
+    int embed_images;            /* most images of an INFER launch */
+    double step_rate;            /* part of slot `rate` that a whole training step reaches */
+    int behind;                  /* most steps whose outcome has not been fetched: 1 or more */
+    int own_memory;              /* 1: blocks of `alloc` do not come from the context's allocator */
 };
 
 struct be_plan_spec {
@@ -71,173 +120,312 @@ struct be_plan_bytes {
     size_t scratch;     /* of which primitives' scratch, weight reorders, folded weights */
 };
 
-/* Polled between the ops of a plan; NULL: never. A plan that sees it non-zero returns MOCO_ECANCELED. */
+/* The flag by which another thread, or a signal handler, cancels: any number but 0. It is in memory of cancel_alloc,
+ * since a device behind its caller reads it by itself when a step is decided. A device that computes in the call also
+ * looks at it between the ops of a plan, and returns MOCO_ECANCELED. NULL: never. */
 typedef const _Atomic int be_cancel;
 
+/* ---- numbers of a step ---- */
+
+/* Parameters [first, first + count) that the optimizer treats in a way of their own. */
+struct be_range {
+    int first, count;
+    double rate;         /* times lr */
+    double weight_decay; /* instead of the step's */
+    int frozen; /* 1: neither they nor their momentum move; their gradient is computed and checked all the same */
+};
+
+/* What a step is given. Slots of the step read these numbers from the device's copy. */
+struct be_scalars {
+    double lr, sgd_momentum, weight_decay;
+    double trust;        /* of LARS */
+    double key_momentum; /* k = key_momentum * k + (1 - key_momentum) * p */
+    double temperature;
+    double loss_scale;             /* F16: gradients were multiplied by it before they were rounded; else 1 */
+    double gradient_limit;         /* a gradient whose norm is larger is a finding, BE_LIMIT; INFINITY: none is */
+    int64_t step;                  /* number of the step: comes back in the outcome */
+    int64_t queue_row;             /* where `push` writes the first key */
+    const struct be_range *ranges; /* ascending, none overlapping another; NULL: no parameter is in one */
+    int range_count;               /* at most the program's */
+};
+
+/* What may be wrong. The smallest (what, index) is the one that is told, whoever found it first, so that it does not
+ * depend on the order in which a device computes. */
+enum be_what {
+    BE_ROWS_KEY,    /* check_rows: index is the name of the row */
+    BE_ROWS_QUERY,  /* the same */
+    BE_LOSS,        /* infonce, batch_loss: loss, pos or neg is not finite; index 0 */
+    BE_GRADIENT,    /* check_slab: index is the parameter */
+    BE_NORM,        /* check_slab: every number is finite and the sum of squares is not; index 0 */
+    BE_STATS_QUERY, /* check_stats: index is that of the real */
+    BE_STATS_KEY,   /* the same */
+    BE_LIMIT,       /* check_slab: the norm is above gradient_limit; index 0 */
+    BE_VETO         /* decide: the host said no; index is the veto */
+};
+#define BE_BAD(what, index) ((uint64_t)(what) << 48 | (uint64_t)(index))
+#define BE_NOTHING UINT64_MAX
+
+/* What a step has found out. Sums are over all queries of the step; the caller divides. */
+struct be_outcome {
+    int64_t step;
+    uint64_t bad;  /* the smallest BE_BAD, or BE_NOTHING */
+    int committed; /* 1: weights, statistics and queue have moved */
+    int cancelled; /* decide saw the flag */
+    int follows;   /* decide said no only because a step before this one failed, whose outcome is told before */
+    int finite;    /* sgd: all numbers that it wrote are finite */
+    double loss;
+    double top1, top5;  /* top-m of one query is the chance that its positive is among the best m if ties are broken at
+                          random: (m - #larger) / (#equal + 1), cut to 0..1 */
+    double pos, neg;    /* cosine with the positive; mean cosine with the negatives, 0 if there are none */
+    double sum_squares; /* check_slab of BE_GRADIENT; loss_scale is taken out */
+    double feature_std; /* row_std */
+};
+
+/* ---- arguments of slots ---- */
+
+#define BE_VIEWS 4
+
+/* Images and indices of a step: as given, in host memory; as they come back from program_begin, in device memory. */
+struct be_input {
+    const void *view[BE_VIEWS]; /* u8 [batch, h, w, 3]; NULL: there is none */
+    const int32_t *index;       /* [index_count]; NULL if that is 0 */
+};
+
+struct be_program_spec {
+    const struct be_layout *layout; /* of the slabs that it updates and checks */
+    size_t view_bytes;              /* of one view: a device that copies takes room for `behind` + 1 steps of them */
+    int views;                      /* given to a step, 0 to BE_VIEWS */
+    int index_count, range_count;
+    int replay; /* 1: the caller keeps the promise of one sequence of calls, and the device may record. 0: it makes
+                   calls of its own between (a reduction over ranks), and skip is always 0 */
+};
+
 struct be_forward {
-    const uint8_t *images; /* host u8 [*, h, w, 3] (or f32 [n,3,h,w] if f32_input) */
-    const uint8_t *second; /* NULL, or where samples n / 2 and up are: second[index[j]]; n is even then */
-    const int32_t *index;  /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Not with f32_input */
-    const void *weights;   /* master slab (precisions without readers) or reader block; INFER: NULL, see plan_fold */
-    const void *masters;   /* master slab: BN weight and bias, linear bias */
+    const void *images; /* u8 [*, h, w, 3]. TRAIN, KEY: device memory. INFER: host memory, or f32 [n, 3, h, w] there if
+                             f32_input; read before the call returns */
+    const void *second; /* NULL, or where samples n / 2 and up are: second[index[j]]; n is even then. As images */
+    const int32_t *index; /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Where images are; not with
+                             f32_input */
+    const void *weights;  /* master slab (precisions without readers) or reader block; KEY: what ema_readers wrote;
+                             INFER: NULL, see plan_fold */
+    const void *masters;  /* master slab: BN weight and bias, linear bias; KEY and INFER: NULL */
     void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER */
     void *out;   /* reals [n][dim of output] */
     be_cancel *cancel;
 };
 
 struct be_backward {
-    const void *weights, *masters;                           /* as in forward */
-    const void *d_out;                                       /* reals [n][dim]: d loss / d embedding */
-    void *gradients;                                         /* slab */
-    int accumulate;                                          /* 0: overwrite gradients; 1: add */
-    void (*on_grad)(void *user, int first_param, int count); /* NULL; called as gradients become final */
+    const void *weights, *masters; /* as in forward */
+    const void *d_out;             /* reals [n][dim]: d loss / d embedding */
+    void *gradients;               /* slab */
+    int accumulate;                /* 0: overwrite gradients; 1: add */
+    /* NULL, or called on the caller's thread when all work that writes the gradients of parameters [first_param,
+     * first_param + count) has been queued: they are final in queue order, and whatever is ordered behind the queue
+     * from then on (see mark) reads final numbers. Every parameter is named once. Not in a program with `replay`. */
+    void (*on_grad)(void *user, int first_param, int count);
     void *user;
     be_cancel *cancel;
 };
 
-/* One launch of InfoNCE. Inputs are reals. Sums are over the n queries; the caller divides. */
+/* One launch of InfoNCE against a queue. Inputs are reals. Sums are ADDED to the outcome. */
 struct be_infonce {
     const void *q;     /* [n][dim], unit rows */
     const void *k;     /* [n][dim], unit rows: the positives */
     const void *queue; /* [length][dim] */
     int n, dim;
     int64_t length;
-    double temperature;
-    double scale; /* d_q is the gradient of scale * sum of losses */
+    double scale; /* d_q is the gradient of scale * sum of losses (times loss_scale) */
     void *d_q;    /* [n][dim] */
-    /* outputs: */
-    double loss, top1, top5; /* sums; top-m of one query is the chance that its positive is among the best m if ties are
-                                broken at random: (m - #larger) / (#equal + 1), cut to 0..1 */
-    double pos, neg;         /* sums of cosine with the positive; of mean cosine with the queue */
 };
 
-/* A loss whose negatives are the batch itself. Inputs are reals, unit rows. Sums are over the n queries; the caller
- * divides.
+/* A loss whose negatives are the batch itself. Inputs are reals, unit rows. Sums are ADDED to the outcome.
+ *
  *   InfoNCE   the positive of query i is key first + i, its negatives are all other keys.
- *   NT-Xent   k NULL, keys 0, d_k NULL: rows are two views of n / 2 samples, all of them queries. The positive of row i
- * is row i + n / 2 or i - n / 2, its negatives are all rows but that and itself. */
+ *   NT-Xent   k NULL, keys 0, d_k NULL: rows are two views of n / 2 samples, all of them queries. The positive of row
+ *             i is row i + n / 2 or i - n / 2, its negatives are all rows but that and itself. */
 struct be_batch_loss {
     const void *q; /* [n][dim] */
     const void *k; /* [keys][dim] */
     int n, keys, first, dim;
-    double temperature;
-    double scale; /* gradients are those of scale * sum of losses */
+    double scale; /* gradients are those of scale * sum of losses (times loss_scale) */
     void *d_q;    /* [n][dim] */
     void *d_k;    /* [keys][dim]; NULL: keys are constants */
-    /* outputs, as in be_infonce: */
-    double loss, top1, top5;
-    double pos, neg; /* neg: of mean cosine with the negatives; 0 if there are none */
 };
 
-/* What the optimizer does besides: before an update the average that follows the weights, k = m * k + (1 - m) * p with
- * p as it was; after it a look at what has come out. */
+/* The optimizer's update, and the average that goes before it: k = m * k + (1 - m) * p with p as it was.
+ *
+ *   SGD    g' = g + weight_decay * p ; v = momentum * v + g' ; p -= lr * v
+ *   LARS   the rate of a tensor is scaled by trust * |p| / |g'| (by 1 if a norm is 0), and it is in the buffer:
+ *          v = momentum * v + lr * scaling * g' ; p -= v. Weights and biases of BN and biases of linear layers take
+ *          neither weight decay nor scaling.
+ *
+ * A parameter in a range takes lr * rate and the range's decay (LARS: unless it takes none); a frozen one keeps p and
+ * v, and k follows it all the same. Gradients are divided by loss_scale first. */
 struct be_sgd {
     void *p, *g, *v; /* slabs: masters, gradients, momentum */
     void *k;         /* slab: masters of the key encoder; NULL: there is none */
-    double m;
-    double lr, momentum, weight_decay;
-    int first; /* 1: v = g' (PyTorch's first step), else v = momentum * v + g' ; g' = g + weight_decay * p ; p -= lr * v
-                */
-    int finite; /* out: are all numbers of p, v and k? */
-};
-
-/* SGD with momentum whose rate is scaled per tensor by trust |p| / |g'|, g' = g + weight_decay * p (by 1 if a norm is
- * 0). Weights and biases of BN and biases of linear layers take neither weight decay nor scaling. The rate is in the
- * buffer: v = momentum * v + lr * scaling * g' ; p -= v. */
-struct be_lars {
-    void *p, *g, *v, *k; /* k, m and finite as in be_sgd */
-    double m;
-    double lr, momentum, weight_decay, trust;
-    int finite;
+    void *readers;   /* of the query encoder (backward 1), brought up to date; NULL: none */
+    int lars;
+    int trial; /* 1: between verdict and decide, on copies: done whatever was found, and `finite` is in the next
+                  verdict. 0: after decide */
 };
 
 struct backend {
-    uint32_t abi; /* BACKEND_ABI */
-    const char *name;
+    uint32_t abi;     /* BACKEND_ABI */
+    const char *name; /* "cpu", "ref", "cuda": a device is NAME or NAME:NUMBER */
 
     moco_status (*open)(struct be_device **out, struct ctx *ctx, const char *name, struct err *err);
     void (*close)(struct be_device *dev);
     void (*info)(const struct be_device *dev, struct be_info *info);
     /* What AUTO (0) means, or whether a precision runs here: MOCO_ENOTSUP and why. */
     moco_status (*precision)(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
-    /* Once before the first op of a step and when a plan is made: are all planned threads there? MOCO_ESTATE if not. */
+    /* Before a step, before its commit, and when a plan is made: is all there that computing needs (threads, a device
+     * that is not lost)? MOCO_ESTATE or MOCO_EDEVICE if not. Does not wait. */
     moco_status (*ready)(struct be_device *dev, struct err *err);
 
-    /* Memory: aligned to 4096, zeroed, touched by the compute threads. */
+    /* ---- memory: aligned to 4096, zeroed ---- */
     moco_status (*alloc)(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);
-    void (*release)(struct be_device *dev, struct be_memory *memory);
-    void (*zero)(struct be_device *dev, void *at, size_t bytes);
-    moco_status (*read)(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);
-    moco_status (*write)(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err);
+    void (*release)(struct be_device *dev, struct be_memory *memory); /* and sets it to zeros; NULL in it is fine */
+    /* Bytes of live blocks of `alloc`, and how many more there are (-1: not known). */
+    moco_status (*memory)(struct be_device *dev, int64_t *live, int64_t *available, struct err *err);
+    moco_status (*zero)(struct be_device *dev, void *at, size_t bytes, struct err *err); /* queued */
+    /* Queued. The two do not overlap. */
+    moco_status (*copy)(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err);
+    moco_status (*read)(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);  /* waits */
+    moco_status (*write)(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err); /* queued */
+    moco_status (*sync)(struct be_device *dev, struct err *err);                                            /* waits */
+    /* A flag that is 0; freed before the device is closed. */
+    moco_status (*cancel_alloc)(struct be_device *dev, _Atomic int **out, struct err *err);
+    void (*cancel_free)(struct be_device *dev, _Atomic int *cancel);
 
-    /* Parameters. Where a number stands in a slab is a pure function of (device, graph's parameters): `precision` only
-     * tells ref where to round, so slabs pass between layouts of one network. The layout keeps what it needs of the
-     * graph. Values cross as doubles in the reference's shape. */
+    /* ---- parameters ----
+     * Where a number is in a slab is a pure function of (device, graph's parameters): `precision` only says how plans
+     * of this layout read (and tells ref where to round), so slabs pass between layouts of one network. The layout
+     * keeps what it needs of the graph. Values cross as doubles in the reference's shape. */
     moco_status (*layout_create)(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                                  enum be_precision precision, struct err *err);
     void (*layout_free)(struct be_layout *layout);
     size_t (*layout_bytes)(const struct be_layout *layout);
+    /* Byte at which parameter `index` starts; layout_bytes for the number of parameters. They are in order, and what is
+     * between them is zero and stays so: any run of parameters is one block, which may be summed over ranks. */
+    size_t (*param_at)(const struct be_layout *layout, int index);
     moco_status (*param_get)(const struct be_layout *layout, const void *slab, int index, double *values,
-                             struct err *err);
+                             struct err *err); /* waits */
     moco_status (*param_set)(const struct be_layout *layout, void *slab, int index, const double *values,
-                             struct err *err);
+                             struct err *err); /* queued */
+    /* Sum of squares of a slab in double; *bad = the first parameter with a number that is not finite, or -1. Waits:
+     * for what is looked at outside of a step. */
+    moco_status (*measure)(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
+                           struct err *err);
 
-    /* Readers. `backward` 0: what forward needs (key encoder), 1: what forward and backward need (query encoder).
-     * ema_readers writes, for m * k + (1 - m) * q computed in the master type, what a KEY plan of this precision reads:
-     * its bytes are key_bytes, never 0. It must compute the same bits as the optimizer's average followed by readers.
-     */
-    size_t (*reader_bytes)(const struct be_layout *layout, enum be_precision precision, int backward);
-    moco_status (*readers)(const struct be_layout *layout, enum be_precision precision, int backward,
-                           const void *masters, void *out, struct err *err);
-    size_t (*key_bytes)(const struct be_layout *layout, enum be_precision precision);
-    moco_status (*ema_readers)(const struct be_layout *layout, enum be_precision precision, const void *k,
-                               const void *q, double m, void *out, struct err *err);
-    /* In a KEY launch `weights` is that block and `masters` is NULL: the block holds BN and biases too. */
+    /* ---- readers, of the layout's precision ----
+     * `backward` 0: what forward needs (key encoder), 1: what forward and backward need (query encoder). */
+    size_t (*reader_bytes)(const struct be_layout *layout, int backward);
+    moco_status (*readers)(const struct be_layout *layout, int backward, const void *masters, void *out,
+                           struct err *err);             /* queued */
+    size_t (*key_bytes)(const struct be_layout *layout); /* never 0 */
 
-    /* Plans. */
+    /* ---- plans ---- */
     moco_status (*plan_create)(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                                struct err *err);
     void (*plan_free)(struct be_plan *plan);
     void (*plan_bytes)(const struct be_plan *plan, struct be_plan_bytes *bytes);
-    moco_status (*plan_bind)(struct be_plan *plan, void *slab, struct err *err);
-    moco_status (*plan_fold)(struct be_plan *plan, const void *masters, const void *stats, struct err *err);
-    moco_status (*forward)(struct be_plan *plan, const struct be_forward *io, struct err *err);
-    moco_status (*backward)(struct be_plan *plan, const struct be_backward *io, struct err *err);
+    moco_status (*plan_bind)(struct be_plan *plan, void *slab, struct err *err); /* may wait and overwrite the slab */
+    moco_status (*plan_fold)(struct be_plan *plan, const void *masters, const void *stats,
+                             struct err *err);                                                    /* queued */
+    moco_status (*forward)(struct be_plan *plan, const struct be_forward *io, struct err *err);   /* queued */
+    moco_status (*backward)(struct be_plan *plan, const struct be_backward *io, struct err *err); /* queued */
 
-    /* Steps of the algorithms. */
-    size_t (*infonce_scratch)(struct be_device *dev, int n, int dim, int64_t length); /* bytes */
-    moco_status (*infonce)(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
-    size_t (*batch_loss_scratch)(struct be_device *dev, int n, int keys, int dim); /* bytes */
-    moco_status (*batch_loss)(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
-    moco_status (*sgd)(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
-                       void *readers /* of the query encoder, refreshed; NULL if none */, struct err *err);
-    moco_status (*lars)(const struct be_layout *layout, enum be_precision precision, struct be_lars *io,
-                        void *readers /* as in sgd */, struct err *err);
-    /* Sum of squares of a slab of `count` parameters' gradients in double; *bad = number of the first parameter with a
-     * value that is not finite, or -1. Padding of a layout is zero and stays zero. */
-    moco_status (*grad_check)(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
+    /* ---- a step ---- */
+    moco_status (*program_create)(struct be_program **out, struct be_device *dev, const struct be_program_spec *spec,
+                                  struct err *err);
+    void (*program_free)(struct be_program *program); /* a step that was begun is dropped; NULL is fine */
+    /* Addresses or the state have changed: what was recorded is forgotten, and so are an open step and outcomes that
+     * were not fetched. */
+    void (*program_reset)(struct be_program *program);
+    /* Begins a step. Takes in the scalars, and the input as far as the device copies it; `at` says where views and
+     * indices are for the calls of this step. MOCO_ESTATE if a step is open, or as many outcomes as be_info.behind wait
+     * to be fetched. MOCO_EINVAL: ranges overlap, or are out of order, or name what is no parameter. */
+    moco_status (*program_begin)(struct be_program *program, const struct be_scalars *scalars,
+                                 const struct be_input *input, struct be_input *at, int *skip, struct err *err);
+    /* 1: something is known to be wrong already, so that the step will not commit; a device behind its caller may say 0
+     * although something is. Does not wait. */
+    int (*found)(const struct be_program *program);
+    /* What the open step has found so far. Waits; a device that records ends its recording here. */
+    moco_status (*verdict)(struct be_program *program, struct be_outcome *out, struct err *err);
+    /* Begins the commit. The step may commit if nothing bad was found, *cancel is 0 (NULL: no such flag), veto is 0,
+     * and no step before it failed whose outcome has not been fetched. The answer stays on the device: the calls that
+     * follow do nothing if it is no. Queued: a device behind its caller looks at the flag when it gets here. */
+    moco_status (*decide)(struct be_program *program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err);
+    moco_status (*program_end)(struct be_program *program, struct err *err);
+    /* Instead of the rest of a step: nothing of it is committed (unless calls after decide were made: then the state is
+     * neither that before nor that after), and it has no outcome. */
+    void (*program_drop)(struct be_program *program);
+    /* The outcome of the oldest step that has ended and was not told: each is told once. wait 0: *known = 0 if it still
+     * runs; wait 1: waits for it. MOCO_ESTATE if there is none. A step that did not commit makes those begun behind it
+     * do nothing (`follows`) until its outcome has been fetched. */
+    moco_status (*outcome)(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
+    int (*behind)(const struct be_program *program); /* steps that have ended and were not told */
+
+    /* ---- calls of a step before decide: queued ---- */
+    /* Writes, for key_momentum * k + (1 - key_momentum) * q computed in the master type, what a KEY launch of the
+     * program's layout reads (key_bytes): the same bits as the update's average followed by readers. */
+    moco_status (*ema_readers)(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
+    /* out[j] = rows[index[j]], out[index[j]] = rows[j]: n rows of dim reals; out and rows do not overlap. */
+    moco_status (*gather)(struct be_program *program, void *out, const void *rows, const int32_t *index, int n, int dim,
+                          struct err *err);
+    moco_status (*scatter)(struct be_program *program, void *out, const void *rows, const int32_t *index, int n,
+                           int dim, struct err *err);
+    /* A row with a number that is not finite is a finding under its name, names[j] (NULL: j). */
+    moco_status (*check_rows)(struct be_program *program, enum be_what what, const void *rows, const int32_t *names,
+                              int n, int dim, struct err *err);
+    /* Of a slab of the program's layout: a parameter that is not finite; of BE_GRADIENT also sum_squares, BE_NORM and
+     * BE_LIMIT. */
+    moco_status (*check_slab)(struct be_program *program, enum be_what what, const void *slab, struct err *err);
+    moco_status (*check_stats)(struct be_program *program, enum be_what what, const struct graph *graph,
+                               const void *stats, struct err *err);
+    /* feature_std = the mean over columns of the standard deviation of n rows: exactly 0 if all rows are equal. */
+    moco_status (*row_std)(struct be_program *program, const void *rows, int n, int dim, struct err *err);
+    size_t (*infonce_scratch)(struct be_device *dev, int n, int dim, int64_t length); /* bytes of device memory */
+    moco_status (*infonce)(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err);
+    size_t (*batch_loss_scratch)(struct be_device *dev, int n, int keys, int dim);
+    moco_status (*batch_loss)(struct be_program *program, const struct be_batch_loss *io, void *scratch,
                               struct err *err);
+
+    /* ---- calls of a step after decide: queued; they do nothing unless it may commit ---- */
+    moco_status (*sgd)(struct be_program *program, const struct be_sgd *io, struct err *err);
     /* running = (1 - momentum) * running + momentum * stage / groups, per BN (momentum from the graph). */
-    moco_status (*stats_commit)(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+    moco_status (*stats_commit)(struct be_program *program, const struct graph *graph, void *running, const void *stage,
                                 int groups, struct err *err);
+    /* Writes n keys into the ring `queue` of `length` rows from queue_row on: only the last `length` of them, if there
+     * are more. */
+    moco_status (*push)(struct be_program *program, void *queue, int64_t length, const void *keys, int n, int dim,
+                        struct err *err);
 
-    /* Optional (NULL: unknown). Operations per second that convolutions reach here, measured in at most a quarter of a
-     * second and a few MiB: what an estimate of a step's duration stands on. */
+    /* ---- optional: NULL where a device has none; call them through fallback.h ---- */
+    /* Operations per second that convolutions reach here, measured in at most a quarter of a second and a few MiB: for
+     * an estimate of a step's duration. Without: not known. */
     moco_status (*rate)(struct be_device *dev, enum be_precision precision, double *flops_per_second, struct err *err);
-
-    /* C[m][n] = A[m][k] * B[n][k]^T on host f32, row-major: for kNN and probes. */
+    /* C[m][n] = A[m][k] * B[n][k]^T and A[k][m]^T * B[k][n] on host f32, row-major: for kNN and probes. Equal arguments
+     * give equal bits, as of every slot here. Wait. Without: plain loops. */
     moco_status (*gemm_nt)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
-    /* C[m][n] = A[k][m]^T * B[k][n], the same way: a probe's gradient. Equal arguments give equal bits, as of every
-     * function here. */
     moco_status (*gemm_tn)(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                            float *c, struct err *err);
-
     /* Calls body(arg, part, parts) once for each part from 0, on the host, side by side as far as the device has
-     * threads there, and waits: for what is not worth a slot of its own, such as kNN's choice of neighbours. A body
-     * must not wait for another one. */
+     * threads there, and waits for them: for what is not worth a slot of its own, such as kNN's choice of neighbours. A
+     * body must not wait for another one. Without: one part. */
     moco_status (*on_host)(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
                            struct err *err);
+    /* Host memory that this device copies from faster (page-locked), for images. Without: the context's. */
+    moco_status (*host_alloc)(struct be_device *dev, size_t bytes, void **out, struct err *err);
+    void (*host_free)(struct be_device *dev, void *memory, size_t bytes);
+    /* How a reduction over ranks is ordered with the queue. mark: *event is reached when all that was queued before is
+     * done. await: what is queued afterwards starts when `event`, of the same kind, is reached. An event is what the
+     * device's own library calls one (CUDA: cudaEvent_t); it belongs to the device and is valid until 64 more were
+     * marked. Without: sync before device memory is touched. */
+    moco_status (*mark)(struct be_device *dev, void **event, struct err *err);
+    moco_status (*await)(struct be_device *dev, void *event, struct err *err);
 };
 
 extern const struct backend backend_ref; /* always built */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/fallback.h"
 #include "eval/bank_state.h"
 #include "eval/nearest.h"
 #include "eval/unit_rows.h"
@@ -211,9 +212,9 @@ static moco_status multiply(struct search *s, struct err *err)
         for (int64_t at = 0; at < part->count; at += ROWS) {
             s->first = base + at;
             s->rows = (int)(part->count - at < ROWS ? part->count - at : ROWS);
-            TRY(bank->backend->gemm_nt(bank->dev, s->rows, s->queries, bank->dim, part->rows + at * bank->dim, s->unit,
-                                       s->cosines, err));
-            TRY(bank->backend->on_host(bank->dev, offer_rows, s, err));
+            TRY(backend_gemm_nt(bank->backend, bank->dev, s->rows, s->queries, bank->dim, part->rows + at * bank->dim,
+                                s->unit, s->cosines, err));
+            TRY(backend_on_host(bank->backend, bank->dev, offer_rows, s, err));
         }
         base += part->count;
     }
@@ -266,8 +267,8 @@ static moco_status search_block(struct search *s, uint64_t *candidates, struct e
     const struct bank *bank = s->bank;
     for (int i = 0; i < s->slices * s->queries; i++)
         nearest_begin(&s->nearest[i], candidates + (size_t)i * (size_t)s->size.room);
-    TRY(s->cosines != NULL ? multiply(s, err) : bank->backend->on_host(bank->dev, scan_slices, s, err));
-    return bank->backend->on_host(bank->dev, settle, s, err);
+    TRY(s->cosines != NULL ? multiply(s, err) : backend_on_host(bank->backend, bank->dev, scan_slices, s, err));
+    return backend_on_host(bank->backend, bank->dev, settle, s, err);
 }
 
 /* As many as there is room for their candidates and numbers. */

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/fallback.h"
 #include "eval/spectrum.h"
 #include "eval/unit_rows.h"
 
@@ -148,8 +149,8 @@ static moco_status uniformity(struct work *w, double *out, struct err *err)
     for (int64_t a = 0; a < w->n; a += BLOCK)
         for (int64_t b = a; b < w->n; b += BLOCK) {
             int64_t rows = rows_at(w, a), columns = rows_at(w, b);
-            TRY(w->be->gemm_nt(w->dev, rows, columns, w->dim, w->rows + (size_t)a * dim, w->rows + (size_t)b * dim,
-                               w->product, err));
+            TRY(backend_gemm_nt(w->be, w->dev, rows, columns, w->dim, w->rows + (size_t)a * dim,
+                                w->rows + (size_t)b * dim, w->product, err));
             for (int64_t i = 0; i < rows; i++) {
                 const float *cosines = w->product + i * columns;
                 double row = 0;
@@ -194,7 +195,8 @@ static moco_status measure(struct work *w, const float *features, const float *p
     TRY(uniformity(w, &s->uniformity, err));
     TRY(spectrum(w->ctx, w->dim, w->covariance, w->values, err));
     s->effective_rank = effective_rank(w->values, w->dim);
-    s->collapsed = s->std_mean * sqrt(w->dim) < COLLAPSED_SPREAD || (w->dim > 2 && w->n > 3 && s->effective_rank < COLLAPSED_RANK);
+    s->collapsed =
+        s->std_mean * sqrt(w->dim) < COLLAPSED_SPREAD || (w->dim > 2 && w->n > 3 && s->effective_rank < COLLAPSED_RANK);
     return MOCO_OK;
 }
 

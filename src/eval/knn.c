@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/fallback.h"
 #include "eval/nearest.h"
 #include "eval/unit_rows.h"
 
@@ -192,11 +193,11 @@ static moco_status classify_block(struct knn *knn, int n, int32_t *labels, struc
         nearest_begin(&b.candidates[q], knn->nearest + (size_t)q * 2 * (size_t)knn->size.room);
     for (; b.first < knn->count; b.first += BANK) {
         b.rows = (int)(knn->count - b.first < BANK ? knn->count - b.first : BANK);
-        TRY(knn->backend->gemm_nt(knn->dev, n, b.rows, knn->dim, knn->queries, knn->bank + b.first * knn->dim,
-                                  knn->cosines, err));
-        TRY(knn->backend->on_host(knn->dev, offer_part, &b, err));
+        TRY(backend_gemm_nt(knn->backend, knn->dev, n, b.rows, knn->dim, knn->queries, knn->bank + b.first * knn->dim,
+                            knn->cosines, err));
+        TRY(backend_on_host(knn->backend, knn->dev, offer_part, &b, err));
     }
-    return knn->backend->on_host(knn->dev, vote_part, &b, err);
+    return backend_on_host(knn->backend, knn->dev, vote_part, &b, err);
 }
 
 moco_status knn_classify(struct knn *knn, const float *features, int64_t n, int32_t *labels, struct err *err)

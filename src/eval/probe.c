@@ -6,6 +6,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/fallback.h"
 #include "eval/probe_rows.h"
 #include "num.h"
 #include "philox.h"
@@ -132,7 +133,8 @@ moco_status probe_logits(struct probe *probe, int first_rate, int rates, const f
     if (n > INT64_MAX / 8 / width)
         return err_set(err, MOCO_ENOMEM, "no memory for the logits of %lld rows", (long long)n);
     TRY(logits_room(probe, n * width, err));
-    TRY(probe->backend->gemm_nt(probe->dev, n, width, dim, features, probe->weight + from * dim, probe->logits, err));
+    TRY(backend_gemm_nt(probe->backend, probe->dev, n, width, dim, features, probe->weight + from * dim, probe->logits,
+                        err));
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < width; c++)
             probe->logits[i * width + c] += probe->bias[from + c];
@@ -214,7 +216,7 @@ moco_status probe_step(struct probe *probe, const float *features, const int32_t
     TRY(probe_check_rows(probe, features, labels, n, err));
     TRY(probe_logits(probe, 0, c->rates, features, n, err));
     TRY(loss_gradient(probe, labels, n, loss, top1, err));
-    TRY(probe->backend->gemm_tn(probe->dev, width, dim, n, probe->logits, features, probe->weight_g, err));
+    TRY(backend_gemm_tn(probe->backend, probe->dev, width, dim, n, probe->logits, features, probe->weight_g, err));
     memset(probe->bias_g, 0, (size_t)width * sizeof *probe->bias_g);
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < width; j++)

@@ -22,6 +22,7 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include "api/objects.h"
+#include "backend/fallback.h"
 #include "bench/support/conv_bound.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
@@ -95,7 +96,7 @@ static void print_machine(const char *part)
 static double gemm_ms(const float *a, const float *b, float *c)
 {
     double began = now_ms();
-    if (device->backend->gemm_nt(device->dev, GEMM, GEMM, GEMM, a, b, c, NULL) != MOCO_OK)
+    if (backend_gemm_nt(device->backend, device->dev, GEMM, GEMM, GEMM, a, b, c, NULL) != MOCO_OK)
         exit(1);
     return now_ms() - began;
 }

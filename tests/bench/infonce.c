@@ -19,7 +19,8 @@
 #include "backend/cpu/simd_table.h"
 #include "ctx.h"
 
-#define WHOLE (1L << 18) /* queue rows: a longer product is made in such pieces, or its result would fill the memory   \
+#define WHOLE                                                                                                          \
+    (1L << 18) /* queue rows: a longer product is made in such pieces, or its result would fill the memory   \
                           */
 
 struct options {
@@ -107,18 +108,12 @@ static int measure(const struct options *o, const struct kern_team *team)
     double *times = malloc(3 * (size_t)o->runs * sizeof *times), *floors = times + o->runs, *ratios = floors + o->runs;
     int failed =
         q == NULL || k == NULL || queue == NULL || d_q == NULL || scratch == NULL || times == NULL || cosines == NULL;
-    struct be_infonce io = {.q = q,
-                            .k = k,
-                            .queue = queue,
-                            .n = o->n,
-                            .dim = o->dim,
-                            .length = o->queue,
-                            .temperature = 0.2,
-                            .scale = 1,
-                            .d_q = d_q};
+    struct host_sums sums;
+    struct be_infonce io = {
+        .q = q, .k = k, .queue = queue, .n = o->n, .dim = o->dim, .length = o->queue, .scale = 1, .d_q = d_q};
     for (int run = -1; run < o->runs && !failed; run++) { /* the first pays for pages and caches */
         double begun = now_ms();
-        cpu_infonce(team, &io, scratch);
+        cpu_infonce(team, &io, 0.2, scratch, &sums);
         double ms = now_ms() - begun, whole = products_ms(o, q, queue, at_once, cosines, &failed);
         double pieces = products_ms(o, q, queue, 2048, cosines, &failed);
         if (run < 0)

@@ -15,6 +15,7 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include "api/objects.h"
+#include "backend/fallback.h"
 #include "bench/support/copy_rate.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
@@ -92,7 +93,7 @@ static double search_ms(moco_bank *bank, const moco_tensor *queries, const struc
 static double gemm_gflops(const float *a, const float *b, float *c)
 {
     double began = now_ms();
-    if (device->backend->gemm_nt(device->dev, GEMM, GEMM, GEMM, a, b, c, NULL) != MOCO_OK)
+    if (backend_gemm_nt(device->backend, device->dev, GEMM, GEMM, GEMM, a, b, c, NULL) != MOCO_OK)
         exit(1);
     return 2e-6 * GEMM * GEMM * GEMM / (now_ms() - began);
 }

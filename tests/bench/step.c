@@ -78,10 +78,10 @@ static moco_status timed_plan_create(struct be_plan **out, struct be_device *dev
     return status;
 }
 
-static moco_status timed_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k,
-                                     const void *q, double m, void *out, struct err *err)
+static moco_status timed_ema_readers(struct be_program *program, const void *k, const void *q, void *out,
+                                     struct err *err)
 {
-    TIMED(EMA, ema_readers(layout, precision, k, q, m, out, err));
+    TIMED(EMA, ema_readers(program, k, q, out, err));
 }
 
 static moco_status timed_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
@@ -89,9 +89,10 @@ static moco_status timed_forward(struct be_plan *plan, const struct be_forward *
     TIMED(plan == seen.key ? KEY_FORWARD : QUERY_FORWARD, forward(plan, io, err));
 }
 
-static moco_status timed_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
+static moco_status timed_infonce(struct be_program *program, const struct be_infonce *io, void *scratch,
+                                 struct err *err)
 {
-    TIMED(INFONCE, infonce(dev, io, scratch, err));
+    TIMED(INFONCE, infonce(program, io, scratch, err));
 }
 
 static moco_status timed_backward(struct be_plan *plan, const struct be_backward *io, struct err *err)
@@ -99,16 +100,14 @@ static moco_status timed_backward(struct be_plan *plan, const struct be_backward
     TIMED(BACKWARD, backward(plan, io, err));
 }
 
-static moco_status timed_grad_check(const struct be_layout *layout, const void *gradients, double *sum, int *bad,
-                                    struct err *err)
+static moco_status timed_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err)
 {
-    TIMED(CHECK, grad_check(layout, gradients, sum, bad, err));
+    TIMED(CHECK, check_slab(program, what, slab, err));
 }
 
-static moco_status timed_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
-                             void *readers, struct err *err)
+static moco_status timed_sgd(struct be_program *program, const struct be_sgd *io, struct err *err)
 {
-    TIMED(SGD, sgd(layout, precision, io, readers, err));
+    TIMED(SGD, sgd(program, io, err));
 }
 
 /* ---- steps ---- */
@@ -250,7 +249,7 @@ static int run(const struct options *o)
     timed.forward = timed_forward;
     timed.infonce = timed_infonce;
     timed.backward = timed_backward;
-    timed.grad_check = timed_grad_check;
+    timed.check_slab = timed_check_slab;
     timed.sgd = timed_sgd;
     device->backend = &timed;
 

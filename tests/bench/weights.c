@@ -31,6 +31,7 @@ struct rig {
     struct be_device *dev;
     struct graph *graph;
     struct be_layout *layout;
+    struct be_program *program;
     enum be_precision precision;
     struct be_memory p, g, v, k, readers, key;
 };
@@ -53,8 +54,10 @@ static moco_status rig_open(struct rig *r, const char *arch, const char *precisi
         for (size_t j = 0; j < slab / sizeof(float); j++)
             ((float *)slabs[i]->at)[j] = (float)(j % 1009) * 1e-4f;
     }
-    TRY(backend_cpu.alloc(r->dev, backend_cpu.key_bytes(r->layout, r->precision), &r->key, err));
-    size_t readers = backend_cpu.reader_bytes(r->layout, r->precision, 1);
+    TRY(backend_cpu.alloc(r->dev, backend_cpu.key_bytes(r->layout), &r->key, err));
+    const struct be_program_spec program = {.layout = r->layout};
+    TRY(backend_cpu.program_create(&r->program, r->dev, &program, err));
+    size_t readers = backend_cpu.reader_bytes(r->layout, 1);
     return readers == 0 ? MOCO_OK : backend_cpu.alloc(r->dev, readers, &r->readers, err);
 }
 
@@ -63,6 +66,7 @@ static void rig_close(struct rig *r)
     struct be_memory *const all[] = {&r->p, &r->g, &r->v, &r->k, &r->readers, &r->key};
     for (int i = 0; i < 6; i++)
         backend_cpu.release(r->dev, all[i]);
+    backend_cpu.program_free(r->program);
     backend_cpu.layout_free(r->layout);
     graph_free(r->graph);
     backend_cpu.close(r->dev);
@@ -73,24 +77,24 @@ static moco_status run_pass(struct rig *r, enum pass pass, struct err *err)
 {
     double sum;
     int bad;
-    struct be_sgd sgd = {.p = r->p.at,
-                         .g = r->g.at,
-                         .v = r->v.at,
-                         .k = pass == EMA_SGD ? r->k.at : NULL,
-                         .m = 0.999,
-                         .lr = 1e-6,
-                         .momentum = 0.9};
-    switch (pass) {
-    case EMA_READERS:
-        return backend_cpu.ema_readers(r->layout, r->precision, r->k.at, r->p.at, 0.999, r->key.at, err);
-    case CHECK:
-        return backend_cpu.grad_check(r->layout, r->g.at, &sum, &bad, err);
-    case SGD:
-    case EMA_SGD:
-    case PASSES:
-        break;
+    const struct be_sgd sgd = {
+        .p = r->p.at, .g = r->g.at, .v = r->v.at, .k = pass == EMA_SGD ? r->k.at : NULL, .readers = r->readers.at};
+    const struct be_scalars scalars = {.lr = 1e-6, .sgd_momentum = 0.9, .key_momentum = 0.999, .loss_scale = 1};
+    struct be_input at;
+    int skip;
+    if (pass == CHECK)
+        return backend_cpu.measure(r->layout, r->g.at, &sum, &bad, err);
+    TRY(backend_cpu.program_begin(r->program, &scalars, NULL, &at, &skip, err));
+    moco_status status = MOCO_OK;
+    if (pass == EMA_READERS) {
+        status = backend_cpu.ema_readers(r->program, r->k.at, r->p.at, r->key.at, err);
+    } else {
+        status = backend_cpu.decide(r->program, NULL, 0, &skip, err);
+        if (status == MOCO_OK)
+            status = backend_cpu.sgd(r->program, &sgd, err);
     }
-    return backend_cpu.sgd(r->layout, r->precision, &sgd, r->readers.at, err);
+    backend_cpu.program_drop(r->program);
+    return status;
 }
 
 static double own_bytes(const struct rig *r, enum pass pass)

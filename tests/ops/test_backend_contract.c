@@ -345,7 +345,7 @@ static void test_on_grad(void **state)
                                    .on_grad = on_grad,
                                    .user = &a};
         harness_ok(h.be->forward(h.train,
-                                 &(struct be_forward){.images = h.images,
+                                 &(struct be_forward){.images = harness_images(&h),
                                                       .weights = harness_weights(&h),
                                                       .masters = h.masters.at,
                                                       .stage = h.stage.at,
@@ -383,7 +383,7 @@ static void test_cancel(void **state)
         harness_open(&h, &spec);
         harness_train(&h);
         struct harness_tensors before = harness_collect(&h, HARNESS_STEP);
-        struct be_forward forward = {.images = h.images,
+        struct be_forward forward = {.images = harness_images(&h),
                                      .weights = harness_weights(&h),
                                      .masters = h.masters.at,
                                      .stage = h.stage.at,

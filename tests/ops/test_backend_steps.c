@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/fallback.h"
 #include "philox.h"
 #include "support/net_harness.h"
 #include "tolerances.h"
@@ -119,7 +120,7 @@ static void test_memory(void **state)
             harness_ok(h.be->write(h.dev, memory.at, bytes, size, &err), &err);
             harness_ok(h.be->read(h.dev, back, memory.at, size, &err), &err);
             assert_memory_equal(back, bytes, size);
-            h.be->zero(h.dev, memory.at, size);
+            harness_ok(h.be->zero(h.dev, memory.at, size, &err), &err);
             harness_ok(h.be->read(h.dev, back, memory.at, size, &err), &err);
             for (size_t i = 0; i < size; i++)
                 assert_int_equal(back[i], 0);
@@ -193,7 +194,6 @@ static void test_sgd(void **state)
         struct harness_spec spec = small(s);
         harness_open(&h, &spec);
         double tolerance = TOL_REAL(h.info.real_bytes) + (h.precision == BE_F64 ? 0 : 2e-6);
-        harness_copy(&h, h.momentum.at, h.masters.at); /* the first step must not read it */
         for (int step = 0; step < 2; step++) {
             harness_train(&h);
             struct harness_tensors before = harness_collect(&h, HARNESS_STEP | HARNESS_STATE);
@@ -271,14 +271,14 @@ static void test_lars(void **state)
                 free(none);
             }
             struct harness_tensors before = harness_collect(&h, HARNESS_STEP | HARNESS_STATE);
-            struct be_lars io = {.p = h.masters.at,
-                                 .g = h.gradients.at,
-                                 .v = h.momentum.at,
-                                 .lr = 3,
-                                 .momentum = 0.9,
-                                 .weight_decay = 0.05,
-                                 .trust = 0.01};
-            harness_ok(h.be->lars(h.layout, h.precision, &io, h.readers.at, &err), &err);
+            const struct be_scalars scalars = {
+                .lr = 3, .sgd_momentum = 0.9, .weight_decay = 0.05, .trust = 0.01, .loss_scale = 1};
+            const struct be_sgd io = {
+                .p = h.masters.at, .g = h.gradients.at, .v = h.momentum.at, .readers = h.readers.at, .lars = 1};
+            harness_begin(&h, &scalars);
+            harness_decide(&h);
+            harness_ok(h.be->sgd(h.program, &io, &err), &err);
+            assert_true(harness_end(&h).committed);
             for (int i = 0; i < h.graph->param_count; i++) {
                 char name[112];
                 size_t count = (size_t)h.graph->params[i].count;
@@ -310,7 +310,7 @@ static void test_lars(void **state)
 
 /* ---- gradients ---- */
 
-static void test_grad_check(void **state)
+static void test_measure(void **state)
 {
     (void)state;
     FOR_EACH_SUBJECT(s)
@@ -328,7 +328,7 @@ static void test_grad_check(void **state)
                 wanted += g[i] * g[i];
             free(g);
         }
-        harness_ok(h.be->grad_check(h.layout, h.gradients.at, &sum, &bad, &err), &err);
+        harness_ok(h.be->measure(h.layout, h.gradients.at, &sum, &bad, &err), &err);
         assert_int_equal(bad, -1);
         expect_near(&h, "the sum of squares", 1, &sum, &wanted, 1e-9);
         /* From the last parameter to the first, so that each time the new one is the first that is bad; at both ends.
@@ -337,7 +337,7 @@ static void test_grad_check(void **state)
             double *g = param(&h, &h.gradients, p);
             g[p % 2 ? h.graph->params[p].count - 1 : 0] = p % 3 == 0 ? NAN : p % 3 == 1 ? INFINITY : -INFINITY;
             harness_ok(h.be->param_set(h.layout, h.gradients.at, p, g, &err), &err);
-            harness_ok(h.be->grad_check(h.layout, h.gradients.at, &sum, &bad, &err), &err);
+            harness_ok(h.be->measure(h.layout, h.gradients.at, &sum, &bad, &err), &err);
             assert_int_equal(bad, p);
             assert_false(isfinite(sum));
             free(g);
@@ -365,7 +365,7 @@ static void test_nan_arrives(void **state)
         harness_refresh(&h);
         harness_train(&h);
         assert_true(isnan(h.loss));
-        harness_ok(h.be->grad_check(h.layout, h.gradients.at, &sum, &bad, &err), &err);
+        harness_ok(h.be->measure(h.layout, h.gradients.at, &sum, &bad, &err), &err);
         assert_true(bad >= 0);
         free(w);
         harness_close(&h);
@@ -411,7 +411,7 @@ struct contrast {
     int n, dim, length;
     double temperature, scale;
     double *q, *k, *queue, *d_q; /* as the device holds them */
-    struct be_infonce io;
+    struct be_outcome found;
 };
 
 static void contrast_open(struct contrast *c, struct harness *h, int n, int dim, int length, double temperature)
@@ -450,21 +450,19 @@ static void contrast_run(struct contrast *c)
     double dirt = NAN;
     if (scratch.bytes >= h->info.real_bytes)
         harness_write(h, scratch.at, &dirt, 1);
-    c->io = (struct be_infonce){.q = q.at,
-                                .k = k.at,
-                                .queue = queue.at,
-                                .n = c->n,
-                                .dim = c->dim,
-                                .length = c->length,
-                                .temperature = c->temperature,
-                                .scale = c->scale,
-                                .d_q = d_q.at,
-                                .loss = NAN,
-                                .top1 = NAN,
-                                .top5 = NAN,
-                                .pos = NAN,
-                                .neg = NAN};
-    harness_ok(h->be->infonce(h->dev, &c->io, scratch.at, &err), &err);
+    const struct be_infonce io = {.q = q.at,
+                                  .k = k.at,
+                                  .queue = queue.at,
+                                  .n = c->n,
+                                  .dim = c->dim,
+                                  .length = c->length,
+                                  .scale = c->scale,
+                                  .d_q = d_q.at};
+    const struct be_scalars scalars = {
+        .temperature = c->temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
+    harness_begin(h, &scalars);
+    harness_ok(h->be->infonce(h->program, &io, scratch.at, &err), &err);
+    c->found = harness_drop(h);
     harness_read(h, d_q.at, rows, c->d_q);
     struct be_memory *all[] = {&q, &k, &d_q, &queue, &scratch};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -558,7 +556,7 @@ static void test_infonce(void **state)
             contrast_run(&c);
             double wanted[5], *d_q = zeros((size_t)(c.n * c.dim));
             direct(&c, wanted, d_q);
-            const double got[5] = {c.io.loss, c.io.top1, c.io.top5, c.io.pos, c.io.neg};
+            const double got[5] = {c.found.loss, c.found.top1, c.found.top5, c.found.pos, c.found.neg};
             double tolerance = h.info.real_bytes == 8 ? 1e-12 : TOL_INFONCE_F32(c.temperature);
             for (int k = 0; k < 5; k++)
                 if (!(fabs(got[k] - wanted[k]) <= (k == 1 || k == 2 ? 1e-9 : tolerance * (c.n + fabs(wanted[k])))))
@@ -597,9 +595,9 @@ static void test_collapse_is_chance(void **state)
                 }
                 contrast_run(&c);
                 double five = 5.0 / (length + 1);
-                assert_true(fabs(c.io.top1 - 9.0 / (length + 1)) < 1e-9);
-                assert_true(fabs(c.io.top5 - 9 * (five < 1 ? five : 1)) < 1e-9);
-                assert_true(fabs(c.io.loss - 9 * log(length + 1)) < 1e-4);
+                assert_true(fabs(c.found.top1 - 9.0 / (length + 1)) < 1e-9);
+                assert_true(fabs(c.found.top5 - 9 * (five < 1 ? five : 1)) < 1e-9);
+                assert_true(fabs(c.found.loss - 9 * log(length + 1)) < 1e-4);
                 contrast_close(&c);
             }
         harness_close(&h);
@@ -633,9 +631,9 @@ static void test_ranks(void **state)
                                                         : r < cases[i].larger + cases[i].equal ? 0.5
                                                                                                : -0.25;
             contrast_run(&c);
-            if (!(fabs(c.io.top1 - cases[i].top1) < 1e-12 && fabs(c.io.top5 - cases[i].top5) < 1e-12))
+            if (!(fabs(c.found.top1 - cases[i].top1) < 1e-12 && fabs(c.found.top5 - cases[i].top5) < 1e-12))
                 fail_msg("%s: %d larger, %d equal: top-1 %g, top-5 %g", s->device, cases[i].larger, cases[i].equal,
-                         c.io.top1, c.io.top5);
+                         c.found.top1, c.found.top5);
             contrast_close(&c);
         }
         harness_close(&h);
@@ -664,7 +662,7 @@ static void test_gemm(void **state)
                 a[x] = (float)rng_normal(&rng);
             for (int64_t x = 0; x < m * n; x++)
                 c[x] = NAN;
-            harness_ok(h.be->gemm_nt(h.dev, m, n, k, a, b, c, &err), &err);
+            harness_ok(backend_gemm_nt(h.be, h.dev, m, n, k, a, b, c, &err), &err);
             for (int64_t x = 0; x < m * n; x++) {
                 double sum = 0, size = 0;
                 for (int64_t y = 0; y < k; y++) {
@@ -675,7 +673,7 @@ static void test_gemm(void **state)
                 assert_true(fabs((double)c[x] - sum) <= 1e-6 * size);
                 c[x] = NAN;
             }
-            harness_ok(h.be->gemm_tn(h.dev, m, n, k, a, b, c, &err), &err); /* a is [k][m], b [k][n] */
+            harness_ok(backend_gemm_tn(h.be, h.dev, m, n, k, a, b, c, &err), &err); /* a is [k][m], b [k][n] */
             for (int64_t x = 0; x < m * n; x++) {
                 double sum = 0, size = 0;
                 for (int64_t y = 0; y < k; y++) {
@@ -712,7 +710,7 @@ static void test_on_host(void **state)
         int count[33] = {0};
         spec.threads = 3;
         harness_open(&h, &spec);
-        harness_ok(h.be->on_host(h.dev, count_part, count, &err), &err);
+        harness_ok(backend_on_host(h.be, h.dev, count_part, count, &err), &err);
         assert_in_range(count[0], 1, 3);
         for (int part = 0; part < 32; part++)
             assert_int_equal(count[1 + part], part < count[0]);
@@ -725,7 +723,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_params),      cmocka_unit_test(test_memory),
         cmocka_unit_test(test_ema),         cmocka_unit_test(test_sgd),
-        cmocka_unit_test(test_lars),        cmocka_unit_test(test_grad_check),
+        cmocka_unit_test(test_lars),        cmocka_unit_test(test_measure),
         cmocka_unit_test(test_nan_arrives), cmocka_unit_test(test_stats_commit),
         cmocka_unit_test(test_infonce),     cmocka_unit_test(test_collapse_is_chance),
         cmocka_unit_test(test_ranks),       cmocka_unit_test(test_gemm),

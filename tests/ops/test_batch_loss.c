@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/host_program.h"
 #include "philox.h"
 #include "support/map_case.h"
 #include "support/net_harness.h"
@@ -208,9 +209,9 @@ static void test_ntxent_is_the_references(void **state)
 
 /* ---- devices ---- */
 
-static void check_sums(const char *who, const struct batch *b, const struct be_batch_loss *io, double tolerance)
+static void check_sums(const char *who, const struct batch *b, const struct host_sums *sums, double tolerance)
 {
-    const double got[5] = {io->loss, io->top1, io->top5, io->pos, io->neg};
+    const double got[5] = {sums->loss, sums->top1, sums->top5, sums->pos, sums->neg};
     for (int i = 0; i < 5; i++) {
         double slack = i == 1 || i == 2 ? b->doubtful + 1e-9 : tolerance * (b->s.n + fabs(b->sums[i]));
         if (!(fabs(got[i] - b->sums[i]) <= slack))
@@ -267,15 +268,19 @@ static void test_devices(void **state)
                                        .keys = s->keys,
                                        .first = s->first,
                                        .dim = s->dim,
-                                       .temperature = s->temperature,
                                        .scale = SCALE,
                                        .d_q = d_q.at,
                                        .d_k = s->keys > 0 ? d_k.at : NULL};
             double *g = numbers(nq + nk), tolerance = h.info.real_bytes == 8 ? 1e-12 : TOL_INFONCE_F32(s->temperature);
             for (int again = 0; again < 2;
                  again++) { /* outputs are overwritten, not added to; then keys as constants */
-                harness_ok(h.be->batch_loss(h.dev, &io, scratch.at, &err), &err);
-                check_sums(s->keys > 0 ? "InfoNCE" : "NT-Xent", &b, &io, tolerance);
+                const struct be_scalars scalars = {
+                    .temperature = s->temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
+                harness_begin(&h, &scalars);
+                harness_ok(h.be->batch_loss(h.program, &io, scratch.at, &err), &err);
+                struct be_outcome found = harness_drop(&h);
+                const struct host_sums sums = {found.loss, found.top1, found.top5, found.pos, found.neg};
+                check_sums(s->keys > 0 ? "InfoNCE" : "NT-Xent", &b, &sums, tolerance);
                 harness_read(&h, d_q.at, nq, g);
                 check_gradient(subjects[at].device, &b, "d_q", g, b.d_q, (int)nq, tolerance);
                 harness_read(&h, d_k.at, nk, g);
@@ -296,19 +301,32 @@ static void test_ref_refuses(void **state)
 {
     (void)state;
     const struct be_batch_loss bad[] = {
-        {.n = 3, .dim = 2, .temperature = 1},                                  /* NT-Xent of an odd number */
-        {.n = 4, .keys = 4, .dim = 2, .temperature = 1},                       /* keys without any */
-        {.k = bad, .n = 4, .keys = 3, .dim = 2, .temperature = 1},             /* fewer keys than queries */
-        {.k = bad, .n = 4, .keys = 6, .first = 3, .dim = 2, .temperature = 1}, /* positives beyond them */
-        {.k = bad, .n = 4, .keys = 6, .first = -1, .dim = 2, .temperature = 1},
-        {.k = bad, .n = 4, .keys = 4, .dim = 2, .temperature = 0},
+        {.n = 3, .dim = 2},                                  /* NT-Xent of an odd number */
+        {.n = 4, .keys = 4, .dim = 2},                       /* keys without any */
+        {.k = bad, .n = 4, .keys = 3, .dim = 2},             /* fewer keys than queries */
+        {.k = bad, .n = 4, .keys = 6, .first = 3, .dim = 2}, /* positives beyond them */
+        {.k = bad, .n = 4, .keys = 6, .first = -1, .dim = 2},
+        {.k = bad, .n = 4, .keys = 4, .dim = 2}, /* good, but for the temperature */
     };
+    struct harness h;
+    const struct harness_spec spec = {.device = "ref",
+                                      .precision = BE_F64,
+                                      .threads = 1,
+                                      .n = 2,
+                                      .groups = 1,
+                                      .queue = 4,
+                                      .seed = 1,
+                                      .config = harness_net(18, 0.125, STEM_SMALL, HEAD_MLP, 16, 16)};
+    harness_open(&h, &spec);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct err err = {0};
-        struct be_batch_loss io = bad[i];
-        assert_int_equal(backend_ref.batch_loss(NULL, &io, NULL, &err), MOCO_EINVAL);
+        const struct be_scalars scalars = {.temperature = i < 5, .loss_scale = 1};
+        harness_begin(&h, &scalars);
+        assert_int_equal(h.be->batch_loss(h.program, &bad[i], NULL, &err), MOCO_EINVAL);
         assert_true(err.text[0] != 0);
+        harness_drop(&h);
     }
+    harness_close(&h);
 }
 
 /* ---- the cpu's loops, one instruction set after another ---- */
@@ -325,6 +343,8 @@ static float *floats(const double *from, int count)
 
 struct f32_batch {
     struct be_batch_loss io;
+    double temperature;
+    struct host_sums sums;
     float *q, *k, *d_q, *d_k;
 };
 
@@ -335,13 +355,13 @@ static void f32_open(struct f32_batch *f, const struct batch *b)
     f->k = floats(b->k, s->keys * s->dim);
     f->d_q = floats(b->q, s->n * s->dim);
     f->d_k = floats(b->k, s->keys * s->dim);
+    f->temperature = s->temperature;
     f->io = (struct be_batch_loss){.q = f->q,
                                    .k = s->keys > 0 ? f->k : NULL,
                                    .n = s->n,
                                    .keys = s->keys,
                                    .first = s->first,
                                    .dim = s->dim,
-                                   .temperature = s->temperature,
                                    .scale = SCALE,
                                    .d_q = f->d_q,
                                    .d_k = s->keys > 0 ? f->d_k : NULL};
@@ -353,7 +373,7 @@ static void f32_run(const struct kern_team *team, struct f32_batch *f)
     void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     assert_non_null(scratch);
     memset(scratch, 0xff, bytes); /* NaN: nothing may be read before it is written */
-    cpu_batch_loss(team, &f->io, scratch);
+    cpu_batch_loss(team, &f->io, f->temperature, scratch, &f->sums);
     free(scratch);
 }
 
@@ -377,7 +397,7 @@ static void test_levels(void **state)
         double *g = numbers((size_t)(nq + nk)), tolerance = TOL_INFONCE_F32(b.s.temperature);
         for (struct team_walk walk = {0}; team_next(&walk);) {
             f32_run(&walk.team, &f);
-            check_sums(walk.level, &b, &f.io, tolerance);
+            check_sums(walk.level, &b, &f.sums, tolerance);
             for (int x = 0; x < nq + nk; x++)
                 g[x] = (double)(x < nq ? f.d_q[x] : f.d_k[x - nq]);
             check_gradient(walk.level, &b, "d_q", g, b.d_q, nq, tolerance);
@@ -404,9 +424,9 @@ static void test_ties(void **state)
         double others = b.s.keys > 0 ? b.s.keys : b.s.n - 1; /* the positive among them */
         for (struct team_walk walk = {0}; team_next(&walk);) {
             f32_run(&walk.team, &f);
-            check_near(f.io.top1, b.s.n / others, 1e-9, 0, "top1", i);
-            check_near(f.io.top5, b.s.n * fmin(1, 5 / others), 1e-9, 0, "top5", i);
-            check_near(f.io.loss, b.s.n * log(others), 1e-5 * b.s.n, 0, "loss", i);
+            check_near(f.sums.top1, b.s.n / others, 1e-9, 0, "top1", i);
+            check_near(f.sums.top5, b.s.n * fmin(1, 5 / others), 1e-9, 0, "top5", i);
+            check_near(f.sums.loss, b.s.n * log(others), 1e-5 * b.s.n, 0, "loss", i);
         }
         f32_close(&f);
         batch_close(&b);
@@ -431,7 +451,7 @@ static void test_not_finite(void **state)
                     f.k[299 * 20 + 3] = bad[v];
                 for (struct team_walk walk = {0}; team_next(&walk);) {
                     f32_run(&walk.team, &f);
-                    assert_false(isfinite(f.io.loss));
+                    assert_false(isfinite(f.sums.loss));
                 }
                 f32_close(&f);
                 batch_close(&b);
@@ -449,10 +469,10 @@ static void test_repeatable(void **state)
     float *before = take(sizeof(float) * 200 * 40);
     for (struct team_walk walk = {0}; team_next(&walk);) {
         f32_run(&walk.team, &f);
-        double loss = f.io.loss;
+        double loss = f.sums.loss;
         memcpy(before, f.d_q, sizeof(float) * 200 * 40);
         f32_run(&walk.team, &f);
-        assert_true(loss == f.io.loss);
+        assert_true(loss == f.sums.loss);
         assert_memory_equal(before, f.d_q, sizeof(float) * 200 * 40);
     }
     free(before);

@@ -110,15 +110,18 @@ static void copies(void **state)
         fill(&h, h.momentum.at, 2, 1e3);
         float *average = take(h.be->layout_bytes(h.layout));
         memset(average, 0, h.be->layout_bytes(h.layout));
-        struct be_memory key = harness_alloc(&h, h.be->key_bytes(h.layout, BE_BF16));
+        struct be_memory key = harness_alloc(&h, h.be->key_bytes(h.layout));
         harness_ok(cpu_enter(h.dev, &scope, &err), &err);
         for (int level = 0; (h.dev->team.simd = kern_level(level)) != NULL; level++) {
             const char *name = h.dev->team.simd->name;
             memset(h.readers.at, 0xa5, h.readers.bytes);
-            harness_ok(h.be->readers(h.layout, BE_BF16, 1, h.masters.at, h.readers.at, &err), &err);
+            harness_ok(h.be->readers(h.layout, 1, h.masters.at, h.readers.at, &err), &err);
             check_copies(&h, name, h.readers.at, h.masters.at, 1);
             memset(key.at, 0xa5, key.bytes);
-            harness_ok(h.be->ema_readers(h.layout, BE_BF16, h.momentum.at, h.masters.at, 0.99, key.at, &err), &err);
+            const struct be_scalars scalars = {.key_momentum = 0.99, .loss_scale = 1};
+            harness_begin(&h, &scalars);
+            harness_ok(h.be->ema_readers(h.program, h.momentum.at, h.masters.at, key.at, &err), &err);
+            harness_drop(&h);
             kern_ema(&h.dev->team, h.layout->floats, 0.99, h.momentum.at, h.masters.at, average);
             check_copies(&h, name, key.at, average, 0);
             for (int i = 0; i < h.layout->count; i++) {
@@ -150,29 +153,33 @@ static void restore(const struct slabs *s)
     memcpy(s->k, s->k0, s->bytes);
 }
 
+/* Are all numbers finite that it has written? */
+static int run_update(struct harness *h, const struct slabs *s, const struct be_scalars *scalars, void *readers,
+                      int lars)
+{
+    struct err err = {0};
+    const struct be_sgd io = {.p = s->p, .g = h->gradients.at, .v = s->v, .k = s->k, .readers = readers, .lars = lars};
+    harness_begin(h, scalars);
+    harness_decide(h);
+    harness_ok(h->be->sgd(h->program, &io, &err), &err);
+    return harness_end(h).finite;
+}
+
 /* SGD with the average before it, for one level. */
 static void check_update(struct harness *h, const struct slabs *s, const char *level)
 {
     size_t count = h->layout->floats;
     const struct kern_team *team = &h->dev->team;
-    struct err err = {0};
     float *p1 = copy(s->p0, s->bytes), *v1 = copy(s->v0, s->bytes), *k1 = copy(s->k0, s->bytes);
     kern_ema(team, count, 0.99, k1, p1, k1);
-    slab_sgd(team, count, 0.03, 0.9, 1e-4, 0, p1, h->gradients.at, v1);
-    struct be_sgd io = {.p = s->p,
-                        .g = h->gradients.at,
-                        .v = s->v,
-                        .k = s->k,
-                        .m = 0.99,
-                        .lr = 0.03,
-                        .momentum = 0.9,
-                        .weight_decay = 1e-4};
+    slab_sgd(team, count, 0.03, 0.9, 1e-4, p1, h->gradients.at, v1);
+    const struct be_scalars scalars = {
+        .lr = 0.03, .sgd_momentum = 0.9, .weight_decay = 1e-4, .key_momentum = 0.99, .loss_scale = 1};
     void *readers = h->precision == BE_BF16 ? h->readers.at : NULL;
     if (readers != NULL)
         memset(readers, 0xa5, h->readers.bytes);
     restore(s);
-    harness_ok(h->be->sgd(h->layout, h->precision, &io, readers, &err), &err);
-    assert_true(io.finite);
+    assert_true(run_update(h, s, &scalars, readers, 0));
     assert_memory_equal(s->p, p1, s->bytes);
     assert_memory_equal(s->v, v1, s->bytes);
     assert_memory_equal(s->k, k1, s->bytes);
@@ -187,21 +194,17 @@ static void check_update(struct harness *h, const struct slabs *s, const char *l
 static void check_finite(struct harness *h, const struct slabs *s)
 {
     static const float bad[] = {NAN, INFINITY, -INFINITY};
-    struct err err = {0};
     float *const slabs[] = {s->p, s->v, s->k};
-    struct be_sgd sgd = {.p = s->p, .g = h->gradients.at, .v = s->v, .k = s->k, .m = 0.5, .momentum = 1};
-    struct be_lars lars = {.p = s->p, .g = h->gradients.at, .v = s->v, .k = s->k, .m = 0.5, .momentum = 1};
+    const struct be_scalars scalars = {.sgd_momentum = 1, .key_momentum = 0.5, .loss_scale = 1};
     for (int i = 0; i < 18; i++) {
         const struct cpu_param *p = &h->layout->params[i * 7 % h->layout->count];
         restore(s);
         slabs[i % 3][p->offset + (i % 2 == 0 ? 0 : (size_t)p->count - 1)] = bad[i / 6];
-        harness_ok(h->be->sgd(h->layout, h->precision, &sgd, NULL, &err), &err);
-        harness_ok(h->be->lars(h->layout, h->precision, &lars, NULL, &err), &err);
-        assert_false(sgd.finite || lars.finite);
+        assert_false(run_update(h, s, &scalars, NULL, 0));
+        assert_false(run_update(h, s, &scalars, NULL, 1));
     }
     restore(s);
-    harness_ok(h->be->lars(h->layout, h->precision, &lars, NULL, &err), &err);
-    assert_true(lars.finite);
+    assert_true(run_update(h, s, &scalars, NULL, 1));
 }
 
 static void check_levels(int precision, int threads)

@@ -20,6 +20,16 @@
 #include "backend/cpu/infonce.h"
 #include "backend/cpu/simd_table.h"
 
+/* A loss, and what comes out. */
+struct one_loss {
+    const void *q, *k, *queue;
+    int n, dim;
+    int64_t length;
+    double temperature, scale;
+    void *d_q;
+    double loss, top1, top5, pos, neg;
+};
+
 struct infonce_case {
     int n, dim;
     int64_t length;
@@ -63,7 +73,7 @@ static double first(double m, double larger, double equal)
 }
 
 /* The definition, in double. `doubtful`: cosines so near the positive's that f32 may order them otherwise. */
-static void define(const struct be_infonce *io, struct be_infonce *out, double *d_q, int *doubtful)
+static void define(const struct one_loss *io, struct one_loss *out, double *d_q, int *doubtful)
 {
     const float *q = io->q, *k = io->k, *queue = io->queue;
     size_t dim = (size_t)io->dim, length = (size_t)io->length;
@@ -100,11 +110,10 @@ static void define(const struct be_infonce *io, struct be_infonce *out, double *
     free(logit);
 }
 
-static struct be_infonce make_case(const struct infonce_case *c)
+static struct one_loss make_case(const struct infonce_case *c)
 {
     size_t n = (size_t)c->n, dim = (size_t)c->dim;
-    struct be_infonce io = {
-        .n = c->n, .dim = c->dim, .length = c->length, .temperature = c->temperature, .scale = 0.25};
+    struct one_loss io = {.n = c->n, .dim = c->dim, .length = c->length, .temperature = c->temperature, .scale = 0.25};
     float *q = rows(1, n, dim), *k = rows(2, n, dim);
     for (size_t i = 0; i < n * dim; i++) /* positives that are similar */
         k[i] = 0.5f * q[i] + 0.5f * k[i];
@@ -115,7 +124,7 @@ static struct be_infonce make_case(const struct infonce_case *c)
     return io;
 }
 
-static void free_case(struct be_infonce *io)
+static void free_case(struct one_loss *io)
 {
     free((void *)io->q);
     free((void *)io->k);
@@ -123,14 +132,28 @@ static void free_case(struct be_infonce *io)
     free(io->d_q);
 }
 
-static void run(const struct kern_team *team, struct be_infonce *io)
+static void run(const struct kern_team *team, struct one_loss *io)
 {
     size_t bytes = cpu_infonce_scratch(team, io->n, io->dim);
     assert_true(bytes <= 16 << 20);
     void *scratch = aligned_alloc(64, (bytes + 63) / 64 * 64);
     assert_non_null(scratch);
     memset(scratch, 0xff, bytes); /* NaN: nothing may be read before it is written */
-    cpu_infonce(team, io, scratch);
+    const struct be_infonce in = {.q = io->q,
+                                  .k = io->k,
+                                  .queue = io->queue,
+                                  .n = io->n,
+                                  .dim = io->dim,
+                                  .length = io->length,
+                                  .scale = io->scale,
+                                  .d_q = io->d_q};
+    struct host_sums sums;
+    cpu_infonce(team, &in, io->temperature, scratch, &sums);
+    io->loss = sums.loss;
+    io->top1 = sums.top1;
+    io->top5 = sums.top5;
+    io->pos = sums.pos;
+    io->neg = sums.neg;
     free(scratch);
 }
 
@@ -138,7 +161,7 @@ static void against_definition(void **state)
 {
     (void)state;
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
-        struct be_infonce io = make_case(&cases[c]), want;
+        struct one_loss io = make_case(&cases[c]), want;
         size_t count = (size_t)io.n * (size_t)io.dim;
         double *d_q = take(sizeof(double) * count), norm = 0;
         int doubtful;
@@ -169,7 +192,7 @@ static void chunks(void **state)
 {
     (void)state;
     struct infonce_case large = {2600, 2048, 9, 0.2};
-    struct be_infonce io = make_case(&large), part = io;
+    struct one_loss io = make_case(&large), part = io;
     struct team_walk walk = {0};
     while (kern_level(walk.next / 3 + 1) != NULL && team_next(&walk)) { /* to the last level */
     }
@@ -200,7 +223,7 @@ static void ties(void **state)
     static const int dims[] = {3, 16, 100, 128};
     for (size_t c = 0; c < sizeof dims / sizeof *dims; c++) {
         struct infonce_case same = {37, dims[c], 400, 0.2};
-        struct be_infonce io = make_case(&same);
+        struct one_loss io = make_case(&same);
         float *all[] = {(float *)io.q, (float *)io.k, (float *)io.queue};
         size_t counts[] = {37, 37, 400}, dim = (size_t)dims[c];
         float *one = rows(8, 1, dim);
@@ -225,7 +248,7 @@ static void not_finite(void **state)
     struct infonce_case small = {5, 20, 300, 0.2};
     for (int array = 0; array < 3; array++) {
         for (size_t b = 0; b < 3; b++) {
-            struct be_infonce io = make_case(&small);
+            struct one_loss io = make_case(&small);
             float *at[] = {(float *)io.q, (float *)io.k, (float *)io.queue};
             at[array][array < 2 ? 2 * 20 + 19 : 299 * 20 + 3] = bad[b];
             for (struct team_walk walk = {0}; team_next(&walk);) {
@@ -255,7 +278,7 @@ static void repeatable(void **state)
 {
     (void)state;
     struct infonce_case c = {70, 64, 900, 0.07};
-    struct be_infonce io = make_case(&c);
+    struct one_loss io = make_case(&c);
     float *before = take(sizeof(float) * 70 * 64);
     for (struct team_walk walk = {0}; team_next(&walk);) {
         run(&walk.team, &io);

@@ -104,11 +104,14 @@ static void test_readers(void **state)
     struct err err = {0};
     harness_open(&h, &spec);
     for (int key = 0; key < 2; key++) {
-        struct be_memory block = harness_alloc(&h, h.be->key_bytes(h.layout, BE_BF16));
+        struct be_memory block = harness_alloc(&h, h.be->key_bytes(h.layout));
+        const struct be_scalars scalars = {.key_momentum = 1, .loss_scale = 1};
+        harness_begin(&h, &scalars);
         if (key)
-            harness_ok(h.be->ema_readers(h.layout, BE_BF16, h.masters.at, h.masters.at, 1, block.at, &err), &err);
+            harness_ok(h.be->ema_readers(h.program, h.masters.at, h.masters.at, block.at, &err), &err);
         else
-            harness_ok(h.be->readers(h.layout, BE_BF16, 0, h.masters.at, block.at, &err), &err);
+            harness_ok(h.be->readers(h.layout, 0, h.masters.at, block.at, &err), &err);
+        harness_drop(&h);
         for (int p = 0; p < h.graph->param_count; p++) {
             size_t count = (size_t)h.graph->params[p].count;
             double *read = calloc(2 * count, sizeof *read), *master = read + count;
@@ -124,9 +127,13 @@ static void test_readers(void **state)
         }
         h.be->release(h.dev, &block);
     }
-    assert_int_equal(h.be->reader_bytes(h.layout, BE_F64, 1), 0);
-    assert_int_equal(h.be->reader_bytes(h.layout, BE_F32, 1), 0);
     harness_close(&h);
+    for (int precision = BE_F32; precision <= BE_F64; precision++) {
+        spec = small((enum be_precision)precision);
+        harness_open(&h, &spec);
+        assert_int_equal(h.be->reader_bytes(h.layout, 1) > 0, precision == BE_BF16);
+        harness_close(&h);
+    }
 }
 
 /* Each mode is as far from exact arithmetic as its format is coarse. */
@@ -225,10 +232,13 @@ static void test_refusals(void **state)
     assert_non_null(strstr(err.text, "abacus"));
     assert_non_null(strstr(err.text, "ref"));
     err = (struct err){0};
-    assert_int_equal(h.be->stats_commit(h.dev, h.graph, h.running.at, h.stage.at, 0, &err), MOCO_EINVAL);
+    const struct be_scalars cold = {.temperature = 0, .loss_scale = 1};
+    harness_begin(&h, &cold);
+    assert_int_equal(h.be->infonce(h.program, &(struct be_infonce){.n = 1, .dim = 1}, NULL, &err), MOCO_EINVAL);
+    harness_decide(&h);
     err = (struct err){0};
-    assert_int_equal(h.be->infonce(h.dev, &(struct be_infonce){.n = 1, .dim = 1, .temperature = 0}, NULL, &err),
-                     MOCO_EINVAL);
+    assert_int_equal(h.be->stats_commit(h.program, h.graph, h.running.at, h.stage.at, 0, &err), MOCO_EINVAL);
+    h.be->program_drop(h.program);
     harness_close(&h);
     harness_close(&other);
 }

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/host_program.h"
 #include "backend/ref/ref_ops.h"
 #include "philox.h"
 #include "support/net_harness.h"
@@ -429,16 +430,18 @@ static void test_infonce(void **state)
     double *q = numbers(N * DIM, 1), *k = numbers(N * DIM, 2), *queue = numbers(K * DIM, 3), d_q[N * DIM];
     double scratch[64], other[N * DIM], numeric[N * DIM];
     assert_true(backend_ref.infonce_scratch(NULL, N, DIM, K) <= sizeof scratch);
-    struct be_infonce io = {
-        .q = q, .k = k, .queue = queue, .n = N, .dim = DIM, .length = K, .temperature = 0.7, .scale = 0.25, .d_q = d_q};
-    harness_ok(backend_ref.infonce(NULL, &io, scratch, &err), &err);
+    struct be_infonce io = {.q = q, .k = k, .queue = queue, .n = N, .dim = DIM, .length = K, .scale = 0.25, .d_q = d_q};
+    const struct be_program open = {.now = {.temperature = 0.7}, .so_far = {.bad = BE_NOTHING}, .phase = HOST_WORK};
+    struct be_program program = open;
+    harness_ok(backend_ref.infonce(&program, &io, scratch, &err), &err);
     io.d_q = other;
     for (int i = 0; i < N * DIM; i++) {
         double q0 = q[i], at[2];
         for (int side = 0; side < 2; side++) {
             q[i] = q0 + (side ? 1e-5 : -1e-5);
-            harness_ok(backend_ref.infonce(NULL, &io, scratch, &err), &err);
-            at[side] = io.loss;
+            program = open;
+            harness_ok(backend_ref.infonce(&program, &io, scratch, &err), &err);
+            at[side] = program.so_far.loss;
         }
         q[i] = q0;
         numeric[i] = 0.25 * (at[1] - at[0]) / 2e-5;

@@ -125,6 +125,11 @@ static void fill_params(struct harness *h)
     }
 }
 
+static size_t image_bytes(const struct harness *h)
+{
+    return (size_t)h->spec.config.image_h * (size_t)h->spec.config.image_w * 3;
+}
+
 static void fill_images(struct harness *h)
 {
     size_t area = (size_t)h->spec.config.image_h * (size_t)h->spec.config.image_w * 3;
@@ -221,8 +226,8 @@ int harness_try_open(struct harness *h, const struct harness_spec *spec)
     h->masters = harness_alloc(h, bytes);
     h->gradients = harness_alloc(h, bytes);
     h->momentum = harness_alloc(h, bytes);
-    if (h->be->reader_bytes(h->layout, h->precision, 1) > 0)
-        h->readers = harness_alloc(h, h->be->reader_bytes(h->layout, h->precision, 1));
+    if (h->be->reader_bytes(h->layout, 1) > 0)
+        h->readers = harness_alloc(h, h->be->reader_bytes(h->layout, 1));
     h->stage = harness_reals(h, (size_t)h->graph->stat_total);
     h->running = harness_reals(h, (size_t)h->graph->stat_total);
     h->keys = harness_reals(h, vectors);
@@ -232,6 +237,10 @@ int harness_try_open(struct harness *h, const struct harness_spec *spec)
     h->scratch = harness_alloc(h, h->be->infonce_scratch(h->dev, h->spec.n, h->dim, h->spec.queue));
     fill_params(h);
     fill_images(h);
+    h->images_at = harness_alloc(h, (size_t)h->batch * image_bytes(h));
+    h->index_at = harness_alloc(h, (size_t)h->batch * sizeof(int32_t));
+    struct be_program_spec program = {.layout = h->layout, .range_count = 8};
+    OK(h->be->program_create(&h->program, h->dev, &program, &err));
     fill_unit_rows(h, &h->keys, h->batch, STREAM_KEY);
     fill_unit_rows(h, &h->queue, h->spec.queue, STREAM_QUEUE);
     struct be_plan_spec plan = {.graph = h->graph,
@@ -283,8 +292,10 @@ void harness_close(struct harness *h)
 {
     if (h->ctx == NULL)
         return;
-    struct be_memory *all[] = {&h->masters, &h->gradients, &h->momentum, &h->readers, &h->slab,  &h->stage,
-                               &h->running, &h->keys,      &h->queue,    &h->out,     &h->d_out, &h->scratch};
+    struct be_memory *all[] = {&h->masters, &h->gradients, &h->momentum,  &h->readers, &h->slab,
+                               &h->stage,   &h->running,   &h->keys,      &h->queue,   &h->out,
+                               &h->d_out,   &h->scratch,   &h->images_at, &h->index_at};
+    h->be->program_free(h->program);
     h->be->plan_free(h->train);
     h->be->layout_free(h->layout);
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -308,12 +319,7 @@ const void *harness_weights(const struct harness *h)
 void harness_refresh(struct harness *h)
 {
     if (h->readers.bytes > 0)
-        OK(h->be->readers(h->layout, h->precision, 1, h->masters.at, h->readers.at, &err));
-}
-
-static size_t image_bytes(const struct harness *h)
-{
-    return (size_t)h->spec.config.image_h * (size_t)h->spec.config.image_w * 3;
+        OK(h->be->readers(h->layout, 1, h->masters.at, h->readers.at, &err));
 }
 
 /* Where row `row` of an array of embeddings starts. */
@@ -322,10 +328,54 @@ static void *row_at(const struct harness *h, const struct be_memory *memory, int
     return (char *)memory->at + (size_t)row * (size_t)h->dim * h->info.real_bytes;
 }
 
+void harness_begin(struct harness *h, const struct be_scalars *scalars)
+{
+    const struct be_scalars usual = {
+        .temperature = h->spec.temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
+    struct be_input at;
+    int skip;
+    OK(h->be->program_begin(h->program, scalars != NULL ? scalars : &usual, NULL, &at, &skip, &err));
+    assert_int_equal(skip, 0);
+}
+
+struct be_outcome harness_drop(struct harness *h)
+{
+    struct be_outcome found;
+    OK(h->be->verdict(h->program, &found, &err));
+    h->be->program_drop(h->program);
+    return found;
+}
+
+void harness_decide(struct harness *h)
+{
+    int skip;
+    OK(h->be->decide(h->program, NULL, 0, &skip, &err));
+    assert_int_equal(skip, 0);
+}
+
+struct be_outcome harness_end(struct harness *h)
+{
+    struct be_outcome outcome;
+    int known;
+    OK(h->be->program_end(h->program, &err));
+    OK(h->be->outcome(h->program, 1, &known, &outcome, &err));
+    assert_true(known);
+    return outcome;
+}
+
+const void *harness_images(struct harness *h)
+{
+    OK(h->be->write(h->dev, h->images_at.at, h->images, (size_t)h->batch * image_bytes(h), &err));
+    return h->images_at.at;
+}
+
 void harness_forward(struct harness *h, int launch, const int32_t *index)
 {
-    struct be_forward io = {.images = h->images + (index == NULL ? (size_t)(launch * h->spec.n) * image_bytes(h) : 0),
-                            .index = index,
+    const char *images = harness_images(h);
+    if (index != NULL)
+        OK(h->be->write(h->dev, h->index_at.at, index, (size_t)h->spec.n * sizeof *index, &err));
+    struct be_forward io = {.images = images + (index == NULL ? (size_t)(launch * h->spec.n) * image_bytes(h) : 0),
+                            .index = index != NULL ? h->index_at.at : NULL,
                             .weights = harness_weights(h),
                             .masters = h->masters.at,
                             .stage = h->stage.at,
@@ -333,7 +383,7 @@ void harness_forward(struct harness *h, int launch, const int32_t *index)
     OK(h->be->forward(h->train, &io, &err));
 }
 
-/* Forward and InfoNCE of one launch: h->out, h->d_out, sums. */
+/* Forward and InfoNCE of one launch: h->out, h->d_out, sums of the open step. */
 static void forward_and_loss(struct harness *h, int launch)
 {
     int row = launch * h->spec.n;
@@ -346,21 +396,25 @@ static void forward_and_loss(struct harness *h, int launch)
                               .n = h->spec.n,
                               .dim = h->dim,
                               .length = h->spec.queue,
-                              .temperature = h->spec.temperature,
                               .scale = 1.0 / h->batch,
                               .d_q = row_at(h, &h->d_out, row)};
-    OK(h->be->infonce(h->dev, &loss, h->scratch.at, &err));
-    h->loss += loss.loss;
-    h->top1 += loss.top1;
-    h->top5 += loss.top5;
-    h->pos += loss.pos;
-    h->neg += loss.neg;
+    OK(h->be->infonce(h->program, &loss, h->scratch.at, &err));
 }
 
 static void start_batch(struct harness *h)
 {
-    h->loss = h->top1 = h->top5 = h->pos = h->neg = 0;
-    h->be->zero(h->dev, h->stage.at, h->stage.bytes);
+    harness_begin(h, NULL);
+    OK(h->be->zero(h->dev, h->stage.at, h->stage.bytes, &err));
+}
+
+static void end_batch(struct harness *h)
+{
+    struct be_outcome found = harness_drop(h);
+    h->loss = found.loss;
+    h->top1 = found.top1;
+    h->top5 = found.top5;
+    h->pos = found.pos;
+    h->neg = found.neg;
 }
 
 double harness_loss(struct harness *h)
@@ -368,6 +422,7 @@ double harness_loss(struct harness *h)
     start_batch(h);
     for (int launch = 0; launch < h->spec.launches; launch++)
         forward_and_loss(h, launch);
+    end_batch(h);
     return h->loss / h->batch;
 }
 
@@ -383,27 +438,34 @@ void harness_train(struct harness *h)
                                    .accumulate = launch > 0};
         OK(h->be->backward(h->train, &back, &err));
     }
+    end_batch(h);
 }
 
 void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay, int first)
 {
+    struct be_scalars scalars = {.lr = lr, .sgd_momentum = momentum, .weight_decay = weight_decay, .loss_scale = 1};
     struct be_sgd io = {.p = h->masters.at,
                         .g = h->gradients.at,
                         .v = h->momentum.at,
-                        .lr = lr,
-                        .momentum = momentum,
-                        .weight_decay = weight_decay,
-                        .first = first};
-    OK(h->be->sgd(h->layout, h->precision, &io, h->readers.bytes > 0 ? h->readers.at : NULL, &err));
+                        .readers = h->readers.bytes > 0 ? h->readers.at : NULL};
+    if (first)
+        OK(h->be->zero(h->dev, h->momentum.at, h->momentum.bytes, &err));
+    harness_begin(h, &scalars);
+    harness_decide(h);
+    OK(h->be->sgd(h->program, &io, &err));
+    assert_true(harness_end(h).committed);
 }
 
 void harness_follow(struct harness *h, void *k, void *q, double m)
 {
     size_t bytes = h->be->layout_bytes(h->layout);
     struct be_memory g = harness_alloc(h, bytes), v = harness_alloc(h, bytes);
-    struct be_sgd io = {.p = q, .g = g.at, .v = v.at, .k = k, .m = m};
-    OK(h->be->sgd(h->layout, h->precision, &io, NULL, &err));
-    assert_true(io.finite);
+    struct be_scalars scalars = {.key_momentum = m, .loss_scale = 1};
+    struct be_sgd io = {.p = q, .g = g.at, .v = v.at, .k = k};
+    harness_begin(h, &scalars);
+    harness_decide(h);
+    OK(h->be->sgd(h->program, &io, &err));
+    assert_true(harness_end(h).finite);
     h->be->release(h->dev, &g);
     h->be->release(h->dev, &v);
 }
@@ -411,7 +473,10 @@ void harness_follow(struct harness *h, void *k, void *q, double m)
 void harness_commit(struct harness *h)
 {
     int groups = h->spec.groups * h->spec.launches;
-    OK(h->be->stats_commit(h->dev, h->graph, h->running.at, h->stage.at, groups, &err));
+    harness_begin(h, NULL);
+    harness_decide(h);
+    OK(h->be->stats_commit(h->program, h->graph, h->running.at, h->stage.at, groups, &err));
+    assert_true(harness_end(h).committed);
 }
 
 /* A plan that lives for one forward of launch 0. */
@@ -437,9 +502,12 @@ static void run_once(struct harness *h, struct be_plan_spec *spec, struct be_for
 
 void harness_key(struct harness *h, const void *k, const void *q, double m, int output, double *out)
 {
-    struct be_memory block = harness_alloc(h, h->be->key_bytes(h->layout, h->precision));
+    struct be_memory block = harness_alloc(h, h->be->key_bytes(h->layout));
     struct be_memory stage = harness_reals(h, (size_t)h->graph->stat_total);
-    OK(h->be->ema_readers(h->layout, h->precision, k, q, m, block.at, &err));
+    struct be_scalars scalars = {.key_momentum = m, .loss_scale = 1};
+    harness_begin(h, &scalars);
+    OK(h->be->ema_readers(h->program, k, q, block.at, &err));
+    harness_drop(h);
     struct be_plan_spec spec = {.graph = h->graph,
                                 .layout = h->layout,
                                 .precision = h->precision,
@@ -447,7 +515,7 @@ void harness_key(struct harness *h, const void *k, const void *q, double m, int 
                                 .n = h->spec.n,
                                 .groups = h->spec.groups,
                                 .output = output};
-    struct be_forward io = {.images = h->images, .weights = block.at, .stage = stage.at};
+    struct be_forward io = {.images = harness_images(h), .weights = block.at, .stage = stage.at};
     run_once(h, &spec, &io, NULL, out);
     h->be->release(h->dev, &block);
     h->be->release(h->dev, &stage);

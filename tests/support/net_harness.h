@@ -49,12 +49,15 @@ struct harness {
     struct be_layout *layout;
     int dim, batch; /* numbers of an embedding; samples of all launches */
     struct be_plan *train;
+    struct be_program *program;                    /* of the harness's layout: no views, no indices, up to 8 ranges */
     struct be_memory masters, gradients, momentum; /* slabs */
     struct be_memory readers;                      /* bytes 0: this precision needs none */
     struct be_memory slab;                         /* of the train plan */
     struct be_memory stage, running;               /* statistics */
     struct be_memory keys, queue, out, d_out, scratch;
-    uint8_t *images;                   /* [batch, h, w, 3] */
+    uint8_t *images;                   /* [batch, h, w, 3], of the host */
+    struct be_memory images_at;        /* where harness_images puts them */
+    struct be_memory index_at;         /* int32 [batch] */
     double loss, top1, top5, pos, neg; /* sums over the batch of the last harness_train */
 };
 
@@ -95,13 +98,23 @@ void harness_copy(struct harness *h, void *to, const void *from);
 const void *harness_weights(const struct harness *h);
 void harness_refresh(struct harness *h);
 
+/* Begins a step of the program: the spec's temperature and rates of 0 where `scalars` is NULL. */
+void harness_begin(struct harness *h, const struct be_scalars *scalars);
+struct be_outcome harness_drop(struct harness *h); /* its verdict, and no more of it */
+void harness_decide(struct harness *h);
+struct be_outcome harness_end(struct harness *h); /* its outcome */
+
+/* The images as they are now, in device memory. */
+const void *harness_images(struct harness *h);
+
 /* Forward of launch `launch`, images by index (NULL: its own), out -> h->out. Stage is added to. */
 void harness_forward(struct harness *h, int launch, const int32_t *index);
 /* Forward, InfoNCE (mean over the batch) and backward of every launch; stage zeroed before. */
 void harness_train(struct harness *h);
 /* Forward and InfoNCE alone; returns the mean loss. */
 double harness_loss(struct harness *h);
-void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay, int first);
+void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay,
+                 int first);            /* 1: from no momentum */
 void harness_commit(struct harness *h); /* stage -> running */
 
 /* Forward of launch 0 through a plan of its own: KEY with ema_readers(k, q, m), INFER folded from masters and running.

@@ -24,7 +24,7 @@
 enum poison { POISON_NONE, POISON_GRADIENT, POISON_STAGE, POISON_EMBEDDING };
 
 static const struct backend *real;
-static int calls, fail_at, in_commit; /* in_commit: the failure struck at sgd or later */
+static int calls, fail_at, in_commit; /* in_commit: the failure struck after the decision */
 static enum poison poison;
 
 static moco_status count(int commits, struct err *err)
@@ -43,32 +43,60 @@ static void put_nan(struct be_device *dev, void *at)
 }
 
 static struct be_device *device;
-static int committing; /* between sgd and the end of a step */
 
-static moco_status faulty_ready(struct be_device *dev, struct err *err)
-{
-    TRY(count(0, err));
-    return real->ready(dev, err);
-}
+/* A slot that counts, and then does what the device does. `commits`: it belongs to the commit, whose failure leaves the
+ * state half-way. */
+#define FAULTY(name, commits, params, args)                                                                            \
+    static moco_status faulty_##name params                                                                            \
+    {                                                                                                                  \
+        TRY(count(commits, err));                                                                                      \
+        return real->name args;                                                                                        \
+    }
 
-static moco_status faulty_read(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err)
-{
-    TRY(count(0, err));
-    return real->read(dev, host, at, bytes, err);
-}
-
-static moco_status faulty_write(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err)
-{
-    TRY(count(committing, err));
-    return real->write(dev, at, host, bytes, err);
-}
-
-static moco_status faulty_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k,
-                                      const void *q, double m, void *out, struct err *err)
-{
-    TRY(count(0, err));
-    return real->ema_readers(layout, precision, k, q, m, out, err);
-}
+FAULTY(ready, 0, (struct be_device * dev, struct err *err), (dev, err))
+FAULTY(read, 0, (struct be_device * dev, void *host, const void *at, size_t bytes, struct err *err),
+       (dev, host, at, bytes, err))
+FAULTY(zero, 0, (struct be_device * dev, void *at, size_t bytes, struct err *err), (dev, at, bytes, err))
+FAULTY(program_begin, 0,
+       (struct be_program * program, const struct be_scalars *scalars, const struct be_input *input,
+        struct be_input *at, int *skip, struct err *err),
+       (program, scalars, input, at, skip, err))
+FAULTY(ema_readers, 0, (struct be_program * program, const void *k, const void *q, void *out, struct err *err),
+       (program, k, q, out, err))
+FAULTY(gather, 0,
+       (struct be_program * program, void *out, const void *rows, const int32_t *index, int n, int dim,
+        struct err *err),
+       (program, out, rows, index, n, dim, err))
+FAULTY(scatter, 0,
+       (struct be_program * program, void *out, const void *rows, const int32_t *index, int n, int dim,
+        struct err *err),
+       (program, out, rows, index, n, dim, err))
+FAULTY(check_rows, 0,
+       (struct be_program * program, enum be_what what, const void *rows, const int32_t *names, int n, int dim,
+        struct err *err),
+       (program, what, rows, names, n, dim, err))
+FAULTY(check_slab, 0, (struct be_program * program, enum be_what what, const void *slab, struct err *err),
+       (program, what, slab, err))
+FAULTY(check_stats, 0,
+       (struct be_program * program, enum be_what what, const struct graph *graph, const void *stats, struct err *err),
+       (program, what, graph, stats, err))
+FAULTY(row_std, 0, (struct be_program * program, const void *rows, int n, int dim, struct err *err),
+       (program, rows, n, dim, err))
+FAULTY(infonce, 0, (struct be_program * program, const struct be_infonce *io, void *scratch, struct err *err),
+       (program, io, scratch, err))
+FAULTY(decide, 0, (struct be_program * program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err),
+       (program, cancel, veto, skip, err))
+FAULTY(sgd, 1, (struct be_program * program, const struct be_sgd *io, struct err *err), (program, io, err))
+FAULTY(stats_commit, 1,
+       (struct be_program * program, const struct graph *graph, void *running, const void *stage, int groups,
+        struct err *err),
+       (program, graph, running, stage, groups, err))
+FAULTY(push, 1,
+       (struct be_program * program, void *queue, int64_t length, const void *keys, int n, int dim, struct err *err),
+       (program, queue, length, keys, n, dim, err))
+FAULTY(program_end, 1, (struct be_program * program, struct err *err), (program, err))
+FAULTY(outcome, 1, (struct be_program * program, int wait, int *known, struct be_outcome *out, struct err *err),
+       (program, wait, known, out, err))
 
 static moco_status faulty_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
@@ -81,12 +109,6 @@ static moco_status faulty_forward(struct be_plan *plan, const struct be_forward 
     return MOCO_OK;
 }
 
-static moco_status faulty_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
-{
-    TRY(count(0, err));
-    return real->infonce(dev, io, scratch, err);
-}
-
 static moco_status faulty_backward(struct be_plan *plan, const struct be_backward *io, struct err *err)
 {
     TRY(count(0, err));
@@ -94,28 +116,6 @@ static moco_status faulty_backward(struct be_plan *plan, const struct be_backwar
     if (poison == POISON_GRADIENT)
         put_nan(device, io->gradients);
     return MOCO_OK;
-}
-
-static moco_status faulty_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares,
-                                     int *bad, struct err *err)
-{
-    TRY(count(0, err));
-    return real->grad_check(layout, gradients, sum_squares, bad, err);
-}
-
-static moco_status faulty_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io,
-                              void *readers, struct err *err)
-{
-    committing = 1;
-    TRY(count(1, err));
-    return real->sgd(layout, precision, io, readers, err);
-}
-
-static moco_status faulty_stats_commit(struct be_device *dev, const struct graph *graph, void *running,
-                                       const void *stage, int groups, struct err *err)
-{
-    TRY(count(1, err));
-    return real->stats_commit(dev, graph, running, stage, groups, err);
 }
 
 /* ---- a training on it ---- */
@@ -140,17 +140,26 @@ static void bench_open(struct bench *b)
     faulty = *real;
     faulty.ready = faulty_ready;
     faulty.read = faulty_read;
-    faulty.write = faulty_write;
+    faulty.zero = faulty_zero;
+    faulty.program_begin = faulty_program_begin;
     faulty.ema_readers = faulty_ema_readers;
     faulty.forward = faulty_forward;
+    faulty.gather = faulty_gather;
+    faulty.scatter = faulty_scatter;
+    faulty.check_rows = faulty_check_rows;
     faulty.infonce = faulty_infonce;
     faulty.backward = faulty_backward;
-    faulty.grad_check = faulty_grad_check;
+    faulty.check_slab = faulty_check_slab;
+    faulty.check_stats = faulty_check_stats;
+    faulty.row_std = faulty_row_std;
+    faulty.decide = faulty_decide;
     faulty.sgd = faulty_sgd;
     faulty.stats_commit = faulty_stats_commit;
+    faulty.push = faulty_push;
+    faulty.program_end = faulty_program_end;
+    faulty.outcome = faulty_outcome;
     fail_at = -1;
     poison = POISON_NONE;
-    committing = 0;
     memset(b, 0, sizeof *b);
     rig_ok(ctx_create(&b->ctx, &options, &err));
     rig_ok(real->open(&device, b->ctx, "ref", &err));
@@ -190,10 +199,9 @@ static void bench_close(struct bench *b)
 
 static moco_status bench_step(struct bench *b, struct err *err)
 {
-    calls = in_commit = committing = 0;
+    calls = in_commit = 0;
     moco_status status = trainer_step(b->trainer, &b->batch, 0.05, err);
     fail_at = -1;
-    committing = 0;
     return status;
 }
 
@@ -258,7 +266,7 @@ static void a_device_may_fail_at_any_call(void **state)
     char *end = bench_state(&b, scratch_path(&folder, "after"), &size_after);
     assert_memory_equal(wanted, end, size);
     free(end);
-    assert_true(half_way >= 6); /* sgd, four times statistics, queue */
+    assert_true(half_way >= 8); /* sgd, four times statistics, queue, the end, the outcome */
     print_message("%d calls before the commit, %d in it\n", clean, half_way);
     assert_true(clean > 30 && last == half_way + clean);
     free(before);

@@ -23,7 +23,8 @@ struct side {
 
 struct batch_loss {
     const struct kern_team *team;
-    struct be_batch_loss *io;
+    const struct be_batch_loss *io;
+    double temperature;
     int unit, dim, width, ntxent;
     struct side q, k; /* NT-Xent: both the queries */
     float *level;     /* [n]: log of the softmax's denominator times the temperature: a cosine */
@@ -191,7 +192,7 @@ static void rank_tile(const struct batch_loss *b, const struct part *p, int firs
 static void softmax_tile(const struct batch_loss *b, const struct part *p, int rows)
 {
     size_t unit = (size_t)b->unit, count = (size_t)rows * unit;
-    float by = (float)(1 / b->io->temperature);
+    float by = (float)(1 / b->temperature);
     for (size_t lane = 0; lane < unit; lane++)
         p->sum[lane] = p->max[lane];
     for (size_t r = 0; r < (size_t)rows; r++)
@@ -199,7 +200,7 @@ static void softmax_tile(const struct batch_loss *b, const struct part *p, int r
             p->max[lane] = p->tile[r * unit + lane] > p->max[lane] ? p->tile[r * unit + lane] : p->max[lane];
     for (size_t lane = 0; lane < unit; lane++)
         if (p->max[lane] > p->sum[lane])
-            p->total[lane] *= exp(((double)p->sum[lane] - (double)p->max[lane]) / b->io->temperature);
+            p->total[lane] *= exp(((double)p->sum[lane] - (double)p->max[lane]) / b->temperature);
     for (size_t r = 0; r < (size_t)rows; r++)
         for (size_t lane = 0; lane < unit; lane++)
             p->tile[r * unit + lane] = (p->tile[r * unit + lane] - p->max[lane]) * by;
@@ -222,7 +223,7 @@ static double among_first(double m, double larger, double equal)
 
 static void measure(const struct batch_loss *b, const struct part *p, int first, double sums[5])
 {
-    double t = b->io->temperature, negatives = b->ntxent ? b->io->n - 2 : b->io->keys - 1;
+    double t = b->temperature, negatives = b->ntxent ? b->io->n - 2 : b->io->keys - 1;
     for (int lane = 0; lane < b->unit && first + lane < b->io->n; lane++) {
         double positive = (double)p->positive[lane], max = (double)p->max[lane], above = t * log(p->total[lane]);
         /* A cosine of minus infinity would vanish in the softmax. */
@@ -272,7 +273,7 @@ static void first_pass(void *arg, int thread, int threads)
 static void weigh_tile(const struct batch_loss *b, const struct part *p, int first, int first_row, int rows)
 {
     size_t unit = (size_t)b->unit, count = (size_t)rows * unit;
-    float by = (float)(1 / b->io->temperature);
+    float by = (float)(1 / b->temperature);
     int own_level = b->ntxent || !b->to_keys, row_level = b->ntxent || b->to_keys;
     for (int lane = 0; b->ntxent && lane < b->unit; lane++)
         if (first + lane >= first_row && first + lane < first_row + rows)
@@ -296,7 +297,7 @@ static void write_gradient(const struct batch_loss *b, const struct part *p, int
     const struct side *own = b->to_keys ? &b->k : &b->q, *rows = b->to_keys ? &b->q : &b->k;
     size_t dim = (size_t)b->dim;
     float *to = (float *)(b->to_keys ? b->io->d_k : b->io->d_q) + (size_t)first * dim;
-    float unit = (float)(b->io->scale / b->io->temperature), times = b->ntxent ? 2 : 1;
+    float unit = (float)(b->io->scale / b->temperature), times = b->ntxent ? 2 : 1;
     for (int lane = 0; lane < b->unit && first + lane < own->n; lane++, to += dim) {
         const float *out = p->out + (size_t)lane * (size_t)b->width;
         const float *positive = row_at(b, rows, positive_of(b, first + lane, b->to_keys));
@@ -328,11 +329,13 @@ static void second_pass(void *arg, int thread, int threads)
     }
 }
 
-void cpu_batch_loss(const struct kern_team *team, struct be_batch_loss *io, void *scratch)
+void cpu_batch_loss(const struct kern_team *team, const struct be_batch_loss *io, double temperature, void *scratch,
+                    struct host_sums *out)
 {
     struct batch_loss b;
     lay_out(&b, team, io->n, io->k == NULL ? 0 : io->keys, io->dim, scratch);
     b.io = io;
+    b.temperature = temperature;
     memset(b.sums, 0, sizeof(double[5]) * (size_t)team->threads);
     memset(b.level, 0, sizeof(float) * whole(io->n, b.unit));
     fill_side(&b, &b.q, io->q);
@@ -350,9 +353,5 @@ void cpu_batch_loss(const struct kern_team *team, struct be_batch_loss *io, void
     for (int thread = 0; thread < team->threads; thread++)
         for (int i = 0; i < 5; i++)
             sums[i] += b.sums[thread][i];
-    io->loss = sums[0];
-    io->top1 = sums[1];
-    io->top5 = sums[2];
-    io->pos = sums[3];
-    io->neg = sums[4];
+    *out = (struct host_sums){sums[0], sums[1], sums[2], sums[3], sums[4]};
 }

@@ -6,13 +6,14 @@
 #ifndef MOCO_CPU_BATCH_LOSS_H
 #define MOCO_CPU_BATCH_LOSS_H
 
-#include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/host_program.h"
 
 /* Bytes; keys 0: NT-Xent. The block is aligned to 64. */
 size_t cpu_batch_loss_scratch(const struct kern_team *team, int n, int keys, int dim);
 
 /* Between parallel_enter and parallel_leave. Reals are f32. */
-void cpu_batch_loss(const struct kern_team *team, struct be_batch_loss *io, void *scratch);
+void cpu_batch_loss(const struct kern_team *team, const struct be_batch_loss *io, double temperature, void *scratch,
+                    struct host_sums *out);
 
 #endif

@@ -2,7 +2,7 @@
  *
  * cpu_device: opens the device, says what it can, and lists its slots. What a reader would get wrong: the instruction
  * set is what oneDNN will use, which its users may narrow from outside, and kernels of our own follow it. */
-#include "backend/cpu/cpu_device.h"
+#include "backend/cpu/cpu_layout.h"
 
 #include <string.h>
 
@@ -35,6 +35,7 @@ static moco_status cpu_open(struct be_device **out, struct ctx *ctx, const char 
     if (dev == NULL)
         return MOCO_ENOMEM;
     dev->ctx = ctx_ref(ctx);
+    atomic_init(&dev->live, 0);
     dev->isa = shim_isa();
     dev->team.threads = ctx->automatic ? parallel_allowed(ctx->threads) : ctx->threads;
     dev->team.simd = kern_table((int)dev->isa);
@@ -49,8 +50,17 @@ static moco_status cpu_open(struct be_device **out, struct ctx *ctx, const char 
 
 static void cpu_info(const struct be_device *dev, struct be_info *info)
 {
-    *info = (struct be_info){
-        .threads = dev->team.threads, .bf16_native = dev->isa == SHIM_ISA_AVX512_BF16, .real_bytes = sizeof(float)};
+    *info = (struct be_info){.threads = dev->team.threads,
+                             .bf16_native = dev->isa == SHIM_ISA_AVX512_BF16,
+                             .real_bytes = sizeof(float),
+                             .precisions = 1U << BE_F32 | (dev->isa >= SHIM_ISA_AVX512 ? 1U << BE_BF16 : 0),
+                             .master = BE_F32,
+                             .inference = BE_F32,
+                             .launch_pixels = INT64_C(32) * 224 * 224, /* what caches hold of the feature maps */
+                             .embed_pixels = INT64_C(8) * 224 * 224,
+                             .embed_images = 64,
+                             .step_rate = 0.75, /* seen */
+                             .behind = 1};
     const char *isa = shim_isa_name();
     size_t length = strlen(isa);
     memcpy(info->isa, isa, length < sizeof info->isa ? length + 1 : sizeof info->isa - 1);
@@ -90,6 +100,22 @@ static moco_status cpu_ready(struct be_device *dev, struct err *err)
     return MOCO_OK;
 }
 
+static moco_status cpu_cancel_alloc(struct be_device *dev, _Atomic int **out, struct err *err)
+{
+    return host_cancel_alloc(dev->ctx, out, err);
+}
+
+static void cpu_cancel_free(struct be_device *dev, _Atomic int *cancel)
+{
+    host_cancel_free(dev->ctx, cancel);
+}
+
+static moco_status cpu_program_create(struct be_program **out, struct be_device *dev,
+                                      const struct be_program_spec *spec, struct err *err)
+{
+    return host_program_create(out, dev->ctx, dev, spec, sizeof(float), spec->layout->count, err);
+}
+
 const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .name = "cpu",
                                     .open = cpu_open,
@@ -99,18 +125,24 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .ready = cpu_ready,
                                     .alloc = cpu_alloc,
                                     .release = cpu_release,
+                                    .memory = cpu_memory,
                                     .zero = cpu_zero,
+                                    .copy = cpu_copy,
                                     .read = cpu_read,
                                     .write = cpu_write,
+                                    .sync = cpu_sync,
+                                    .cancel_alloc = cpu_cancel_alloc,
+                                    .cancel_free = cpu_cancel_free,
                                     .layout_create = cpu_layout_create,
                                     .layout_free = cpu_layout_free,
                                     .layout_bytes = cpu_layout_bytes,
+                                    .param_at = cpu_param_at,
                                     .param_get = cpu_param_get,
                                     .param_set = cpu_param_set,
+                                    .measure = cpu_measure,
                                     .reader_bytes = cpu_reader_bytes,
                                     .readers = cpu_readers,
                                     .key_bytes = cpu_key_bytes,
-                                    .ema_readers = cpu_ema_readers,
                                     .plan_create = cpu_plan_create,
                                     .plan_free = cpu_plan_free,
                                     .plan_bytes = cpu_plan_bytes,
@@ -118,14 +150,31 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .plan_fold = cpu_plan_fold,
                                     .forward = cpu_forward,
                                     .backward = cpu_backward,
+                                    .program_create = cpu_program_create,
+                                    .program_free = host_program_free,
+                                    .program_reset = host_program_reset,
+                                    .program_begin = host_program_begin,
+                                    .found = host_found,
+                                    .verdict = host_verdict,
+                                    .decide = host_decide,
+                                    .program_end = host_program_end,
+                                    .program_drop = host_program_drop,
+                                    .outcome = host_outcome,
+                                    .behind = host_behind,
+                                    .ema_readers = cpu_ema_readers,
+                                    .gather = host_gather,
+                                    .scatter = host_scatter,
+                                    .check_rows = host_check_rows,
+                                    .check_slab = cpu_check_slab,
+                                    .check_stats = host_check_stats,
+                                    .row_std = host_row_std,
                                     .infonce_scratch = cpu_step_infonce_bytes,
                                     .infonce = cpu_step_infonce,
                                     .batch_loss_scratch = cpu_step_batch_loss_bytes,
                                     .batch_loss = cpu_step_batch_loss,
                                     .sgd = cpu_sgd,
-                                    .lars = cpu_lars,
-                                    .grad_check = cpu_grad_check,
                                     .stats_commit = cpu_stats_commit,
+                                    .push = host_push,
                                     .rate = cpu_rate,
                                     .gemm_nt = cpu_gemm_nt,
                                     .gemm_tn = cpu_gemm_tn,

@@ -6,15 +6,16 @@
 #ifndef MOCO_CPU_DEVICE_H
 #define MOCO_CPU_DEVICE_H
 
-#include "backend/backend.h"
 #include "backend/cpu/dnnl_shim.h"
 #include "backend/cpu/kernels.h"
+#include "backend/host_program.h"
 
 struct be_device {
     struct ctx *ctx;
     struct shim_engine *engine;
     struct kern_team team;
     enum shim_isa isa;
+    _Atomic int64_t live; /* bytes of its memory */
 };
 
 /* A kernel of ours, or one primitive and the reorders around it that make up for the layout in which its weights stand
@@ -48,7 +49,10 @@ moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, con
 /* cpu_memory.c: slots of the backend. */
 moco_status cpu_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);
 void cpu_release(struct be_device *dev, struct be_memory *memory);
-void cpu_zero(struct be_device *dev, void *at, size_t bytes);
+moco_status cpu_memory(struct be_device *dev, int64_t *live, int64_t *available, struct err *err);
+moco_status cpu_zero(struct be_device *dev, void *at, size_t bytes, struct err *err);
+moco_status cpu_copy(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err);
+moco_status cpu_sync(struct be_device *dev, struct err *err);
 moco_status cpu_read(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);
 moco_status cpu_write(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err);
 
@@ -57,20 +61,16 @@ moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, con
                               enum be_precision precision, struct err *err);
 void cpu_layout_free(struct be_layout *layout);
 size_t cpu_layout_bytes(const struct be_layout *layout);
+size_t cpu_param_at(const struct be_layout *layout, int index);
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
 moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
 
 /* cpu_readers.c, cpu_update.c */
-size_t cpu_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward);
-moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
-                        void *out, struct err *err);
-size_t cpu_key_bytes(const struct be_layout *layout, enum be_precision precision);
-moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
-                            double m, void *out, struct err *err);
-moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
-                    struct err *err);
-moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
-                     struct err *err);
+size_t cpu_reader_bytes(const struct be_layout *layout, int backward);
+moco_status cpu_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
+size_t cpu_key_bytes(const struct be_layout *layout);
+moco_status cpu_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
+moco_status cpu_sgd(struct be_program *program, const struct be_sgd *io, struct err *err);
 
 /* cpu_plan.c */
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
@@ -86,12 +86,14 @@ moco_status cpu_backward(struct be_plan *plan, const struct be_backward *io, str
 
 /* cpu_steps.c */
 size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t length);
-moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+moco_status cpu_step_infonce(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err);
 size_t cpu_step_batch_loss_bytes(struct be_device *dev, int n, int keys, int dim);
-moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
-moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
-                           struct err *err);
-moco_status cpu_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+moco_status cpu_step_batch_loss(struct be_program *program, const struct be_batch_loss *io, void *scratch,
+                                struct err *err);
+moco_status cpu_measure(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
+                        struct err *err);
+moco_status cpu_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err);
+moco_status cpu_stats_commit(struct be_program *program, const struct graph *graph, void *running, const void *stage,
                              int groups, struct err *err);
 moco_status cpu_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                         float *c, struct err *err);

@@ -42,8 +42,8 @@ moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, con
     moco_status status = MOCO_ENOMEM;
     layout->params = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->params, err);
     layout->ranges = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->ranges, err);
-    layout->rates = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->rates, err);
-    if (layout->params == NULL || layout->ranges == NULL || layout->rates == NULL)
+    layout->rules = mem_array(dev->ctx, (size_t)graph->param_count, sizeof *layout->rules, err);
+    if (layout->params == NULL || layout->ranges == NULL || layout->rules == NULL)
         goto fail;
     layout->count = graph->param_count;
     for (int i = 0; i < layout->count; i++) {
@@ -80,7 +80,7 @@ void cpu_layout_free(struct be_layout *layout)
     cpu_readers_free(layout);
     mem_free(ctx, layout->params);
     mem_free(ctx, layout->ranges);
-    mem_free(ctx, layout->rates);
+    mem_free(ctx, layout->rules);
     mem_free(ctx, layout);
 }
 
@@ -103,6 +103,11 @@ static int64_t place(const struct cpu_param *p, int64_t o, int64_t i, int64_t yx
     default:
         return (o * inputs + i) * area + yx;
     }
+}
+
+size_t cpu_param_at(const struct be_layout *layout, int index)
+{
+    return (index < layout->count ? layout->params[index].offset : layout->floats) * sizeof(float);
 }
 
 static moco_status find(const struct be_layout *layout, int index, const struct cpu_param **out, struct err *err)

@@ -37,9 +37,9 @@ struct be_layout {
     size_t floats;               /* of a slab */
     size_t forward_bytes, bytes; /* of a reader block: forward's part, all */
     size_t key_bytes;
-    float *rates;         /* of LARS, one per parameter */
-    void *scratch;        /* of fill, or a parameter's average on its way into a reader */
-    size_t average_bytes; /* of scratch: the average stands first */
+    struct host_rule *rules; /* of the update that runs, one per parameter: LARS has scaled their rates */
+    void *scratch;           /* of fill, or a parameter's average on its way into a reader */
+    size_t average_bytes;    /* of scratch: the average stands first */
 };
 
 /* The layout in which masters stand, as oneDNN describes it. */

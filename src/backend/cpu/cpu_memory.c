@@ -47,6 +47,7 @@ moco_status cpu_alloc(struct be_device *dev, size_t bytes, struct be_memory *out
     }
     kern_zero(&dev->team, at, bytes);
     parallel_leave(&scope);
+    atomic_fetch_add(&dev->live, (int64_t)bytes);
     *out = (struct be_memory){.at = at, .bytes = bytes};
     return MOCO_OK;
 }
@@ -57,14 +58,41 @@ void cpu_release(struct be_device *dev, struct be_memory *memory)
         char *block;
         memcpy(&block, (char *)memory->at - sizeof(void *), sizeof block);
         mem_free(dev->ctx, block);
+        atomic_fetch_sub(&dev->live, (int64_t)memory->bytes);
     }
     *memory = (struct be_memory){0};
 }
 
-void cpu_zero(struct be_device *dev, void *at, size_t bytes)
+moco_status cpu_memory(struct be_device *dev, int64_t *live, int64_t *available, struct err *err)
+{
+    (void)err;
+    *live = atomic_load(&dev->live);
+    *available = -1; /* the system gives what it has when it is touched */
+    return MOCO_OK;
+}
+
+moco_status cpu_zero(struct be_device *dev, void *at, size_t bytes, struct err *err)
 {
     (void)dev;
+    (void)err;
     memset(at, 0, bytes);
+    return MOCO_OK;
+}
+
+moco_status cpu_copy(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    if (bytes > 0)
+        memcpy(to, from, bytes);
+    return MOCO_OK;
+}
+
+moco_status cpu_sync(struct be_device *dev, struct err *err)
+{
+    (void)dev;
+    (void)err;
+    return MOCO_OK;
 }
 
 moco_status cpu_read(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err)

@@ -119,16 +119,15 @@ void cpu_readers_free(struct be_layout *layout)
     mem_free(layout->dev->ctx, layout->scratch);
 }
 
-size_t cpu_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward)
+size_t cpu_reader_bytes(const struct be_layout *layout, int backward)
 {
-    if (precision != BE_BF16 || layout->precision != BE_BF16)
+    if (layout->precision != BE_BF16)
         return 0;
     return backward ? layout->bytes : layout->forward_bytes;
 }
 
-size_t cpu_key_bytes(const struct be_layout *layout, enum be_precision precision)
+size_t cpu_key_bytes(const struct be_layout *layout)
 {
-    (void)precision;
     return layout->key_bytes;
 }
 

@@ -14,12 +14,16 @@ size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t len
     return cpu_infonce_scratch(&dev->team, n, dim);
 }
 
-moco_status cpu_step_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
+moco_status cpu_step_infonce(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err)
 {
+    struct be_device *dev = program->dev;
     struct parallel_scope scope;
+    struct host_sums sums;
+    TRY(host_in_work(program, "infonce", err));
     TRY(cpu_enter(dev, &scope, err));
-    cpu_infonce(&dev->team, io, scratch);
+    cpu_infonce(&dev->team, io, program->now.temperature, scratch, &sums);
     parallel_leave(&scope);
+    host_add_sums(program, &sums);
     return MOCO_OK;
 }
 
@@ -28,31 +32,46 @@ size_t cpu_step_batch_loss_bytes(struct be_device *dev, int n, int keys, int dim
     return cpu_batch_loss_scratch(&dev->team, n, keys, dim);
 }
 
-moco_status cpu_step_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err)
+moco_status cpu_step_batch_loss(struct be_program *program, const struct be_batch_loss *io, void *scratch,
+                                struct err *err)
 {
+    struct be_device *dev = program->dev;
     struct parallel_scope scope;
+    struct host_sums sums;
+    TRY(host_in_work(program, "batch_loss", err));
     TRY(cpu_enter(dev, &scope, err));
-    cpu_batch_loss(&dev->team, io, scratch);
+    cpu_batch_loss(&dev->team, io, program->now.temperature, scratch, &sums);
     parallel_leave(&scope);
+    host_add_sums(program, &sums);
     return MOCO_OK;
 }
 
-moco_status cpu_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
-                           struct err *err)
+moco_status cpu_measure(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
+                        struct err *err)
 {
     struct parallel_scope scope;
     TRY(cpu_enter(layout->dev, &scope, err));
-    slab_check(&layout->dev->team, layout->floats, gradients, layout->ranges, layout->count, sum_squares, bad);
+    slab_check(&layout->dev->team, layout->floats, slab, layout->ranges, layout->count, sum_squares, bad);
     parallel_leave(&scope);
     return MOCO_OK;
 }
 
-moco_status cpu_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+moco_status cpu_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err)
+{
+    double sum_squares;
+    int bad;
+    TRY(host_in_work(program, "check_slab", err));
+    TRY(cpu_measure(program->spec.layout, slab, &sum_squares, &bad, err));
+    host_gradient(program, what, sum_squares, bad);
+    return MOCO_OK;
+}
+
+moco_status cpu_stats_commit(struct be_program *program, const struct graph *graph, void *running, const void *stage,
                              int groups, struct err *err)
 {
-    (void)dev;
-    (void)err;
-    for (int i = 0; i < graph->stat_count; i++) {
+    int may;
+    TRY(host_may(program, "stats_commit", &may, err));
+    for (int i = 0; may && i < graph->stat_count; i++) {
         const struct graph_stat *stat = &graph->stats[i];
         float *to = (float *)running + stat->offset;
         const float *from = (const float *)stage + stat->offset;

@@ -23,8 +23,8 @@ struct update {
     float *p, *v, *k; /* slabs; k NULL: no average is kept */
     const float *g;
     double m;
-    const struct be_sgd *sgd; /* or LARS */
-    const struct be_lars *lars;
+    float momentum;
+    int lars;
     char *out; /* readers, or a key block */
     int readers;
     atomic_int infinite; /* has a number become so? */
@@ -72,6 +72,7 @@ static void write_readers(const struct update *u, const struct cpu_param *p, siz
 static void update_piece(struct update *u, const struct cpu_param *param, size_t at, size_t count)
 {
     const struct slab_loops *loops = u->loops;
+    const struct host_rule *rule = &u->layout->rules[param - u->layout->params];
     size_t first = param->offset + at;
     float *p = u->p + first, *v = u->v + first;
     int finite = 1;
@@ -79,86 +80,79 @@ static void update_piece(struct update *u, const struct cpu_param *param, size_t
         loops->ema(count, u->m, u->k + first, p, u->k + first);
         finite = loops->finite(count, u->k + first);
     }
-    if (u->sgd != NULL)
-        loops->sgd(count, (float)u->sgd->lr, (float)u->sgd->momentum, (float)u->sgd->weight_decay, u->sgd->first, p,
-                   u->g + first, v);
-    else
-        loops->lars(count, u->layout->rates[param - u->layout->params], (float)u->lars->momentum,
-                    cpu_param_plain(param) ? 0 : (float)u->lars->weight_decay, p, u->g + first, v);
+    if (!rule->frozen && u->lars)
+        loops->lars(count, (float)rule->lr, u->momentum, (float)rule->weight_decay, p, u->g + first, v);
+    else if (!rule->frozen)
+        loops->sgd(count, (float)rule->lr, u->momentum, (float)rule->weight_decay, p, u->g + first, v);
     write_readers(u, param, at, count, p);
     if (!finite || !loops->finite(count, p) || !loops->finite(count, v))
         atomic_store_explicit(&u->infinite, 1, memory_order_relaxed);
 }
 
-/* Runs and says whether all numbers are finite. */
-static moco_status update(struct update *u, enum be_precision precision, void *readers, int *finite, struct err *err)
-{
-    u->piece = update_piece;
-    u->out = readers;
-    u->readers = readers != NULL && precision == BE_BF16 ? 2 : 0;
-    run(u);
-    *finite = !atomic_load(&u->infinite);
-    return u->readers > 0 ? cpu_readers_fill(u->layout, 1, u->p, readers, err) : MOCO_OK;
-}
-
-moco_status cpu_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
-                    struct err *err)
-{
-    struct parallel_scope scope;
-    struct update u = {.layout = layout, .p = io->p, .g = io->g, .v = io->v, .k = io->k, .m = io->m, .sgd = io};
-    TRY(cpu_enter(layout->dev, &scope, err));
-    moco_status status = update(&u, precision, readers, &io->finite, err);
-    parallel_leave(&scope);
-    return status;
-}
-
 /* The learning rate of one tensor: BN's parameters and biases take it as it is. */
-static double lars_rate(const struct be_layout *layout, const struct be_lars *io, int i)
+static void scale_rate(const struct be_layout *layout, const struct be_sgd *io, double trust, int i)
 {
     double weight, pull;
     const struct slab_range *at = &layout->ranges[i];
-    if (cpu_param_plain(&layout->params[i]))
-        return io->lr;
-    slab_norms(&layout->dev->team, at->count, io->weight_decay, (const float *)io->p + at->first,
+    struct host_rule *rule = &layout->rules[i];
+    if (cpu_param_plain(&layout->params[i])) {
+        rule->weight_decay = 0;
+        return;
+    }
+    slab_norms(&layout->dev->team, at->count, rule->weight_decay, (const float *)io->p + at->first,
                (const float *)io->g + at->first, &weight, &pull);
-    double rate = io->lr * io->trust * weight / pull;
-    return weight > 0 && pull > 0 && isfinite((float)rate) ? rate
-                                                           : io->lr; /* a gradient of denormals is as good as none */
+    double rate = rule->lr * trust * weight / pull;
+    if (weight > 0 && pull > 0 && isfinite((float)rate)) /* a gradient of denormals is as good as none */
+        rule->lr = rate;
 }
 
-moco_status cpu_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
-                     struct err *err)
+static moco_status update(struct be_program *program, const struct be_sgd *io, struct err *err)
+{
+    const struct be_layout *layout = program->spec.layout;
+    struct update u = {.layout = layout,
+                       .piece = update_piece,
+                       .p = io->p,
+                       .g = io->g,
+                       .v = io->v,
+                       .k = io->k,
+                       .m = program->now.key_momentum,
+                       .momentum = (float)program->now.sgd_momentum,
+                       .lars = io->lars,
+                       .out = io->readers,
+                       .readers = io->readers != NULL && layout->precision == BE_BF16 ? 2 : 0};
+    for (int i = 0; i < layout->count; i++) {
+        layout->rules[i] = host_rule_of(program, i);
+        if (io->lars)
+            scale_rate(layout, io, program->now.trust, i);
+    }
+    run(&u);
+    program->so_far.finite = !atomic_load(&u.infinite);
+    return u.readers > 0 ? cpu_readers_fill(layout, 1, u.p, io->readers, err) : MOCO_OK;
+}
+
+moco_status cpu_sgd(struct be_program *program, const struct be_sgd *io, struct err *err)
 {
     struct parallel_scope scope;
-    struct update u = {.layout = layout, .p = io->p, .g = io->g, .v = io->v, .k = io->k, .m = io->m, .lars = io};
-    TRY(cpu_enter(layout->dev, &scope, err));
-    for (int i = 0; i < layout->count; i++)
-        layout->rates[i] = (float)lars_rate(layout, io, i);
-    moco_status status = update(&u, precision, readers, &io->finite, err);
+    int may = 1;
+    TRY(io->trial ? host_in_work(program, "a trial of sgd", err) : host_may(program, "sgd", &may, err));
+    if (!may)
+        return MOCO_OK;
+    TRY(cpu_enter(program->dev, &scope, err));
+    moco_status status = update(program, io, err);
     parallel_leave(&scope);
     return status;
 }
 
 /* ---- copies alone ---- */
 
-static moco_status check_precision(const struct be_layout *layout, enum be_precision precision, struct err *err)
-{
-    if (precision != layout->precision)
-        return err_set(err, MOCO_EINVAL, "cpu: a layout made for precision %d cannot fill readers of precision %d",
-                       (int)layout->precision, (int)precision);
-    return MOCO_OK;
-}
-
 static void readers_piece(struct update *u, const struct cpu_param *param, size_t at, size_t count)
 {
     write_readers(u, param, at, count, u->p + param->offset + at);
 }
 
-moco_status cpu_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
-                        void *out, struct err *err)
+moco_status cpu_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err)
 {
-    TRY(check_precision(layout, precision, err));
-    if (precision != BE_BF16)
+    if (layout->precision != BE_BF16)
         return MOCO_OK; /* plans read the masters */
     struct parallel_scope scope;
     struct update u = {
@@ -182,14 +176,15 @@ static void average_piece(struct update *u, const struct cpu_param *param, size_
     }
 }
 
-moco_status cpu_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
-                            double m, void *out, struct err *err)
+moco_status cpu_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err)
 {
-    TRY(check_precision(layout, precision, err));
+    const struct be_layout *layout = program->spec.layout;
+    double m = program->now.key_momentum;
     struct parallel_scope scope;
     struct update u = {
         .layout = layout, .piece = average_piece, .k = (float *)k, .p = (float *)q, .m = m, .out = out, .readers = 1};
-    TRY(cpu_enter(layout->dev, &scope, err));
+    TRY(host_in_work(program, "ema_readers", err));
+    TRY(cpu_enter(program->dev, &scope, err));
     run(&u);
     moco_status status = cpu_readers_fill_average(layout, k, q, m, out, err);
     parallel_leave(&scope);

@@ -16,6 +16,7 @@ enum { BUDGET = 15 << 20 }; /* bytes of tiles, and of the transposed and accumul
 struct infonce_plan {
     const struct kern_team *team;
     const struct be_infonce *io;
+    double temperature;
     int chunk, width;      /* queries of a pass at most (whole units); floats of an accumulated row */
     int first, count;      /* this pass: queries first .. first + count - 1 */
     float *queries, *keys; /* transposed: [chunk / unit][dim][unit] */
@@ -121,7 +122,7 @@ static void run_part(void *arg, int thread, int threads)
     kern_share((size_t)io->length, thread, threads, &begin, &end);
     part.queue = (const float *)io->queue + begin * (size_t)io->dim;
     part.rows = end - begin;
-    part.inverse_temperature = (float)(1 / io->temperature);
+    part.inverse_temperature = (float)(1 / plan->temperature);
     memcpy(part.max, plan->positive, sizeof(float) * padded);
     memset(part.sum, 0, sizeof(double) * padded);
     memset(part.cosines, 0, sizeof(double) * padded);
@@ -157,24 +158,25 @@ static void merge_query(const struct infonce_plan *plan, int i, double sums[5])
         equal += (double)part.equal[i];
         cosines += part.cosines[i];
     }
-    double own = exp((positive - top) / io->temperature);
+    double own = exp((positive - top) / plan->temperature);
     sum = own;
     for (int t = 0; t < threads; t++) {
         lay_out_part(plan, io->dim, plan->parts + (size_t)t * plan->part_bytes, &part);
-        sum += part.sum[i] * exp(((double)part.max[i] - top) / io->temperature);
+        sum += part.sum[i] * exp(((double)part.max[i] - top) / plan->temperature);
     }
-    double unit = io->scale / io->temperature, own_weight = (own / sum - 1) * unit;
+    double unit = io->scale / plan->temperature, own_weight = (own / sum - 1) * unit;
     for (size_t d = 0; d < dim; d++)
         d_q[d] = (float)(own_weight * (double)k[d]);
     for (int t = 0; t < threads; t++) {
         lay_out_part(plan, io->dim, plan->parts + (size_t)t * plan->part_bytes, &part);
-        float weight = (float)(exp(((double)part.max[i] - top) / io->temperature) / sum * unit);
+        float weight = (float)(exp(((double)part.max[i] - top) / plan->temperature) / sum * unit);
         const float *out = part.out + (size_t)i * (size_t)plan->width;
         for (size_t d = 0; d < dim; d++)
             d_q[d] += weight * out[d];
     }
     /* A cosine of minus infinity would vanish in the softmax. */
-    double loss = isfinite(positive) && isfinite(cosines) ? (top - positive) / io->temperature + log(sum) : (double)NAN;
+    double loss =
+        isfinite(positive) && isfinite(cosines) ? (top - positive) / plan->temperature + log(sum) : (double)NAN;
     sums[0] += loss;
     sums[1] += among_first(1, larger, equal);
     sums[2] += among_first(5, larger, equal);
@@ -191,12 +193,14 @@ static void merge_queries(void *arg, int thread, int threads)
         merge_query(plan, (int)i, plan->sums[thread]);
 }
 
-void cpu_infonce(const struct kern_team *team, struct be_infonce *io, void *scratch)
+void cpu_infonce(const struct kern_team *team, const struct be_infonce *io, double temperature, void *scratch,
+                 struct host_sums *out)
 {
     struct infonce_plan plan;
     int unit = team->simd->unit;
     lay_out(&plan, team, io->n, io->dim, scratch);
     plan.io = io;
+    plan.temperature = temperature;
     memset(plan.sums, 0, sizeof(double[5]) * (size_t)team->threads);
     for (plan.first = 0; plan.first < io->n; plan.first += plan.chunk) {
         plan.count = io->n - plan.first < plan.chunk ? io->n - plan.first : plan.chunk;
@@ -213,9 +217,5 @@ void cpu_infonce(const struct kern_team *team, struct be_infonce *io, void *scra
     for (int thread = 0; thread < team->threads; thread++)
         for (int i = 0; i < 5; i++)
             sums[i] += plan.sums[thread][i];
-    io->loss = sums[0];
-    io->top1 = sums[1];
-    io->top5 = sums[2];
-    io->pos = sums[3];
-    io->neg = sums[4];
+    *out = (struct host_sums){sums[0], sums[1], sums[2], sums[3], sums[4]};
 }

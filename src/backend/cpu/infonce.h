@@ -8,14 +8,15 @@
 #ifndef MOCO_CPU_INFONCE_H
 #define MOCO_CPU_INFONCE_H
 
-#include "backend/backend.h"
 #include "backend/cpu/kernels.h"
+#include "backend/host_program.h"
 
 /* Bytes, whatever the queue's length: at most 16 MB on 16 threads for up to 512 dimensions, or 2048 that fill whole
  * vectors. The block is aligned to 64. */
 size_t cpu_infonce_scratch(const struct kern_team *team, int n, int dim);
 
 /* Between parallel_enter and parallel_leave. Reals are f32. */
-void cpu_infonce(const struct kern_team *team, struct be_infonce *io, void *scratch);
+void cpu_infonce(const struct kern_team *team, const struct be_infonce *io, double temperature, void *scratch,
+                 struct host_sums *out);
 
 #endif

@@ -18,7 +18,6 @@ struct optimizer_job {
     const struct kern_team *team;
     size_t count;
     float lr, momentum, decay;
-    int first;
     float *p, *v;
     const float *g;
     uint16_t *half;
@@ -39,19 +38,17 @@ static void sgd_part(void *arg, int thread, int threads)
 {
     const struct optimizer_job *job = arg;
     size_t at, count = stretch(job->count, thread, threads, &at);
-    job->team->simd->slab->sgd(count, job->lr, job->momentum, job->decay, job->first, job->p + at, job->g + at,
-                               job->v + at);
+    job->team->simd->slab->sgd(count, job->lr, job->momentum, job->decay, job->p + at, job->g + at, job->v + at);
 }
 
-void slab_sgd(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, int first,
-              float *p, const float *g, float *v)
+void slab_sgd(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, float *p,
+              const float *g, float *v)
 {
     struct optimizer_job job = {.team = team,
                                 .count = count,
                                 .lr = (float)lr,
                                 .momentum = (float)momentum,
                                 .decay = (float)weight_decay,
-                                .first = first,
                                 .p = p,
                                 .g = g,
                                 .v = v};

@@ -13,9 +13,9 @@ struct slab_range {
     size_t first, count; /* numbers of one parameter */
 };
 
-/* v = momentum * v + (g + weight_decay * p), or without the first term if `first` (v is then not read); p -= lr * v. */
-void slab_sgd(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, int first,
-              float *p, const float *g, float *v);
+/* v = momentum * v + (g + weight_decay * p); p -= lr * v. */
+void slab_sgd(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, float *p,
+              const float *g, float *v);
 
 /* |p| and |g + weight_decay * p|, the same whatever the number of threads. */
 void slab_norms(const struct kern_team *team, size_t count, double weight_decay, const float *p, const float *g,

@@ -64,7 +64,7 @@ struct slab_loops {
     void (*project)(size_t count, const float *a, const float *b, float along, float scale, float *y);
     double (*dot)(size_t count, const float *a, const float *b); /* in double */
     void (*ema)(size_t count, double m, const float *k, const float *q, float *out);
-    void (*sgd)(size_t count, float lr, float momentum, float decay, int first, float *p, const float *g, float *v);
+    void (*sgd)(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v);
     double (*pull)(size_t count, float decay, const float *p, const float *g); /* sum of (g + decay * p)^2, in double */
     void (*lars)(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v);
     void (*to_bf16)(size_t count, const float *from, uint16_t *to);

@@ -123,20 +123,18 @@ static void ema(size_t count, double m, const float *k, const float *q, float *o
 #undef BODY
 }
 
-INLINE void sgd_vector(size_t at, size_t n, vf minus_lr, vf momentum, vf decay, int first, float *p, const float *g,
-                       float *v)
+INLINE void sgd_vector(size_t at, size_t n, vf minus_lr, vf momentum, vf decay, float *p, const float *g, float *v)
 {
     vf weight = load_some(p + at, n), step = fma_vf(decay, weight, load_some(g + at, n));
-    if (!first)
-        step = fma_vf(momentum, load_some(v + at, n), step);
+    step = fma_vf(momentum, load_some(v + at, n), step);
     store_some(v + at, step, n);
     store_some(p + at, fma_vf(minus_lr, step, weight), n);
 }
 
-static void sgd(size_t count, float lr, float momentum, float decay, int first, float *p, const float *g, float *v)
+static void sgd(size_t count, float lr, float momentum, float decay, float *p, const float *g, float *v)
 {
     vf minus_lr = all_vf(-lr), keep = all_vf(momentum), pull = all_vf(decay);
-#define BODY(at, n) sgd_vector(at, n, minus_lr, keep, pull, first, p, g, v)
+#define BODY(at, n) sgd_vector(at, n, minus_lr, keep, pull, p, g, v)
     EACH_VECTOR(count, BODY);
 #undef BODY
 }

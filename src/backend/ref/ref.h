@@ -6,11 +6,12 @@
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 
-#include "backend/backend.h"
+#include "backend/host_program.h"
 #include "half.h"
 
 struct be_device {
     struct ctx *ctx;
+    _Atomic int64_t live; /* bytes of its memory */
 };
 
 /* A slab is the parameters in order, each in the reference's shape, each starting on a multiple of 8 numbers. */
@@ -52,12 +53,11 @@ void ref_layout_free(struct be_layout *layout);
 size_t ref_layout_bytes(const struct be_layout *layout);
 moco_status ref_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
 moco_status ref_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
-size_t ref_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward);
-moco_status ref_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
-                        void *out, struct err *err);
-size_t ref_key_bytes(const struct be_layout *layout, enum be_precision precision);
-moco_status ref_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
-                            double m, void *out, struct err *err);
+size_t ref_param_at(const struct be_layout *layout, int index);
+size_t ref_reader_bytes(const struct be_layout *layout, int backward);
+moco_status ref_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
+size_t ref_key_bytes(const struct be_layout *layout);
+moco_status ref_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
 /* k = m * k + (1 - m) * q; k NULL: nothing. */
 void ref_follow(const struct be_layout *layout, double *k, const double *q, double m);
 
@@ -73,24 +73,16 @@ moco_status ref_backward(struct be_plan *plan, const struct be_backward *io, str
 
 /* ref_loss.c: */
 size_t ref_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length);
-moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err);
+moco_status ref_infonce(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err);
 size_t ref_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim);
-moco_status ref_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err);
+moco_status ref_batch_loss(struct be_program *program, const struct be_batch_loss *io, void *scratch, struct err *err);
 
 /* ref_step.c: */
-moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
-                    struct err *err);
-moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
-                     struct err *err);
-moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
-                           struct err *err);
-moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
-                             int groups, struct err *err);
-moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float *c, struct err *err);
-moco_status ref_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float *c, struct err *err);
-moco_status ref_on_host(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
+moco_status ref_measure(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
                         struct err *err);
+moco_status ref_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err);
+moco_status ref_sgd(struct be_program *program, const struct be_sgd *io, struct err *err);
+moco_status ref_stats_commit(struct be_program *program, const struct graph *graph, void *running, const void *stage,
+                             int groups, struct err *err);
 
 #endif

@@ -73,6 +73,11 @@ moco_status ref_layout_check(const struct be_layout *layout, const struct graph 
     return MOCO_OK;
 }
 
+size_t ref_param_at(const struct be_layout *layout, int index)
+{
+    return (size_t)(index < layout->count ? layout->offset[index] : layout->total) * sizeof(double);
+}
+
 static moco_status check_index(const struct be_layout *layout, int index, struct err *err)
 {
     if (index < 0 || index >= layout->count)
@@ -104,26 +109,24 @@ static void round_weights(const struct be_layout *layout, enum be_precision prec
             ref_round_all(precision, block + layout->offset[i], (size_t)layout->length[i]);
 }
 
-size_t ref_reader_bytes(const struct be_layout *layout, enum be_precision precision, int backward)
+size_t ref_reader_bytes(const struct be_layout *layout, int backward)
 {
     (void)backward; /* both passes read the same copy */
-    return precision == BE_BF16 ? ref_layout_bytes(layout) : 0;
+    return layout->precision == BE_BF16 ? ref_layout_bytes(layout) : 0;
 }
 
-moco_status ref_readers(const struct be_layout *layout, enum be_precision precision, int backward, const void *masters,
-                        void *out, struct err *err)
+moco_status ref_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err)
 {
     (void)err;
-    if (ref_reader_bytes(layout, precision, backward) == 0)
+    if (ref_reader_bytes(layout, backward) == 0)
         return MOCO_OK;
     memcpy(out, masters, ref_layout_bytes(layout));
-    round_weights(layout, precision, out);
+    round_weights(layout, layout->precision, out);
     return MOCO_OK;
 }
 
-size_t ref_key_bytes(const struct be_layout *layout, enum be_precision precision)
+size_t ref_key_bytes(const struct be_layout *layout)
 {
-    (void)precision;
     return ref_layout_bytes(layout);
 }
 
@@ -141,12 +144,12 @@ void ref_follow(const struct be_layout *layout, double *k, const double *q, doub
         ema_slab(layout, k, q, m, k);
 }
 
-moco_status ref_ema_readers(const struct be_layout *layout, enum be_precision precision, const void *k, const void *q,
-                            double m, void *out, struct err *err)
+moco_status ref_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err)
 {
-    (void)err;
-    ema_slab(layout, k, q, m, out);
-    if (precision == BE_BF16)
-        round_weights(layout, precision, out);
+    const struct be_layout *layout = program->spec.layout;
+    TRY(host_in_work(program, "ema_readers", err));
+    ema_slab(layout, k, q, program->now.key_momentum, out);
+    if (layout->precision == BE_BF16)
+        round_weights(layout, layout->precision, out);
     return MOCO_OK;
 }

@@ -32,13 +32,8 @@ static double within(double m, double larger, double equal)
     return part < 0 ? 0 : part > 1 ? 1 : part;
 }
 
-/* Sums over queries. */
-struct measures {
-    double loss, top1, top5, pos, neg;
-};
-
 /* s[0] is the positive's similarity, the other count - 1 are the negatives'. Leaves softmax(s / temperature) in s. */
-static void one_query(double *s, int64_t count, double temperature, struct measures *m)
+static void one_query(double *s, int64_t count, double temperature, struct host_sums *m)
 {
     double larger = 0, equal = 0, negatives = 0, top = s[0], sum = 0;
     for (int64_t j = 1; j < count; j++) {
@@ -61,15 +56,16 @@ static void one_query(double *s, int64_t count, double temperature, struct measu
         s[j] /= sum;
 }
 
-moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scratch, struct err *err)
+moco_status ref_infonce(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err)
 {
-    (void)dev;
-    if (io->n < 1 || io->dim < 1 || io->length < 0 || !(io->temperature > 0))
+    double temperature = program->now.temperature;
+    TRY(host_in_work(program, "infonce", err));
+    if (io->n < 1 || io->dim < 1 || io->length < 0 || !(temperature > 0))
         return err_set(
             err, MOCO_EINVAL,
             "ref: InfoNCE of %d queries of %d numbers against %lld keys, or its temperature, is not possible", io->n,
             io->dim, (long long)io->length);
-    struct measures m = {0};
+    struct host_sums m = {0};
     double *s = scratch;
     for (int i = 0; i < io->n; i++) {
         size_t row = (size_t)i * (size_t)io->dim;
@@ -78,19 +74,15 @@ moco_status ref_infonce(struct be_device *dev, struct be_infonce *io, void *scra
         s[0] = dot(io->dim, q, k);
         for (int64_t j = 0; j < io->length; j++)
             s[j + 1] = dot(io->dim, q, queue + j * io->dim);
-        one_query(s, io->length + 1, io->temperature, &m);
-        double unit = io->scale / io->temperature;
+        one_query(s, io->length + 1, temperature, &m);
+        double unit = io->scale / temperature;
         for (int c = 0; c < io->dim; c++)
             d_q[c] = unit * (s[0] - 1) * k[c];
         for (int64_t j = 0; j < io->length; j++)
             for (int c = 0; c < io->dim; c++)
                 d_q[c] += unit * s[j + 1] * queue[j * io->dim + c];
     }
-    io->loss = m.loss;
-    io->top1 = m.top1;
-    io->top5 = m.top5;
-    io->pos = m.pos;
-    io->neg = m.neg;
+    host_add_sums(program, &m);
     return MOCO_OK;
 }
 
@@ -111,7 +103,7 @@ static void add_row(int dim, double weight, const double *row, double *d)
 }
 
 /* Query i against all candidates: NT-Xent's are the queries themselves, of which its own row is none. */
-static void one_of_batch(const struct be_batch_loss *io, int i, double *s, struct measures *m)
+static void one_of_batch(const struct be_batch_loss *io, double temperature, int i, double *s, struct host_sums *m)
 {
     int ntxent = io->k == NULL, count = ntxent ? io->n : io->keys, dim = io->dim;
     int own = ntxent ? (i + io->n / 2) % io->n : io->first + i, self = ntxent ? i : -1;
@@ -122,38 +114,35 @@ static void one_of_batch(const struct be_batch_loss *io, int i, double *s, struc
     for (int j = 0; j < count; j++)
         if (j != own && j != self)
             s[used++] = dot(dim, q, rows + (size_t)j * (size_t)dim);
-    one_query(s, used, io->temperature, m);
+    one_query(s, used, temperature, m);
     used = 1;
     for (int j = 0; j < count; j++) {
         if (j == self)
             continue;
-        double weight = io->scale / io->temperature * (j == own ? s[0] - 1 : s[used++]);
+        double weight = io->scale / temperature * (j == own ? s[0] - 1 : s[used++]);
         add_row(dim, weight, rows + (size_t)j * (size_t)dim, d_q);
         add_row(dim, weight, q, d_rows == NULL ? NULL : d_rows + (size_t)j * (size_t)dim);
     }
 }
 
-moco_status ref_batch_loss(struct be_device *dev, struct be_batch_loss *io, void *scratch, struct err *err)
+moco_status ref_batch_loss(struct be_program *program, const struct be_batch_loss *io, void *scratch, struct err *err)
 {
-    (void)dev;
+    double temperature = program->now.temperature;
+    TRY(host_in_work(program, "batch_loss", err));
     int ntxent = io->k == NULL;
     int fits = ntxent ? io->n % 2 == 0 && io->keys == 0 && io->d_k == NULL
                       : io->first >= 0 && io->keys >= io->n && io->first <= io->keys - io->n;
-    if (io->n < 1 || io->dim < 1 || !(io->temperature > 0) || !fits)
+    if (io->n < 1 || io->dim < 1 || !(temperature > 0) || !fits)
         return err_set(err, MOCO_EINVAL,
                        "ref: a loss of %d queries of %d numbers against %d keys from %d on, or its temperature, is not "
                        "possible",
                        io->n, io->dim, io->keys, io->first);
-    struct measures m = {0};
+    struct host_sums m = {0};
     memset(io->d_q, 0, (size_t)io->n * (size_t)io->dim * sizeof(double));
     if (io->d_k != NULL)
         memset(io->d_k, 0, (size_t)io->keys * (size_t)io->dim * sizeof(double));
     for (int i = 0; i < io->n; i++)
-        one_of_batch(io, i, scratch, &m);
-    io->loss = m.loss;
-    io->top1 = m.top1;
-    io->top5 = m.top5;
-    io->pos = m.pos;
-    io->neg = m.neg;
+        one_of_batch(io, temperature, i, scratch, &m);
+    host_add_sums(program, &m);
     return MOCO_OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_step: what a training step does to slabs and statistics, number by number, and the matrix product of kNN. */
+ * ref_step: what a training step does to slabs and statistics, number by number. */
 #include "backend/ref/ref.h"
 
 #include <math.h>
@@ -13,20 +13,16 @@ static int all_finite(int64_t count, const double *x)
     return 1;
 }
 
-moco_status ref_sgd(const struct be_layout *layout, enum be_precision precision, struct be_sgd *io, void *readers,
-                    struct err *err)
+static void sgd_param(const struct be_layout *layout, const struct be_scalars *now, const struct host_rule *rule,
+                      const struct be_sgd *io, int param)
 {
     enum be_precision master = ref_master(layout->precision);
-    ref_follow(layout, io->k, io->p, io->m);
-    double *p = io->p, *v = io->v;
-    const double *g = io->g;
-    for (int64_t i = 0; i < layout->total; i++) {
-        double decayed = g[i] + io->weight_decay * p[i];
-        v[i] = ref_round(master, io->first ? decayed : io->momentum * v[i] + decayed);
-        p[i] = ref_round(master, p[i] - io->lr * v[i]);
+    double *p = (double *)io->p + layout->offset[param], *v = (double *)io->v + layout->offset[param];
+    const double *g = (const double *)io->g + layout->offset[param];
+    for (int64_t i = 0; i < layout->length[param]; i++) {
+        v[i] = ref_round(master, now->sgd_momentum * v[i] + (g[i] + rule->weight_decay * p[i]));
+        p[i] = ref_round(master, p[i] - rule->lr * v[i]);
     }
-    io->finite = all_finite(layout->total, p) && all_finite(layout->total, v) && all_finite(layout->total, io->k);
-    return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, p, readers, err);
 }
 
 static double norm_of_pull(int64_t count, const double *g, const double *p, double decay)
@@ -39,37 +35,51 @@ static double norm_of_pull(int64_t count, const double *g, const double *p, doub
     return sqrt(sum);
 }
 
-moco_status ref_lars(const struct be_layout *layout, enum be_precision precision, struct be_lars *io, void *readers,
-                     struct err *err)
+static void lars_param(const struct be_layout *layout, const struct be_scalars *now, const struct host_rule *rule,
+                       const struct be_sgd *io, int param)
 {
     enum be_precision master = ref_master(layout->precision);
-    ref_follow(layout, io->k, io->p, io->m);
-    for (int t = 0; t < layout->count; t++) {
-        int64_t count = layout->length[t];
-        double *p = (double *)io->p + layout->offset[t], *v = (double *)io->v + layout->offset[t];
-        const double *g = (const double *)io->g + layout->offset[t];
-        double decay = layout->plain[t] ? 0 : io->weight_decay, rate = io->lr;
-        double weight = norm_of_pull(count, NULL, p, 1), pull = norm_of_pull(count, g, p, decay);
-        if (!layout->plain[t] && weight > 0 && pull > 0)
-            rate *= io->trust * weight / pull;
-        for (int64_t i = 0; i < count; i++) {
-            v[i] = ref_round(master, io->momentum * v[i] + rate * (g[i] + decay * p[i]));
-            p[i] = ref_round(master, p[i] - v[i]);
-        }
+    int64_t count = layout->length[param];
+    double *p = (double *)io->p + layout->offset[param], *v = (double *)io->v + layout->offset[param];
+    const double *g = (const double *)io->g + layout->offset[param];
+    double decay = layout->plain[param] ? 0 : rule->weight_decay, rate = rule->lr;
+    double weight = norm_of_pull(count, NULL, p, 1), pull = norm_of_pull(count, g, p, decay);
+    if (!layout->plain[param] && weight > 0 && pull > 0)
+        rate *= now->trust * weight / pull;
+    for (int64_t i = 0; i < count; i++) {
+        v[i] = ref_round(master, now->sgd_momentum * v[i] + rate * (g[i] + decay * p[i]));
+        p[i] = ref_round(master, p[i] - v[i]);
     }
-    io->finite =
-        all_finite(layout->total, io->p) && all_finite(layout->total, io->v) && all_finite(layout->total, io->k);
-    return readers == NULL ? MOCO_OK : ref_readers(layout, precision, 1, io->p, readers, err);
 }
 
-moco_status ref_grad_check(const struct be_layout *layout, const void *gradients, double *sum_squares, int *bad,
-                           struct err *err)
+moco_status ref_sgd(struct be_program *program, const struct be_sgd *io, struct err *err)
+{
+    const struct be_layout *layout = program->spec.layout;
+    int may = 1;
+    TRY(io->trial ? host_in_work(program, "a trial of sgd", err) : host_may(program, "sgd", &may, err));
+    if (!may)
+        return MOCO_OK;
+    ref_follow(layout, io->k, io->p, program->now.key_momentum);
+    for (int param = 0; param < layout->count; param++) {
+        struct host_rule rule = host_rule_of(program, param);
+        if (!rule.frozen && io->lars)
+            lars_param(layout, &program->now, &rule, io, param);
+        else if (!rule.frozen)
+            sgd_param(layout, &program->now, &rule, io, param);
+    }
+    program->so_far.finite =
+        all_finite(layout->total, io->p) && all_finite(layout->total, io->v) && all_finite(layout->total, io->k);
+    return io->readers == NULL ? MOCO_OK : ref_readers(layout, 1, io->p, io->readers, err);
+}
+
+moco_status ref_measure(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
+                        struct err *err)
 {
     (void)err;
     *sum_squares = 0;
     *bad = -1;
     for (int p = 0; p < layout->count; p++) {
-        const double *g = (const double *)gradients + layout->offset[p];
+        const double *g = (const double *)slab + layout->offset[p];
         for (int64_t i = 0; i < layout->length[p]; i++) {
             *sum_squares += g[i] * g[i];
             if (!isfinite(g[i]) && *bad < 0)
@@ -79,56 +89,29 @@ moco_status ref_grad_check(const struct be_layout *layout, const void *gradients
     return MOCO_OK;
 }
 
-moco_status ref_stats_commit(struct be_device *dev, const struct graph *graph, void *running, const void *stage,
+moco_status ref_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err)
+{
+    double sum_squares;
+    int bad;
+    TRY(host_in_work(program, "check_slab", err));
+    TRY(ref_measure(program->spec.layout, slab, &sum_squares, &bad, err));
+    host_gradient(program, what, sum_squares, bad);
+    return MOCO_OK;
+}
+
+moco_status ref_stats_commit(struct be_program *program, const struct graph *graph, void *running, const void *stage,
                              int groups, struct err *err)
 {
-    (void)dev;
+    int may;
+    TRY(host_may(program, "stats_commit", &may, err));
     if (groups < 1)
         return err_set(err, MOCO_EINVAL, "ref: statistics of %d groups cannot be averaged", groups);
-    for (int b = 0; b < graph->stat_count; b++) {
+    for (int b = 0; may && b < graph->stat_count; b++) {
         const struct graph_stat *stat = &graph->stats[b];
         double *to = (double *)running + stat->offset;
         const double *from = (const double *)stage + stat->offset;
         for (int c = 0; c < 2 * stat->channels; c++)
             to[c] = (1 - stat->momentum) * to[c] + stat->momentum * (from[c] / groups);
     }
-    return MOCO_OK;
-}
-
-moco_status ref_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float *c, struct err *err)
-{
-    (void)dev;
-    (void)err;
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (int64_t x = 0; x < k; x++)
-                sum += (double)a[i * k + x] * (double)b[j * k + x];
-            c[i * n + j] = (float)sum;
-        }
-    return MOCO_OK;
-}
-
-moco_status ref_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float *c, struct err *err)
-{
-    (void)dev;
-    (void)err;
-    for (int64_t i = 0; i < m; i++)
-        for (int64_t j = 0; j < n; j++) {
-            double sum = 0;
-            for (int64_t x = 0; x < k; x++)
-                sum += (double)a[x * m + i] * (double)b[x * n + j];
-            c[i * n + j] = (float)sum;
-        }
-    return MOCO_OK;
-}
-
-moco_status ref_on_host(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg, struct err *err)
-{
-    (void)dev;
-    (void)err;
-    body(arg, 0, 1);
     return MOCO_OK;
 }

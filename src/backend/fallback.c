@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fallback: see fallback.h. Products are summed in double, number by number: slow, and the oracle for those of a
+ * device. */
+#include "backend/fallback.h"
+
+moco_status backend_rate(const struct backend *be, struct be_device *dev, enum be_precision precision,
+                         double *flops_per_second, struct err *err)
+{
+    *flops_per_second = 0;
+    return be->rate != NULL ? be->rate(dev, precision, flops_per_second, err) : MOCO_OK;
+}
+
+moco_status backend_gemm_nt(const struct backend *be, struct be_device *dev, int64_t m, int64_t n, int64_t k,
+                            const float *a, const float *b, float *c, struct err *err)
+{
+    if (be->gemm_nt != NULL)
+        return be->gemm_nt(dev, m, n, k, a, b, c, err);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t x = 0; x < k; x++)
+                sum += (double)a[i * k + x] * (double)b[j * k + x];
+            c[i * n + j] = (float)sum;
+        }
+    return MOCO_OK;
+}
+
+moco_status backend_gemm_tn(const struct backend *be, struct be_device *dev, int64_t m, int64_t n, int64_t k,
+                            const float *a, const float *b, float *c, struct err *err)
+{
+    if (be->gemm_tn != NULL)
+        return be->gemm_tn(dev, m, n, k, a, b, c, err);
+    for (int64_t i = 0; i < m; i++)
+        for (int64_t j = 0; j < n; j++) {
+            double sum = 0;
+            for (int64_t x = 0; x < k; x++)
+                sum += (double)a[x * m + i] * (double)b[x * n + j];
+            c[i * n + j] = (float)sum;
+        }
+    return MOCO_OK;
+}
+
+moco_status backend_on_host(const struct backend *be, struct be_device *dev,
+                            void (*body)(void *arg, int part, int parts), void *arg, struct err *err)
+{
+    if (be->on_host != NULL)
+        return be->on_host(dev, body, arg, err);
+    body(arg, 0, 1);
+    return MOCO_OK;
+}
+
+moco_status backend_host_alloc(const struct backend *be, struct be_device *dev, struct ctx *ctx, size_t bytes,
+                               void **out, struct err *err)
+{
+    if (be->host_alloc != NULL)
+        return be->host_alloc(dev, bytes, out, err);
+    *out = mem_alloc(ctx, bytes, err);
+    return *out != NULL ? MOCO_OK : MOCO_ENOMEM;
+}
+
+void backend_host_free(const struct backend *be, struct be_device *dev, struct ctx *ctx, void *memory, size_t bytes)
+{
+    if (be->host_free != NULL)
+        be->host_free(dev, memory, bytes);
+    else
+        mem_free(ctx, memory);
+}

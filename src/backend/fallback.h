@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fallback: the optional slots of a device, or what stands in for one that it does not have. What a reader would get
+ * wrong: nothing above the contract calls an optional slot itself. */
+#ifndef MOCO_BACKEND_FALLBACK_H
+#define MOCO_BACKEND_FALLBACK_H
+
+#include "backend/backend.h"
+
+/* *flops_per_second is 0 where it is not known. */
+moco_status backend_rate(const struct backend *be, struct be_device *dev, enum be_precision precision,
+                         double *flops_per_second, struct err *err);
+moco_status backend_gemm_nt(const struct backend *be, struct be_device *dev, int64_t m, int64_t n, int64_t k,
+                            const float *a, const float *b, float *c, struct err *err);
+moco_status backend_gemm_tn(const struct backend *be, struct be_device *dev, int64_t m, int64_t n, int64_t k,
+                            const float *a, const float *b, float *c, struct err *err);
+moco_status backend_on_host(const struct backend *be, struct be_device *dev,
+                            void (*body)(void *arg, int part, int parts), void *arg, struct err *err);
+/* Of the context, where the device has none of its own. */
+moco_status backend_host_alloc(const struct backend *be, struct be_device *dev, struct ctx *ctx, size_t bytes,
+                               void **out, struct err *err);
+void backend_host_free(const struct backend *be, struct be_device *dev, struct ctx *ctx, void *memory, size_t bytes);
+
+#endif
