@@ -23,6 +23,12 @@ typedef struct moco_image moco_image;
  * (damaged, too large, not a picture), MOCO_EIO (also: there is no such file, it may not be read, it is a folder),
  * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_image_read(moco_image **image, moco_context *context, const char *path, int64_t max_pixels);
+
+/* The same of `size` bytes in memory, which are borrowed for the call: a database's, a camera's, a request's. Errors:
+ * MOCO_EINVAL, MOCO_EFORMAT, MOCO_ENOMEM. Threads: any number at once. Since 0.1. */
+MOCO_API moco_status moco_image_decode(moco_image **image, moco_context *context, const void *bytes, size_t size,
+                                       int64_t max_pixels);
+
 MOCO_API void moco_image_free(moco_image *image);
 
 /* Points `pixels` at the picture: u8 [h,w,3], borrowed until the image is freed. Threads: any. Since 0.1. */

@@ -59,7 +59,7 @@ MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context
 MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths,
                                            int count);
 
-/* Pictures that the caller makes: a camera's, a database's, a renderer's. */
+/* Pictures that the caller makes: a camera's, a renderer's. Encoded ones: see moco_encoded_source. */
 typedef struct moco_image_source {
     uint32_t struct_size;
     int32_t classes; /* 0: no labels */
@@ -79,6 +79,36 @@ MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t siz
 /* `source` is copied. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context,
                                                 const moco_image_source *source);
+
+/* The most that a callback may write as its reason, with the 0 at its end. */
+#define MOCO_REASON 256
+
+/* Pictures that the caller has as the bytes of a JPEG, PNG or WebP file: rows of a database, objects of a store, frames
+ * of a camera, members of a mapped archive. They are decoded by the loader's threads, as a folder's files are: no more
+ * of a picture than its views show. */
+typedef struct moco_encoded_source {
+    uint32_t struct_size;
+    int32_t classes; /* 0: no labels */
+    int64_t count;   /* 1 to 2^48 */
+    /* Points `bytes` at the `size` bytes of picture `id` (0 to count - 1), which stay as they are until `done`: whoever
+     * has them mapped or in a query's result copies nothing. `cookie` (NULL before) is for the caller: what `done` has
+     * to release. Answers MOCO_OK; MOCO_EFORMAT: this picture is bad, or there is none (and goes the way of a damaged
+     * file: see moco_bad); anything else ends the epoch with that status. Why may be written to `reason` (`room` bytes,
+     * MOCO_REASON; "" before) and then stands in the sentence of that picture. The same id gives the same picture each
+     * time, or resuming is not exact. Called from loader threads, several at a time. Must not call the loader. */
+    moco_status (*read)(void *user, int64_t id, const void **bytes, size_t *size, void **cookie, char *reason,
+                        size_t room);
+    /* After a successful read, on the same thread, as soon as the picture is decoded; may be NULL. */
+    void (*done)(void *user, int64_t id, const void *bytes, size_t size, void *cookie);
+    int32_t (*label)(void *user, int64_t id); /* 0 to classes - 1, or -1; NULL: no labels. As `read`, from any thread */
+    void *user;
+} moco_encoded_source;
+MOCO_API void moco_encoded_source_init_sized(moco_encoded_source *source, size_t size);
+#define moco_encoded_source_init(s) moco_encoded_source_init_sized((s), sizeof *(s))
+
+/* `source` is copied. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_from_encoded(moco_dataset **dataset, moco_context *context,
+                                               const moco_encoded_source *source);
 
 /* The images of `dataset` whose class has a namesake among the classes of `like`, labelled by it, in their order: what
  * one set's labels mean in the other. Folders number their classes by place, so that sets which were opened apart agree

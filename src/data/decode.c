@@ -36,7 +36,7 @@ static moco_status decode(struct decoder *decoder, struct source *source, const 
         return err_set(err, MOCO_EFORMAT, "it is a WebP file, and this libmoco was built without libwebp");
 #endif
     else if (size == 0)
-        return err_set(err, MOCO_EFORMAT, "the file is empty");
+        return err_set(err, MOCO_EFORMAT, "it is empty");
     else
         return err_set(err, MOCO_EFORMAT, "it is neither JPEG, PNG nor WebP: it starts with bytes %02x %02x %02x",
                        first[0], size > 1 ? first[1] : 0, size > 2 ? first[2] : 0);

@@ -63,7 +63,8 @@ plant webp src/data/decode_webp.c 's/size_t known = w->length < HEAD ? w->length
     "a short picture is read beyond its end"
 plant webp src/data/decode_webp.c 's/    if (size - part > w->source->end - w->source->at)/    if (0)/; s/w->left -= (size_t)part/w->left -= (size_t)size/' \
     "skips beyond the window"
-plant webp src/data/decode_webp.c 's/    TRY(decode_limit(w->decoder, f->width, f->height, w->err));//' "pictures of any size"
+plant webp src/data/decode_webp.c 's/mem_alloc(w->decoder->ctx, w->length,/mem_alloc(w->decoder->ctx, w->length \/ 2,/' \
+    "half the memory for a file"
 plant webp src/data/decode_webp.c 's/    mem_free(decoder->ctx, w.held);/    if (status == MOCO_OK) mem_free(decoder->ctx, w.held);/' \
     "a damaged file is kept in memory"
 plant list src/data/dataset_label.c 's/if (label > DATASET_LABEL_MAX)/if (0)/' "labels of any length"
