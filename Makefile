@@ -1,6 +1,6 @@
 # libmoco: one non-recursive Makefile. `make list` explains the targets.
 # Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
-#        ONEDNN (1 | 0)  WERROR (1 | 0)  HARDEN (1 | 0)
+#        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (1 | 0)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -27,7 +27,15 @@ MAKEFLAGS += --no-builtin-rules
 
 # ---- what this machine has -------------------------------------------------------------------------------------------
 PACKAGES := libjpeg libpng zlib libxxhash
-LINKED := libjpeg libpng zlib # xxhash is compiled in from its header
+# xxhash is compiled in from its header
+LINKED := libjpeg libpng zlib
+ifeq ($(origin WEBP),undefined)
+WEBP := $(shell $(PKG_CONFIG) --exists libwebp 2>/dev/null && echo 1 || echo 0)
+endif
+ifeq ($(WEBP),1)
+PACKAGES += libwebp
+LINKED += libwebp
+endif
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
@@ -35,7 +43,7 @@ has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAG
 needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
-$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
+$(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev $(if $(filter 1,$(WEBP)),libwebp-dev )zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
 endif
 ifeq ($(ONEDNN)$(has_dnnl),1)
 $(error oneDNN is missing. On Debian: apt-get install libdnnl-dev, or run ./bootstrap build; elsewhere than the compiler looks: make CPPFLAGS=-I... LDFLAGS=-L.... `make ONEDNN=0` builds without the cpu device: only the slow reference remains)
@@ -72,6 +80,9 @@ ifeq ($(ONEDNN),1)
 CPPFLAGS_ALL += -DMOCO_HAVE_ONEDNN=1
 LIBS += -ldnnl -fopenmp -lstdc++
 endif
+ifeq ($(WEBP),1)
+CPPFLAGS_ALL += -DMOCO_HAVE_WEBP=1
+endif
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 CXXFLAGS_ALL += -fsanitize=$(SAN) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -95,6 +106,8 @@ $(flags_file):
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
            src/data/*.c src/algo/*.c src/eval/*.c src/api/*.c)
+without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
+src_c := $(filter-out $(without),$(src_c))
 src_cc :=
 ifeq ($(ONEDNN),1)
 src_c += $(wildcard src/backend/cpu/*.c)
@@ -183,9 +196,11 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	done
 
 # The parsers and what they stand on. States are read into networks, those of the device ref here.
-parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c src/data/source.c
+parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c)) \
+              src/data/names.c src/data/source.c
+parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/eval/*.c)
-export parser_src state_src fault_flags LIBS
+export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
 fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)
@@ -222,6 +237,7 @@ libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
 fill := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
         -e 's|@VERSION_MINOR@|$(basename $(VERSION))|g' -e 's|@LIBS_PRIVATE@|$(libs_private)|g' \
+        -e 's|@REQUIRES_PRIVATE@|$(LINKED)|g' -e 's|@WEBP_CMAKE@|$(if $(filter 1,$(WEBP)),webp;)|g' \
         -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
 
 install: all ## into PREFIX (/usr/local), below DESTDIR if set
@@ -245,6 +261,7 @@ uninstall: ## remove what install put there
 list: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
+	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 
 clean: ## remove build products
 	rm -rf $(BUILD)

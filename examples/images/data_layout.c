@@ -63,7 +63,7 @@ static const char *const archives[] = {".tar", ".tgz", ".gz", ".zip", ".bz2", ".
 
 int data_layout_is_image(const char *name)
 {
-    static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", NULL};
+    static const char *const images[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", NULL};
     return ends_with(name, images);
 }
 

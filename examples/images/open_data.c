@@ -170,9 +170,9 @@ static moco_status open_one(moco_dataset **set, moco_context *context, const cha
 /* An extension of pictures that libmoco does not read. */
 static int is_foreign_picture(const char *extension)
 {
-    static const char *const known[] = {".webp", ".bmp", ".gif", ".tif", ".tiff", ".heic",  ".heif", ".avif",
-                                        ".jxl",  ".jp2", ".j2k", ".ppm", ".pgm",  ".pnm",   ".dng",  ".cr2",
-                                        ".nef",  ".raw", ".tga", ".svg", ".jpg_", ".jpeg_", NULL};
+    static const char *const known[] = {".bmp", ".gif", ".tif", ".tiff", ".heic",  ".heif", ".avif", ".jxl",
+                                        ".jp2", ".j2k", ".ppm", ".pgm",  ".pnm",   ".dng",  ".cr2",  ".nef",
+                                        ".raw", ".tga", ".svg", ".jpg_", ".jpeg_", NULL};
     for (int i = 0; known[i] != NULL; i++)
         if (strcmp(extension, known[i]) == 0)
             return 1;
@@ -215,7 +215,7 @@ static void tell_left_out(struct open_data *d, const moco_dataset *set, const ch
     if (pictures > 0)
         data_note(&d->notes,
                   "%lld pictures in %.150s are left out (%s), beside the %lld that are read; libmoco reads .jpg .jpeg "
-                  ".jpe .jfif and .png: convert them",
+                  ".jpe .jfif .png and .webp: convert them",
                   (long long)pictures, folder, among, (long long)moco_dataset_count(set));
 }
 

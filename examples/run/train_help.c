@@ -11,7 +11,7 @@ static const char help_head[] =
     "Pre-trains an image encoder with MoCo (Momentum Contrast) on the images below DIR. They need no labels; class\n"
     "folders serve the kNN monitor only. DIR holds one of\n"
     "  train/ and val/ or test/   folders of class folders, as ImageNet is unpacked\n"
-    "  class folders, or images   .jpg .jpeg .jpe .jfif .png; nothing is held out then\n"
+    "  class folders, or images   .jpg .jpeg .jpe .jfif .png .webp; nothing is held out then\n"
     "  data_batch_*.bin           CIFAR-10's binary files, and test_batch.bin\n"
     "\n"
     "Option names are those of the reference's main_moco.py. This is its MoCo v2 command:\n"

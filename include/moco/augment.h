@@ -16,12 +16,19 @@ extern "C" {
 
 typedef struct moco_image moco_image;
 
-/* Decodes a JPEG or PNG file (the content decides) to RGB as PIL's convert("RGB") gives it; EXIF orientation is
- * ignored, as torchvision does. `max_pixels`: larger pictures are refused before memory is taken; 0: 64 M. So are those
- * that would take more than 8 bytes a pixel and 4 MiB, and PNGs wider than 262,144. Owned. Errors: MOCO_EFORMAT
+/* Decodes a JPEG, PNG or WebP file (the content decides) to RGB as PIL's convert("RGB") gives it; EXIF orientation is
+ * ignored, as torchvision does. A library that was built without libwebp refuses WebP, and says so. `max_pixels`:
+ * larger pictures are refused before memory is taken; 0: 64 M. So are those that would take more than 8 bytes a pixel
+ * and 4 MiB (see moco_loader_options), and PNGs wider than 262,144. Owned. Errors: MOCO_EFORMAT
  * (damaged, too large, not a picture), MOCO_EIO (also: there is no such file, it may not be read, it is a folder),
  * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_image_read(moco_image **image, moco_context *context, const char *path, int64_t max_pixels);
+
+/* The same of `size` bytes in memory, which are borrowed for the call: a database's, a camera's, a request's. Errors:
+ * MOCO_EINVAL, MOCO_EFORMAT, MOCO_ENOMEM. Threads: any number at once. Since 0.1. */
+MOCO_API moco_status moco_image_decode(moco_image **image, moco_context *context, const void *bytes, size_t size,
+                                       int64_t max_pixels);
+
 MOCO_API void moco_image_free(moco_image *image);
 
 /* Points `pixels` at the picture: u8 [h,w,3], borrowed until the image is freed. Threads: any. Since 0.1. */

@@ -106,9 +106,10 @@ typedef struct moco_context_options {
     int32_t threads; /* compute threads of each thread that calls; 0: as many as the CPU affinity mask, the quota of the
                         process's control group and of those above it, and OpenMP (OMP_THREAD_LIMIT, OMP_NUM_THREADS,
                         asked when the device is opened) allow */
-    /* Memory for everything but the small blocks that oneDNN, libjpeg and libpng take themselves. Both or neither;
-     * NULL: the C library. `align` is a power of two. Called from the threads that call libmoco and from loader
-     * threads, several at a time, and with locks held: neither may call libmoco, but for moco_context_memory. */
+    /* Memory for everything but the small blocks that oneDNN, libjpeg and libpng take themselves, and what libwebp
+     * takes. Both or neither; NULL: the C library. `align` is a power of two. Called from the threads that call libmoco
+     * and from loader threads, several at a time, and with locks held: neither may call libmoco, but for
+     * moco_context_memory. */
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*release)(void *user, void *memory, size_t size);
     /* One line without its newline; `level` is a moco_log_level. NULL: silent. Called from any thread that runs

@@ -17,9 +17,10 @@ typedef struct moco_dataset moco_dataset;
 
 /* A folder of class folders (label = rank of the folder's name in byte order, among those that hold images) or, where
  * `path` has no sub-folders with images, a flat folder of images (no labels). Links are followed, names that start with
- * a dot skipped, order is byte order of names. Images: .jpg .jpeg .jpe .jfif .png, by name in any case; their content
- * decides; moco_dataset_left_out counts the others. Owned. Errors: MOCO_EIO (a folder that cannot be listed is never
- * left out), MOCO_EINVAL (no image found: says where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * a dot skipped, order is byte order of names. Images: .jpg .jpeg .jpe .jfif .png .webp, by name in any case; their
+ * content decides (WebP is unreadable to a library that was built without libwebp); moco_dataset_left_out counts the
+ * others. Owned. Errors: MOCO_EIO (a folder that cannot be listed is never left out), MOCO_EINVAL (no image found: says
+ * where it looked), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_folder(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* Asked for each folder below the one that is opened. Not 0: it is left out, with all that lies in it. */
@@ -48,17 +49,17 @@ MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_conte
 MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context *context, const char *path);
 
 /* Tar shards in WebDataset's layout: neighbouring members that share a key (the path up to the first dot of its last
- * part) are a sample, with one picture (.jpg, .jpeg, .jpe, .jfif, .png) and perhaps a label (.cls, a decimal number up
- * to 1,048,575; anything else is no label, with one warning in the log for all). A member is what its last extension
- * says; x.jpg goes before x.left.jpg, and of several x.left.jpg, x.right.jpg none is the picture. Archives one after
- * another in one file are read. Indexed here, once; samples are then read at random, 20 to 30 bytes of memory each.
- * Samples without a picture are left out and logged. Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and offset
- * (damaged, cut or compressed archive, sparse file, a key that comes back); MOCO_EINVAL (no picture), MOCO_ENOMEM.
- * Threads: any. Since 0.1. */
+ * part) are a sample, with one picture (.jpg, .jpeg, .jpe, .jfif, .png, .webp) and perhaps a label (.cls, a decimal
+ * number up to 1,048,575; anything else is no label, with one warning in the log for all). A member is what its last
+ * extension says; x.jpg goes before x.left.jpg, and of several x.left.jpg, x.right.jpg none is the picture. Archives
+ * one after another in one file are read. Indexed here, once; samples are then read at random, 20 to 30 bytes of
+ * memory each. Samples without a picture are left out and logged. Owned. Errors: MOCO_EIO; MOCO_EFORMAT names shard and
+ * offset (damaged, cut or compressed archive, sparse file, a key that comes back); MOCO_EINVAL (no picture),
+ * MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths,
                                            int count);
 
-/* Pictures that the caller makes: a camera's, a database's, a renderer's. */
+/* Pictures that the caller makes: a camera's, a renderer's. Encoded ones: see moco_encoded_source. */
 typedef struct moco_image_source {
     uint32_t struct_size;
     int32_t classes; /* 0: no labels */
@@ -79,6 +80,36 @@ MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t siz
 MOCO_API moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *context,
                                                 const moco_image_source *source);
 
+/* The most that a callback may write as its reason, with the 0 at its end. */
+#define MOCO_REASON 256
+
+/* Pictures that the caller has as the bytes of a JPEG, PNG or WebP file: rows of a database, objects of a store, frames
+ * of a camera, members of a mapped archive. They are decoded by the loader's threads, as a folder's files are: no more
+ * of a picture than its views show. */
+typedef struct moco_encoded_source {
+    uint32_t struct_size;
+    int32_t classes; /* 0: no labels */
+    int64_t count;   /* 1 to 2^48 */
+    /* Points `bytes` at the `size` bytes of picture `id` (0 to count - 1), which stay as they are until `done`: whoever
+     * has them mapped or in a query's result copies nothing. `cookie` (NULL before) is for the caller: what `done` has
+     * to release. Answers MOCO_OK; MOCO_EFORMAT: this picture is bad, or there is none (and goes the way of a damaged
+     * file: see moco_bad); anything else ends the epoch with that status. Why may be written to `reason` (`room` bytes,
+     * MOCO_REASON; "" before) and then stands in the sentence of that picture. The same id gives the same picture each
+     * time, or resuming is not exact. Called from loader threads, several at a time. Must not call the loader. */
+    moco_status (*read)(void *user, int64_t id, const void **bytes, size_t *size, void **cookie, char *reason,
+                        size_t room);
+    /* After a successful read, on the same thread, as soon as the picture is decoded; may be NULL. */
+    void (*done)(void *user, int64_t id, const void *bytes, size_t size, void *cookie);
+    int32_t (*label)(void *user, int64_t id); /* 0 to classes - 1, or -1; NULL: no labels. As `read`, from any thread */
+    void *user;
+} moco_encoded_source;
+MOCO_API void moco_encoded_source_init_sized(moco_encoded_source *source, size_t size);
+#define moco_encoded_source_init(s) moco_encoded_source_init_sized((s), sizeof *(s))
+
+/* `source` is copied. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_from_encoded(moco_dataset **dataset, moco_context *context,
+                                               const moco_encoded_source *source);
+
 /* The images of `dataset` whose class has a namesake among the classes of `like`, labelled by it, in their order: what
  * one set's labels mean in the other. Folders number their classes by place, so that sets which were opened apart agree
  * only if they have the same folders. Images of other classes and without a label are left out: the counts tell how
@@ -94,7 +125,7 @@ MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);             
 MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
 
 /* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count`
- * (may be NULL) how many files have it. In lower case with its dot (".webp"); "" for names without one of 1 to 15
+ * (may be NULL) how many files have it. In lower case with its dot (".bmp"); "" for names without one of 1 to 15
  * letters, digits, - and _; "*" for further ones beyond 64. NULL past the end, and then 0. Borrowed from the data set.
  * Folders: files that are not images, and images that lie beside class folders, which have an image's extension; names
  * that start with a dot (.DS_Store, macOS' ._x.jpg) are not counted, others of the system (Thumbs.db) are.
@@ -191,7 +222,8 @@ typedef struct moco_loader_options {
                            as the data set has. Nothing with MOCO_BAD_FAIL */
     int64_t max_pixels; /* largest image decoded; default 64 M. A picture takes 3 bytes a pixel while it is worked on (a
                            progressive JPEG in full colour 6, in CMYK 8), and at most 4 MiB besides; what would take
-                           more (a progressive JPEG of few rows), and a PNG wider than 262,144, counts as unreadable */
+                           more (a progressive JPEG of few rows), and a PNG wider than 262,144, counts as unreadable.
+                           A WebP's file is held besides, and libwebp takes 5 bytes a pixel more for a lossless one */
     const moco_augment_options *recipe[2]; /* copied; recipe[1] NULL: one view */
     int32_t rank, ranks; /* this loader's share of each epoch: positions rank, rank + ranks, ...; default 0 of 1. Batch
                             number b of all ranks together is what one loader with ranks x batch_size gives. Positions

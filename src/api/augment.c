@@ -28,39 +28,67 @@ static void image_destroy(struct handle *handle)
         decoder_free(&image->decoder);
 }
 
-static moco_status read_image(moco_image **out, moco_context *context, const char *path, int64_t max_pixels,
-                              struct err *err)
+/* `what`: path or bytes, which is not to be NULL. */
+static moco_status image_new(moco_image **out, moco_context *context, const void *what, const char *name,
+                             int64_t max_pixels, struct err *err)
 {
     TRY(api_not_null(out, "image", err));
     *out = NULL;
     TRY(handle_check(context, HANDLE_CONTEXT, "context", err));
-    TRY(api_not_null(path, "path", err));
+    TRY(api_not_null(what, name, err));
     if (max_pixels < 0)
         return err_set(err, MOCO_EINVAL, "max_pixels is %lld; it must be positive, or 0 for the default",
                        (long long)max_pixels);
     struct ctx *ctx = context->handle.ctx;
-    moco_image *image = handle_new(ctx, sizeof *image, HANDLE_IMAGE, image_destroy, err);
-    if (image == NULL)
+    *out = handle_new(ctx, sizeof **out, HANDLE_IMAGE, image_destroy, err);
+    if (*out == NULL)
         return MOCO_ENOMEM;
-    decoder_init(&image->decoder, ctx, max_pixels > 0 ? max_pixels : DECODE_MAX_PIXELS, NULL);
-    moco_status status = decode_file(&image->decoder, path, &image->image, err);
-    mem_free(ctx, image->decoder.window);
-    image->decoder.window = NULL;
-    if (status == MOCO_EFORMAT && image->decoder.unopened) /* to a loader a bad sample, to who names a file none */
-        status = err->status = MOCO_EIO;
-    if (status != MOCO_OK) {
-        err_prefix(err, path);
-        handle_free(image, HANDLE_IMAGE);
-        return status;
-    }
-    *out = image;
+    decoder_init(&(*out)->decoder, ctx, max_pixels > 0 ? max_pixels : DECODE_MAX_PIXELS, NULL);
     return MOCO_OK;
+}
+
+static moco_status image_made(moco_image **out, moco_status status)
+{
+    if (status != MOCO_OK) {
+        handle_free(*out, HANDLE_IMAGE);
+        *out = NULL;
+    }
+    return status;
+}
+
+static moco_status read_image(moco_image **out, moco_context *context, const char *path, int64_t max_pixels,
+                              struct err *err)
+{
+    TRY(image_new(out, context, path, "path", max_pixels, err));
+    struct decoder *decoder = &(*out)->decoder;
+    moco_status status = decode_file(decoder, path, &(*out)->image, err);
+    mem_free(decoder->ctx, decoder->window);
+    decoder->window = NULL;
+    if (status == MOCO_EFORMAT && decoder->unopened) /* to a loader a bad sample, to who names a file none */
+        status = err->status = MOCO_EIO;
+    if (status != MOCO_OK)
+        err_prefix(err, path);
+    return image_made(out, status);
 }
 
 moco_status moco_image_read(moco_image **image, moco_context *context, const char *path, int64_t max_pixels)
 {
     struct err err = {0};
     return api_return(read_image(image, context, path, max_pixels, &err), "moco_image_read", &err);
+}
+
+static moco_status decode_image(moco_image **out, moco_context *context, const void *bytes, size_t size,
+                                int64_t max_pixels, struct err *err)
+{
+    TRY(image_new(out, context, bytes, "bytes", max_pixels, err));
+    return image_made(out, decode_memory(&(*out)->decoder, bytes, size, &(*out)->image, err));
+}
+
+moco_status moco_image_decode(moco_image **image, moco_context *context, const void *bytes, size_t size,
+                              int64_t max_pixels)
+{
+    struct err err = {0};
+    return api_return(decode_image(image, context, bytes, size, max_pixels, &err), "moco_image_decode", &err);
 }
 
 void moco_image_free(moco_image *image)

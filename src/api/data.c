@@ -14,6 +14,7 @@
 
 _Static_assert(sizeof(moco_augment_options) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_options) % 8 == 0, "struct sizes are multiples of 8");
+_Static_assert(sizeof(moco_encoded_source) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_image_source) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples of 8");
 
@@ -183,7 +184,8 @@ static moco_status from_callback(moco_dataset **out, moco_context *context, cons
     moco_image_source s = {0};
     moco_status status = struct_read(&s, sizeof s, given, "source", err);
     if (status == MOCO_OK) {
-        struct dataset_source source = {s.count, s.classes, s.read, s.done, s.label, s.user};
+        struct dataset_source source = {
+            .count = s.count, .classes = s.classes, .read = s.read, .done = s.done, .label = s.label, .user = s.user};
         status = dataset_from_callback(&(*out)->ds, context->handle.ctx, &source, err);
     }
     return dataset_made(out, status);
@@ -193,6 +195,36 @@ moco_status moco_dataset_from_callback(moco_dataset **dataset, moco_context *con
 {
     struct err err = {0};
     return api_return(from_callback(dataset, context, source, &err), "moco_dataset_from_callback", &err);
+}
+
+void moco_encoded_source_init_sized(moco_encoded_source *source, size_t size)
+{
+    moco_encoded_source defaults = {0};
+    struct_init(source, size, &defaults, sizeof defaults);
+}
+
+static moco_status from_encoded(moco_dataset **out, moco_context *context, const moco_encoded_source *given,
+                                struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_encoded_source s = {0};
+    moco_status status = struct_read(&s, sizeof s, given, "source", err);
+    if (status == MOCO_OK) {
+        struct dataset_source source = {.count = s.count,
+                                        .classes = s.classes,
+                                        .read_encoded = s.read,
+                                        .done_encoded = s.done,
+                                        .label = s.label,
+                                        .user = s.user};
+        status = dataset_from_callback(&(*out)->ds, context->handle.ctx, &source, err);
+    }
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_from_encoded(moco_dataset **dataset, moco_context *context, const moco_encoded_source *source)
+{
+    struct err err = {0};
+    return api_return(from_encoded(dataset, context, source, &err), "moco_dataset_from_encoded", &err);
 }
 
 static moco_status match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like, struct err *err)

@@ -64,13 +64,17 @@ moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char 
 moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *const *paths, int count,
                              struct err *err);
 
-/* Pictures that the caller makes: see moco_image_source. */
+/* Pictures that the caller hands over, as pixels (see moco_image_source) or encoded (see moco_encoded_source): one of the
+ * two reads is set. */
 struct dataset_source {
     int64_t count;
     int32_t classes; /* 0: no labels */
     moco_status (*read)(void *user, int64_t id, const uint8_t **pixels, int32_t *w, int32_t *h);
     void (*done)(void *user, int64_t id, const uint8_t *pixels); /* NULL: nothing to be done */
-    int32_t (*label)(void *user, int64_t id);                    /* NULL: no labels */
+    moco_status (*read_encoded)(void *user, int64_t id, const void **bytes, size_t *size, void **cookie, char *reason,
+                                size_t room);
+    void (*done_encoded)(void *user, int64_t id, const void *bytes, size_t size, void *cookie); /* NULL likewise */
+    int32_t (*label)(void *user, int64_t id);                                                   /* NULL: no labels */
     void *user;
 };
 moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const struct dataset_source *source,

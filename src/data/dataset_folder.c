@@ -340,7 +340,7 @@ static moco_status fill(struct folder *f, struct walk *w, const char *root)
     if (f->base.count == 0)
         return err_set(
             w->err, MOCO_EINVAL,
-            "no image (.jpg, .jpeg, .jpe, .jfif or .png) in %s or in the %lld folders in it; %lld files have "
+            "no image (.jpg, .jpeg, .jpe, .jfif, .png or .webp) in %s or in the %lld folders in it; %lld files have "
             "other names%s%s",
             f->root, (long long)f->classes.count, (long long)others, others > 0 ? ": " : "", text);
     if (others > 0)

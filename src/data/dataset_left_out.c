@@ -23,7 +23,7 @@ struct left_out {
 
 int dataset_is_picture(const char *name)
 {
-    static const char *const extensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png"};
+    static const char *const extensions[] = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp"};
     const char *dot = strrchr(name, '.');
     for (size_t i = 0; dot != NULL && i < sizeof extensions / sizeof *extensions; i++)
         if (strcasecmp(dot, extensions[i]) == 0)

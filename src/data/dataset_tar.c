@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * dataset_tar: tar shards in WebDataset's layout. Members that stand together and share a key (the path up to the first
- * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png) and, if there is one, its label (cls, a
- * decimal number). What a member is its last extension says: x.jpg.json is no picture, and x.seg.png is one, but x.png
+ * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png, webp) and, if there is one, its label
+ * (cls, a decimal number). What a member is its last extension says: x.jpg.json is no picture, and x.seg.png is one, but x.png
  * goes before it. Shards are indexed once; then a picture is one pread, so that any order costs the same. What a reader
  * would get wrong: a key that comes back after another one would silently split a sample in two: it is refused, with
  * its place. */
@@ -252,8 +252,9 @@ static moco_status index_shard(struct indexing *x, struct err *err)
         ctx_log(x->ctx, LOG_WARN, "%s: the %lld bytes behind its closing blocks are no archive and are ignored",
                 x->file.path, (long long)tar.ignored);
     if (x->without_picture > 0)
-        ctx_log(x->ctx, LOG_WARN, "%s: %lld samples have no picture (jpg, jpeg, jpe, jfif or png) and are left out",
-                x->file.path, (long long)x->without_picture);
+        ctx_log(x->ctx, LOG_WARN,
+                "%s: %lld samples have no picture (jpg, jpeg, jpe, jfif, png or webp) and are left out", x->file.path,
+                (long long)x->without_picture);
     if (x->others > 0)
         ctx_log(x->ctx, LOG_INFO, "%s: %lld members are links, devices or hidden, and are left out", x->file.path,
                 (long long)x->others);
@@ -324,7 +325,7 @@ static moco_status check_set(struct tar_set *set, const char *const *paths, int 
     dataset_left_out_sort(&set->base);
     if (set->base.count == 0) {
         int64_t others = dataset_left_out_text(&set->base, text);
-        return err_set(err, MOCO_EINVAL, "no picture (jpg, jpeg, jpe, jfif or png) in %s%s%s%s%s%s", paths[0],
+        return err_set(err, MOCO_EINVAL, "no picture (jpg, jpeg, jpe, jfif, png or webp) in %s%s%s%s%s%s", paths[0],
                        count > 1 ? " or the other shards" : "", others > 0 ? ", but " : "", text,
                        set->several > 0 ? "; samples have " : "", set->several > 0 ? several : "");
     }

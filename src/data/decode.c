@@ -20,6 +20,7 @@ static moco_status decode(struct decoder *decoder, struct source *source, const 
                           struct image *image, struct err *err)
 {
     static const uint8_t jpeg[3] = {0xff, 0xd8, 0xff}, png[8] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n'};
+    enum { WEBP = 12 };
     moco_status status;
     struct err reason = {0};
     if (source->status != MOCO_OK)
@@ -28,11 +29,17 @@ static moco_status decode(struct decoder *decoder, struct source *source, const 
         status = decode_jpeg(decoder, source, first, size, image, &reason);
     else if (size >= sizeof png && memcmp(first, png, sizeof png) == 0)
         status = decode_png(decoder, source, first, size, image, &reason);
+    else if (size >= WEBP && memcmp(first, "RIFF", 4) == 0 && memcmp(first + 8, "WEBP", 4) == 0)
+#ifdef MOCO_HAVE_WEBP
+        status = decode_webp(decoder, source, first, size, image, &reason);
+#else
+        return err_set(err, MOCO_EFORMAT, "it is a WebP file, and this libmoco was built without libwebp");
+#endif
     else if (size == 0)
-        return err_set(err, MOCO_EFORMAT, "the file is empty");
+        return err_set(err, MOCO_EFORMAT, "it is empty");
     else
-        return err_set(err, MOCO_EFORMAT, "it is neither JPEG nor PNG: it starts with bytes %02x %02x %02x", first[0],
-                       size > 1 ? first[1] : 0, size > 2 ? first[2] : 0);
+        return err_set(err, MOCO_EFORMAT, "it is neither JPEG, PNG nor WebP: it starts with bytes %02x %02x %02x",
+                       first[0], size > 1 ? first[1] : 0, size > 2 ? first[2] : 0);
     if (source->status != MOCO_OK) /* the codec saw only the end of the data */
         return err_set(err, source->status, "%s", source->error.text);
     if (status != MOCO_OK)

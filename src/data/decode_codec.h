@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_codec: what decode.c and the two codecs share. */
+ * decode_codec: what decode.c and the codecs share. */
 #ifndef MOCO_DATA_DECODE_CODEC_H
 #define MOCO_DATA_DECODE_CODEC_H
 
@@ -12,6 +12,8 @@ moco_status decode_jpeg(struct decoder *decoder, struct source *source, const ui
                         struct image *image, struct err *err);
 moco_status decode_png(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
                        struct image *image, struct err *err);
+moco_status decode_webp(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
+                        struct image *image, struct err *err); /* where it was built: MOCO_HAVE_WEBP */
 
 /* ---- decode_room.c ---- */
 

@@ -255,4 +255,13 @@ BEGIN(moco_weights_info, 168)
     FIELD(moco_weights_info, verified, 160)
     FIELD(moco_weights_info, reserved0, 164)
 END
+BEGIN(moco_encoded_source, 48)
+    FIELD(moco_encoded_source, struct_size, 0)
+    FIELD(moco_encoded_source, classes, 4)
+    FIELD(moco_encoded_source, count, 8)
+    FIELD(moco_encoded_source, read, 16)
+    FIELD(moco_encoded_source, done, 24)
+    FIELD(moco_encoded_source, label, 32)
+    FIELD(moco_encoded_source, user, 40)
+END
     /* clang-format on */

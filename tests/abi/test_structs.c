@@ -111,6 +111,7 @@ WRAP(moco_loader_options)
 WRAP(moco_loader_stats)
 WRAP(moco_view_params)
 WRAP(moco_image_source)
+WRAP(moco_encoded_source)
 WRAP(moco_feature_stats)
 WRAP(moco_probe_options)
 WRAP(moco_probe_fit_options)
@@ -163,6 +164,7 @@ static void test_init_respects_size(void **state)
         INIT(moco_augment_options),
         INIT(moco_preset),
         INIT(moco_image_source),
+        INIT(moco_encoded_source),
         INIT(moco_feature_stats),
         INIT(moco_probe_options),
         INIT(moco_probe_fit_options),

@@ -42,11 +42,11 @@ def run(command):
 
 
 def ours(program, **options):
-    """build/bench/PROGRAM --name value ..., and `folder` at the end."""
+    """build/bench/PROGRAM --name value ... (True: no value), and `folder` at the end."""
     folder = options.pop("folder", None)
     command = [str(PROGRAMS / program)]
     for name, value in options.items():
-        command += ["--" + name, str(value)]
+        command += ["--" + name] + ([] if value is True else [str(value)])
     return run(command + ([str(folder)] if folder else []))
 
 

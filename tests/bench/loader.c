@@ -3,9 +3,13 @@
  * loader: how fast views come, as one JSON object. tests/bench/pil_loader.py measures the torchvision pipeline with the
  * same keys.
  *
- *   build/bench/loader [--workers N] [--preset moco-v2] [--size 224] [--seconds 5] [--batch 32] [--rounds R] DIR
+ *   build/bench/loader [--workers N] [--preset moco-v2] [--size 224] [--seconds 5] [--batch 32] [--rounds R]
+ *                      [--encoded] DIR
  *
  * With --rounds, 1 worker and N are measured in turn R times: "scaling" is the median of the ratios, "rounds" are they.
+ * With --encoded as well, it is the folder and a callback that hands over the bytes of its files, with N workers each:
+ * "encoded_of_folder" is the median. "cpu" is the median of the ratios of images a second of processor time, which a
+ * busy machine disturbs less.
  * DIR: class folders or images. img_per_s counts images, each of which gives two views. decode_ms (no more than the two
  * views show), full_decode_ms and view_ms (both views together) are of one thread, taken in turn. of_decode is what the
  * bare decoding of what the views show would take of the loader's time per image and core. bytes_per_image is what the
@@ -17,6 +21,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "bench/support/encoded_files.h"
 #include "data/loader.h"
 #include "data/view_kernels.h"
 #include "moco/moco.h"
@@ -25,7 +30,7 @@ enum { ROUNDS_MAX = 99 };
 
 struct options {
     const char *preset, *folder;
-    int workers, size, batch, rounds;
+    int workers, size, batch, rounds, encoded;
     double seconds;
 };
 
@@ -33,6 +38,14 @@ static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Of all threads. */
+static double cpu_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
@@ -44,7 +57,7 @@ static int fail(const char *what, const struct err *err)
 
 /* Epoch after epoch until the time is over; the first batch, which pays for pages and caches, is not counted. */
 static int measure_loader(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o, double seconds,
-                          double *img_per_s, int64_t *bytes)
+                          double *img_per_s, double *img_per_cpu_s, int64_t *bytes)
 {
     int64_t before = ctx->live_bytes;
     ctx->peak_bytes = before;
@@ -54,20 +67,22 @@ static int measure_loader(struct ctx *ctx, const struct dataset *ds, const struc
     if (loader_create(&loader, ctx, ds, o, &err) != MOCO_OK)
         return fail("loader", &err);
     int64_t images = 0;
-    double begun = 0;
+    double begun = 0, cpu = 0;
     moco_status status = MOCO_EEND;
     for (int64_t epoch = -1; status == MOCO_OK || status == MOCO_EEND;) {
         if (status == MOCO_EEND && (status = loader_start(loader, ++epoch, 0, &err)) != MOCO_OK)
             break;
         status = loader_next(loader, &batch, &err);
-        if (begun == 0)
+        if (begun == 0) {
             begun = now();
-        else
+            cpu = cpu_now();
+        } else
             images += status == MOCO_OK ? batch.n : 0;
         if (begun > 0 && now() - begun >= seconds)
             break;
     }
     *img_per_s = (double)images / (now() - begun);
+    *img_per_cpu_s = (double)images / (cpu_now() - cpu);
     *bytes = ctx->peak_bytes - before;
     loader_free(loader);
     return status == MOCO_OK || status == MOCO_EEND ? 0 : fail("loader", &err);
@@ -144,26 +159,55 @@ static int ascending(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* 1 worker and many in turn: a neighbour on the machine disturbs both of a pair. */
+/* Of `first` and `second`, each a data set and options: in turn, since a neighbour on the machine disturbs both. */
+struct contender {
+    const struct dataset *ds;
+    struct loader_options options;
+};
+
+static int measure_ratio(struct ctx *ctx, const struct contender *first, const struct contender *second,
+                         const struct options *given, const char *what)
+{
+    double ratio[ROUNDS_MAX], cpu_ratio[ROUNDS_MAX], one, other, cpu_one, cpu_other;
+    int64_t bytes;
+    for (int r = 0; r < given->rounds; r++) {
+        if (measure_loader(ctx, first->ds, &first->options, given->seconds, &one, &cpu_one, &bytes) ||
+            measure_loader(ctx, second->ds, &second->options, given->seconds, &other, &cpu_other, &bytes))
+            return 1;
+        ratio[r] = other / one;
+        cpu_ratio[r] = cpu_other / cpu_one;
+    }
+    qsort(ratio, (size_t)given->rounds, sizeof *ratio, ascending);
+    qsort(cpu_ratio, (size_t)given->rounds, sizeof *cpu_ratio, ascending);
+    printf(", \"%s\": %.3f, \"cpu\": %.3f, \"rounds\": [", what, ratio[given->rounds / 2],
+           cpu_ratio[given->rounds / 2]);
+    for (int r = 0; r < given->rounds; r++)
+        printf("%s%.3f", r > 0 ? ", " : "", ratio[r]);
+    printf("]");
+    return 0;
+}
+
 static int measure_scaling(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o,
                            const struct options *given)
 {
-    double ratio[ROUNDS_MAX], one, many;
-    int64_t bytes;
-    struct loader_options single = *o;
-    single.workers = 1;
-    for (int r = 0; r < given->rounds; r++) {
-        if (measure_loader(ctx, ds, &single, given->seconds, &one, &bytes) ||
-            measure_loader(ctx, ds, o, given->seconds, &many, &bytes))
-            return 1;
-        ratio[r] = many / one;
-    }
-    qsort(ratio, (size_t)given->rounds, sizeof *ratio, ascending);
-    printf(", \"scaling\": %.2f, \"rounds\": [", ratio[given->rounds / 2]);
-    for (int r = 0; r < given->rounds; r++)
-        printf("%s%.2f", r > 0 ? ", " : "", ratio[r]);
-    printf("]");
-    return 0;
+    struct contender one = {ds, *o}, many = one;
+    one.options.workers = 1;
+    return measure_ratio(ctx, &one, &many, given, "scaling");
+}
+
+static int measure_encoded(struct ctx *ctx, const struct dataset *ds, const struct loader_options *o,
+                           const struct options *given)
+{
+    struct encoded_files *files;
+    struct dataset *encoded;
+    struct err err = {0};
+    int failed = encoded_files_open(&files, &encoded, ctx, ds, &err) != MOCO_OK
+                     ? fail("encoded", &err)
+                     : measure_ratio(ctx, &(struct contender){ds, *o}, &(struct contender){encoded, *o}, given,
+                                     "encoded_of_folder");
+    dataset_free(encoded);
+    encoded_files_free(files);
+    return failed;
 }
 
 static int measure(const struct options *given)
@@ -181,7 +225,7 @@ static int measure(const struct options *given)
     double per_image = (double)(ctx->live_bytes - before) / (double)ds->count;
     struct loader_options o = {
         .batch_size = given->batch, .workers = given->workers, .prefetch = 2, .permuted = 1, .max_bad = -1, .views = 2};
-    double rate = 0;
+    double rate = 0, cpu_rate;
     int64_t bytes = 0;
     struct parts parts;
     int failed = augment_recipe(&o.recipe[0], given->preset, given->size, &err) != MOCO_OK;
@@ -189,7 +233,7 @@ static int measure(const struct options *given)
         fail("preset", &err);
     o.recipe[1] = o.recipe[0];
     failed = failed || measure_parts(ctx, ds, &o, given->seconds / 2, &parts) ||
-             measure_loader(ctx, ds, &o, given->seconds, &rate, &bytes);
+             measure_loader(ctx, ds, &o, given->seconds, &rate, &cpu_rate, &bytes);
     if (!failed) {
         double images = (double)parts.images / 1e3, per_core = rate / (given->workers > 0 ? given->workers : 1);
         printf(
@@ -200,7 +244,8 @@ static int measure(const struct options *given)
             given->preset, given->workers, rate, per_core, parts.decode / images, parts.views / images,
             parts.full / images, per_core * parts.decode / images / 1e3, per_image, (long long)bytes, given->size,
             (long long)ds->count, view_kernels_best()->name);
-        failed = given->rounds > 0 && measure_scaling(ctx, ds, &o, given);
+        if (given->rounds > 0)
+            failed = given->encoded ? measure_encoded(ctx, ds, &o, given) : measure_scaling(ctx, ds, &o, given);
         printf("}\n");
     }
     dataset_free(ds);
@@ -225,6 +270,8 @@ int main(int argc, char **argv)
             o.seconds = atof(value), i++;
         else if (strcmp(argv[i], "--rounds") == 0)
             o.rounds = atoi(value), i++;
+        else if (strcmp(argv[i], "--encoded") == 0)
+            o.encoded = 1;
         else if (argv[i][0] != '-')
             o.folder = argv[i];
         else
@@ -234,7 +281,7 @@ int main(int argc, char **argv)
         o.size = strncmp(o.preset, "moco", 4) == 0 || strcmp(o.preset, "simclr") == 0 ? 224 : 32;
     if (o.folder == NULL || o.seconds <= 0 || o.rounds < 0 || o.rounds > ROUNDS_MAX) {
         fprintf(stderr, "usage: loader [--workers N] [--preset NAME] [--size N] [--seconds S] [--batch N] [--rounds R] "
-                        "DIR\n");
+                        "[--encoded] DIR\n");
         return 2;
     }
     return measure(&o);

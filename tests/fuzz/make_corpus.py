@@ -7,6 +7,7 @@ tests/fuzz/corpus was drawn by this, or added from a fuzzer's finds.
 """
 import io
 import os
+import struct
 import sys
 import tarfile
 
@@ -130,6 +131,48 @@ def pngs():
         write("png", name, rgb[:at] + bytes([value]) + rgb[at + 1:] + control(ask=ASK_ALL | FIX_SUMS))
 
 
+def riff(*chunks):
+    content = b"WEBP" + b"".join(kind + struct.pack("<I", len(body)) + body + bytes(len(body) % 2) for kind, body in chunks)
+    return b"RIFF" + struct.pack("<I", len(content)) + content
+
+
+def webps():
+    base = picture(21, 18)
+    alpha = Image.merge("RGBA", (*base.split(), base.convert("L")))
+    files = {}
+    for name, image, options in (
+            ("lossy", base, dict(quality=40)), ("odd", picture(1, 5), dict(quality=40)), ("alpha", alpha, dict(quality=40)),
+            ("lossless", picture(9, 7), dict(lossless=True)), ("palette", base.quantize(3).convert("RGB"), dict(lossless=True)),
+            ("lossless-alpha", alpha.resize((6, 5)), dict(lossless=True, exact=True)),
+            ("wide", picture(70, 4), dict(quality=80)), ("tall-part", picture(5, 60), dict(quality=30))):
+        files[name] = encoded(image, "WEBP", method=6, **options)
+        write("webp", name, files[name] + control(box=(60, 200, 100, 60) if name == "tall-part" else (60, 90, 100, 120)))
+    simple, small = files["lossy"], encoded(picture(2, 2), "WEBP", quality=10)
+    for fail_at in (0, 1, 2, 3, 4):  # a chunk that does not fit the window has memory of its own
+        write("webp", f"memory{fail_at}", small + control(fail_at=fail_at, ask=4))
+        write("webp", f"window-memory{fail_at}", small + control(window=9, fail_at=fail_at, ask=5))
+    for at, why in ((0, 2), (1, 1), (2, 1), (2, 2), (3, 1)):
+        write("webp", f"fault{at}-{why}", small + control(fail_at=at, cut=why, ask=ASK_FAULT))
+    vp8 = (b"VP8 ", simple[20:20 + struct.unpack("<I", simple[16:20])[0]])
+    canvas = struct.pack("<I", 0x3e) + struct.pack("<I", 20)[:3] + struct.pack("<I", 17)[:3]
+    place = bytes(6) + struct.pack("<I", 20)[:3] + struct.pack("<I", 17)[:3] + bytes(4)
+    frame = (b"ANMF", place + riff(vp8)[12:])
+    for name, chunks in (
+            ("metadata", [(b"VP8X", canvas), (b"ICCP", b"odd"), vp8, (b"EXIF", b"tag")]), ("none", [(b"VP8X", canvas)]),
+            ("animated", [(b"VP8X", canvas), (b"ANIM", bytes(6)), frame]), ("short-canvas", [(b"VP8X", canvas[:9]), vp8]),
+            ("short-frame", [(b"ANMF", place[:15])]), ("part", [(b"VP8X", canvas), (b"ANMF", b"\1" + place[1:] + riff(vp8)[12:])]),
+            ("no-canvas", [frame]), ("nothing", []), ("empty", [(b"VP8 ", b"")]), ("other", [(b"VP8L", vp8[1])])):
+        write("webp", name, riff(*chunks) + control())
+    write("webp", "early", riff(vp8)[:-9] + control())
+    write("webp", "skips", riff((b"junk", bytes(300)), vp8) + control(window=20))
+    write("webp", "skips-early", riff((b"junk", bytes(300)), vp8)[:100] + control())
+    for name, cut in (("canvas-early", 25), ("header-early", 16)):
+        write("webp", name, riff((b"VP8X", canvas), vp8)[:cut] + control())
+    shorter = riff((vp8[0], vp8[1][:-30]))
+    write("webp", "shorter", shorter + control())
+    write("webp", "inter-frame", riff((b"VP8 ", bytes([vp8[1][0] | 1]) + vp8[1][1:])) + control())
+
+
 def archive(kind, members):
     """Members (name, content, type); without the padding to twenty blocks; checksums left to the target."""
     out = io.BytesIO()
@@ -180,7 +223,7 @@ def tars():
     write("tar", "extensions", archive(tarfile.USTAR_FORMAT, [
         (name, content, file) for name, content in (
             ("1.jpg", png), ("1.seg.png", b""), ("1.cls", b"x"), ("2.seg.png", png), ("2.a.cls", b"1"), ("2.cls", b" 2\r\n"),
-            ("3.1.png", b""), ("3.2.png", b""), ("3", b""), ("4.webp", b""), ("4.cls", b"9999999"))]) + b"\0\0")
+            ("3.1.png", b""), ("3.2.png", b""), ("3", b""), ("4.tiff", b""), ("4.cls", b"9999999"))]) + b"\0\0")
     write("tar", "base256", set_size(one, 0, b"\x80" + bytes(10) + b"\x01") + b"\0\0")
     write("tar", "negative", set_size(one, 0, b"\xff" * 12) + b"\0\0")
     write("tar", "spaces", set_size(one, 0, b"         1 \0") + b"\0\0")
@@ -304,6 +347,7 @@ def reports():
 
 jpegs()
 pngs()
+webps()
 tars()
 lists()
 cifars()

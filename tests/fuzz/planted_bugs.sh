@@ -5,7 +5,7 @@
 # usage: planted_bugs.sh [TARGET...]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${state_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${fault_flags:?run: make fuzz-planted}"
+: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${state_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${parser_flags=}" "${fault_flags:?run: make fuzz-planted}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -24,7 +24,7 @@ plant() { # TARGET, FILE, sed command, what it is
     fi
     # shellcheck disable=SC2086 # lists of words
     (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-        -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L -o "$work/target" "tests/fuzz/fuzz_$target.c" \
+        -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L $parser_flags -o "$work/target" "tests/fuzz/fuzz_$target.c" \
         tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c $fault_flags $parser_src $more $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
     rm -rf "${work:?}/new"/*
     if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
@@ -56,6 +56,17 @@ plant png src/data/decode_png.c 's/size < (int64_t)p->left ? (size_t)size : p->l
 plant png src/data/decode_png.c 's/    png_set_strip_alpha(p->codec);//; s/!= p->image->stride/== 0/' "rows with alpha in room for none"
 plant png src/data/decode_room.c 's/have < bytes || /have == 0 || /; s/size_t bytes = (size_t)box.w \*/size_t bytes = (size_t)(box.w - 1) */' \
     "a column too little memory"
+plant webp src/data/decode_webp.c 's/MARGIN = 2/MARGIN = 0/' "no margin around a part"
+plant webp src/data/decode_webp.c 's/if ((int64_t)w->length > there)/if (0)/; s/if (w->left >= w->length)/if (1)/' \
+    "a picture may be longer than the file"
+plant webp src/data/decode_webp.c 's/size_t known = w->length < HEAD ? w->length : HEAD;/size_t known = HEAD;/' \
+    "a short picture is read beyond its end"
+plant webp src/data/decode_webp.c 's/    if (size - part > w->source->end - w->source->at)/    if (0)/; s/w->left -= (size_t)part/w->left -= (size_t)size/' \
+    "skips beyond the window"
+plant webp src/data/decode_webp.c 's/mem_alloc(w->decoder->ctx, w->length,/mem_alloc(w->decoder->ctx, w->length \/ 2,/' \
+    "half the memory for a file"
+plant webp src/data/decode_webp.c 's/    mem_free(decoder->ctx, w.held);/    if (status == MOCO_OK) mem_free(decoder->ctx, w.held);/' \
+    "a damaged file is kept in memory"
 plant list src/data/dataset_label.c 's/if (label > DATASET_LABEL_MAX)/if (0)/' "labels of any length"
 plant list src/data/dataset_list.c 's/if (strlen(list->folder) + strlen(text) >= PATH_BYTES)/if (0)/' "paths of any length"
 plant list src/data/dataset_list.c 's/char \*stop = memchr(at, .\\n., (size_t)(end - at));/char *stop = memchr(at, 10, (size_t)(end - at) + 2);/' \

@@ -18,7 +18,7 @@ import tempfile
 import zlib
 
 import numpy as np
-from PIL import Image, ImageFilter
+from PIL import Image, ImageCms, ImageFilter
 import torchvision
 import torchvision.transforms.functional as F
 from torchvision.transforms import InterpolationMode
@@ -92,7 +92,7 @@ def without_scans(content):
     return content[:content.index(b"\xff\xc4", scans[2])] + b"\xff\xd9"
 
 
-def drawn_files(rng, folder):
+def drawn_files(rng, folder, webp):
     """(path, comparable with Pillow) of one picture of each kind."""
     def save(name, image, **options):
         path = os.path.join(folder, name)
@@ -133,7 +133,37 @@ def drawn_files(rng, folder):
     save("transparent.png", base.quantize(16), transparency=3)
     save("colourkey.png", base, transparency=base.getpixel((0, 0)))
     save("png-in.jpg", base, format="PNG")
+    if webp:
+        webp_files(base, exif, save)
     return files
+
+
+def webp_files(base, exif, save):
+    alpha = Image.merge("RGBA", (*base.split(), base.convert("L")))
+    for quality in (5, 75, 100):
+        save(f"q{quality}.webp", base, quality=quality)
+        save(f"alpha{quality}.webp", alpha, quality=quality)
+    for name, image in (("rgb", base), ("rgba", alpha), ("grey", base.convert("L"))):
+        save(f"lossless-{name}.webp", image, lossless=True, exact=True)
+    save("lossless-palette.webp", base.quantize(7).convert("RGB"), lossless=True)
+    save("exif.webp", base, exif=exif)
+    save("profile.webp", base, icc_profile=ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB", 5000)).tobytes())
+    for w, h in ((1, 1), (2, 1), (1, 2), (17, 33), (700, 1), (3, 5000), (6000, 5)):
+        save(f"{w}x{h}.webp", base.resize((w, h)))
+        save(f"lossless-{w}x{h}.webp", base.resize((w, h)), lossless=True)
+    save("animated.webp", base, save_all=True, append_images=[base.rotate(180)], quality=60)
+    save("animated-alpha.webp", alpha, save_all=True, append_images=[alpha.rotate(180)], lossless=True, exact=True)
+    save("webp-in.jpg", base, format="WEBP")
+
+
+def reads_webp(tool, folder):
+    """Unless the library was built without libwebp."""
+    path = os.path.join(folder, "probe.webp")
+    Image.new("RGB", (1, 1)).save(path)
+    answer = tool.decode(path)
+    if isinstance(answer, str):
+        print(f"not tested here: WebP ({answer})")
+    return not isinstance(answer, str)
 
 
 def sample_jpegs(folder, count):
@@ -233,7 +263,7 @@ def main():
     tool, rng, bad, views = Tool(args.tool), random.Random(1), 0, 0
     print(f"Pillow {Image.__version__}, torchvision {torchvision.__version__}, levels {' '.join(tool.levels)}")
     with tempfile.TemporaryDirectory() as folder:
-        files = drawn_files(rng, folder) + sample_jpegs(folder, args.images)
+        files = drawn_files(rng, folder, reads_webp(tool, folder)) + sample_jpegs(folder, args.images)
         for path in files:
             name = os.path.basename(path)
             image = Image.open(path).convert("RGB")

@@ -83,6 +83,7 @@ static void devices(void **state)
     X(moco_step_report)                                                                                                \
     X(moco_memory_estimate)                                                                                            \
     X(moco_image_source)                                                                                               \
+    X(moco_encoded_source)                                                                                             \
     X(moco_loader_options)                                                                                             \
     X(moco_loader_stats)                                                                                               \
     X(moco_view_params)                                                                                                \
@@ -311,6 +312,59 @@ static void data_by_callback(void **state)
     moco_dataset_free(made);
 }
 
+static moco_status read_bytes(void *user, int64_t id, const void **at, size_t *size, void **cookie, char *reason,
+                              size_t room)
+{
+    int how = *(const int *)user;
+    (void)id;
+    assert_true(*at == NULL && *size == 0 && *cookie == NULL && reason[0] == 0 && room == MOCO_REASON);
+    memset(reason, '\x1b', room); /* as far as there is room, and without its end */
+    *at = how == NO_PIXELS || how == NO_SIZE ? NULL : pixels;
+    *size = how == NO_SIZE ? 0 : sizeof pixels;
+    return how == END ? MOCO_EEND : how == POSITIVE ? (moco_status)5 : MOCO_OK;
+}
+
+static void data_by_encoded_callback(void **state)
+{
+    (void)state;
+    int how = GOOD;
+    int64_t number;
+    moco_dataset *made = NULL;
+    moco_encoded_source source, good;
+    moco_encoded_source_init(&good);
+    good.count = 2;
+    good.classes = 3;
+    good.read = read_bytes;
+    good.label = read_label;
+    good.user = &how;
+    static const struct bad_field bad[] = {
+        BAD_L(moco_encoded_source, count, 0),         BAD_L(moco_encoded_source, count, -1),
+        BAD_L(moco_encoded_source, count, INT64_MAX), BAD_L(moco_encoded_source, count, (INT64_C(1) << 48) + 1),
+        BAD_I(moco_encoded_source, classes, 0),       BAD_I(moco_encoded_source, classes, -1),
+        BAD_S(moco_encoded_source, read, NULL),       BAD_S(moco_encoded_source, label, NULL),
+    };
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_from_encoded(NULL, misuse.context, &good));
+    REFUSED(EINVAL, "source is NULL", moco_dataset_from_encoded(&made, misuse.context, NULL));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        source = good;
+        bad_field_set(&source, &bad[i]);
+        REFUSED(EINVAL, bad_field_word(&bad[i]), moco_dataset_from_encoded(&made, misuse.context, &source));
+        assert_null(made);
+    }
+    misuse_ok(moco_dataset_from_encoded(&made, misuse.context, &good));
+    assert_int_equal(moco_dataset_label(made, 0), -1); /* not below classes */
+    for (how = GOOD; how <= NO_SIZE; how += NO_SIZE) { /* no picture's bytes, and none */
+        misuse_ok(moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));
+        assert_int_equal(number, 2);
+    }
+    how = NO_PIXELS;
+    REFUSED(EINVAL, "bytes at NULL", moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));
+    for (how = END; how <= POSITIVE; how++)
+        REFUSED(EIO, "answered", moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));
+    assert_null(strchr(moco_error(), '\x1b'));
+    moco_dataset_free(made);
+}
+
 static void asking_data_sets(void **state)
 {
     (void)state;
@@ -366,6 +420,11 @@ static void pictures(void **state)
     REFUSED(EIO, "none/there",
             moco_image_read(&made, misuse.context, scratch_path(&misuse.folder, "none/there"), INT64_MAX));
     REFUSED(EIO, "", moco_image_read(&made, misuse.context, "", 0));
+    REFUSED(EINVAL, "image is NULL", moco_image_decode(NULL, misuse.context, "x", 1, 0));
+    REFUSED(EINVAL, "bytes is NULL", moco_image_decode(&made, misuse.context, NULL, 1, 0));
+    REFUSED(EINVAL, "max_pixels", moco_image_decode(&made, misuse.context, "x", 1, -1));
+    REFUSED(EFORMAT, "empty", moco_image_decode(&made, misuse.context, "x", 0, 0));
+    REFUSED(EFORMAT, "starts with bytes 78 00 00", moco_image_decode(&made, misuse.context, "x", 1, 0));
     assert_null(made);
     moco_image_free(NULL);
 }
@@ -602,10 +661,12 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
     const struct CMUnitTest tests[] = {
-        CASE(contexts),         CASE(devices),           CASE(init_macros),    CASE(presets),
-        CASE(pure_functions),   CASE(opening_data_sets), CASE(data_in_memory), CASE(data_by_callback),
-        CASE(asking_data_sets), CASE(pictures),          CASE(recipes),        CASE(drawing),
-        CASE(applying),         CASE(loader_choices),    CASE(loader_order),
+        CASE(contexts),         CASE(devices),          CASE(init_macros),
+        CASE(presets),          CASE(pure_functions),   CASE(opening_data_sets),
+        CASE(data_in_memory),   CASE(data_by_callback), CASE(data_by_encoded_callback),
+        CASE(asking_data_sets), CASE(pictures),         CASE(recipes),
+        CASE(drawing),          CASE(applying),         CASE(loader_choices),
+        CASE(loader_order),
     };
     return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

@@ -46,6 +46,7 @@ static moco_loader_options loader_options;
 static moco_model_options model_options;
 static moco_trainer_options trainer_options;
 static moco_image_source image_source;
+static moco_encoded_source encoded_source;
 static moco_view_params view_params;
 static moco_device_info device_info;
 static moco_model_info model_info;
@@ -77,6 +78,19 @@ static moco_status read_picture(void *user, int64_t id, const uint8_t **at, int3
     return MOCO_OK;
 }
 
+static moco_status read_bytes(void *user, int64_t id, const void **at, size_t *size, void **cookie, char *reason,
+                              size_t room)
+{
+    (void)user;
+    (void)id;
+    (void)cookie;
+    (void)reason;
+    (void)room;
+    *at = pixels;
+    *size = SIDE;
+    return MOCO_OK;
+}
+
 static void prepare_data(void)
 {
     images = tensor_of(MOCO_U8, pixels, 4, (int64_t[]){IMAGES, SIDE, SIDE, 3});
@@ -101,6 +115,9 @@ static void prepare_data(void)
     moco_image_source_init(&image_source);
     image_source.count = 3;
     image_source.read = read_picture;
+    moco_encoded_source_init(&encoded_source);
+    encoded_source.count = 3;
+    encoded_source.read = read_bytes;
     moco_view_params_init(&view_params);
     view_params.crop[2] = view_params.crop[3] = view_params.resize[0] = view_params.resize[1] = SIDE;
     moco_loader_stats_init(&loader_stats);
@@ -275,7 +292,9 @@ static union {
     X(list, "context", CONTEXT, EIO, moco_dataset_open_list(&made.dataset, h, missing))                                \
     X(tar, "context", CONTEXT, EIO, moco_dataset_open_tar(&made.dataset, h, (const char *[]){missing}, 1))             \
     X(callback, "context", CONTEXT, OK, moco_dataset_from_callback(&made.dataset, h, &image_source))                   \
+    X(encoded, "context", CONTEXT, OK, moco_dataset_from_encoded(&made.dataset, h, &encoded_source))                   \
     X(read, "context", CONTEXT, OK, moco_image_read(&made.image, h, picture, 0))                                       \
+    X(decode, "context", CONTEXT, EFORMAT, moco_image_decode(&made.image, h, picture, 1, 0))                           \
     X(augment, "context", CONTEXT, OK, moco_augment_create(&made.augment, h, &recipe))                                 \
     X(info, "device", DEVICE, OK, moco_device_describe(h, &device_info))                                               \
     X(knn, "device", DEVICE, OK, moco_knn_create(&made.knn, h, DIM, 1, 0.1))                                           \

@@ -66,12 +66,12 @@ look 1 "there are archives (2, such as n[12].tar): unpack" tars
 
 # What is left out because of its name, counted by extension; .jpe and .jfif are read.
 copy other
-for i in 1 2 3; do touch "other/train/1/$i.webp" "other/val/2/$i.BMP"; done
+for i in 1 2 3; do touch "other/train/1/$i.tiff" "other/val/2/$i.BMP"; done
 touch other/train/note.txt
 mv other/train/0/000.png other/train/0/000.jfif
-look 0 "3 pictures in other/train are left out (3 .webp)" other
+look 0 "3 pictures in other/train are left out (3 .tiff)" other
 images 48 3
-grep -q "^  data .*left out: 4 files: 3 .webp, 1 .txt" out || fail "the data line counts nothing"
+grep -q "^  data .*left out: 4 files: 3 .tiff, 1 .txt" out || fail "the data line counts nothing"
 grep -q "^  held out .*left out: 3 files: 3 .bmp" out || fail "the held-out line counts nothing"
 
 # A run within the data: going on, and its folder and those of other runs are no data, pictures in them or not.

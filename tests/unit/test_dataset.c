@@ -109,7 +109,7 @@ static void test_class_folders(void **state)
     moco_dataset_free(ds);
 }
 
-/* What moco_dataset_left_out lists, as "12 .webp, 3 .bmp". */
+/* What moco_dataset_left_out lists, as "12 .tiff, 3 .bmp". */
 static const char *left_out(const moco_dataset *ds)
 {
     static char text[4096];
@@ -132,20 +132,20 @@ static void test_left_out(void **state)
     (void)state;
     static const char *const names[] = {
         "a/1.jpe",        "a/2.JFIF",         "a/3.Jpg",      "a/4.jpEG",
-        "a/5.webp",       "a/6.WEBP",         "a/sub/7.webp", "b/1.PNG",
+        "a/5.tiff",       "a/6.TIFF",         "a/sub/7.tiff", "b/1.PNG",
         "b/2.bmp",        "b/3.bmp",          "b/4.tar.gz",   "b/none",
         "b/dot.",         "b/Thumbs.db",      "b/._1.jpg",    "b/.DS_Store",
-        "b/a.strange ex", "b/a.\x1b[31m",     "b/5.webp",     "top.jpg",
+        "b/a.strange ex", "b/a.\x1b[31m",     "b/5.tiff",     "top.jpg",
         "top2.jpg",       "READ.ME",          "b/x.jpg.json", "b/jpg",
-        "c/only.webp",    "c/.hidden/x.webp", "d/sub/.jpg",   "b/way.too-long-to-be-an-extension"};
+        "c/only.tiff",    "c/.hidden/x.tiff", "d/sub/.jpg",   "b/way.too-long-to-be-an-extension"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         touch(names[i]);
     moco_dataset *ds = open_folder(NULL);
     assert_string_equal(listing(ds), "0 /a/1.jpe\n0 /a/2.JFIF\n0 /a/3.Jpg\n0 /a/4.jpEG\n1 /b/1.PNG\n");
     assert_int_equal(moco_dataset_classes(ds), 2);
     assert_string_equal(moco_dataset_class_name(ds, 1), "b");
-    assert_string_equal(left_out(ds), "6 , 5 .webp, 2 .bmp, 2 .jpg, 1 .db, 1 .gz, 1 .json, 1 .me");
-    assert_non_null(strstr(rig.log, "19 files are left out: 6 without an extension, 5 .webp, 2 .bmp"));
+    assert_string_equal(left_out(ds), "6 , 5 .tiff, 2 .bmp, 2 .jpg, 1 .db, 1 .gz, 1 .json, 1 .me");
+    assert_non_null(strstr(rig.log, "19 files are left out: 6 without an extension, 5 .tiff, 2 .bmp"));
     moco_dataset_free(ds);
     char name[32];
     for (int i = 0; i < 80; i++) { /* of 80 extensions 64 are told apart */
@@ -161,9 +161,9 @@ static void test_left_out(void **state)
     assert_null(moco_dataset_left_out(ds, 65, &count));
     moco_dataset_free(ds);
     assert_null(moco_dataset_left_out(NULL, 0, &count));
-    touch("nothing/x.webp");
+    touch("nothing/x.tiff");
     assert_int_equal(moco_dataset_open_folder(&ds, rig.context, scratch_path(&rig.folder, "nothing")), MOCO_EINVAL);
-    assert_non_null(strstr(moco_error(), "1 files have other names: 1 .webp"));
+    assert_non_null(strstr(moco_error(), "1 files have other names: 1 .tiff"));
 }
 
 static void test_flat_folder(void **state)

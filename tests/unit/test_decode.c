@@ -313,7 +313,7 @@ static void test_not_pictures(void **state)
     (void)state;
     static const char html[] = "<!DOCTYPE html><html><body>429 Too Many Requests</body></html>";
     assert_non_null(strstr(decode_badly("", 0), "empty"));
-    assert_non_null(strstr(decode_badly(html, sizeof html), "neither JPEG nor PNG"));
+    assert_non_null(strstr(decode_badly(html, sizeof html), "neither JPEG, PNG nor WebP"));
     decode_badly("\xff", 1);
     decode_badly("\xff\xd8\xff", 3);
     decode_badly("\x89PNG\r\n\x1a\n", 8);

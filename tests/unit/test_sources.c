@@ -137,8 +137,8 @@ static void shards_that_are_refused(void **state)
     expect_tar("tar --sort=name -cf t.tar a", MOCO_OK, "");
     expect_tar("tar -cf t.tar a/0.png a/1.png && tar -rf t.tar a/0.png", MOCO_EFORMAT, "comes back at offset");
     expect_tar("cp a/0.png a/0.jpg && tar -cf t.tar a/0.png a/0.jpg", MOCO_EFORMAT, "second one of its sample");
-    expect_tar("cp a/0.png a/0.webp && cp a/0.png a/x && tar -cf t.tar a/0.webp a/0.cls a/x", MOCO_EINVAL,
-               "t.tar, but 1 without an extension, 1 .webp");
+    expect_tar("cp a/0.png a/0.tiff && cp a/0.png a/x && tar -cf t.tar a/0.tiff a/0.cls a/x", MOCO_EINVAL,
+               "t.tar, but 1 without an extension, 1 .tiff");
     expect_tar("cp a/0.png p.1.png && cp a/0.png p.2.png && tar -cf t.tar p.1.png p.2.png", MOCO_EINVAL, "first dot");
     expect_tar("tar --sort=name -czf t.tar b", MOCO_EFORMAT,
                "t.tar is compressed with gzip; unpack it once (gzip -dc <FILE >FILE.tar)");
@@ -207,7 +207,7 @@ static void shards_with_longer_extensions(void **state)
     moco_dataset *ds = open_tar("cp a/0.png s.jpg && cp a/1.png s.seg.png && echo 2 >s.cls && cp a/2.png s.jpg.json && "
                                 "cp a/1.png t.seg.png && cp a/2.png t.jpg && echo 1 >t.fine.cls && "
                                 "cp a/1.png u.v2.JPE && cp a/1.png u.jpg.txt && "
-                                "cp a/1.png v.1.png && cp a/1.png v.2.png && cp a/1.png w.png.webp && "
+                                "cp a/1.png v.1.png && cp a/1.png v.2.png && cp a/1.png w.png.tiff && "
                                 "tar -cf t.tar s.* t.seg.png t.jpg t.fine.cls u.* v.* w.*");
     assert_int_equal(moco_dataset_count(ds), 3);
     static const int labels[] = {2, 1, -1}, from[] = {0, 2, 1};
@@ -224,7 +224,7 @@ static void shards_with_longer_extensions(void **state)
     int64_t count;
     assert_string_equal(moco_dataset_left_out(ds, 0, &count), ".png");
     assert_int_equal(count, 2);
-    assert_string_equal(moco_dataset_left_out(ds, 1, &count), ".webp");
+    assert_string_equal(moco_dataset_left_out(ds, 1, &count), ".tiff");
     assert_null(moco_dataset_left_out(ds, 2, NULL));
     assert_non_null(strstr(rig.log, "1 samples that are left out have several pictures"));
     moco_dataset_free(ds);
@@ -512,6 +512,88 @@ static void callbacks(void **state)
     assert_null(ds);
 }
 
+/* ---- the caller's own files ---- */
+
+struct store {
+    struct bytes file[COUNT];
+    char released[COUNT]; /* what a query's result would be */
+    _Atomic int reads, open;
+    int64_t missing, broken, damaged; /* ids; -1: none */
+};
+
+static moco_status store_read(void *user, int64_t id, const void **bytes, size_t *size, void **cookie, char *reason,
+                              size_t room)
+{
+    struct store *store = user;
+    if (id == store->missing || id == store->broken) {
+        snprintf(reason, room, "row %lld is gone", (long long)id + 100);
+        return id == store->missing ? MOCO_EFORMAT : MOCO_EDEVICE;
+    }
+    atomic_fetch_add(&store->reads, 1);
+    atomic_fetch_add(&store->open, 1);
+    *bytes = store->file[id].at;
+    *size = id == store->damaged ? store->file[id].size / 2 : store->file[id].size;
+    *cookie = &store->released[id];
+    return MOCO_OK;
+}
+
+static void store_done(void *user, int64_t id, const void *bytes, size_t size, void *cookie)
+{
+    struct store *store = user;
+    if (bytes == store->file[id].at && size > 0 && cookie == &store->released[id])
+        atomic_fetch_sub(&store->open, 1);
+}
+
+static void store_fails(struct store *store, moco_dataset *ds, moco_status status, const char *word)
+{
+    moco_batch batch;
+    moco_batch_init(&batch);
+    moco_loader *loader = load(ds, 2);
+    assert_int_equal(moco_loader_next(loader, &batch), status);
+    const char *said = status == MOCO_OK ? rig.log : moco_error();
+    if (strstr(said, word) == NULL)
+        fail_msg("\"%s\" does not say \"%s\"", said, word);
+    moco_loader_free(loader);
+    assert_int_equal(store->open, 0);
+    store->missing = store->broken = store->damaged = -1;
+}
+
+static void encoded_callbacks(void **state)
+{
+    (void)state;
+    struct store store = {.missing = -1, .broken = -1, .damaged = -1};
+    for (int i = 0; i < COUNT; i++)
+        store.file[i] =
+            draw_png(&pictures[i][0][0][0], SIDE * 3, SIDE, SIDE, (struct png_kind){.color_type = 2, .depth = 8});
+    moco_encoded_source source;
+    moco_encoded_source_init(&source);
+    source.count = COUNT;
+    source.classes = 3;
+    source.read = store_read;
+    source.done = store_done;
+    source.label = camera_label;
+    source.user = &store;
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_from_encoded(&ds, rig.context, &source), MOCO_OK);
+    equals_folder(ds);
+    assert_int_equal(store.reads, COUNT);
+    assert_int_equal(store.open, 0);
+    store.missing = 4;
+    store_fails(&store, ds, MOCO_OK, "image 4");
+    assert_non_null(strstr(rig.log, ": row 104 is gone"));
+    store.damaged = 5;
+    store_fails(&store, ds, MOCO_OK, "image 5");
+    store.broken = 2;
+    store_fails(&store, ds, MOCO_EDEVICE, ": row 102 is gone");
+    moco_dataset_free(ds);
+    source.done = NULL; /* whoever has nothing to release */
+    assert_int_equal(moco_dataset_from_encoded(&ds, rig.context, &source), MOCO_OK);
+    equals_folder(ds);
+    moco_dataset_free(ds);
+    for (int i = 0; i < COUNT; i++)
+        free(store.file[i].at);
+}
+
 /* ---- failing memory ---- */
 
 static moco_status open_all(moco_context *failing)
@@ -572,6 +654,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(lists_with_odd_labels, set_up, tear_down),
         cmocka_unit_test_setup_teardown(lists_that_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(callbacks, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(encoded_callbacks, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

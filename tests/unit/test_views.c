@@ -300,6 +300,59 @@ static void pictures_are_read(void **state)
     scratch_folder_remove(&folder);
 }
 
+static moco_status decode_with(struct failing_alloc *memory, struct bytes file)
+{
+    moco_context_options o;
+    moco_context_options_init(&o);
+    o.alloc = failing_alloc;
+    o.release = failing_release;
+    o.user = memory;
+    moco_context *failing;
+    moco_image *image = NULL;
+    moco_status status = moco_context_create(&failing, &o);
+    if (status != MOCO_OK)
+        return status;
+    status = moco_image_decode(&image, failing, file.at, file.size, 0);
+    moco_image_free(image);
+    moco_context_free(failing);
+    return status;
+}
+
+/* Bytes in memory become the same picture; what is wrong with them is said; failing memory leaves nothing behind. */
+static void pictures_are_decoded(void **state)
+{
+    (void)state;
+    struct bytes file[2] = {
+        draw_png(&pictures[2][0][0][0], W * 3, W, H, (struct png_kind){.color_type = 2, .depth = 8}),
+        draw_jpeg(&pictures[2][0][0][0], W, H, (struct jpeg_kind){.components = 3, .progressive = 1}),
+    };
+    moco_image *image;
+    moco_tensor pixels;
+    moco_tensor_init(&pixels);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(moco_image_decode(&image, context, file[i].at, file[i].size, W * H), MOCO_OK);
+        assert_int_equal(moco_image_pixels(image, &pixels), MOCO_OK);
+        assert_true(pixels.shape[0] == H && pixels.shape[1] == W && pixels.shape[2] == 3);
+        if (i == 0)
+            assert_memory_equal(pixels.data, pictures[2], sizeof pictures[2]);
+        moco_image_free(image);
+        assert_int_equal(moco_image_decode(&image, context, file[i].at, file[i].size / 2, 0), MOCO_EFORMAT);
+        assert_null(image);
+        assert_non_null(strstr(moco_error(), "moco_image_decode: "));
+        assert_int_equal(moco_image_decode(&image, context, file[i].at, file[i].size, W * H - 1), MOCO_EFORMAT);
+        assert_non_null(strstr(moco_error(), "more than the limit"));
+        long long refused = 1;
+        for (long long n = 0; refused > 0; n++) {
+            struct failing_alloc memory = {.fail_at = n};
+            moco_status status = decode_with(&memory, file[i]);
+            refused = memory.refused;
+            assert_int_equal(memory.live, 0);
+            assert_int_equal(status, refused > 0 ? MOCO_ENOMEM : MOCO_OK);
+        }
+        free(file[i].at);
+    }
+}
+
 static moco_status work(struct failing_alloc *memory)
 {
     moco_context_options o;
@@ -353,6 +406,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(parameters_are_the_callers_to_change, set_up, tear_down),
         cmocka_unit_test_setup_teardown(impossible_parameters_are_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(pictures_are_read, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(pictures_are_decoded, set_up, tear_down),
         cmocka_unit_test_setup_teardown(failing_memory, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
