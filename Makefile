@@ -304,7 +304,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(link) -o $@ $^ $(LIBS)
 
-$(foreach t,file_faults checkpoint paths,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
+$(foreach t,file_faults checkpoint paths export_faults,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
 # What programs share, which stands on the library: it is named again behind them.
 $(BUILD)/tests/unit/test_run_files: $(addprefix $(BUILD)/obj/examples/common/,data_sketch.o log_file.o)
 $(BUILD)/obj/tests/unit/test_run_files.o: CPPFLAGS_ALL += -Iexamples

@@ -18,8 +18,11 @@
 #define OLDER_VERSION_KEY "format_version"
 #define VERSION 1
 
-static const char *const kinds[] = {
-    [FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer", [FILE_PROBE] = "probe", [FILE_BANK] = "bank"};
+static const char *const kinds[] = {[FILE_ENCODER] = "encoder",
+                                    [FILE_TRAINER] = "trainer",
+                                    [FILE_PROBE] = "probe",
+                                    [FILE_BANK] = "bank",
+                                    [FILE_BACKBONE] = "backbone"};
 static const char *const precisions[] = {
     [MOCO_PRECISION_F32] = "f32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F64] = "f64"};
 static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
@@ -80,7 +83,7 @@ moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, s
             *kind = (enum file_kind)i;
             return MOCO_OK;
         }
-    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder, trainer, probe or bank",
+    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder, trainer, probe, bank or backbone",
                    safetensors_path(f), name);
 }
 
@@ -89,7 +92,8 @@ const char *config_kind_words(enum file_kind kind)
     static const char *const words[] = {[FILE_ENCODER] = "an encoder",
                                         [FILE_TRAINER] = "a trainer's checkpoint",
                                         [FILE_PROBE] = "a probe",
-                                        [FILE_BANK] = "a bank of vectors"};
+                                        [FILE_BANK] = "a bank of vectors",
+                                        [FILE_BACKBONE] = "a backbone without its head"};
     return words[kind];
 }
 
