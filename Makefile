@@ -332,7 +332,7 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(link) -o $@ $^ $(LIBS)
 
-$(foreach t,file_faults checkpoint paths,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
+$(foreach t,file_faults checkpoint paths export_faults,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
 $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: what an encoder is good for. Loads encoder.safetensors, encodes the images of a folder, and prints either
- * their feature vectors or, for one of them, the images most like it. What a reader would get wrong: an image that
+ * embed: what an encoder is good for. Loads encoder.safetensors, encodes images, and prints their feature vectors or,
+ * for one of them, the images most like it; or writes all vectors, labels and paths for other programs. What a reader would get wrong: an image that
  * cannot be read has no vector, so that row i is image ids[i], not image i. */
 #include <moco/moco.h>
 
@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/embed_files.h"
 #include "support/cli_options.h"
 #include "support/human.h"
 #include "support/program_start.h"
@@ -146,14 +147,31 @@ static void judge_bad(moco_loader *loader, int64_t count, int64_t asked)
         exit(1);
 }
 
+/* A loader at the first of all images, in the order of their numbers. */
+static moco_loader *start_loader(moco_dataset *images, const moco_augment_options *view, int64_t max_pixels)
+{
+    moco_loader_options loading;
+    moco_loader *loader;
+    moco_loader_options_init(&loading);
+    loading.batch_size = 64;
+    loading.workers = 2;
+    loading.permuted = loading.drop_last = 0;
+    loading.bad = MOCO_BAD_SKIP;
+    loading.max_bad = moco_dataset_count(images);
+    if (max_pixels > 0)
+        loading.max_pixels = max_pixels;
+    loading.recipe[0] = view;
+    check(moco_loader_create(&loader, images, &loading));
+    check(moco_loader_start(loader, 0));
+    return loader;
+}
+
 /* Encodes all images that can be read, in the order of their numbers. */
 static struct rows encode(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
                           int64_t asked)
 {
     struct rows rows = {.n = 0};
     moco_model_info info;
-    moco_loader_options loading;
-    moco_loader *loader;
     moco_batch batch;
     moco_status status;
     int64_t count = moco_dataset_count(images);
@@ -162,18 +180,8 @@ static struct rows encode(moco_model *model, moco_dataset *images, const moco_au
     rows.dim = info.feature_dim;
     rows.features = take((size_t)count, (size_t)rows.dim * sizeof *rows.features);
     rows.ids = take((size_t)count, sizeof *rows.ids);
-    moco_loader_options_init(&loading);
-    loading.batch_size = 64;
-    loading.workers = 2;
-    loading.permuted = loading.drop_last = 0; /* every image, in the order of their numbers */
-    loading.bad = MOCO_BAD_SKIP;
-    loading.max_bad = count;
-    if (max_pixels > 0)
-        loading.max_pixels = max_pixels;
-    loading.recipe[0] = view;
     moco_batch_init(&batch);
-    check(moco_loader_create(&loader, images, &loading));
-    check(moco_loader_start(loader, 0));
+    moco_loader *loader = start_loader(images, view, max_pixels);
     while ((status = moco_loader_next(loader, &batch)) == MOCO_OK)
         add_batch(&rows, model, &batch);
     if (status != MOCO_EEND)
@@ -182,6 +190,45 @@ static struct rows encode(moco_model *model, moco_dataset *images, const moco_au
     moco_loader_free(loader);
     normalise(rows.features, rows.n, rows.dim);
     return rows;
+}
+
+static void check_file(moco_status status, const struct err *err)
+{
+    if (status == MOCO_OK)
+        return;
+    fprintf(stderr, "embed: %s\n", err->text);
+    exit(1);
+}
+
+/* The same into files, a batch at a time. */
+static void write_files(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
+                        const struct embed_files *files)
+{
+    struct err err = {0};
+    struct embed_writer *writer = NULL;
+    moco_batch batch;
+    moco_status status;
+    int64_t rows, read = 0; /* batches */
+    moco_batch_init(&batch);
+    check_file(embed_files_begin(&writer, files, model, images, &err), &err);
+    moco_loader *loader = start_loader(images, view, max_pixels);
+    status = moco_loader_next(loader, &batch);
+    for (; status == MOCO_OK; status = moco_loader_next(loader, &batch), read++)
+        if (embed_files_add(writer, model, &batch, &err) != MOCO_OK)
+            break;
+    if (err.status != MOCO_OK || status != MOCO_EEND) { /* the temporary files go */
+        embed_files_abandon(writer);
+        check_file(err.status, &err);
+        check(status);
+    }
+    if (read == 0) { /* judge_bad leaves */
+        embed_files_abandon(writer);
+        writer = NULL;
+    }
+    judge_bad(loader, moco_dataset_count(images), -1);
+    moco_loader_free(loader);
+    check_file(embed_files_commit(writer, &rows, &err), &err);
+    fprintf(stderr, "embed: %s holds %lld rows\n", files->features, (long long)rows);
 }
 
 /* ---- what is printed ---- */
@@ -235,14 +282,38 @@ static void print_nearest(const moco_dataset *images, const struct rows *rows, i
     }
 }
 
+static void print_rows(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
+                       int64_t asked)
+{
+    struct rows rows = encode(model, images, view, max_pixels, asked);
+    if (asked >= 0)
+        print_nearest(images, &rows, asked);
+    else
+        print_vectors(images, &rows);
+    free(rows.features);
+    free(rows.ids);
+}
+
 /* ---- the command line ---- */
 
 static const char help[] =
-    "usage: embed [OPTIONS] ENCODER DIR          a line for each image: path, then its features\n"
-    "       embed [OPTIONS] ENCODER DIR NUMBER   the images most like number NUMBER (from 0, by name)\n"
+    "usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
+    "       embed [OPTIONS] ENCODER IMAGES NUMBER   the images most like number NUMBER (from 0, by name)\n"
+    "       embed [OPTIONS] ENCODER IMAGES --out F.npy [--labels L.npy] [--paths P.txt] [--projection] [--normalise]\n"
     "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";
 
 static const char more_help[] =
+    "\n"
+    "IMAGES: a folder of images or of class folders, a tar archive (.tar), a list (a text file with a path a line), "
+    "or\n"
+    "CIFAR-10's binary files (.bin, or a folder of data_batch_*.bin).\n"
+    "\n"
+    "--out F.npy: features as NumPy's float32 [images, length], not normalised; of the projection head with\n"
+    "--projection; each of length 1 with --normalise (printed ones always are). --labels L.npy: int64 [images], -1 "
+    "where\n"
+    "there is none. --paths P.txt: a line for each row. Memory does not grow with the images, and none of the files "
+    "is\n"
+    "there before all are whole.\n"
     "\n"
     "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
     "says:\n"
@@ -255,10 +326,26 @@ static const char more_help[] =
     "also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {
-    const char *recipe, *wait, *at[3]; /* encoder, folder, number */
-    int64_t max_pixels;                /* 0: the loader's default */
+    const char *recipe, *wait, *at[3]; /* encoder, images, number */
+    struct embed_files files;
+    int64_t max_pixels; /* 0: the loader's default */
     int count;
 };
+
+/* The options with a text; NULL: none of them. */
+static const char **text_option(struct arguments *a, const char *name)
+{
+    const struct {
+        const char *name, **text;
+    } options[] = {{"--eval-recipe", &a->recipe},
+                   {"--out", &a->files.features},
+                   {"--labels", &a->files.labels},
+                   {"--paths", &a->files.paths}};
+    for (size_t i = 0; i < sizeof options / sizeof *options; i++)
+        if (strcmp(options[i].name, name) == 0)
+            return options[i].text;
+    return NULL;
+}
 
 static int parse(struct arguments *a, int argc, char **argv)
 {
@@ -268,8 +355,13 @@ static int parse(struct arguments *a, int argc, char **argv)
             fputs(more_help, stdout);
             exit(program_printed("embed"));
         }
-        if (strcmp(argv[i], "--eval-recipe") == 0 && i + 1 < argc)
-            a->recipe = argv[++i];
+        const char **text = text_option(a, argv[i]);
+        if (text != NULL && i + 1 < argc)
+            *text = argv[++i];
+        else if (strcmp(argv[i], "--projection") == 0)
+            a->files.what = MOCO_PROJECTION;
+        else if (strcmp(argv[i], "--normalise") == 0)
+            a->files.normalise = 1;
         else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
             a->wait = argv[++i];
         else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc &&
@@ -280,12 +372,15 @@ static int parse(struct arguments *a, int argc, char **argv)
         else
             a->at[a->count++] = argv[i];
     }
-    return a->count >= 2;
+    const struct embed_files *f = &a->files;
+    int only_files = f->labels != NULL || f->paths != NULL || f->normalise || f->what == MOCO_PROJECTION;
+    return f->features != NULL ? a->count == 2 : a->count >= 2 && !only_files;
 }
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.wait = ""};
+    struct arguments a = {.wait = "", .files = {.what = MOCO_FEATURES}};
+    struct err err = {0};
     moco_context *context;
     moco_device *device;
     moco_model *model;
@@ -299,20 +394,17 @@ int main(int argc, char **argv)
     check(moco_context_create(&context, NULL));
     check(moco_device_open(&device, context, "cpu"));
     check(moco_model_open(&model, device, a.at[0]));
-    check(moco_dataset_open_folder(&images, context, a.at[1]));
+    check_file(embed_open_images(&images, context, a.at[1], &err), &err);
     int64_t n = moco_dataset_count(images), asked = -1;
     if (a.count > 2 && cli_int(a.at[2], 0, (double)(n - 1), &asked) != 1) {
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
         exit(2);
     }
     moco_augment_options view = choose_view(model, a.at[0], a.recipe);
-    struct rows rows = encode(model, images, &view, a.max_pixels, asked);
-    if (a.count > 2)
-        print_nearest(images, &rows, asked);
+    if (a.files.features != NULL)
+        write_files(model, images, &view, a.max_pixels, &a.files);
     else
-        print_vectors(images, &rows);
-    free(rows.features);
-    free(rows.ids);
+        print_rows(model, images, &view, a.max_pixels, asked);
     moco_dataset_free(images);
     moco_model_free(model);
     moco_device_free(device);

@@ -49,6 +49,9 @@ moco_status file_save_begin(struct file_save *s, struct ctx *ctx, const char *pa
 /* Within the size that begin was told. Bytes that are never written are 0. */
 moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *bytes, size_t count, struct err *err);
 
+/* Gives back what was asked for behind `size`: for who knows only at the end how much there is. */
+moco_status file_save_shrink(struct file_save *s, int64_t size, struct err *err);
+
 /* fsync, rename, fsync of the folder. On failure `path` is as it was and the temporary file is gone; but when only the
  * last fsync fails, the new file is in place, whole, and MOCO_EIO says that it may not survive a power cut. `s` is
  * freed in any case. */

@@ -89,6 +89,15 @@ static moco_status check_limit(const struct file_save *s, int64_t size, struct e
                    s->path, (long long)size, (unsigned long long)limit.rlim_cur, file_reason(EFBIG, reason));
 }
 
+static int set_length(int fd, int64_t size)
+{
+    int tries = 0, failed;
+    do {
+        failed = ftruncate(fd, (off_t)size);
+    } while (failed != 0 && file_again(&tries));
+    return failed;
+}
+
 /* File systems that cannot reserve say so; there a full disk shows when writing. */
 static moco_status reserve(struct file_save *s, struct err *err)
 {
@@ -101,12 +110,7 @@ static moco_status reserve(struct file_save *s, struct err *err)
     if (error == 0)
         return MOCO_OK;
     if (error == EINVAL || error == EOPNOTSUPP || error == ENOSYS) {
-        int failed;
-        tries = 0;
-        do {
-            failed = ftruncate(s->fd, (off_t)s->size);
-        } while (failed != 0 && file_again(&tries));
-        if (failed == 0)
+        if (set_length(s->fd, s->size) == 0)
             return MOCO_OK;
         error = errno;
     }
@@ -153,6 +157,17 @@ moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *
         count -= (size_t)put;
         tries = 0;
     }
+    return MOCO_OK;
+}
+
+moco_status file_save_shrink(struct file_save *s, int64_t size, struct err *err)
+{
+    if (size < 0 || size > s->size)
+        return err_set(err, MOCO_EINVAL, "%.300s: it cannot shrink from %lld to %lld bytes", s->path,
+                       (long long)s->size, (long long)size);
+    if (size < s->size && set_length(s->fd, size) != 0)
+        return file_error(err, errno, s->path, "it cannot be made shorter");
+    s->size = size;
     return MOCO_OK;
 }
 

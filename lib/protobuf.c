@@ -92,10 +92,20 @@ void protobuf_put_double(struct protobuf *p, uint32_t field, double value)
     fixed(p, bits, 8);
 }
 
-void protobuf_put_bytes(struct protobuf *p, uint32_t field, const void *bytes, size_t size)
+void protobuf_put_length(struct protobuf *p, uint32_t field, uint64_t size)
 {
     key(p, field, LENGTH);
     varint(p, size);
+}
+
+void protobuf_put_bytes(struct protobuf *p, uint32_t field, const void *bytes, size_t size)
+{
+    protobuf_put_length(p, field, size);
+    put(p, bytes, size);
+}
+
+void protobuf_put_raw(struct protobuf *p, const void *bytes, size_t size)
+{
     put(p, bytes, size);
 }
 

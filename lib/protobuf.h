@@ -31,5 +31,8 @@ void protobuf_put_double(struct protobuf *p, uint32_t field, double value);
 void protobuf_put_bytes(struct protobuf *p, uint32_t field, const void *bytes, size_t size);
 void protobuf_put_string(struct protobuf *p, uint32_t field, const char *text); /* UTF-8 */
 void protobuf_put_message(struct protobuf *p, uint32_t field, const struct protobuf *inner);
+/* Key and length alone, of bytes or a message that are written behind them elsewhere. */
+void protobuf_put_length(struct protobuf *p, uint32_t field, uint64_t size);
+void protobuf_put_raw(struct protobuf *p, const void *bytes, size_t size); /* whole fields, as they are */
 
 #endif

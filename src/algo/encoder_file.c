@@ -4,37 +4,30 @@
 #include "algo/encoder_file.h"
 
 #include "algo/file_config.h"
-#include "algo/state_file.h"
-
-/* The encoder's tensors, in `numbers`: its own, or those that are to take their place. */
-struct view {
-    struct encoder *encoder;
-    struct encoder_numbers *numbers;
-};
 
 static const char *view_name(void *self, int i)
 {
-    return ((struct view *)self)->encoder->names[i];
+    return ((struct encoder_view *)self)->encoder->names[i];
 }
 
 static void view_shape(void *self, int i, struct tensor_shape *shape)
 {
-    encoder_tensor_shape(((struct view *)self)->encoder, i, shape);
+    encoder_tensor_shape(((struct encoder_view *)self)->encoder, i, shape);
 }
 
 static moco_status view_get(void *self, int i, double *values, struct err *err)
 {
-    struct view *view = self;
+    struct encoder_view *view = self;
     return encoder_tensor_get(view->encoder, view->numbers, i, values, err);
 }
 
 static moco_status view_set(void *self, int i, const double *values, struct err *err)
 {
-    struct view *view = self;
+    struct encoder_view *view = self;
     return encoder_tensor_set(view->encoder, view->numbers, i, values, err);
 }
 
-static struct state state_of(struct view *view)
+struct state encoder_state(struct encoder_view *view)
 {
     return (struct state){.self = view,
                           .count = view->encoder->graph->state_count,
@@ -47,8 +40,8 @@ static struct state state_of(struct view *view)
 
 moco_status encoder_save(struct encoder *encoder, const char *path, struct err *err)
 {
-    struct view view = {encoder, &encoder->numbers};
-    struct state state = state_of(&view);
+    struct encoder_view view = {encoder, &encoder->numbers};
+    struct state state = encoder_state(&view);
     struct safetensors_metadata metadata;
     safetensors_metadata_init(&metadata, encoder->ctx);
     encoder_lock(encoder); /* a trainer's commit waits: the file is of one state */
@@ -92,8 +85,8 @@ fail:
 static moco_status check_tensors(const struct safetensors *file, const char *prefix, struct encoder *encoder,
                                  struct err *err)
 {
-    struct view view = {encoder, NULL};
-    struct state state = state_of(&view);
+    struct encoder_view view = {encoder, NULL};
+    struct state state = encoder_state(&view);
     TRY(state_check(file, prefix, 0, &state, err));
     if (prefix[0] == 0 && safetensors_count(file) != state.count) /* none is missing, so some are foreign */
         return err_set(err, MOCO_EFORMAT, "%s: it holds %lld tensors, and the network that it describes has %d",
@@ -105,8 +98,8 @@ static moco_status check_tensors(const struct safetensors *file, const char *pre
 static moco_status read_numbers(const struct safetensors *file, const char *prefix, struct encoder *encoder,
                                 struct encoder_numbers *numbers, struct err *err)
 {
-    struct view view = {encoder, numbers};
-    struct state state = state_of(&view);
+    struct encoder_view view = {encoder, numbers};
+    struct state state = encoder_state(&view);
     TRY(check_tensors(file, prefix, encoder, err));
     TRY(encoder_numbers_alloc(encoder, numbers, err));
     return state_read(encoder->ctx, file, prefix, &state, err);

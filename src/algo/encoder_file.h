@@ -5,6 +5,14 @@
 #define MOCO_ALGO_ENCODER_FILE_H
 
 #include "algo/encoder.h"
+#include "algo/state_file.h"
+
+/* The encoder's tensors, in `numbers`: its own, or those that are to take their place. */
+struct encoder_view {
+    struct encoder *encoder;
+    struct encoder_numbers *numbers;
+};
+struct state encoder_state(struct encoder_view *view);
 
 moco_status encoder_save(struct encoder *encoder, const char *path, struct err *err);
 moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,

@@ -10,11 +10,19 @@
 #include "data/augment.h"
 #include "num.h"
 
-#define FORMAT "moco"
+/* "pt": torch's order of axes, which Hugging Face's readers ask for. Until version 1 had a key of its own, "format" was
+ * "moco" and the version stood in "format_version": such files are read. */
+#define FORMAT "pt"
+#define OLDER_FORMAT "moco"
+#define VERSION_KEY "moco.format"
+#define OLDER_VERSION_KEY "format_version"
 #define VERSION 1
 
-static const char *const kinds[] = {
-    [FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer", [FILE_PROBE] = "probe", [FILE_BANK] = "bank"};
+static const char *const kinds[] = {[FILE_ENCODER] = "encoder",
+                                    [FILE_TRAINER] = "trainer",
+                                    [FILE_PROBE] = "probe",
+                                    [FILE_BANK] = "bank",
+                                    [FILE_BACKBONE] = "backbone"};
 static const char *const precisions[] = {
     [MOCO_PRECISION_F32] = "f32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F64] = "f64"};
 static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
@@ -44,18 +52,28 @@ static moco_status get_later_int(const struct safetensors *f, const char *key, i
 moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err)
 {
     TRY(safetensors_metadata_add(m, "format", FORMAT, err));
-    TRY(safetensors_metadata_add_int(m, "format_version", VERSION, err));
+    TRY(safetensors_metadata_add_int(m, VERSION_KEY, VERSION, err));
     return safetensors_metadata_add(m, "kind", kinds[kind], err);
+}
+
+/* Under which key the version stands; NULL: the file is not of libmoco. */
+static const char *version_key(const struct safetensors *f)
+{
+    const char *format = safetensors_find_text(f, "format");
+    if (format != NULL && strcmp(format, OLDER_FORMAT) == 0)
+        return OLDER_VERSION_KEY;
+    int ours = format != NULL && strcmp(format, FORMAT) == 0 && safetensors_find_text(f, VERSION_KEY) != NULL;
+    return ours ? VERSION_KEY : NULL;
 }
 
 moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, struct err *err)
 {
-    const char *format = safetensors_find_text(f, "format"), *name = NULL;
-    if (format == NULL || strcmp(format, FORMAT) != 0)
+    const char *key = version_key(f), *name = NULL;
+    int64_t version;
+    if (key == NULL)
         return err_set(err, MOCO_EFORMAT, "%s: it is a safetensors file, but not one that libmoco wrote",
                        safetensors_path(f));
-    int64_t version;
-    TRY(safetensors_get_int(f, "format_version", 1, INT32_MAX, &version, err));
+    TRY(safetensors_get_int(f, key, 1, INT32_MAX, &version, err));
     if (version != VERSION)
         return err_set(err, MOCO_EFORMAT, "%s: it has format version %lld; this library reads version %d",
                        safetensors_path(f), (long long)version, VERSION);
@@ -65,7 +83,7 @@ moco_status config_get_kind(const struct safetensors *f, enum file_kind *kind, s
             *kind = (enum file_kind)i;
             return MOCO_OK;
         }
-    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder, trainer, probe or bank",
+    return err_set(err, MOCO_EFORMAT, "%s: kind is \"%.40s\"; it must be encoder, trainer, probe, bank or backbone",
                    safetensors_path(f), name);
 }
 
@@ -74,7 +92,8 @@ const char *config_kind_words(enum file_kind kind)
     static const char *const words[] = {[FILE_ENCODER] = "an encoder",
                                         [FILE_TRAINER] = "a trainer's checkpoint",
                                         [FILE_PROBE] = "a probe",
-                                        [FILE_BANK] = "a bank of vectors"};
+                                        [FILE_BANK] = "a bank of vectors",
+                                        [FILE_BACKBONE] = "a backbone without its head"};
     return words[kind];
 }
 
@@ -337,13 +356,23 @@ moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options
     return MOCO_OK;
 }
 
+/* What does not tell one configuration from another: how a file is written, which config_get_kind has read, and where
+ * weights came from. */
+static int is_compared(const char *key)
+{
+    static const char *const others[] = {"format", VERSION_KEY, "model.seed", "model.image_size", "model.zero_init"};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (strcmp(key, others[i]) == 0)
+            return 0;
+    return 1;
+}
+
 moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
                            moco_status status, struct err *err)
 {
     for (int64_t i = 0; i < ours->count; i++) {
         const char *key = ours->items[i].key, *here = ours->items[i].value;
-        if (strncmp(key, prefix, strlen(prefix)) != 0 || strcmp(key, "model.seed") == 0 ||
-            strcmp(key, "model.image_size") == 0 || strcmp(key, "model.zero_init") == 0)
+        if (strncmp(key, prefix, strlen(prefix)) != 0 || !is_compared(key))
             continue;
         const char *there = meaning_of(key);
         if (there == NULL || safetensors_find_text(f, key) != NULL)

@@ -11,7 +11,7 @@
 #include "moco/trainer.h"
 #include "net/net.h"
 
-enum file_kind { FILE_ENCODER, FILE_TRAINER, FILE_PROBE, FILE_BANK };
+enum file_kind { FILE_ENCODER, FILE_TRAINER, FILE_PROBE, FILE_BANK, FILE_BACKBONE };
 
 /* Format, version and kind: the first thing in every file of ours. */
 moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind, struct err *err);

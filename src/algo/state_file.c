@@ -16,7 +16,7 @@
 /* Room for the largest tensor as doubles. The file's own bytes stand in it too: those of a tensor of `count` numbers
  * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
  * another never overtakes them. */
-static double *take_room(struct ctx *ctx, const struct state *state, struct err *err)
+double *state_room(struct ctx *ctx, const struct state *state, struct err *err)
 {
     int64_t largest = 1;
     for (int i = 0; i < state->count; i++) {
@@ -120,7 +120,7 @@ static const char *reason_of(const struct tensor_shape *shape, double value)
 
 /* ---- writing ---- */
 
-static void describe(const struct state *state, int i, struct safetensors_tensor *tensor)
+void state_describe(const struct state *state, int i, struct safetensors_tensor *tensor)
 {
     struct tensor_shape shape;
     state->shape(state->self, i, &shape);
@@ -132,13 +132,12 @@ static void describe(const struct state *state, int i, struct safetensors_tensor
         tensor->shape[d] = shape.shape[d];
 }
 
-static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i, double *values,
-                                struct err *err)
+moco_status state_fetch(const struct state *state, int i, double *values, size_t *bytes, struct err *err)
 {
     struct tensor_shape shape;
     struct safetensors_tensor tensor;
     state->shape(state->self, i, &shape);
-    describe(state, i, &tensor);
+    state_describe(state, i, &tensor);
     TRY(state->get(state->self, i, values, err));
     int64_t bad = first_bad(state, &shape, values);
     if (bad >= 0) {
@@ -147,33 +146,51 @@ static moco_status write_tensor(struct safetensors_writer *writer, const struct 
                        describe_bad(text, &shape, values, bad), reason_of(&shape, values[bad]));
     }
     narrow(values, tensor.dtype, (size_t)shape.count);
-    return safetensors_write(writer, i, values, (size_t)shape.count * safetensors_dtype_size(tensor.dtype), err);
+    *bytes = (size_t)shape.count * safetensors_dtype_size(tensor.dtype);
+    return MOCO_OK;
 }
 
-moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
-                       const struct safetensors_metadata *metadata, struct err *err)
+static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i, double *values,
+                                struct err *err)
+{
+    size_t bytes = 0;
+    TRY(state_fetch(state, i, values, &bytes, err));
+    return safetensors_write(writer, i, values, bytes, err);
+}
+
+moco_status state_write(struct safetensors_writer **out, struct ctx *ctx, const char *path, const struct state *state,
+                        const struct safetensors_metadata *metadata, struct err *err)
 {
     double *values = NULL;
     struct safetensors_writer *writer = NULL;
     moco_status status = MOCO_ENOMEM;
+    *out = NULL;
     struct safetensors_tensor *tensors = mem_array(ctx, (size_t)state->count, sizeof *tensors, err);
-    if (tensors == NULL || (values = take_room(ctx, state, err)) == NULL)
+    if (tensors == NULL || (values = state_room(ctx, state, err)) == NULL)
         goto done;
     for (int i = 0; i < state->count; i++)
-        describe(state, i, &tensors[i]);
+        state_describe(state, i, &tensors[i]);
     TRY_GOTO(status,
              safetensors_create(&writer, ctx, path, tensors, state->count, metadata->items, metadata->count,
                                 SAFETENSORS_HASHES, err),
              done);
     for (int i = 0; i < state->count; i++)
         TRY_GOTO(status, write_tensor(writer, state, i, values, err), done);
-    status = safetensors_commit(writer, err);
+    *out = writer;
     writer = NULL;
 done:
     safetensors_abandon(writer);
     mem_free(ctx, values);
     mem_free(ctx, tensors);
     return status;
+}
+
+moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
+                       const struct safetensors_metadata *metadata, struct err *err)
+{
+    struct safetensors_writer *writer = NULL;
+    TRY(state_write(&writer, ctx, path, state, metadata, err));
+    return safetensors_commit(writer, err);
 }
 
 /* ---- reading ---- */
@@ -194,7 +211,7 @@ static moco_status check_tensor(const struct safetensors *file, const char *pref
     if (tensor == NULL)
         return err_set(err, MOCO_EFORMAT, "%s: there is no tensor %s%s", path, prefix, name);
     struct safetensors_tensor wanted;
-    describe(state, i, &wanted);
+    state_describe(state, i, &wanted);
     int fits =
         tensor->dtype == wanted.dtype || (!whole && wanted.dtype != SAFETENSORS_I64 &&
                                           (tensor->dtype == SAFETENSORS_F32 || tensor->dtype == SAFETENSORS_F64));
@@ -262,7 +279,7 @@ static moco_status read_tensor(const struct safetensors *file, const struct safe
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
                        struct err *err)
 {
-    double *values = take_room(ctx, state, err);
+    double *values = state_room(ctx, state, err);
     moco_status status = values != NULL ? MOCO_OK : MOCO_ENOMEM;
     for (int i = 0; i < state->count && status == MOCO_OK; i++)
         status = read_tensor(file, find(file, prefix, state, i), state, i, values, err);

@@ -20,10 +20,25 @@ struct state {
     moco_status (*set)(void *self, int i, const double *values, struct err *err);
 };
 
+/* ---- one tensor at a time, for who writes it elsewhere ---- */
+
+/* Memory for any of the state's tensors. */
+double *state_room(struct ctx *ctx, const struct state *state, struct err *err);
+/* Tensor `i` as it is written: all but its offset and bytes; its name is borrowed from the state until the next. */
+void state_describe(const struct state *state, int i, struct safetensors_tensor *tensor);
+/* Its numbers, in the bytes of that type, into `values`, which has state_room; MOCO_ENUMERIC as below. */
+moco_status state_fetch(const struct state *state, int i, double *values, size_t *bytes, struct err *err);
+
+/* ---- whole files ---- */
+
 /* MOCO_ENUMERIC, naming tensor and place, if the state holds a number that is not finite, or a variance below 0: such a
  * state is not saved. */
 moco_status state_save(struct ctx *ctx, const char *path, const struct state *state,
                        const struct safetensors_metadata *metadata, struct err *err);
+
+/* The same, but for the commit, which is the caller's. */
+moco_status state_write(struct safetensors_writer **out, struct ctx *ctx, const char *path, const struct state *state,
+                        const struct safetensors_metadata *metadata, struct err *err);
 
 /* Does the file hold every tensor of the state, named with `prefix` in front, with its shape and a fitting type? With
  * `whole`, nothing else and in the device's own real. MOCO_EFORMAT names the tensor. */

@@ -7,6 +7,7 @@
 #include "algo/encoder.h"
 #include "algo/queue.h"
 #include "api/handle.h"
+#include "moco/export.h"
 #include "moco/model.h"
 #include "moco/queue.h"
 
@@ -26,6 +27,9 @@ struct moco_queue {
 moco_status model_options_read(struct net_config *config, const moco_model_options *given, struct err *err);
 /* The way back; strings are static. */
 void model_options_write(moco_model_options *options, const struct net_config *config);
+
+/* NULL: the defaults. */
+moco_status export_options_read(moco_export_options *options, const moco_export_options *given, struct err *err);
 
 /* ---- tensors ---- */
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/trainer.h: the trainer behind a handle, and what can be asked without one (estimate, description of a file). It
+ * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and what can be asked without one (estimate, description of a file). It
  * holds references on model and queue, so any order of freeing is right. */
 #include "moco/trainer.h"
 
 #include "algo/checkpoint.h"
+#include "algo/export.h"
 #include "algo/trainer.h"
 #include "api/objects.h"
 
@@ -232,6 +233,23 @@ static moco_status save(moco_trainer *trainer, const char *path, const char *not
     TRY(enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     return checkpoint_save(trainer->trainer, path, note, err);
+}
+
+static moco_status export_training(moco_trainer *trainer, const char *path, const moco_export_options *options,
+                                   struct err *err)
+{
+    moco_export_options o;
+    struct turns turns TRAINER_TURN;
+    TRY(enter(&turns, trainer, err));
+    TRY(api_not_null(path, "path", err));
+    TRY(export_options_read(&o, options, err));
+    return trainer_export(trainer->trainer, path, &o, err);
+}
+
+moco_status moco_trainer_export(moco_trainer *trainer, const char *path, const moco_export_options *options)
+{
+    struct err err = {0};
+    return api_return(export_training(trainer, path, options, &err), "moco_trainer_export", &err);
 }
 
 moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note)

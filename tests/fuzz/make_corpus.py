@@ -314,7 +314,7 @@ def changes(target, keys, claims):
 
 MODEL = {b"model.arch": b"resnet18", b"model.stem": b"small", b"model.head": b"linear", b"model.width": b"0.0078125",
          b"model.dim": b"2", b"model.mean.0": b"0", b"model.std.1": b"1", b"model.image_size": b"8", b"model.seed": b"1",
-         b"model.zero_init": b"0", b"kind": b"encoder", b"format_version": b"1"}
+         b"model.zero_init": b"0", b"kind": b"encoder", b"moco.format": b"1"}
 LARGE = b"model.arch=resnet152\nmodel.width=16\nmodel.dim=65536\nmodel.head=simclr-v2\n"
 
 

@@ -151,12 +151,18 @@ static void other_versions(void **state)
     (void)state;
     static const char *const versions[] = {"0", "2", "", "one", "-1", "99999999999999999999"};
     for (size_t i = 0; i < sizeof versions / sizeof versions[0]; i++) {
-        rewrite("format_version", versions[i]);
+        rewrite("moco.format", versions[i]);
         expect_refused("version", i);
-        assert_non_null(strstr(moco_error(), "version"));
+        assert_non_null(strstr(moco_error(), "format"));
     }
     rewrite("format", "other");
     expect_refused("format", 0);
+    rewrite("moco.format", NULL); /* somebody's: torch's order of axes, and nothing of ours */
+    expect_refused("format", 1);
+    assert_non_null(strstr(moco_error(), "not one that libmoco wrote"));
+    rewrite("format", "moco"); /* of before, and without the version that stood beside it then */
+    expect_refused("format", 2);
+    assert_non_null(strstr(moco_error(), "format_version"));
     rewrite("kind", "encoder");
     expect_refused("kind", 0);
     expect_unchanged();

@@ -191,7 +191,7 @@ static const struct claim {
     {MODEL, "model.mean.2", "1e999"},
     {MODEL, "model.zero_init", "2"},
     {MODEL, "model.seed", "9223372036854775808"},
-    {MODEL, "format_version", "4294967297"},
+    {MODEL, "moco.format", "4294967297"},
     {TRAINER, "model.arch", "resnet152"},
     {TRAINER, "model.width", "16"},
     {TRAINER, "model.dim", "65536"},

@@ -363,7 +363,7 @@ static moco_status life(struct failing_alloc *alloc)
 /* Copies an encoder's file without its last tensor, or with one more; sound in itself. */
 static void copy_file(const char *from, const char *to, int more)
 {
-    static const char *const keys[] = {"format",       "format_version", "kind",         "model.arch",
+    static const char *const keys[] = {"format",       "moco.format",    "kind",         "model.arch",
                                        "model.stem",   "model.head",     "model.width",  "model.dim",
                                        "model.mean.0", "model.mean.1",   "model.mean.2", "model.std.0",
                                        "model.std.1",  "model.std.2",    "model.seed",   "model.image_size"};

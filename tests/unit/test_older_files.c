@@ -50,6 +50,9 @@ static void write_older(const char *path, const char *older)
                                         "note"};
     struct forged f;
     forged_read(&f, path);
+    forged_text(&f, "format", "moco"); /* and the version in a key of another name */
+    forged_text(&f, "format_version", "1");
+    forged_text(&f, "moco.format", NULL);
     for (size_t i = 0; i < sizeof later / sizeof later[0]; i++)
         forged_text(&f, later[i], NULL);
     assert_int_equal(f.text_count, 36);

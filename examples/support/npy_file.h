@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * npy_file: an array in NumPy's own format (version 1.0), written row by row: memory does not grow with it. What a
+ * reader would get wrong: how many rows there are is known only at the end; room is taken for the most there can be,
+ * and what was not needed is given back. */
+#ifndef MOCO_EXAMPLES_NPY_FILE_H
+#define MOCO_EXAMPLES_NPY_FILE_H
+
+#include <stdint.h>
+
+#include "file.h"
+
+struct npy_file {
+    struct file_save save;
+    const char *type; /* "<f4", "<i8" */
+    int64_t columns;  /* 0: an array of one axis */
+    int64_t row_bytes, rows;
+};
+
+/* Begins a file that takes the place of `path` at commit. `element`: bytes of one number. `type` is static. */
+moco_status npy_begin(struct npy_file *f, struct ctx *ctx, const char *path, const char *type, size_t element,
+                      int64_t most_rows, int64_t columns, struct err *err);
+moco_status npy_rows(struct npy_file *f, const void *rows, int64_t count, struct err *err);
+moco_status npy_commit(struct npy_file *f, struct err *err); /* frees it in any case */
+void npy_abandon(struct npy_file *f);                        /* also when all 0 */
+
+#endif

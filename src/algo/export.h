@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * export: an encoder or a training state in the forms of other programs; see moco/export.h. What a reader would get
+ * wrong: the backbone's tensors are the first of an encoder's, so a file without the head is a shorter list.
+ *
+ * Files: export.c chooses the form and writes those that are lists of tensors, export_folder.c timm's folder,
+ * export_onnx.c and export_onnx_numbers.c the network, export_trainer.c the reference's checkpoint. */
+#ifndef MOCO_ALGO_EXPORT_H
+#define MOCO_ALGO_EXPORT_H
+
+#include "algo/encoder_file.h"
+#include "algo/trainer.h"
+#include "moco/export.h"
+
+/* `o` has been read by its caller; here its values are checked. */
+moco_status encoder_export(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
+moco_status trainer_export(struct trainer *trainer, const char *path, const moco_export_options *o, struct err *err);
+
+/* ---- between the files of export*.c ---- */
+
+/* MOCO_EINVAL if the options contradict themselves; else *format is the form that they or the path ask for. */
+moco_status export_format(const char *path, const moco_export_options *o, moco_export_format *format, struct err *err);
+
+/* The encoder's tensors, in f32, without the head unless `head`. The encoder is locked. */
+struct state export_state(struct encoder_view *view, int head);
+
+/* A safetensors file that is ready to take its place. */
+moco_status export_safetensors_begin(struct safetensors_writer **out, struct encoder *encoder, const char *path,
+                                     int head, struct err *err);
+moco_status export_folder(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
+moco_status export_onnx(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
+
+#endif

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * export_onnx: what the two passes of an ONNX export share: the first puts nodes and the names and shapes of tensors
+ * (export_onnx.c), the second their numbers (export_onnx_numbers.c). What a reader would get wrong: a layer with batch
+ * norm folded into it has other numbers than the encoder, and a bias of its own. */
+#ifndef MOCO_ALGO_EXPORT_ONNX_H
+#define MOCO_ALGO_EXPORT_ONNX_H
+
+#include "algo/encoder.h"
+
+enum onnx_part { ONNX_WEIGHT, ONNX_BIAS, ONNX_SCALE, ONNX_SHIFT, ONNX_MEAN, ONNX_VAR };
+
+/* Where a tensor's numbers come from. */
+struct onnx_fill {
+    enum onnx_part part;
+    int op; /* a CONV or LINEAR (WEIGHT, BIAS), a BN or the INPUT (the others) */
+    int bn; /* op number of the BN that is folded in; -1: none */
+};
+
+/* Writes the `count` numbers of a tensor as f32 at the start of `values`, which has room for as many doubles. `own`:
+ * doubles for four numbers of each channel. MOCO_ENUMERIC names the tensor. */
+moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, double *values,
+                         double *own, struct err *err);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * torch_write: a file as torch.save writes it (the zip form of torch 1.6 and later), which torch.load reads with
+ * weights_only too. First the object is put as a pickle, tensors among its values; then the file is begun, and the
+ * tensors' numbers follow in the order in which they were put. What a reader would get wrong: a tensor's storage is a
+ * member of the archive, so its size is fixed when the tensor is put. */
+#ifndef MOCO_FORMAT_TORCH_WRITE_H
+#define MOCO_FORMAT_TORCH_WRITE_H
+
+#include "format/safetensors.h"
+#include "pickle_write.h"
+
+struct zip_writer;
+
+struct torch_writer {
+    struct ctx *ctx;
+    struct pickle_writer pickle; /* for the caller to put values other than tensors */
+    int64_t *sizes;              /* [count] bytes of the tensors put */
+    int64_t count;
+    struct zip_writer *zip; /* NULL before begin */
+};
+
+/* Nothing is written and no memory taken before the first value. `err` gets the sentences of the putting calls. */
+void torch_write_start(struct torch_writer *w, struct ctx *ctx, struct err *err);
+
+/* A tensor of its own storage, in C order; its name is not a part of it. F16 and all integers have types in torch, too. */
+void torch_put_tensor(struct torch_writer *w, const struct safetensors_tensor *tensor);
+
+/* Ends the pickle and begins the file. MOCO_EINVAL: it would be 4 GiB or more. */
+moco_status torch_write_begin(struct torch_writer *w, const char *path, struct err *err);
+/* Appends to tensor number `i` as they were put. */
+moco_status torch_write(struct torch_writer *w, int64_t i, const void *bytes, size_t size, struct err *err);
+/* The file takes its place. Frees the writer's memory, on failure too, which leaves what was at the path. */
+moco_status torch_write_commit(struct torch_writer *w, struct err *err);
+void torch_write_abandon(struct torch_writer *w); /* after start, any number of times */
+
+#endif
