@@ -94,7 +94,7 @@ $(flags_file):
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
-           src/data/*.c src/algo/*.c src/eval/*.c src/api/*.c)
+           src/data/*.c src/algo/*.c src/algo/import/*.c src/eval/*.c src/api/*.c)
 src_cc :=
 ifeq ($(ONEDNN),1)
 src_c += $(wildcard src/backend/cpu/*.c)
@@ -184,7 +184,7 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 
 # The parsers and what they stand on. States are read into networks, those of the device ref here.
 parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c src/data/source.c
-state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/eval/*.c)
+state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/algo/import/*.c src/eval/*.c)
 export parser_src state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers

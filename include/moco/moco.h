@@ -35,6 +35,7 @@
 #include "moco/search.h"  /* the nearest of many vectors */
 #include "moco/probe.h"   /* linear classification of frozen features */
 #include "moco/weights.h" /* named tensors of somebody's file */
+#include "moco/import.h"  /* encoders and training states out of them */
 #include "moco/augment.h" /* one picture, one view at a time */
 #include "moco/random.h"  /* the orders that libmoco draws */
 /* clang-format on */
