@@ -36,6 +36,7 @@
 #include "moco/probe.h"   /* linear classification of frozen features */
 #include "moco/weights.h" /* named tensors of somebody's file */
 #include "moco/export.h"  /* an encoder as files that other programs load */
+#include "moco/import.h"  /* encoders and training states out of them */
 #include "moco/augment.h" /* one picture, one view at a time */
 #include "moco/random.h"  /* the orders that libmoco draws */
 /* clang-format on */

@@ -8,6 +8,7 @@
 
 #include "algo/file_config.h"
 #include "algo/state_file.h"
+#include "algo/trainer_fresh.h"
 #include "algo/trainer_state.h"
 
 /* ---- the state's tensors: all but the gradients, which are the last ---- */
@@ -76,14 +77,6 @@ moco_status checkpoint_save(struct trainer *t, const char *path, const char *not
 
 /* ---- loading ---- */
 
-struct fresh {
-    struct trainer *trainer;
-    struct encoder_numbers query, key;
-    moco_augment_options recipe; /* size 0: the file has none */
-    struct be_memory momentum, readers, rows;
-    int64_t next, filled, step, epoch, position;
-};
-
 static const char *fresh_name(void *self, int i)
 {
     return trainer_tensor_name(((struct fresh *)self)->trainer, i);
@@ -94,58 +87,9 @@ static void fresh_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(((struct fresh *)self)->trainer, i, shape);
 }
 
-static moco_status fresh_set(void *self, int i, const double *values, struct err *err)
+static moco_status set_tensor(void *self, int i, const double *values, struct err *err)
 {
-    struct fresh *fresh = self;
-    struct trainer *t = fresh->trainer;
-    enum state_part part;
-    int index;
-    struct state_list list = trainer_list(t);
-    state_list_part(&list, i, &part, &index);
-    switch (part) {
-    case PART_QUEUE:
-        return queue_set(t->queue, &fresh->rows, values, err);
-    case PART_QUEUE_PTR:
-        if (!(values[0] >= 0 && values[0] < (double)t->queue->length))
-            return err_set(err, MOCO_EFORMAT, "queue_ptr is outside the queue of %lld keys",
-                           (long long)t->queue->length);
-        fresh->next = (int64_t)values[0];
-        return MOCO_OK;
-    case PART_QUERY:
-        return encoder_tensor_set(t->query, &fresh->query, index, values, err);
-    case PART_KEY:
-        return encoder_tensor_set(t->key, &fresh->key, index, values, err);
-    case PART_MOMENTUM:
-        return t->be->param_set(t->layout, fresh->momentum.at, index, values, err);
-    case PART_GRADIENT:
-        break;
-    }
-    return err_set(err, MOCO_EFORMAT, "tensor number %d does not belong in a checkpoint", i);
-}
-
-static moco_status fresh_alloc(struct fresh *fresh, struct err *err)
-{
-    struct trainer *t = fresh->trainer;
-    TRY(encoder_numbers_alloc(t->query, &fresh->query, err));
-    if (t->key != NULL)
-        TRY(encoder_numbers_alloc(t->key, &fresh->key, err));
-    TRY(t->be->alloc(t->dev, t->be->layout_bytes(t->layout), &fresh->momentum, err));
-    if (t->queue != NULL)
-        TRY(t->be->alloc(t->dev, t->queue->rows.bytes, &fresh->rows, err));
-    if (t->readers.at != NULL)
-        TRY(t->be->alloc(t->dev, t->readers.bytes, &fresh->readers, err));
-    return MOCO_OK;
-}
-
-static void fresh_free(struct fresh *fresh)
-{
-    struct trainer *t = fresh->trainer;
-    encoder_numbers_free(t->query, &fresh->query);
-    if (t->key != NULL)
-        encoder_numbers_free(t->key, &fresh->key);
-    t->be->release(t->dev, &fresh->momentum);
-    t->be->release(t->dev, &fresh->rows);
-    t->be->release(t->dev, &fresh->readers);
+    return fresh_set(self, i, values, err);
 }
 
 static moco_status check_config(const struct safetensors *file, struct trainer *t, struct err *err)
@@ -184,39 +128,18 @@ static moco_status open_checkpoint(struct safetensors **file, struct ctx *ctx, c
     return status;
 }
 
-static void swap(struct be_memory *a, struct be_memory *b)
-{
-    struct be_memory old = *a;
-    *a = *b;
-    *b = old;
-}
-
 static void adopt(struct fresh *fresh, const struct net_config *config)
 {
-    struct trainer *t = fresh->trainer;
-    encoder_lock(t->query);
-    encoder_numbers_swap(t->query, &fresh->query);
+    struct encoder *query = fresh->trainer->query;
+    encoder_lock(query);
+    fresh_adopt(fresh);
     /* Where the weights come from, so that the next checkpoint says the same. */
     if (fresh->recipe.size != 0)
-        t->query->recipe = fresh->recipe;
-    t->query->config.seed = config->seed;
-    t->query->config.zero_init = config->zero_init;
-    t->query->config.image_h = t->query->config.image_w = config->image_h;
-    encoder_unlock(t->query);
-    if (t->key != NULL)
-        encoder_numbers_swap(t->key, &fresh->key);
-    swap(&t->momentum, &fresh->momentum);
-    swap(&t->readers, &fresh->readers);
-    if (t->queue != NULL) {
-        swap(&t->queue->rows, &fresh->rows);
-        t->queue->next = fresh->next;
-        t->queue->filled = fresh->filled;
-    }
-    t->step = fresh->step;
-    t->epoch = fresh->epoch;
-    t->position = fresh->position;
-    t->be->program_reset(t->program);
-    t->readers_stale = t->broken = t->reported = t->finite.known = 0;
+        query->recipe = fresh->recipe;
+    query->config.seed = config->seed;
+    query->config.zero_init = config->zero_init;
+    query->config.image_h = query->config.image_w = config->image_h;
+    encoder_unlock(query);
 }
 
 moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err)
@@ -229,7 +152,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     state.name = fresh_name;
     state.shape = fresh_shape;
     state.get = NULL;
-    state.set = fresh_set;
+    state.set = set_tensor;
     moco_status status;
     TRY(open_checkpoint(&file, t->ctx, path, err));
     TRY_GOTO(status, check_config(file, t, err), done);
@@ -241,8 +164,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY_GOTO(status, t->be->ready(t->dev, err), done);
     TRY_GOTO(status, fresh_alloc(&fresh, err), done);
     TRY_GOTO(status, state_read(t->ctx, file, "", &state, err), done);
-    if (fresh.readers.at != NULL)
-        TRY_GOTO(status, t->be->readers(t->layout, 1, fresh.query.masters.at, fresh.readers.at, err), done);
+    TRY_GOTO(status, fresh_finish(&fresh, err), done);
     adopt(&fresh, &config);
 done:
     fresh_free(&fresh);

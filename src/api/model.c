@@ -60,7 +60,7 @@ void model_options_write(moco_model_options *options, const struct net_config *c
 
 /* ---- making ---- */
 
-static moco_status model_new(moco_model **out, moco_device *device, struct err *err)
+moco_status model_new(moco_model **out, moco_device *device, struct err *err)
 {
     TRY(api_not_null(out, "model", err));
     *out = NULL;
@@ -74,7 +74,7 @@ static moco_status model_new(moco_model **out, moco_device *device, struct err *
     return MOCO_OK;
 }
 
-static moco_status model_made(moco_model **out, moco_status status)
+moco_status model_made(moco_model **out, moco_status status)
 {
     if (status != MOCO_OK) {
         handle_free(*out, HANDLE_MODEL);

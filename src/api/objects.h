@@ -10,6 +10,8 @@
 #include "moco/export.h"
 #include "moco/model.h"
 #include "moco/queue.h"
+#include "moco/trainer.h"
+#include "moco/weights.h"
 
 struct moco_model {
     struct handle handle;
@@ -22,6 +24,32 @@ struct moco_queue {
     moco_device *device; /* a counted reference */
     struct queue *queue;
 };
+
+struct moco_trainer {
+    struct handle handle;
+    moco_model *model; /* counted references */
+    moco_queue *queue;
+    struct trainer *trainer;
+};
+
+struct moco_weights {
+    struct handle handle;
+    struct weights *weights;
+};
+
+/* A model without an encoder yet, and what becomes of it: on failure *out is freed, and NULL. */
+moco_status model_new(moco_model **out, moco_device *device, struct err *err);
+moco_status model_made(moco_model **out, moco_status status);
+
+/* A call's hold on a trainer and the queue that it steps on: `struct trainer_turns turns TRAINER_TURN;`. The model is
+ * left free: between and beside steps it can be embedded with, and the encoder's own lock keeps a commit apart from
+ * that. */
+struct trainer_turns {
+    struct turn trainer, queue;
+};
+void trainer_leave(struct trainer_turns *turns);
+#define TRAINER_TURN __attribute__((cleanup(trainer_leave))) = {{0}, {0}}
+moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err);
 
 /* The network that the caller's options describe. */
 moco_status model_options_read(struct net_config *config, const moco_model_options *given, struct err *err);

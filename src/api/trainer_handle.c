@@ -9,13 +9,6 @@
 #include "algo/trainer.h"
 #include "api/objects.h"
 
-struct moco_trainer {
-    struct handle handle;
-    moco_model *model; /* counted references */
-    moco_queue *queue;
-    struct trainer *trainer;
-};
-
 static void trainer_destroy(struct handle *handle)
 {
     moco_trainer *trainer = (moco_trainer *)handle;
@@ -28,20 +21,13 @@ static void trainer_destroy(struct handle *handle)
 
 /* ---- whose turn it is ---- */
 
-struct turns {
-    struct turn trainer, queue;
-};
-
-static void leave(struct turns *turns)
+void trainer_leave(struct trainer_turns *turns)
 {
     handle_leave(&turns->queue);
     handle_leave(&turns->trainer);
 }
-#define TRAINER_TURN __attribute__((cleanup(leave))) = {{0}, {0}}
 
-/* The trainer, and the queue that it steps on. The model is left free: between and beside steps it can be embedded
- * with, and the encoder's own lock keeps a commit apart from that. */
-static moco_status enter(struct turns *turns, const moco_trainer *trainer, struct err *err)
+moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
 {
     TRY(handle_enter(&turns->trainer, trainer, HANDLE_TRAINER, "trainer", err));
     if (trainer->queue == NULL)
@@ -105,8 +91,8 @@ void moco_trainer_free(moco_trainer *trainer)
 
 static moco_status step(moco_trainer *trainer, const moco_batch *batch, double lr, struct err *err)
 {
-    struct turns turns TRAINER_TURN;
-    TRY(enter(&turns, trainer, err));
+    struct trainer_turns turns TRAINER_TURN;
+    TRY(trainer_enter(&turns, trainer, err));
     moco_batch b = {0};
     TRY(struct_read(&b, sizeof b, batch, "batch", err));
     TRY(struct_reserved(b.reserved0, "moco_batch.reserved0", err));
@@ -186,9 +172,9 @@ static moco_status get(moco_trainer *trainer, const char *name, moco_tensor *ten
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = read_state};
-    struct turns turns TRAINER_TURN;
+    struct trainer_turns turns TRAINER_TURN;
     int64_t count;
-    TRY(enter(&turns, trainer, err));
+    TRY(trainer_enter(&turns, trainer, err));
     TRY(find(trainer, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 1, &count, err));
     move.self = trainer->trainer;
@@ -205,9 +191,9 @@ static moco_status set(moco_trainer *trainer, const char *name, const moco_tenso
 {
     struct tensor_shape shape;
     struct tensor_move move = {.move = write_state};
-    struct turns turns TRAINER_TURN;
+    struct trainer_turns turns TRAINER_TURN;
     int64_t count;
-    TRY(enter(&turns, trainer, err));
+    TRY(trainer_enter(&turns, trainer, err));
     TRY(find(trainer, name, &move.index, &shape, err));
     TRY(tensor_check(tensor, "tensor", 0, &count, err));
     move.self = trainer->trainer;
@@ -229,8 +215,8 @@ const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index)
 
 static moco_status save(moco_trainer *trainer, const char *path, const char *note, struct err *err)
 {
-    struct turns turns TRAINER_TURN;
-    TRY(enter(&turns, trainer, err));
+    struct trainer_turns turns TRAINER_TURN;
+    TRY(trainer_enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     return checkpoint_save(trainer->trainer, path, note, err);
 }
@@ -260,8 +246,8 @@ moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const cha
 
 static moco_status load(moco_trainer *trainer, const char *path, struct err *err)
 {
-    struct turns turns TRAINER_TURN;
-    TRY(enter(&turns, trainer, err));
+    struct trainer_turns turns TRAINER_TURN;
+    TRY(trainer_enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     return checkpoint_load(trainer->trainer, path, err);
 }

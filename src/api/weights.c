@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/weights.h: a file of somebody's weights behind a handle. Of all public headers' code this alone reaches the
- * reader of pickles (tests/abi/test_small_core.sh): a program that opens only files of libmoco never runs it. */
+ * moco/weights.h: a file of somebody's weights behind a handle. Of all public headers' code this and import.c alone reach
+ * the reader of pickles (tests/abi/test_small_core.sh): a program that opens only files of libmoco never runs it. */
 #include "moco/weights.h"
 
 #include <string.h>
@@ -10,11 +10,6 @@
 #include "format/weights.h"
 
 _Static_assert(sizeof(moco_weights_info) % 8 == 0, "struct sizes are multiples of 8");
-
-struct moco_weights {
-    struct handle handle;
-    struct weights *weights;
-};
 
 static void weights_destroy(struct handle *handle)
 {

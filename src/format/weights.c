@@ -81,6 +81,11 @@ const char *weights_format(const struct weights *w)
     return w->format;
 }
 
+const char *weights_path(const struct weights *w)
+{
+    return w->safetensors != NULL ? safetensors_path(w->safetensors) : w->torch.file.path;
+}
+
 int64_t weights_count(const struct weights *w)
 {
     return w->safetensors != NULL ? safetensors_count(w->safetensors) : w->torch.count;

@@ -33,6 +33,7 @@ moco_status weights_open(struct weights **out, struct ctx *ctx, const char *path
 void weights_close(struct weights *w); /* NULL is fine */
 
 const char *weights_format(const struct weights *w); /* "safetensors", "torch-zip", "torch-legacy" */
+const char *weights_path(const struct weights *w);   /* for sentences */
 int64_t weights_count(const struct weights *w);
 /* i < count; in the order of the file. `name` is borrowed from w. */
 void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tensor);

@@ -75,8 +75,8 @@ static void test_layout(void **state)
 static void test_table_is_complete(void **state)
 {
     (void)state;
-    static const char *const headers[] = {"base",  "model",  "queue",  "trainer", "data",    "augment", "eval",
-                                          "probe", "preset", "random", "search",  "weights", "export"};
+    static const char *const headers[] = {"base",   "model",  "queue",  "trainer", "data",    "augment", "eval",
+                                          "probe",  "preset", "random", "search",  "weights", "export",  "import"};
     int found = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         char path[64], line[512], *at;
@@ -118,6 +118,9 @@ WRAP(moco_probe_fit_options)
 WRAP(moco_score)
 WRAP(moco_weights_info)
 WRAP(moco_export_options)
+WRAP(moco_import_options)
+WRAP(moco_import_report)
+WRAP(moco_import_found)
 
 static void init_moco_augment_options(void *given, size_t size)
 {
@@ -172,6 +175,9 @@ static void test_init_respects_size(void **state)
         INIT(moco_score),
         INIT(moco_weights_info),
         INIT(moco_export_options),
+        INIT(moco_import_options),
+        INIT(moco_import_report),
+        INIT(moco_import_found),
 #undef INIT
         {preset_moco_model_options, sizeof(moco_model_options)},
         {preset_moco_trainer_options, sizeof(moco_trainer_options)},

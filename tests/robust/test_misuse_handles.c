@@ -60,6 +60,7 @@ static moco_feature_stats feature_stats;
 static moco_batch batch, loaded;
 static moco_tensor images, image, view, features, projection, keys, all_keys, pixels_of, weight, two_ones;
 static moco_weights_info weights_info;
+static moco_import_found candidate;
 #define WEIGHTS "tests/golden/fixtures/weights-torch-2/list.zip.pth"
 
 static int tell_bad(void *user, int64_t id, const char *path, const char *reason)
@@ -103,6 +104,7 @@ static void prepare_data(void)
     weight = tensor_of(MOCO_F64, weights, 1, (int64_t[]){DIM});
     two_ones = tensor_of(MOCO_F32, vectors, 1, (int64_t[]){2});
     moco_weights_info_init(&weights_info);
+    moco_import_found_init(&candidate);
     moco_tensor_init(&pixels_of);
     for (size_t i = 0; i < sizeof vectors / sizeof *vectors; i++)
         vectors[i] = (float)i + 1;
@@ -364,7 +366,12 @@ static union {
     X(weights_at, "weights", WEIGHTS, OK, moco_weights_at(h, 0, &weights_info))                                        \
     X(weights_find, "weights", WEIGHTS, OK, moco_weights_find(h, "0", &number))                                        \
     X(weights_read, "weights", WEIGHTS, OK, moco_weights_read(h, 0, &two_ones))                                        \
-    X(weights_text, "weights", WEIGHTS, ENOTFOUND, moco_weights_text(h, "0", text, sizeof text))
+    X(weights_text, "weights", WEIGHTS, ENOTFOUND, moco_weights_text(h, "0", text, sizeof text))                       \
+    X(candidate, "weights", WEIGHTS, ENOTFOUND, moco_import_candidate(h, 0, &candidate))                               \
+    X(import_on, "device", DEVICE, ENOTFOUND, moco_model_import(&made.model, h, now->at[HANDLE_WEIGHTS], NULL, NULL))  \
+    X(import_of, "weights", WEIGHTS, ENOTFOUND, moco_model_import(&made.model, now->at[HANDLE_DEVICE], h, NULL, NULL)) \
+    X(state_of, "weights", WEIGHTS, ENOTFOUND, moco_trainer_import(now->at[HANDLE_TRAINER], h, NULL))                  \
+    X(state_in, "trainer", TRAINER, ENOTFOUND, moco_trainer_import(h, now->at[HANDLE_WEIGHTS], NULL))
 
 #define DEFINE(name, argument, kind, live, expression)                                                                 \
     static moco_status call_##name(void *h)                                                                            \

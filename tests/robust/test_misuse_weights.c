@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_misuse_weights: what weights.h must refuse: NULL for each pointer, indices, names and tensors that do not fit,
+ * test_misuse_weights: what weights.h and import.h must refuse: NULL for each pointer, indices, names and tensors that do not fit,
  * files of every other kind, each named in the sentence; moco_model_open names them too. The handles themselves are
  * test_misuse_handles's. */
 #include <setjmp.h>
@@ -189,10 +189,76 @@ static void not_our_own(void **state)
             moco_checkpoint_describe(misuse.context, FIXTURES "moco.zip.pth", NULL, NULL, NULL, NULL, 0));
 }
 
+/* moco/import.h: what a caller may get wrong. What a file may is test_import.py's. */
+static void importing(void **state)
+{
+    (void)state;
+    moco_model *model = NULL;
+    moco_import_options options;
+    moco_import_report report;
+    moco_import_found found;
+    moco_model_options network;
+    moco_model_options_init(&network);
+    network.arch = "resnet18";
+    network.width = 1.0 / 64;
+    network.dim = 2;
+    misuse_ok(moco_model_create(&model, misuse.device, &network));
+    misuse_ok(moco_model_save(model, scratch_path(&misuse.folder, "encoder")));
+    moco_model_free(model);
+    moco_weights *weights = open_fixture(scratch_path(&misuse.folder, "encoder"));
+    moco_import_options_init(&options);
+    moco_import_report_init(&report);
+    moco_import_found_init(&found);
+    misuse_ok(moco_import_candidate(weights, 0, &found));
+    assert_int_equal(found.which, MOCO_IMPORT_PLAIN);
+    assert_string_equal(found.prefix, "");
+    REFUSED(ENOTFOUND, "no encoder number 1", moco_import_candidate(weights, 1, &found));
+    REFUSED(ENOTFOUND, "no encoder number -1", moco_import_candidate(weights, -1, &found));
+    REFUSED(EINVAL, "found is NULL", moco_import_candidate(weights, 0, NULL));
+    REFUSED(EINVAL, "model is NULL", moco_model_import(NULL, misuse.device, weights, &options, &report));
+    REFUSED(EINVAL, "device is NULL", moco_model_import(&model, NULL, weights, &options, &report));
+    REFUSED(EINVAL, "weights is NULL", moco_model_import(&model, misuse.device, NULL, &options, &report));
+    REFUSED(EINVAL, "trainer is NULL", moco_trainer_import(NULL, weights, &report));
+    const struct {
+        const char *words;
+        moco_import_options o;
+    } wrong[] = {
+        {"which is 2", {.which = MOCO_IMPORT_PLAIN}},
+        {"take_head is 3", {.take_head = 3}},
+        {"dim is -1", {.dim = -1}},
+        {"dim is 65537", {.dim = 65537}},
+        {"stem is \"deep\"", {.stem = "deep"}},
+        {"head is \"fc\"", {.head = "fc"}},
+        {"reserved0", {.reserved0 = 1}},
+        {"no ResNet begins with \"x\"", {.prefix = "x"}},
+        {"no key encoder", {.which = MOCO_IMPORT_KEY}},
+        {"the stem cifar has 3x3", {.stem = "cifar"}},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        moco_import_options o = wrong[i].o;
+        o.struct_size = sizeof o;
+        o.std[0] = o.std[1] = o.std[2] = 1;
+        o.image_size = 32;
+        moco_status status = moco_model_import(&model, misuse.device, weights, &o, &report);
+        if ((status != MOCO_EINVAL && status != MOCO_ENOTFOUND) || strstr(moco_error(), wrong[i].words) == NULL)
+            fail_msg("%s: %d, %s", wrong[i].words, status, moco_error());
+        assert_null(model);
+    }
+    options.image_size = 0;
+    REFUSED(EINVAL, "image_size is 0", moco_model_import(&model, misuse.device, weights, &options, &report));
+    options.image_size = 32;
+    options.std[1] = 0;
+    REFUSED(EINVAL, "std", moco_model_import(&model, misuse.device, weights, &options, &report));
+    assert_null(model);
+    misuse_ok(moco_model_import(&model, misuse.device, weights, NULL, NULL));
+    moco_model_free(model);
+    moco_weights_free(weights);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
-    const struct CMUnitTest tests[] = {CASE(opening), CASE(asking), CASE(reading), CASE(other_kinds),
-                                       CASE(not_our_own)};
+    const struct CMUnitTest tests[] = {CASE(opening),     CASE(asking),      CASE(reading),
+                                       CASE(other_kinds), CASE(not_our_own), CASE(importing)};
     return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

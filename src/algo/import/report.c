@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * report: see report.h. Names come from a file, so a line is made printable first, as a failure's is. */
+#include "algo/import/report.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "utf8.h"
+
+void import_say(moco_import_report *report, moco_import_kind kind, const char *format, ...)
+{
+    char raw[1024], sentence[512];
+    report->count[kind]++;
+    if (report->line == NULL)
+        return;
+    va_list args;
+    va_start(args, format);
+    if (vsnprintf(raw, sizeof raw, format, args) < 0)
+        raw[0] = 0;
+    va_end(args);
+    utf8_printable(sentence, sizeof sentence, raw);
+    report->line(report->user, kind, sentence);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * report: lines and counts of what became of a file's tensors. What a reader would get wrong: nothing is kept: a
+ * line goes to the caller's callback as it is made, so that a file of a million tensors takes no memory for them. */
+#ifndef MOCO_ALGO_IMPORT_REPORT_H
+#define MOCO_ALGO_IMPORT_REPORT_H
+
+#include "err.h"
+#include "moco/import.h"
+
+#if defined(__GNUC__)
+__attribute__((format(printf, 3, 4)))
+#endif
+void
+import_say(moco_import_report *report, moco_import_kind kind, const char *format, ...);
+
+#endif

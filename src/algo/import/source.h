@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * source: one encoder of a file: which network its names and shapes tell of, whether every tensor fits, and its
+ * numbers. In that order, and memory for numbers is taken between the last two: nothing is made that does not fit. */
+#ifndef MOCO_ALGO_IMPORT_SOURCE_H
+#define MOCO_ALGO_IMPORT_SOURCE_H
+
+#include "algo/encoder.h"
+#include "algo/import/names.h"
+#include "algo/import/report.h"
+
+enum { SOURCE_ZERO = -1, SOURCE_DRAWN = -2 }; /* instead of a tensor of the file: a count of 0, a fresh head's */
+
+struct source {
+    const struct names *names;
+    struct candidate at;
+    struct head_place head;
+    int take_head;   /* 0: it is drawn */
+    int64_t *tensor; /* [state_count] of the network */
+};
+
+/* Network of the candidate s->at, and s->head, s->take_head. `options` has every field set that the header promises a
+ * default for. MOCO_EINVAL names an option; MOCO_EFORMAT what no network of ours has. */
+moco_status source_network(struct source *s, const moco_import_options *options, struct net_config *config,
+                           moco_import_report *report, struct err *err);
+
+/* Finds the tensor of every state of the network. MOCO_EFORMAT: not all are there as they must be; the sentence names the
+ * first, the report all. Free s->tensor by mem_free. */
+moco_status source_match(struct source *s, const struct encoder *encoder, moco_import_report *report, struct err *err);
+
+/* Numbers of the largest tensor. */
+int64_t source_largest(const struct encoder *encoder);
+
+/* Reads all into `numbers` through `values` [source_largest], marks `used` [tensors of the file]. `ours` stands before
+ * our names in the report: "encoder_q.". */
+moco_status source_read(const struct source *s, const struct encoder *encoder, struct encoder_numbers *numbers,
+                        double *values, unsigned char *used, const char *ours, moco_import_report *report,
+                        struct err *err);
+
+/* One tensor of the file as doubles that the device's reals hold. Says in the report what it became. */
+moco_status source_numbers(const struct names *names, int64_t tensor, size_t real_bytes, const char *became,
+                           double *values, moco_import_report *report, struct err *err);
+
+/* Lines of what nothing became of. */
+void source_unused(const struct names *names, const unsigned char *used, moco_import_report *report);
+
+#endif

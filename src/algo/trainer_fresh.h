@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * trainer_fresh: a training state that is read into memory of its own and takes the place of a trainer's at once, so that
+ * a file that turns out bad half-way has touched nothing. What a reader would get wrong: fresh_adopt cannot fail, and all
+ * that could is done before it (fresh_finish is the last of it). */
+#ifndef MOCO_ALGO_TRAINER_FRESH_H
+#define MOCO_ALGO_TRAINER_FRESH_H
+
+#include "algo/trainer_state.h"
+
+struct fresh {
+    struct trainer *trainer;
+    struct encoder_numbers query, key;
+    moco_augment_options recipe; /* size 0: none was read */
+    struct be_memory momentum, readers, rows;
+    int64_t next, filled, step, epoch, position;
+};
+
+moco_status fresh_alloc(struct fresh *fresh, struct err *err); /* of fresh->trainer; fresh_free it on failure, too */
+void fresh_free(struct fresh *fresh);
+
+/* State tensor `i` of trainer_tensor_name, gradients left out. MOCO_EFORMAT: the values are no such tensor. */
+moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct err *err);
+
+/* What follows from the numbers: call it once all are set. */
+moco_status fresh_finish(struct fresh *fresh, struct err *err);
+
+/* Numbers, queue and counters become the trainer's; the old ones stay in `fresh`. The caller holds the lock of the query
+ * encoder. */
+void fresh_adopt(struct fresh *fresh);
+
+#endif
