@@ -100,6 +100,7 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->directions = t->o.symmetric ? 2 : 1;
     t->shared = t->o.encoder_k == MOCO_KEY_SHARED;
     t->encoders = t->shared ? 1 : 2;
+    t->share = t->o.batch_size;
     t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
     t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups);
     t->launches = t->groups / t->o.groups_per_launch;

@@ -55,14 +55,13 @@ moco_status batch_contrast(struct trainer *t, int launch, struct sums *sums, str
 
 /* ---- shared encoder ---- */
 
-static void place_samples(struct trainer *t)
+/* `apart`: rows of the second array are in the order of the shuffle, else in that of the samples. */
+static void place_images(struct trainer *t, int apart)
 {
     int n = t->o.batch_size;
-    if (t->o.shuffle)
-        permute_batch(t->o.seed, (uint64_t)t->step, 0, n, t->host.shuffle);
     for (int place = 0; place < n; place++) {
         t->host.index[place] = t->host.order[place];
-        t->host.index[n + place] = t->host.shuffle[t->host.order[place]];
+        t->host.index[n + place] = apart ? t->host.order[place] : t->host.shuffle[t->host.order[place]];
     }
 }
 
@@ -106,9 +105,11 @@ moco_status batch_pairs(struct trainer *t, const moco_batch *batch, struct sums 
 {
     const void *masters = t->query->numbers.masters.at;
     const void *weights = t->readers.at != NULL ? t->readers.at : masters;
-    place_samples(t);
+    if (t->o.shuffle)
+        permute_batch(t->o.seed, (uint64_t)t->step, 0, t->o.batch_size, t->host.shuffle);
+    place_images(t, batch->key[0] != NULL);
     struct be_forward forward = {.images = batch->view[0],
-                                 .second = batch->view[1],
+                                 .second = batch->key[0] != NULL ? batch->key[0] : batch->view[1],
                                  .index = t->host.index,
                                  .weights = weights,
                                  .masters = masters,
@@ -116,6 +117,7 @@ moco_status batch_pairs(struct trainer *t, const moco_batch *batch, struct sums 
                                  .out = step_at(t, t->at.embedding),
                                  .cancel = &t->cancel};
     TRY(t->be->forward(t->query_plan, &forward, err));
+    place_images(t, 0); /* from here on rows are named by sample */
     TRY(contrast_pairs(t, sums, err));
     struct be_backward backward = {.weights = weights,
                                    .masters = masters,

@@ -43,6 +43,7 @@ struct trainer {
     enum be_precision precision;
     size_t real_bytes;
     int dim, groups, launches, launch_n, directions;
+    int share;            /* images of a batch that this process brings: all, as there is one rank */
     int shared;           /* the query encoder encodes both views: one launch of 2 batch images */
     int encoders;         /* 2, or 1 if shared */
     int64_t queue_length; /* 0: negatives come from the batch */

@@ -22,18 +22,41 @@ static char *keys_of(const struct trainer *t, int direction)
 
 /* ---- before the step ---- */
 
+/* Key views apart are of one step's shuffle, and useless for any other. */
+static moco_status check_keys(const struct trainer *t, const moco_batch *b, struct err *err)
+{
+    if (!t->o.shuffle)
+        return err_set(err, MOCO_EINVAL, "batch.key is given and the trainer's shuffle is 0: there is none to follow");
+    if (b->key[0] == NULL || (t->directions == 2 && b->key[1] == NULL))
+        return err_set(err, MOCO_EINVAL, "batch.key[%d] is NULL and the other is not; %s", b->key[0] != NULL,
+                       t->directions == 2 ? "a symmetric loss needs both" : "key[0] is the key view");
+    if (b->key_seed != t->o.seed)
+        return err_set(err, MOCO_EINVAL, "batch.key_seed is %llu; the trainer's seed is %llu",
+                       (unsigned long long)b->key_seed, (unsigned long long)t->o.seed);
+    if (b->key_step != t->step)
+        return err_set(err, MOCO_ESTATE,
+                       "the batch's key views follow the shuffle of step %lld, and the trainer is at step %lld: start "
+                       "the loader again with moco_loader_start_keys, at epoch %lld, position %lld, step %lld",
+                       (long long)b->key_step, (long long)t->step, (long long)t->epoch, (long long)t->position,
+                       (long long)t->step);
+    return MOCO_OK;
+}
+
 static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
 {
     const moco_trainer_options *o = &t->o;
-    if (b->n != o->batch_size)
+    if (b->n != t->share)
         return err_set(err, MOCO_ESHAPE, "the batch has %d images; the trainer's batch_size is %d", b->n,
                        o->batch_size);
     if (b->h != o->image_h || b->w != o->image_w)
         return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
                        o->image_h, o->image_w);
-    if (b->views != 2)
+    int apart = b->key[0] != NULL || b->key[1] != NULL, views = apart && t->directions == 1 ? 1 : 2;
+    if (apart)
+        TRY(check_keys(t, b, err));
+    if (b->views < views || b->views > 2)
         return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
-    for (int v = 0; v < 2; v++)
+    for (int v = 0; v < views; v++)
         if (b->view[v] == NULL)
             return err_set(err, MOCO_EINVAL, "batch.view[%d] is NULL", v);
     if (b->epoch < 0 || b->position < 0)
@@ -101,18 +124,21 @@ moco_status step_check_rows(const struct trainer *t, const void *rows, const cha
 
 /* ---- keys ---- */
 
-static moco_status key_launch(struct trainer *t, const uint8_t *images, int direction, int launch, struct err *err)
+static moco_status key_launch(struct trainer *t, const moco_batch *batch, int direction, int launch, struct err *err)
 {
+    const uint8_t *apart = batch->key[direction];
     int first = launch * t->launch_n;
     for (int j = 0; j < t->launch_n; j++)
-        t->host.index[j] = t->host.shuffle[t->host.order[first + j]];
-    struct be_forward io = {.images = images,
+        t->host.index[j] = apart != NULL ? t->host.order[first + j] : t->host.shuffle[t->host.order[first + j]];
+    struct be_forward io = {.images = apart != NULL ? apart : batch->view[1 - direction],
                             .index = t->host.index,
                             .weights = step_at(t, t->at.plans + t->at.key_block),
                             .stage = step_stage(t, STAGE_KEY, direction),
                             .out = step_at(t, t->at.embedding),
                             .cancel = &t->cancel};
     TRY(t->be->forward(t->key_plan, &io, err));
+    for (int j = 0; j < t->launch_n; j++) /* whatever the images stood in: the samples that they are of */
+        t->host.index[j] = t->host.shuffle[t->host.order[first + j]];
     TRY(t->be->read(t->dev, t->host.rows, io.out, (size_t)t->launch_n * step_row(t), err));
     TRY(step_check_rows(t, t->host.rows, "key", err));
     char *keys = keys_of(t, direction);
@@ -129,7 +155,7 @@ static moco_status all_keys(struct trainer *t, const moco_batch *batch, int *don
         if (t->o.shuffle)
             permute_batch(t->o.seed, (uint64_t)t->step, d, t->o.batch_size, t->host.shuffle);
         for (int l = 0; l < t->launches; l++) {
-            TRY(key_launch(t, batch->view[1 - d], d, l, err));
+            TRY(key_launch(t, batch, d, l, err));
             step_launched(t, done);
         }
     }
