@@ -88,8 +88,9 @@ typedef struct moco_trainer_options {
     int32_t batch_size;    /* images per step, of all ranks together: a multiple of bn_group_size */
     int32_t bn_group_size; /* images over which BN takes its statistics (reference: 32); with a shared encoder it may
                               also be 2 x batch_size */
-    int32_t groups_per_launch; /* BN groups run at once; 0: chosen from the configuration alone; must divide the number
-                                  of groups; of a shared encoder all run at once */
+    int32_t groups_per_launch; /* BN groups run at once, at most: as many as divide the number of groups (of this rank).
+                                  More take more memory, and round sums in another order. 0: chosen from the
+                                  configuration alone; of a shared encoder all run at once */
     int32_t image_h, image_w;
     double temperature;     /* T: 0.2 (v2), 0.07 (v1) */
     double key_momentum;    /* m of the key encoder: 0.999 */
@@ -185,7 +186,8 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
- * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
+ * sentence names the difference. Another groups_per_launch alone is taken: the trainer's own holds from there on, with
+ * one MOCO_LOG_WARN line. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
  * state holds a number that is not finite or a running variance below 0, and nothing is written; in a file such a
  * number is MOCO_EFORMAT. The sentence names tensor and place. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);

@@ -38,7 +38,7 @@ static moco_status make_plan(struct trainer *t, enum be_pass pass, struct be_pla
                                 .precision = t->precision,
                                 .pass = pass,
                                 .n = t->launch_n,
-                                .groups = t->o.groups_per_launch,
+                                .groups = t->launch_groups,
                                 .output = t->graph->embedding,
                                 .recompute = pass == BE_TRAIN && t->o.recompute};
     TRY(t->be->plan_create(plan, t->dev, &spec, err));
@@ -103,8 +103,9 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->share = t->o.batch_size;
     t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
     t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups);
-    t->launches = t->groups / t->o.groups_per_launch;
-    t->launch_n = t->o.groups_per_launch * t->o.bn_group_size;
+    t->launch_groups = trainer_launch_groups(t->o.groups_per_launch, t->groups);
+    t->launches = t->groups / t->launch_groups;
+    t->launch_n = t->launch_groups * t->o.bn_group_size;
     TRY(t->be->layout_create(&t->layout, t->dev, t->graph, t->precision, err));
     struct be_plan_bytes key = {0}, query;
     if (!t->shared)
