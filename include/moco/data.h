@@ -211,11 +211,11 @@ typedef enum moco_bad {
 
 typedef struct moco_loader_options {
     uint32_t struct_size;
-    int32_t batch_size;
-    int32_t workers;   /* threads; 0: decode on the calling thread */
-    int32_t prefetch;  /* batches kept ready at most, beside the one that the caller holds; default 2 */
-    int32_t permuted;  /* 1: a new order each epoch; 0: sequential */
-    int32_t drop_last; /* 1: leave out the last partial batch */
+    int32_t batch_size; /* of all ranks together, a multiple of `ranks` */
+    int32_t workers;    /* threads; 0: decode on the calling thread */
+    int32_t prefetch;   /* batches kept ready at most, beside the one that the caller holds; default 2 */
+    int32_t permuted;   /* 1: a new order each epoch; 0: sequential */
+    int32_t drop_last;  /* 1: leave out the last partial batch */
     uint64_t seed;
     int64_t max_bad;    /* different unreadable images that are replaced or skipped before `next` answers
                            MOCO_EBADDATA; -1: the larger of 10 and 0.1 % of the data set. To skip any number: as many
@@ -225,11 +225,13 @@ typedef struct moco_loader_options {
                            more (a progressive JPEG of few rows), and a PNG wider than 262,144, counts as unreadable.
                            A WebP's file is held besides, and libwebp takes 5 bytes a pixel more for a lossless one */
     const moco_augment_options *recipe[2]; /* copied; recipe[1] NULL: one view */
-    int32_t rank, ranks; /* this loader's share of each epoch: positions rank, rank + ranks, ...; default 0 of 1. Batch
-                            number b of all ranks together is what one loader with ranks x batch_size gives. Positions
-                            and batches are then those of the share; with drop_last every rank has equally many */
+    int32_t rank, ranks; /* this loader's share of each batch; default 0 of 1. Batch number b of all ranks together is
+                            what one loader gives; positions and numbers of batches are those of all. The share is one
+                            slice of batch_size / ranks places, rank 0's first, so that each rank has whole BN groups.
+                            Of a last batch that is not full a rank has the same places, as far as they are there; one
+                            that has none is passed over */
     int32_t bad;         /* moco_bad; default MOCO_BAD_REPLACE */
-    int32_t reserved0;
+    int32_t interleave;  /* as of the trainer: 1: the share is places rank, rank + ranks, ... of each batch */
 } moco_loader_options;
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);
 #define moco_loader_options_init(o) moco_loader_options_init_sized((o), sizeof *(o))
@@ -245,15 +247,24 @@ MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size
 #define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))
 
 /* Owned; holds a reference on the data set. Errors: MOCO_EINVAL (names the option; drop_last with a data set smaller
- * than the batch of every rank), MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * than the batch), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset,
                                         const moco_loader_options *options);
 MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
 
-/* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order, readable or not.
- * Batches in flight are dropped. Threads: as moco_loader_next. Since 0.1. */
+/* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order, readable or not, of
+ * all ranks together. Batches in flight are dropped. Threads: as moco_loader_next. Since 0.1. */
 MOCO_API moco_status moco_loader_start(moco_loader *loader, int64_t epoch);
 MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t position);
+
+/* As moco_loader_start_at, with key views apart (see moco_batch), for a trainer that has committed `step` steps and has
+ * this `seed` and `symmetric`: the first batch is for its next step, the second for the one after that. With ranks, each
+ * makes the key views of the places of the shuffle that are its share, so that ShuffleBN moves no image from one rank to
+ * another; the price is that an image is decoded once for each of its two views. Whether an image is bad is decided by
+ * what both views show, in every loader. Takes memory for key views at its first call. Needs two recipes, drop_last, and
+ * a `bad` other than MOCO_BAD_SKIP. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: as moco_loader_next. Since 0.1. */
+MOCO_API moco_status moco_loader_start_keys(moco_loader *loader, int64_t epoch, int64_t position, int64_t step,
+                                            uint64_t seed, int symmetric);
 
 /* Fills `batch`; its arrays are borrowed until the next call on this loader. MOCO_EEND after the last (not a failure).
  * An unreadable image is replaced, skipped or MOCO_EFORMAT, as `bad` says. What is replaced or skipped is counted, and
@@ -262,8 +273,9 @@ MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, in
  * when do not depend on `workers`. Threads: one call per loader. Since 0.1. */
 MOCO_API moco_status moco_loader_next(moco_loader *loader, moco_batch *batch);
 
-/* Batches in an epoch (where images are skipped, `next` gives at most so many); what has been delivered. Threads: any,
- * also while another thread waits in moco_loader_next. Since 0.1. */
+/* Batches in an epoch, of all ranks together (`next` gives at most so many: where images are skipped, or this rank has
+ * no row of the last one, fewer); what has been delivered. Threads: any, also while another thread waits in
+ * moco_loader_next. Since 0.1. */
 MOCO_API int64_t moco_loader_batches(const moco_loader *loader);
 MOCO_API moco_status moco_loader_get_stats(const moco_loader *loader, moco_loader_stats *stats);
 

@@ -15,16 +15,25 @@ extern "C" {
 typedef struct moco_trainer moco_trainer;
 
 /* Images for one step: `views` contiguous uint8 RGB arrays [n,h,w,3]. Filled by a loader (all pointers are borrowed
- * until its next `next`) or by the caller. view[0] is the query view, view[1] the key view. */
+ * until its next `next`) or by the caller. view[0] is the query view, view[1] the key view.
+ *
+ * Key views may come apart, as moco_loader_start_keys makes them: row i of key[d] is then the key view of sample place[i]
+ * of the batch, where place is moco_shuffle_permutation(seed, step, d, batch_size) for the step that the batch is for
+ * (with ranks place[p], p being the place of row i of the share), and d the direction: key[0] holds views 1, and key[1],
+ * for a symmetric loss alone, views 0. view[1] is then needed for a symmetric loss alone. Training is the same to the
+ * bit either way. */
 typedef struct moco_batch {
     uint32_t struct_size;
-    int32_t n, h, w;
-    int32_t views; /* 1 or 2 */
+    int32_t n, h, w; /* n: rows, of a loader with `ranks` those of its share */
+    int32_t views;   /* 1 or 2 */
     int32_t reserved0;
     const uint8_t *view[2];
-    const int64_t *ids; /* [n] sample numbers in the data set; may be NULL */
-    int64_t epoch;      /* where the batch came from: the trainer remembers it, a checkpoint saves it */
-    int64_t position;   /* samples of the epoch consumed up to and including this batch */
+    const int64_t *ids;    /* [n] sample numbers in the data set; may be NULL */
+    int64_t epoch;         /* where the batch came from: the trainer remembers it, a checkpoint saves it */
+    int64_t position;      /* samples of the epoch consumed up to and including this batch, by all ranks together */
+    const uint8_t *key[2]; /* key views apart, [n,h,w,3] each; NULL: the trainer shuffles view[1] (and view[0]) */
+    int64_t key_step;      /* with key[0]: committed steps before the one that the shuffle is of; -1 without */
+    uint64_t key_seed;     /* with key[0]: the seed of the shuffle, which is that of the trainer */
 } moco_batch;
 MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);
 #define moco_batch_init(b) moco_batch_init_sized((b), sizeof *(b))
@@ -76,11 +85,12 @@ typedef enum moco_optimizer {
  * divisor of batch_size makes groups of one view each, and 2 x batch_size the one group of both views that SimCLR has. */
 typedef struct moco_trainer_options {
     uint32_t struct_size;
-    int32_t batch_size;    /* images per step: a multiple of bn_group_size */
+    int32_t batch_size;    /* images per step, of all ranks together: a multiple of bn_group_size */
     int32_t bn_group_size; /* images over which BN takes its statistics (reference: 32); with a shared encoder it may
                               also be 2 x batch_size */
-    int32_t groups_per_launch; /* BN groups run at once; 0: chosen from the configuration alone; must divide the number
-                                  of groups; of a shared encoder all run at once */
+    int32_t groups_per_launch; /* BN groups run at once, at most: as many as divide the number of groups (of this rank).
+                                  More take more memory, and round sums in another order. 0: chosen from the
+                                  configuration alone; of a shared encoder all run at once */
     int32_t image_h, image_w;
     double temperature;     /* T: 0.2 (v2), 0.07 (v1) */
     double key_momentum;    /* m of the key encoder: 0.999 */
@@ -145,7 +155,8 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * image_h x image_w in 2 views, which have been read when the call returns. A step is a transaction: on any failure
  * nothing has changed, and a retry gives the same bits as if the failed call had not been made.
  * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite, or a weight after the
- * update: the sentence names the first such tensor), MOCO_ESTATE (the device is not ready, or a forked child).
+ * update: the sentence names the first such tensor), MOCO_ESTATE (the device is not ready, or a forked child; or key
+ * views apart follow the shuffle of another step: the sentence says where to start the loader again).
  * Threads: one call per trainer, and as moco_queue_push on its queue. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
 
@@ -168,14 +179,15 @@ MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, c
 /* Name of state tensor `index`; NULL past the end. Borrowed from the trainer. Threads: any. Since 0.1. */
 MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
 
-/* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first). Any
- * output may be NULL. Threads: as report. Since 0.1. */
+/* Where training stands: committed steps, and epoch and position of the last committed batch (0, 0 at first): where a
+ * loader goes on, of however many ranks. Any output may be NULL. Threads: as report. Since 0.1. */
 MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
 
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
- * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
+ * sentence names the difference. Another groups_per_launch alone is taken: the trainer's own holds from there on, with
+ * one MOCO_LOG_WARN line. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
  * state holds a number that is not finite or a running variance below 0, and nothing is written; in a file such a
  * number is MOCO_EFORMAT. The sentence names tensor and place. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);

@@ -111,6 +111,16 @@ static moco_status get_counters(const struct safetensors *file, struct fresh *fr
     return safetensors_get_int(file, "state.queue_filled", 0, fresh->trainer->queue_length, &fresh->filled, err);
 }
 
+/* A machine may launch more or fewer groups at once than the one that saved: training goes on, and says so. */
+static void tell_launch(const struct trainer *t, int there)
+{
+    if (there != t->o.groups_per_launch)
+        ctx_log(t->ctx, LOG_WARN,
+                "groups_per_launch was %d before step %lld and is %d from there on (%d are launched at once): sums are "
+                "rounded in another order, so training is not to the bit what it would have been",
+                there, (long long)t->step, t->o.groups_per_launch, t->launch_groups);
+}
+
 /* Opens a training checkpoint; whether its tensors are sound is not looked at. */
 static moco_status open_checkpoint(struct safetensors **file, struct ctx *ctx, const char *path, struct err *err)
 {
@@ -146,6 +156,8 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
 {
     struct safetensors *file = NULL;
     struct net_config config;
+    moco_trainer_options there;
+    int64_t queue_length;
     struct fresh fresh = {.trainer = t};
     struct state state = state_of(t);
     state.self = &fresh;
@@ -157,6 +169,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY(open_checkpoint(&file, t->ctx, path, err));
     TRY_GOTO(status, check_config(file, t, err), done);
     TRY_GOTO(status, config_get_model(file, &config, err), done);
+    TRY_GOTO(status, config_get_trainer(file, &there, &queue_length, err), done);
     TRY_GOTO(status, config_get_recipe(file, &fresh.recipe, err), done);
     TRY_GOTO(status, get_counters(file, &fresh, err), done);
     TRY_GOTO(status, state_check(file, "", 1, &state, err), done);
@@ -166,6 +179,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY_GOTO(status, state_read(t->ctx, file, "", &state, err), done);
     TRY_GOTO(status, fresh_finish(&fresh, err), done);
     adopt(&fresh, &config);
+    tell_launch(t, there.groups_per_launch);
 done:
     fresh_free(&fresh);
     safetensors_close(file);

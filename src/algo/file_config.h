@@ -25,7 +25,7 @@ moco_status config_get_model(const struct safetensors *f, struct net_config *con
 moco_status config_put_recipe(struct safetensors_metadata *m, const moco_augment_options *recipe, struct err *err);
 moco_status config_get_recipe(const struct safetensors *f, moco_augment_options *recipe, struct err *err);
 
-/* `o` with the effective precision and groups per launch. */
+/* `o` with what 0 stood for in precision and groups_per_launch. */
 moco_status config_put_trainer(struct safetensors_metadata *m, const moco_trainer_options *o, int64_t queue_length,
                                size_t real_bytes, struct err *err);
 moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options *o, int64_t *queue_length,
@@ -44,7 +44,7 @@ moco_status config_get_note(const struct safetensors *f, char *note, size_t size
 /* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. A key
  * that came after the first version of the format may be missing: then it counts as what was done before there was a
  * choice. Where weights came from and how large images are expected to be do not matter to a state: it brings its own.
- */
+ * How many BN groups are launched at once is a wish, which whoever goes on may have another of. */
 moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
                            moco_status status, struct err *err);
 

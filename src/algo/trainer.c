@@ -38,7 +38,7 @@ static moco_status make_plan(struct trainer *t, enum be_pass pass, struct be_pla
                                 .precision = t->precision,
                                 .pass = pass,
                                 .n = t->launch_n,
-                                .groups = t->o.groups_per_launch,
+                                .groups = t->launch_groups,
                                 .output = t->graph->embedding,
                                 .recompute = pass == BE_TRAIN && t->o.recompute};
     TRY(t->be->plan_create(plan, t->dev, &spec, err));
@@ -102,10 +102,12 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->directions = t->o.symmetric ? 2 : 1;
     t->shared = t->o.encoder_k == MOCO_KEY_SHARED;
     t->encoders = t->shared ? 1 : 2;
+    t->share = t->o.batch_size;
     t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
     t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups, info.launch_pixels);
-    t->launches = t->groups / t->o.groups_per_launch;
-    t->launch_n = t->o.groups_per_launch * t->o.bn_group_size;
+    t->launch_groups = trainer_launch_groups(t->o.groups_per_launch, t->groups);
+    t->launches = t->groups / t->launch_groups;
+    t->launch_n = t->launch_groups * t->o.bn_group_size;
     TRY(t->be->layout_create(&t->layout, t->dev, t->graph, t->precision, err));
     struct be_plan_bytes key = {0}, query;
     if (!t->shared)
@@ -164,7 +166,7 @@ static moco_status make_program(struct trainer *t, struct err *err)
     struct be_program_spec spec = {.layout = t->layout,
                                    .view_bytes =
                                        (size_t)t->o.batch_size * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
-                                   .views = 2,
+                                   .views = t->directions == 2 ? 4 : 2, /* keys' may come apart */
                                    .index_count = rows_index_count(t),
                                    .replay = 1};
     TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));

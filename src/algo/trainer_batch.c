@@ -54,7 +54,8 @@ moco_status batch_pairs(struct trainer *t, struct step *step, struct err *err)
     const int32_t *pairs = rows_of_pairs(t, step);
     struct query_launch launch = {.images = step->at.view[0],
                                   .second = step->at.view[1],
-                                  .index = rows_of_queries(t, step, 0),
+                                  .index = rows_images_of_pairs(t, step),
+                                  .names = rows_of_queries(t, step, 0),
                                   .rows = rows_queries(t, 0, 0)};
     TRY(query_forward(t, &launch, err));
     TRY(t->be->scatter(t->program, step_at(t, t->at.keys), launch.rows, pairs, t->launch_n, t->dim, err));

@@ -2,7 +2,8 @@
  *
  * trainer_options: what a trainer may be told, and what may be told together. What a reader would get wrong: a launch's
  * size is part of the configuration, because it changes the last bits of sums; so its automatic choice looks at nothing
- * but the options and the kind of device. */
+ * but the options and the kind of device. It is a wish all the same: how many groups there are to launch depends on the
+ * number of ranks. */
 #include "algo/trainer_state.h"
 
 #define BATCH_MAX (1 << 20)
@@ -78,11 +79,9 @@ static moco_status check_groups(const moco_trainer_options *o, struct err *err)
                        "groups_per_launch is %d and encoder_k is shared: all %d groups run at once; it must be 0 or "
                        "that",
                        o->groups_per_launch, groups);
-    if (o->groups_per_launch < 0 || (o->groups_per_launch > 0 && groups % o->groups_per_launch != 0))
-        return err_set(err, MOCO_EINVAL,
-                       "groups_per_launch is %d; it must be 0 (automatic) or divide the %d groups of a batch "
-                       "(batch_size %d / bn_group_size %d)",
-                       o->groups_per_launch, groups, o->batch_size, o->bn_group_size);
+    if (o->groups_per_launch < 0)
+        return err_set(err, MOCO_EINVAL, "groups_per_launch is %d; it must be 0 (automatic) or more",
+                       o->groups_per_launch);
     return MOCO_OK;
 }
 
@@ -116,4 +115,12 @@ int trainer_groups_per_launch(const moco_trainer_options *o, int groups, int64_t
         if (groups % d == 0 && d * group_pixels <= launch_pixels)
             best = d;
     return best;
+}
+
+int trainer_launch_groups(int wish, int groups)
+{
+    int fits = wish < groups ? wish : groups;
+    while (groups % fits != 0)
+        fits--;
+    return fits;
 }

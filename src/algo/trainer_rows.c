@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
  * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the places
- * of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, and then the
- * rows of the loss at all places. */
+ * of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, then the rows
+ * of the loss at all places, then where the images of all places are in their arrays. */
 #include "algo/trainer_rows.h"
 
 #include "permute.h"
 
 int rows_index_count(const struct trainer *t)
 {
-    return (t->shared ? 4 : 1 + t->directions) * t->o.batch_size;
+    return (t->shared ? 6 : 1 + t->directions) * t->o.batch_size;
 }
 
 void rows_index_init(struct trainer *t)
@@ -41,8 +41,25 @@ void rows_index_step(struct trainer *t)
     int batch = t->o.batch_size;
     for (int d = 0; d < t->directions; d++)
         place_keys(t, d);
-    for (int place = 0; t->shared && place < 2 * batch; place++) /* row i and row batch + i are one sample */
+    for (int place = 0; t->shared && place < 2 * batch; place++) { /* row i and row batch + i are one sample */
         t->host.index[2 * batch + place] = t->host.index[place] + (place < batch ? 0 : batch);
+        t->host.index[4 * batch + place] = t->host.index[t->apart ? place % batch : place];
+    }
+}
+
+struct be_input rows_input(const struct trainer *t, const moco_batch *batch)
+{
+    if (!t->apart)
+        return (struct be_input){.view = {batch->view[0], batch->view[1]}, .index = t->host.index};
+    if (t->directions == 1)
+        return (struct be_input){.view = {batch->view[0], batch->key[0]}, .index = t->host.index};
+    return (struct be_input){.view = {batch->view[0], batch->view[1], batch->key[0], batch->key[1]},
+                             .index = t->host.index};
+}
+
+const void *rows_key_images(const struct trainer *t, const struct step *step, int direction)
+{
+    return t->apart && t->directions == 2 ? step->at.view[2 + direction] : step->at.view[1 - direction];
 }
 
 const int32_t *rows_of_queries(const struct trainer *t, const struct step *step, int launch)
@@ -58,6 +75,11 @@ const int32_t *rows_of_keys(const struct trainer *t, const struct step *step, in
 const int32_t *rows_of_pairs(const struct trainer *t, const struct step *step)
 {
     return step->at.index + (size_t)2 * (size_t)t->o.batch_size;
+}
+
+const int32_t *rows_images_of_pairs(const struct trainer *t, const struct step *step)
+{
+    return step->at.index + (size_t)4 * (size_t)t->o.batch_size;
 }
 
 char *rows_queries(const struct trainer *t, int direction, int launch)
@@ -89,7 +111,7 @@ moco_status query_forward(struct trainer *t, const struct query_launch *launch, 
                             .out = launch->rows,
                             .cancel = t->cancel};
     TRY(t->be->forward(t->query_plan, &io, err));
-    return t->be->check_rows(t->program, BE_ROWS_QUERY, launch->rows, launch->index, t->launch_n, t->dim, err);
+    return t->be->check_rows(t->program, BE_ROWS_QUERY, launch->rows, launch->names, t->launch_n, t->dim, err);
 }
 
 moco_status query_backward(struct trainer *t, const struct query_launch *launch, struct err *err)

@@ -53,6 +53,15 @@ const int32_t *rows_of_keys(const struct trainer *t, const struct step *step, in
 /* Shared encoder: rows of the loss at the places of the launch. */
 const int32_t *rows_of_pairs(const struct trainer *t, const struct step *step);
 
+/* Shared encoder: where the images of the launch are in their arrays. */
+const int32_t *rows_images_of_pairs(const struct trainer *t, const struct step *step);
+
+/* ---- images ---- */
+
+/* What goes to the device with a step. Key views that come apart are in the order of the step's shuffle. */
+struct be_input rows_input(const struct trainer *t, const moco_batch *batch);
+const void *rows_key_images(const struct trainer *t, const struct step *step, int direction);
+
 /* ---- rows ---- */
 
 /* Queries of a launch, in its order. */
@@ -65,7 +74,8 @@ char *rows_keys(const struct trainer *t, int direction);
 struct query_launch {
     const void *images, *second; /* as in be_forward */
     const int32_t *index;
-    void *rows; /* embeddings */
+    const int32_t *names; /* samples, for what is said of a row */
+    void *rows;           /* embeddings */
     int direction;
     int accumulate; /* a launch of this step has written gradients */
 };

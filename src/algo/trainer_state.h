@@ -35,11 +35,13 @@ struct trainer {
     struct ctx *ctx;
     const struct backend *be;
     struct be_device *dev;
-    moco_trainer_options o;   /* groups_per_launch and precision are the effective ones */
+    moco_trainer_options o;   /* with what 0 stood for: precision, and the wish for groups_per_launch */
     struct net_config config; /* of the network at the trainer's image size */
     enum be_precision precision;
     size_t real_bytes;
-    int dim, groups, launches, launch_n, directions;
+    int dim, groups, launches, launch_groups, launch_n, directions;
+    int apart;            /* the step's key views are arrays of their own, in the order of the shuffle */
+    int share;            /* images of a batch that this process brings: all, as there is one rank */
     int shared;           /* the query encoder encodes both views: one launch of 2 batch images */
     int encoders;         /* 2, or 1 if shared */
     int64_t queue_length; /* 0: negatives come from the batch */
@@ -77,8 +79,10 @@ struct trainer {
 
 /* trainer_options.c */
 moco_status trainer_options_check(const moco_trainer_options *options, struct err *err);
-/* The effective number, where the option says 0. */
+/* The number to be saved, where the option says 0. */
 int trainer_groups_per_launch(const moco_trainer_options *options, int groups, int64_t launch_pixels);
+/* What is launched at once of `groups` if `wish` (1 or more) are wanted: the largest divisor that is not larger. */
+int trainer_launch_groups(int wish, int groups);
 
 /* Which tensors a state has: known before there is a trainer. Gradients come last: `saved` are those before them. */
 struct state_list {

@@ -14,18 +14,41 @@
 
 /* ---- before the step ---- */
 
+/* Key views apart are of one step's shuffle, and useless for any other. */
+static moco_status check_keys(const struct trainer *t, const moco_batch *b, struct err *err)
+{
+    if (!t->o.shuffle)
+        return err_set(err, MOCO_EINVAL, "batch.key is given and the trainer's shuffle is 0: there is none to follow");
+    if (b->key[0] == NULL || (t->directions == 2 && b->key[1] == NULL))
+        return err_set(err, MOCO_EINVAL, "batch.key[%d] is NULL and the other is not; %s", b->key[0] != NULL,
+                       t->directions == 2 ? "a symmetric loss needs both" : "key[0] is the key view");
+    if (b->key_seed != t->o.seed)
+        return err_set(err, MOCO_EINVAL, "batch.key_seed is %llu; the trainer's seed is %llu",
+                       (unsigned long long)b->key_seed, (unsigned long long)t->o.seed);
+    if (b->key_step != t->step)
+        return err_set(err, MOCO_ESTATE,
+                       "the batch's key views follow the shuffle of step %lld, and the trainer is at step %lld: start "
+                       "the loader again with moco_loader_start_keys, at epoch %lld, position %lld, step %lld",
+                       (long long)b->key_step, (long long)t->step, (long long)t->epoch, (long long)t->position,
+                       (long long)t->step);
+    return MOCO_OK;
+}
+
 static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
 {
     const moco_trainer_options *o = &t->o;
-    if (b->n != o->batch_size)
+    if (b->n != t->share)
         return err_set(err, MOCO_ESHAPE, "the batch has %d images; the trainer's batch_size is %d", b->n,
                        o->batch_size);
     if (b->h != o->image_h || b->w != o->image_w)
         return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
                        o->image_h, o->image_w);
-    if (b->views != 2)
+    int apart = b->key[0] != NULL || b->key[1] != NULL, views = apart && t->directions == 1 ? 1 : 2;
+    if (apart)
+        TRY(check_keys(t, b, err));
+    if (b->views < views || b->views > 2)
         return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
-    for (int v = 0; v < 2; v++)
+    for (int v = 0; v < views; v++)
         if (b->view[v] == NULL)
             return err_set(err, MOCO_EINVAL, "batch.view[%d] is NULL", v);
     if (b->epoch < 0 || b->position < 0)
@@ -86,7 +109,11 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
                                  .gradient_limit = step->careful ? (double)INFINITY : limit,
                                  .step = t->step,
                                  .queue_row = t->queue != NULL ? t->queue->next : 0};
-    struct be_input input = {.view = {step->batch->view[0], step->batch->view[1]}, .index = t->host.index};
+    int apart = step->batch->key[0] != NULL;
+    if (apart != t->apart) /* other calls follow from here on */
+        t->be->program_reset(t->program);
+    t->apart = apart;
+    struct be_input input = rows_input(t, step->batch);
     rows_index_step(t);
     return t->be->program_begin(t->program, &scalars, &input, &step->at, &step->skip, err);
 }
@@ -96,8 +123,8 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 static moco_status key_launch(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
     const int32_t *samples = rows_of_keys(t, step, direction, launch);
-    struct be_forward io = {.images = step->at.view[1 - direction],
-                            .index = samples,
+    struct be_forward io = {.images = rows_key_images(t, step, direction),
+                            .index = t->apart ? rows_of_queries(t, step, launch) : samples,
                             .weights = step_at(t, t->at.plans + t->at.key_block),
                             .stage = step_stage(t, STAGE_KEY, direction),
                             .out = step_at(t, t->at.d_query), /* which no query has written yet */
@@ -150,6 +177,7 @@ static moco_status all_queries(struct trainer *t, struct step *step, struct err 
         for (int l = 0; l < t->launches; l++) {
             struct query_launch launch = {.images = step->at.view[d],
                                           .index = rows_of_queries(t, step, l),
+                                          .names = rows_of_queries(t, step, l),
                                           .rows = rows_queries(t, d, l),
                                           .direction = d,
                                           .accumulate = d > 0 || l > 0};

@@ -389,11 +389,11 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
                                   .drop_last = o.drop_last != 0,
                                   .rank = o.rank,
                                   .ranks = o.ranks,
+                                  .interleave = o.interleave != 0,
                                   .seed = o.seed,
                                   .max_bad = o.max_bad,
                                   .bad = o.bad,
                                   .max_pixels = o.max_pixels};
-    TRY(struct_reserved(o.reserved0, "moco_loader_options.reserved0", err));
     TRY(api_not_null(o.recipe[0], "options.recipe[0]", err));
     for (int v = 0; v < 2 && o.recipe[v] != NULL; v++) {
         TRY(struct_read(&to->recipe[v], sizeof to->recipe[v], o.recipe[v], v == 0 ? "recipe[0]" : "recipe[1]", err));
@@ -453,6 +453,21 @@ moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, int64_t pos
 {
     struct err err = {0};
     return api_return(start_at(loader, epoch, position, &err), "moco_loader_start_at", &err);
+}
+
+static moco_status start_keys(moco_loader *loader, int64_t epoch, int64_t position, int64_t step, uint64_t seed,
+                              int symmetric, struct err *err)
+{
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, loader, HANDLE_LOADER, "loader", err));
+    return loader_start_keys(loader->loader, epoch, position, step, seed, symmetric, err);
+}
+
+moco_status moco_loader_start_keys(moco_loader *loader, int64_t epoch, int64_t position, int64_t step, uint64_t seed,
+                                   int symmetric)
+{
+    struct err err = {0};
+    return api_return(start_keys(loader, epoch, position, step, seed, symmetric, &err), "moco_loader_start_keys", &err);
 }
 
 static moco_status next_batch(moco_loader *loader, moco_batch *batch, struct err *err)

@@ -33,7 +33,7 @@ void moco_model_info_init_sized(moco_model_info *info, size_t size)
 
 void moco_batch_init_sized(moco_batch *batch, size_t size)
 {
-    moco_batch defaults = {0};
+    moco_batch defaults = {.key_step = -1};
     struct_init(batch, size, &defaults, sizeof defaults);
 }
 

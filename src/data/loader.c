@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "loader_state.h"
+#include "share.h"
 
 #define WORKERS_MAX 1024
 #define PREFETCH_MAX 64
@@ -27,16 +28,16 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
                        PREFETCH_MAX);
     if (o->ranks == 0)
         o->ranks = 1;
-    if (o->ranks < 1 || o->ranks > count)
-        return err_set(err, MOCO_EINVAL, "loader: ranks is %d; it must be 1 to the %lld images of the data set",
-                       o->ranks, (long long)count);
+    if (o->ranks < 1 || o->batch_size % o->ranks != 0)
+        return err_set(err, MOCO_EINVAL,
+                       "loader: ranks is %d and batch_size %d; every rank must have equally many images of a batch",
+                       o->ranks, o->batch_size);
     if (o->rank < 0 || o->rank >= o->ranks)
         return err_set(err, MOCO_EINVAL, "loader: rank is %d of %d ranks; they count from 0", o->rank, o->ranks);
-    if (o->drop_last && count / o->ranks < o->batch_size)
-        return err_set(
-            err, MOCO_EINVAL,
-            "loader: the data set has %lld images, fewer than the batch of %d%s, and drop_last leaves nothing",
-            (long long)count, o->batch_size, o->ranks > 1 ? " of each rank" : "");
+    if (o->drop_last && count < o->batch_size)
+        return err_set(err, MOCO_EINVAL,
+                       "loader: the data set has %lld images, fewer than the batch of %d, and drop_last leaves nothing",
+                       (long long)count, o->batch_size);
     if (o->max_bad < -1)
         return err_set(err, MOCO_EINVAL, "loader: max_bad is %lld; it must be -1 (default) or more",
                        (long long)o->max_bad);
@@ -63,7 +64,7 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
 
 static moco_status take_memory(struct loader *l, struct err *err)
 {
-    size_t batch = (size_t)l->o.batch_size, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
+    size_t rows = (size_t)l->rows, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
     l->slot = mem_array(l->ctx, (size_t)l->slots, sizeof *l->slot, err);
     l->worker = mem_array(l->ctx, workers, sizeof *l->worker, err);
     if (l->slot == NULL || l->worker == NULL)
@@ -75,12 +76,12 @@ static moco_status take_memory(struct loader *l, struct err *err)
     }
     for (int s = 0; s < l->slots; s++) {
         struct slot *slot = &l->slot[s];
-        slot->ids = mem_array(l->ctx, batch, sizeof(int64_t), err);
-        slot->wanted = mem_array(l->ctx, batch, sizeof(int64_t), err);
+        slot->ids = mem_array(l->ctx, 3 * rows, sizeof(int64_t), err);
+        slot->wanted = mem_array(l->ctx, 3 * rows, sizeof(int64_t), err);
         if (slot->ids == NULL || slot->wanted == NULL)
             return MOCO_ENOMEM;
         for (int v = 0; v < l->o.views; v++)
-            if ((slot->view[v] = mem_alloc(l->ctx, batch * l->view_bytes, err)) == NULL)
+            if ((slot->view[v] = mem_alloc(l->ctx, rows * l->view_bytes, err)) == NULL)
                 return MOCO_ENOMEM;
     }
     return MOCO_OK;
@@ -142,7 +143,7 @@ moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dat
     l->ctx = ctx;
     l->ds = ds;
     l->o = o;
-    l->share = o.drop_last ? ds->count / o.ranks : (ds->count - o.rank + o.ranks - 1) / o.ranks;
+    l->rows = o.batch_size / o.ranks;
     l->slots = o.workers > 0 ? o.prefetch + 1 : 1;
     l->view_bytes = (size_t)o.recipe[0].size * (size_t)o.recipe[0].size * 3;
     pthread_mutex_init(&l->lock, NULL);
@@ -177,8 +178,11 @@ void loader_free(struct loader *l)
         augment_scratch_free(&l->worker[i].scratch);
     }
     for (int s = 0; l->slot != NULL && s < l->slots; s++) {
-        mem_free(l->ctx, l->slot[s].view[0]);
-        mem_free(l->ctx, l->slot[s].view[1]);
+        for (int i = 0; i < 2; i++) {
+            mem_free(l->ctx, l->slot[s].view[i]);
+            mem_free(l->ctx, l->slot[s].key[i]);
+            mem_free(l->ctx, l->slot[s].shuffle[i]);
+        }
         mem_free(l->ctx, l->slot[s].ids);
         mem_free(l->ctx, l->slot[s].wanted);
     }
@@ -193,14 +197,26 @@ void loader_free(struct loader *l)
     mem_free(l->ctx, l);
 }
 
-moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, struct err *err)
+/* Batches from `position` on of which this rank has a row: of a last one that is not full it may have none. */
+static int64_t batches_from(const struct loader *l, int64_t position)
 {
-    int64_t share = l->share, batch = l->o.batch_size;
+    int64_t left = l->ds->count - position, full = left / l->o.batch_size;
+    int last = (int)(left % l->o.batch_size);
+    return full + (!l->o.drop_last && share_rows(l->o.batch_size, l->o.interleave, l->o.rank, l->o.ranks, last) > 0);
+}
+
+static moco_status check_start(const struct loader *l, int64_t epoch, int64_t position, struct err *err)
+{
     if (epoch < 0 || epoch > (int64_t)UINT32_MAX)
         return err_set(err, MOCO_EINVAL, "loader: epoch is %lld; it must be 0 to 4294967295", (long long)epoch);
-    if (position < 0 || position > share)
+    if (position < 0 || position > l->ds->count)
         return err_set(err, MOCO_EINVAL, "loader: position is %lld in an epoch of %lld images", (long long)position,
-                       (long long)share);
+                       (long long)l->ds->count);
+    return MOCO_OK;
+}
+
+static void begin(struct loader *l, int64_t epoch, int64_t position, const struct key_order *keys)
+{
     pthread_mutex_lock(&l->lock);
     l->running = 0;
     atomic_store(&l->cancel, 1);
@@ -211,7 +227,8 @@ moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, stru
         l->slot[s].claimed = 0;
     l->epoch = epoch;
     l->start = position;
-    l->batches = (share - position + (l->o.drop_last ? 0 : batch - 1)) / batch;
+    l->batches = batches_from(l, position);
+    l->keys = *keys;
     sampler_init(&l->sampler, l->o.permuted, l->o.seed, epoch, l->ds->count);
     l->making = l->delivered = 0;
     l->held = l->doomed = 0;
@@ -219,6 +236,48 @@ moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, stru
     l->running = 1;
     pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
+}
+
+moco_status loader_start(struct loader *l, int64_t epoch, int64_t position, struct err *err)
+{
+    TRY(check_start(l, epoch, position, err));
+    begin(l, epoch, position, &(struct key_order){0});
+    return MOCO_OK;
+}
+
+/* What is taken here is read by nobody before `begin`. */
+static moco_status take_key_memory(struct loader *l, int directions, struct err *err)
+{
+    for (int s = 0; s < l->slots; s++)
+        for (int d = 0; d < directions; d++) {
+            struct slot *slot = &l->slot[s];
+            if (slot->shuffle[d] == NULL)
+                slot->shuffle[d] = mem_array(l->ctx, (size_t)l->o.batch_size, sizeof *slot->shuffle[d], err);
+            if (slot->key[d] == NULL && directions == 2)
+                slot->key[d] = mem_alloc(l->ctx, (size_t)l->rows * l->view_bytes, err);
+            if (slot->shuffle[d] == NULL || (slot->key[d] == NULL && directions == 2))
+                return MOCO_ENOMEM;
+        }
+    return MOCO_OK;
+}
+
+moco_status loader_start_keys(struct loader *l, int64_t epoch, int64_t position, int64_t step, uint64_t seed,
+                              int symmetric, struct err *err)
+{
+    struct key_order keys = {.directions = symmetric ? 2 : 1, .step = step, .seed = seed};
+    TRY(check_start(l, epoch, position, err));
+    if (step < 0 || step > INT64_MAX / 2)
+        return err_set(err, MOCO_EINVAL, "loader: step is %lld; it must be 0 or more", (long long)step);
+    if (symmetric != 0 && symmetric != 1)
+        return err_set(err, MOCO_EINVAL, "loader: symmetric is %d; it must be 0 or 1", symmetric);
+    if (l->o.views != 2)
+        return err_set(err, MOCO_EINVAL, "loader: there is one recipe, and key views apart need two");
+    if (!l->o.drop_last || l->o.bad == MOCO_BAD_SKIP)
+        return err_set(err, MOCO_EINVAL,
+                       "loader: key views apart follow the shuffle of full batches: drop_last must be 1, and bad not "
+                       "MOCO_BAD_SKIP");
+    TRY(take_key_memory(l, keys.directions, err));
+    begin(l, epoch, position, &keys);
     return MOCO_OK;
 }
 
@@ -245,7 +304,7 @@ static moco_status count_one(struct loader *l, struct bad *bad)
     return MOCO_OK;
 }
 
-/* Counts the bad images that sample `index` met. */
+/* Counts the bad images that item `index` met. */
 static moco_status count_bad(struct loader *l, const struct slot *slot, int index)
 {
     struct bad *bad;
@@ -278,12 +337,16 @@ static void fill(const struct loader *l, const struct slot *slot, int rows, moco
 {
     batch->n = rows;
     batch->h = batch->w = l->o.recipe[0].size;
-    batch->views = l->o.views;
+    batch->views = l->keys.directions == 1 ? 1 : l->o.views;
     batch->view[0] = slot->view[0];
-    batch->view[1] = slot->view[1];
+    batch->view[1] = batch->views == 2 ? slot->view[1] : NULL;
     batch->ids = slot->ids;
     batch->epoch = l->epoch;
-    batch->position = slot->position + slot->n;
+    batch->position = slot->end;
+    for (int d = 0; d < 2; d++)
+        batch->key[d] = d < l->keys.directions ? loader_keys(l, slot, d) : NULL;
+    batch->key_step = l->keys.directions > 0 ? slot->step : -1;
+    batch->key_seed = l->keys.seed;
 }
 
 static double seconds(void)
@@ -308,7 +371,8 @@ static void await(struct loader *l, struct slot *slot)
             loader_finish(l, claimed, index, status, &error);
         }
     }
-    while (slot->claimed == 0 || slot->done < slot->claimed || (slot->failed == slot->n && slot->done < slot->n))
+    while (slot->claimed == 0 || slot->done < slot->claimed ||
+           (slot->failed == slot->items && slot->done < slot->items))
         pthread_cond_wait(&l->ready, &l->lock);
     l->wait_seconds += seconds() - begun;
 }
@@ -324,9 +388,9 @@ static moco_status finish_batch(struct loader *l, struct slot **out, int *rows)
         return MOCO_EEND;
     struct slot *slot = *out = &l->slot[l->delivered % l->slots];
     await(l, slot);
-    for (int i = 0; i <= slot->failed && i < slot->n; i++)
+    for (int i = 0; i <= slot->failed && i < slot->items; i++)
         TRY(count_bad(l, slot, i));
-    if (slot->failed < slot->n) {
+    if (slot->failed < slot->items) {
         l->failure = slot->error;
         return slot->error.status;
     }
@@ -369,7 +433,7 @@ moco_status loader_next(struct loader *l, moco_batch *batch, struct err *err)
 
 int64_t loader_batches(const struct loader *l)
 {
-    return (l->share + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
+    return (l->ds->count + (l->o.drop_last ? 0 : l->o.batch_size - 1)) / l->o.batch_size;
 }
 
 void loader_stats(struct loader *l, int64_t *bad_images, int64_t *images, double *wait_seconds)

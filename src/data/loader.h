@@ -2,7 +2,8 @@
  *
  * loader: samples of an epoch -> batches of views, by threads or on the calling one. What a batch holds, which images
  * count as bad and which error comes when are functions of data set, options, epoch and position alone: workers decide
- * nothing but the time. */
+ * nothing but the time. What a reader would get wrong: batch_size and positions are those of all ranks together, rows
+ * of a batch are this rank's. */
 #ifndef MOCO_DATA_LOADER_H
 #define MOCO_DATA_LOADER_H
 
@@ -12,8 +13,9 @@
 #include "moco/data.h"
 
 struct loader_options {
-    int batch_size, workers, prefetch, permuted, drop_last;
-    int rank, ranks; /* 0 ranks: 1 */
+    int batch_size, workers, prefetch, permuted, drop_last; /* batch_size: of all ranks together */
+    int rank, ranks;                                        /* 0 ranks: 1 */
+    int interleave;                                         /* the share is every ranks-th place, not a slice */
     uint64_t seed;
     int64_t max_bad;    /* -1: the larger of 10 and 0.1 % of the data set */
     int bad;            /* moco_bad */
@@ -31,11 +33,16 @@ void loader_free(struct loader *loader); /* NULL is fine */
 
 moco_status loader_start(struct loader *loader, int64_t epoch, int64_t position, struct err *err);
 
+/* The same with key views apart: of the samples that the shuffle of each batch's step puts at the places of this share.
+ * The first batch is for step `step` of a trainer whose seed is `seed`. */
+moco_status loader_start_keys(struct loader *loader, int64_t epoch, int64_t position, int64_t step, uint64_t seed,
+                              int symmetric, struct err *err);
+
 /* Fills `batch` (all fields but struct_size). MOCO_EEND records no sentence. After any failure but this one, the same
  * failure is returned until loader_start. */
 moco_status loader_next(struct loader *loader, moco_batch *batch, struct err *err);
 
-int64_t loader_batches(const struct loader *loader); /* of a whole epoch */
+int64_t loader_batches(const struct loader *loader); /* of a whole epoch, of all ranks together */
 void loader_stats(struct loader *loader, int64_t *bad_images, int64_t *images, double *wait_seconds);
 
 /* The counted bad image with the lowest id above `after`: 1, with its id and the sentence why; 0: there is none. */

@@ -13,16 +13,21 @@
 
 #define LEFT_OUT (-1) /* in ids: the sample cannot be read, and has no row in the batch that is delivered */
 
-/* A batch being made or waiting to be fetched. */
+/* A batch being made or waiting to be fetched. Its items are `n` rows of this rank's share, and behind them, for each
+ * direction of key views apart, the n rows of that. */
 struct slot {
-    int n;             /* samples of this batch, those that are left out among them */
-    int claimed, done; /* samples given to a thread, samples finished */
-    int failed;        /* lowest sample that failed; n: none */
-    int64_t position;  /* of its first sample in the epoch */
+    int n;                 /* rows, those that are left out among them */
+    int items;             /* n, 2 n or 3 n */
+    int claimed, done;     /* items given to a thread, items finished */
+    int failed;            /* lowest item that failed; items: none */
+    int64_t position, end; /* of all ranks' batch in the epoch: its first sample, and behind its last */
+    int64_t step;          /* whose shuffle the key views follow */
     uint8_t *view[2];
-    int64_t *ids, *wanted; /* the sample shown (or LEFT_OUT), and the one that stands here in the order: differ where
-                              that one is bad */
-    struct err error;      /* of sample `failed` */
+    uint8_t *key[2];       /* memory of key views apart, if symmetric; see loader_keys */
+    int32_t *shuffle[2];   /* [batch_size], of each direction */
+    int64_t *ids, *wanted; /* [items] the sample shown (or LEFT_OUT), and the one that stands here in the order: differ
+                              where that one is bad */
+    struct err error;      /* of item `failed` */
 };
 
 /* An image that cannot be read. The list is sorted by id; an id enters when a worker meets it, and is counted when a
@@ -45,7 +50,7 @@ struct loader {
     struct ctx *ctx;
     const struct dataset *ds;
     struct loader_options o;
-    int64_t share;     /* samples of an epoch that are this rank's */
+    int rows;          /* of a full batch: this rank's share of batch_size */
     size_t view_bytes; /* of one image */
     int slots;
     struct slot *slot;
@@ -55,6 +60,11 @@ struct loader {
 
     int64_t epoch, start, batches; /* of the run since loader_start */
     struct sampler sampler;
+    struct key_order {
+        int directions; /* of key views apart; 0: there are none */
+        int64_t step;   /* of the first batch */
+        uint64_t seed;
+    } keys;
 
     pthread_mutex_t lock;
     pthread_cond_t work, ready;
@@ -71,10 +81,17 @@ struct loader {
     double wait_seconds;
 };
 
-/* Claims the next sample if there is one to make; with the lock held. */
+/* Where the key views of a direction are. A loader that makes them apart for one direction makes no key view of its own
+ * samples, so that these have the memory of that. */
+static inline uint8_t *loader_keys(const struct loader *l, const struct slot *slot, int direction)
+{
+    return l->keys.directions == 2 ? slot->key[direction] : slot->view[1];
+}
+
+/* Claims the next item if there is one to make; with the lock held. */
 int loader_claim(struct loader *l, struct slot **slot, int *index);
 
-/* Makes a claimed sample; without the lock. Then loader_finish, with the lock. */
+/* Makes a claimed item; without the lock. Then loader_finish, with the lock. */
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err);
 void loader_finish(struct loader *l, struct slot *slot, int index, moco_status status, const struct err *err);
 

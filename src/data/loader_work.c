@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader_work: making one sample. A bad image is replaced by the next readable one by number; the views are then drawn
+ * loader_work: making one item, which is the views of a sample or a key view apart. A bad image is replaced by the next readable one by number; the views are then drawn
  * with the number of the image that should have stood there, so that the neighbour is not shown twice alike. Or it is
- * left out, or ends the epoch: as the caller chose. */
+ * left out, or ends the epoch: as the caller chose. What a reader would get wrong: an item of one view is drawn and decoded for both, because whether
+ * an image is bad must not depend on who renders which view of it. */
 #include <stdio.h>
 #include <string.h>
 
 #include "loader_state.h"
+#include "permute.h"
+#include "share.h"
 
 void loader_name(const struct loader *l, int64_t id, char *text, size_t size)
 {
@@ -112,14 +115,38 @@ static moco_status read_readable(struct worker *w, struct drawing *drawing, int6
                    (long long)(l->o.max_bad < count ? l->o.max_bad + 1 : count));
 }
 
+/* Views first .. end - 1 of a sample, and where each goes. */
+struct item {
+    int64_t wanted;
+    int first, end;
+    uint8_t *to[2];
+};
+
+static struct item item_at(const struct loader *l, const struct slot *slot, int index)
+{
+    int row = index % slot->n, direction = index / slot->n - 1; /* -1: a row of this rank's share */
+    int place = share_place(l->o.batch_size, l->o.interleave, l->o.rank, l->o.ranks, row);
+    struct item item = {.first = 0, .end = l->keys.directions == 1 ? 1 : l->o.views};
+    if (direction >= 0) { /* the keys of the first direction are views 1, of the second views 0 */
+        place = slot->shuffle[direction][place];
+        item.first = 1 - direction;
+        item.end = item.first + 1;
+    }
+    for (int v = item.first; v < item.end; v++)
+        item.to[v] = (direction < 0 ? slot->view[v] : loader_keys(l, slot, direction)) + (size_t)row * l->view_bytes;
+    item.wanted = sampler_at(&l->sampler, slot->position + place);
+    return item;
+}
+
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
 {
     struct loader *l = w->loader;
-    int64_t wanted = sampler_at(&l->sampler, (slot->position + index) * l->o.ranks + l->o.rank), id = wanted;
-    struct drawing drawing = {.loader = l, .wanted = wanted};
+    struct item item = item_at(l, slot, index);
+    int64_t id = item.wanted;
+    struct drawing drawing = {.loader = l, .wanted = item.wanted};
     struct image image;
     struct image_box box;
-    slot->wanted[index] = wanted;
+    slot->wanted[index] = item.wanted;
     moco_status status = read_readable(w, &drawing, &id, &image, err);
     slot->ids[index] = id;
     TRY(status);
@@ -127,9 +154,8 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
         return MOCO_OK;
     if (!drawing.drawn)
         status = draw_views(&drawing, image.w, image.h, &box, err);
-    for (int v = 0; v < l->o.views && status == MOCO_OK; v++)
-        status = augment_apply(&drawing.params[v], &image, l->o.recipe[v].size, &w->scratch,
-                               slot->view[v] + (size_t)index * l->view_bytes, err);
+    for (int v = item.first; v < item.end && status == MOCO_OK; v++)
+        status = augment_apply(&drawing.params[v], &image, l->o.recipe[v].size, &w->scratch, item.to[v], err);
     if (status != MOCO_OK) {
         char name[400];
         loader_name(l, id, name, sizeof name);
@@ -138,24 +164,35 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
     return status;
 }
 
+/* The batch whose items are claimed next. */
+static void begin_slot(const struct loader *l, struct slot *s)
+{
+    int64_t left = l->ds->count - l->start - l->making * l->o.batch_size;
+    int filled = left < l->o.batch_size ? (int)left : l->o.batch_size;
+    s->n = share_rows(l->o.batch_size, l->o.interleave, l->o.rank, l->o.ranks, filled);
+    s->items = s->n * (1 + l->keys.directions);
+    s->done = 0;
+    s->failed = s->items;
+    s->position = l->start + l->making * l->o.batch_size;
+    s->end = s->position + filled;
+    s->step = l->keys.step + l->making;
+    s->error = (struct err){0};
+    for (int d = 0; d < l->keys.directions; d++)
+        permute_batch(l->keys.seed, (uint64_t)s->step, d, l->o.batch_size, s->shuffle[d]);
+}
+
 int loader_claim(struct loader *l, struct slot **slot, int *index)
 {
     if (!l->running || l->doomed || l->making >= l->batches ||
         l->making >= l->delivered + (l->threads > 0 ? l->o.prefetch : 1))
         return 0;
     struct slot *s = &l->slot[l->making % l->slots];
-    if (s->claimed == 0) {
-        int64_t left = l->share - l->start - l->making * l->o.batch_size;
-        s->n = left < l->o.batch_size ? (int)left : l->o.batch_size;
-        s->done = 0;
-        s->failed = s->n;
-        s->position = l->start + l->making * l->o.batch_size;
-        s->error = (struct err){0};
-    }
+    if (s->claimed == 0)
+        begin_slot(l, s);
     *slot = s;
     *index = s->claimed++;
     l->busy++;
-    if (s->claimed == s->n)
+    if (s->claimed == s->items)
         l->making++;
     return 1;
 }

@@ -5,7 +5,7 @@
 usage: moco_random.py --check TOOL DOCUMENT   compare with the library (tests/golden/tool_random.c) and the document
        moco_random.py COMMAND...              answer one command, e.g.: moco_random.py shuffle 0 0 0 8
 
-As a module: Stream, shuffle_permutation, epoch_permutation, init_param, queue_row, draw_view. What a reader would get
+As a module: Stream, shuffle_permutation, epoch_permutation, share, init_param, queue_row, draw_view. What a reader would get
 wrong: only integers agree to the bit everywhere; normal numbers go through log, sin and cos, whose last bit is the C
 library's own.
 """
@@ -96,6 +96,13 @@ def epoch_permutation(seed, epoch, n, position, keys=None):
     return x
 
 
+def share(batch, interleave, rank, ranks):
+    """Places of a batch that are a rank's rows."""
+    if interleave:
+        return [place for place in range(batch) if place % ranks == rank]
+    return [place for place in range(batch) if place * ranks // batch == rank]
+
+
 def init_param(seed, index, kind, shape, fan_in=None):
     """Initial values of parameter number `index`: kind "conv", "linear" or "bias" (then fan_in is its layer's)."""
     stream, count = Stream(seed, index, 0, 0, INIT), math.prod(shape)
@@ -173,6 +180,8 @@ def answer(command):
         return [{"u32": "{:08x}", "u64": "{:016x}", "below": "{}"}.get(verb, "{:.17g}").format(v) for v in values]
     if verb == "shuffle":
         return [str(p) for p in shuffle_permutation(*map(int, words))]
+    if verb == "share":
+        return [str(p) for p in share(*map(int, words))]
     if verb == "epoch":
         seed, epoch, n, position, count = map(int, words)
         keys = epoch_keys(seed, epoch, n)
@@ -226,6 +235,8 @@ def random_commands():
         yield f"shuffle {seed()} {r.getrandbits(40)} {r.randrange(2)} {r.choice([1, 2, 8, 33, 256])}"
         n = r.choice([1, 2, 3, 7, 1000, 50000, 1281167, 2**32 + 5, 2**48])
         yield f"epoch {seed()} {r.getrandbits(20)} {n} {r.randrange(max(n - 4, 1))} {min(n, 3)}"
+        ranks, rows = r.choice([1, 2, 3, 8]), r.randrange(1, 40)
+        yield f"share {ranks * rows} {r.randrange(2)} {r.randrange(ranks)} {ranks}"
         name, w, h = r.choice(["moco-v1", "moco-v2", "cifar10", "demo", "simclr", "simclr-cifar10"]), *r.choices(range(1, 700), k=2)
         yield f"view {name} {w} {h} {seed()} {r.getrandbits(31)} {r.getrandbits(47)} {r.randrange(256)}"
         yield f"init {seed()} {r.randrange(200)} conv {r.randrange(1, 9)} {r.randrange(1, 5)} 3 3"

@@ -11,6 +11,7 @@
 #include "net/net.h"
 #include "permute.h"
 #include "philox.h"
+#include "share.h"
 
 #define WORDS 16
 #define MOST 4096
@@ -98,6 +99,16 @@ static void answer_epoch(const struct command *c)
     }
 }
 
+/* share batch interleave rank ranks */
+static void answer_share(const struct command *c)
+{
+    int batch = small(c, 1), interleave = (int)number(c, 2), rank = (int)number(c, 3), ranks = small(c, 4);
+    if (rank >= ranks || batch % ranks != 0)
+        refuse("a share is of no batch");
+    for (int i = 0; i < share_rows(batch, interleave, rank, ranks, batch); i++)
+        printf("%d ", share_place(batch, interleave, rank, ranks, i));
+}
+
 /* init seed index conv co ci kh kw | init seed index linear out in | init seed index bias out in */
 static void answer_init(const struct command *c)
 {
@@ -180,9 +191,9 @@ int main(void)
         const char *verb;
         void (*answer)(const struct command *c);
     } verbs[] = {
-        {"philox", answer_philox}, {"u32", answer_stream},    {"u64", answer_stream},  {"uniform", answer_stream},
-        {"below", answer_stream},  {"normal", answer_stream}, {"epoch", answer_epoch}, {"shuffle", answer_shuffle},
-        {"init", answer_init},     {"queue", answer_queue},   {"view", answer_view},
+        {"philox", answer_philox},   {"u32", answer_stream},    {"u64", answer_stream},  {"uniform", answer_stream},
+        {"below", answer_stream},    {"normal", answer_stream}, {"epoch", answer_epoch}, {"share", answer_share},
+        {"shuffle", answer_shuffle}, {"init", answer_init},     {"queue", answer_queue}, {"view", answer_view},
     };
     char line[1024];
     while (fgets(line, sizeof line, stdin) != NULL) {

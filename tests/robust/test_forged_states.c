@@ -253,7 +253,7 @@ static void false_states(void **state)
         {"trainer.key_momentum", "1.5"},
         {"trainer.precision", "f8"},
         {"trainer.real", "f16"},
-        {"trainer.groups_per_launch", "3"},
+        {"trainer.groups_per_launch", "0"},
     };
     for (size_t i = 0; i < sizeof claim / sizeof claim[0]; i++)
         for (int call = LOAD_TRAINER; call <= DESCRIBE; call++) {

@@ -577,12 +577,12 @@ static void loader_choices(void **state)
         BAD_I(moco_loader_options, rank, 1),
         BAD_I(moco_loader_options, ranks, -1),
         BAD_I(moco_loader_options, ranks, INT32_MAX),
+        BAD_WORD(moco_loader_options, ranks, BAD_INT32, 3, 0, "ranks is 3 and batch_size 2"),
         BAD_L(moco_loader_options, max_bad, -2),
         BAD_L(moco_loader_options, max_bad, INT64_MIN),
         BAD_L(moco_loader_options, max_pixels, -1),
         BAD_WORD(moco_loader_options, bad, BAD_INT32, -1, 0, "bad is -1"),
         BAD_WORD(moco_loader_options, bad, BAD_INT32, 3, 0, "bad is 3"),
-        BAD_I(moco_loader_options, reserved0, 1),
         BAD_WORD(moco_loader_options, recipe[0], BAD_STRING, 0, 0, "recipe[0]"),
     };
     misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
@@ -637,6 +637,7 @@ static void loader_order(void **state)
     REFUSED(EINVAL, "position", moco_loader_start_at(loader, 0, -1));
     REFUSED(EINVAL, "position", moco_loader_start_at(loader, 0, IMAGES + 1));
     REFUSED(EINVAL, "position", moco_loader_start_at(loader, 0, INT64_MAX));
+    REFUSED(EINVAL, "key views apart need two", moco_loader_start_keys(loader, 0, 0, 0, 0, 0));
     REFUSED(ESTATE, "before start", moco_loader_next(loader, &batch)); /* none of them started it */
     REFUSED(EINVAL, "stats is NULL", moco_loader_get_stats(loader, NULL));
     REFUSED(EINVAL, "report is NULL", moco_loader_bad_images(loader, NULL, NULL));
@@ -657,6 +658,45 @@ static void loader_order(void **state)
     moco_loader_free(loader);
 }
 
+static void loader_key_views(void **state)
+{
+    (void)state;
+    moco_loader *loader;
+    moco_dataset *dataset;
+    moco_augment_options recipe;
+    moco_loader_options options;
+    moco_batch batch;
+    moco_batch_init(&batch);
+    assert_int_equal(batch.key_step, -1);
+    const moco_tensor images = TENSOR(MOCO_U8, pixels, IMAGES, SIDE, SIDE, 3);
+    misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &images, NULL));
+    misuse_ok(moco_augment_options_preset(&recipe, "none", SIDE));
+    moco_loader_options_init(&options);
+    options.batch_size = 2;
+    options.recipe[0] = options.recipe[1] = &recipe;
+    for (int i = 0; i < 2; i++) { /* what leaves batches that are not full */
+        options.drop_last = i;
+        options.bad = i == 1 ? MOCO_BAD_SKIP : MOCO_BAD_REPLACE;
+        misuse_ok(moco_loader_create(&loader, dataset, &options));
+        REFUSED(EINVAL, "drop_last must be 1", moco_loader_start_keys(loader, 0, 0, 0, 0, 0));
+        moco_loader_free(loader);
+    }
+    options.bad = MOCO_BAD_REPLACE;
+    misuse_ok(moco_loader_create(&loader, dataset, &options));
+    REFUSED(EINVAL, "epoch", moco_loader_start_keys(loader, -1, 0, 0, 0, 0));
+    REFUSED(EINVAL, "position", moco_loader_start_keys(loader, 0, IMAGES + 1, 0, 0, 0));
+    REFUSED(EINVAL, "step", moco_loader_start_keys(loader, 0, 0, -1, 0, 0));
+    REFUSED(EINVAL, "step", moco_loader_start_keys(loader, 0, 0, INT64_MAX, 0, 0));
+    REFUSED(EINVAL, "symmetric", moco_loader_start_keys(loader, 0, 0, 0, 0, 2));
+    REFUSED(ESTATE, "before start", moco_loader_next(loader, &batch));
+    misuse_ok(moco_loader_start_keys(loader, 0, 0, 7, 9, 1));
+    REFUSED(EINVAL, "step", moco_loader_start_keys(loader, 0, 0, -1, 0, 0)); /* and the epoch goes on */
+    misuse_ok(moco_loader_next(loader, &batch));
+    assert_true(batch.key[0] != NULL && batch.key[1] != NULL && batch.key_step == 7 && batch.key_seed == 9);
+    moco_loader_free(loader);
+    moco_dataset_free(dataset);
+}
+
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_teardown(test, misuse_back_to_baseline)
@@ -666,7 +706,7 @@ int main(void)
         CASE(data_in_memory),   CASE(data_by_callback), CASE(data_by_encoded_callback),
         CASE(asking_data_sets), CASE(pictures),         CASE(recipes),
         CASE(drawing),          CASE(applying),         CASE(loader_choices),
-        CASE(loader_order),
+        CASE(loader_order),     CASE(loader_key_views),
     };
     return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }

@@ -113,7 +113,7 @@ static void prepare_data(void)
     moco_loader_options_init(&loader_options);
     loader_options.batch_size = 2;
     loader_options.workers = 1; /* a thread that a forked child does not have */
-    loader_options.recipe[0] = &recipe;
+    loader_options.recipe[0] = loader_options.recipe[1] = &recipe;
     moco_image_source_init(&image_source);
     image_source.count = 3;
     image_source.read = read_picture;
@@ -332,6 +332,7 @@ static union {
     X(loader, "dataset", DATASET, OK, moco_loader_create(&made.loader, h, &loader_options))                            \
     X(start, "loader", LOADER, OK, moco_loader_start(h, 0))                                                            \
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \
+    X(start_keys, "loader", LOADER, OK, moco_loader_start_keys(h, 1, 2, 0, 0, 0))                                      \
     X(next, "loader", LOADER, OK, moco_loader_next(h, &loaded))                                                        \
     X(stats, "loader", LOADER, OK, moco_loader_get_stats(h, &loader_stats))                                            \
     X(bad_images, "loader", LOADER, OK, moco_loader_bad_images(h, tell_bad, NULL))                                     \

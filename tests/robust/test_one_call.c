@@ -242,6 +242,7 @@ static moco_status loader_next(void)
 
 CALL(loader_start, moco_loader_start(w.loader, 0))
 CALL(loader_start_at, moco_loader_start_at(w.loader, 0, 0))
+CALL(loader_start_keys, moco_loader_start_keys(w.loader, 0, 0, 0, 0, 0))
 
 static moco_status loader_stats(void)
 {
@@ -280,7 +281,7 @@ static void open_loader(void)
     rig_ok(moco_dataset_from_callback(&w.dataset, w.context, &source));
     moco_loader_options_init(&options);
     options.batch_size = 4;
-    options.recipe[0] = &recipe;
+    options.recipe[0] = options.recipe[1] = &recipe;
     rig_ok(moco_loader_create(&w.loader, w.dataset, &options));
     rig_ok(moco_loader_start(w.loader, 0));
 }
@@ -427,7 +428,8 @@ static const struct call on_trainer[] = {NAMED(trainer_step), NAMED(trainer_repo
 static const struct call on_probe[] = {NAMED(probe_step), NAMED(probe_fit),     NAMED(probe_evaluate),
                                        NAMED(probe_best), NAMED(probe_predict), NAMED(probe_describe),
                                        NAMED(probe_save)};
-static const struct call on_loader[] = {NAMED(loader_next), NAMED(loader_start), NAMED(loader_start_at)};
+static const struct call on_loader[] = {NAMED(loader_next), NAMED(loader_start), NAMED(loader_start_at),
+                                        NAMED(loader_start_keys)};
 static const struct call make_trainer[] = {NAMED(trainer_make)};
 
 static void a_model_serves_one_thread(void **state)

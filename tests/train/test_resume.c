@@ -200,6 +200,87 @@ static void two_runs_are_the_same_to_the_bit(void **state)
     rig_close(&b);
 }
 
+/* ---- another number of groups at once ---- */
+
+static int lines;
+static char last_line[600];
+
+static void keep_line(void *user, int level, const char *line)
+{
+    (void)user;
+    if (level >= MOCO_LOG_WARN) {
+        lines++;
+        snprintf(last_line, sizeof last_line, "%s", line);
+    }
+}
+
+/* A trainer that launches other groups at once takes the state, says so in one line, and is itself from there on. */
+static void other_launches_are_taken_and_told(void **state)
+{
+    (void)state;
+    struct rig saver, rig, twin;
+    struct rig_spec spec = rig_spec();
+    spec.trainer.groups_per_launch = 2;
+    rig_open(&saver, &spec);
+    rig_run(&saver, 0, 3);
+    rig_ok(moco_trainer_save(saver.trainer, step_path(3), NULL));
+    spec.context.log = keep_line;
+    for (int wish = 0; wish < 5; wish++) { /* 0: all four */
+        const char *name;
+        spec.trainer.groups_per_launch = wish;
+        rig_open(&rig, &spec);
+        rig_open(&twin, &spec);
+        lines = 0;
+        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&folder, "nothing-here")), MOCO_EIO);
+        assert_int_equal(lines, 0);
+        rig_ok(moco_trainer_load(rig.trainer, step_path(3)));
+        assert_int_equal(lines, wish != 2);
+        if (wish != 2)
+            assert_non_null(strstr(last_line, "groups_per_launch was 2 before step 3 and is "));
+        for (int t = 0; (name = moco_trainer_tensor_name(rig.trainer, t)) != NULL; t++)
+            if (strncmp(name, "grad.", 5) != 0 && rig_difference(&rig, &saver, name) != 0)
+                fail_msg("%s was not taken", name);
+        rig_run(&rig, 3, 4);
+        rig_ok(moco_trainer_save(rig.trainer, step_path(4), NULL));
+        lines = 0;
+        rig_ok(moco_trainer_load(twin.trainer, step_path(4))); /* the same again: nothing to tell */
+        assert_int_equal(lines, 0);
+        rig_expect_equal(&rig, &twin);
+        rig_close(&rig);
+        rig_close(&twin);
+    }
+    rig_close(&saver);
+}
+
+/* Of 12 groups as many as divide them, and not more than are wanted; 3 of 4 is what 2 is. */
+static void a_wish_for_launches_is_rounded_down(void **state)
+{
+    (void)state;
+    static const int launches[] = {0, 12, 6, 4, 3, 3, 2, 2, 2, 2, 2, 2, 1, 1};
+    struct rig two, three;
+    struct rig_spec spec = rig_spec();
+    const char *name;
+    spec.trainer.groups_per_launch = 2;
+    rig_open(&two, &spec);
+    spec.trainer.groups_per_launch = 3;
+    rig_open(&three, &spec);
+    rig_run(&two, 0, 2);
+    rig_run(&three, 0, 2);
+    for (int t = 0; (name = moco_trainer_tensor_name(two.trainer, t)) != NULL; t++)
+        assert_true(rig_difference(&two, &three, name) == 0);
+    moco_memory_estimate estimate;
+    moco_memory_estimate_init(&estimate);
+    spec.trainer.batch_size = 48;
+    for (int wish = 1; wish < 14; wish++) {
+        spec.trainer.groups_per_launch = wish < 13 ? wish : INT32_MAX;
+        spec.trainer.precision = two.spec.trainer.precision;
+        rig_ok(moco_trainer_estimate(two.device, &spec.model, spec.queue_length, &spec.trainer, &estimate));
+        assert_int_equal(estimate.launches, launches[wish]);
+    }
+    rig_close(&two);
+    rig_close(&three);
+}
+
 /* ---- files that do not fit ---- */
 
 static void refuse(struct rig *rig, struct rig *twin, const char *path, moco_status status, const char *word)
@@ -217,11 +298,10 @@ static void another_configuration_is_named(void **state)
     const struct rig_spec spec = rig_spec();
     rig_open(&rig, &spec);
     rig_open(&twin, &spec);
-    struct rig_spec other[11];
-    const char *const words[11] = {"model.arch is resnet34 in the file and resnet18 here",
+    struct rig_spec other[10];
+    const char *const words[10] = {"model.arch is resnet34 in the file and resnet18 here",
                                    "trainer.temperature is 0.07 in the file and 0.2 here",
                                    "trainer.queue_length is 41 in the file and 40 here",
-                                   "trainer.groups_per_launch is 2 in the file and 1 here",
                                    "trainer.seed is 6 in the file and 5 here",
                                    "model.dim is 8 in the file and 16 here",
                                    "trainer.symmetric is 1 in the file and 0 here",
@@ -229,21 +309,20 @@ static void another_configuration_is_named(void **state)
                                    "trainer.encoder_k is shared in the file and momentum here",
                                    "trainer.optimizer is lars in the file and sgd here",
                                    "trainer.trust_coefficient is 0.002 in the file and 0.001 here"};
-    const char *const first[11] = {[7] = "trainer.negatives", [8] = "trainer.groups_per_launch"};
-    for (int i = 0; i < 11; i++)
+    const char *const first[10] = {[6] = "trainer.negatives", [7] = "trainer.negatives"};
+    for (int i = 0; i < 10; i++)
         other[i] = spec;
     other[0].model.arch = "resnet34";
     other[1].trainer.temperature = 0.07;
     other[2].queue_length = 41;
-    other[3].trainer.groups_per_launch = 2;
-    other[4].trainer.seed = 6;
-    other[5].model.dim = 8;
-    other[6].trainer.symmetric = 1;
-    other[7].trainer.negatives = MOCO_NEGATIVES_BATCH;
-    rig_mechanism(&other[8], RIG_END_TO_END);
-    other[9].trainer.optimizer = MOCO_OPTIMIZER_LARS;
-    other[10].trainer.trust_coefficient = 0.002;
-    for (int i = 0; i < 11; i++) {
+    other[3].trainer.seed = 6;
+    other[4].model.dim = 8;
+    other[5].trainer.symmetric = 1;
+    other[6].trainer.negatives = MOCO_NEGATIVES_BATCH;
+    rig_mechanism(&other[7], RIG_END_TO_END);
+    other[8].trainer.optimizer = MOCO_OPTIMIZER_LARS;
+    other[9].trainer.trust_coefficient = 0.002;
+    for (int i = 0; i < 10; i++) {
         struct rig saver;
         rig_open(&saver, &other[i]);
         rig_ok(moco_trainer_save(saver.trainer, scratch_path(&folder, "other"), NULL));
@@ -487,6 +566,8 @@ int main(void)
         cmocka_unit_test(the_same_in_bf16),
         cmocka_unit_test(state_that_is_set_by_name_is_used),
         cmocka_unit_test(two_runs_are_the_same_to_the_bit),
+        cmocka_unit_test(other_launches_are_taken_and_told),
+        cmocka_unit_test(a_wish_for_launches_is_rounded_down),
         cmocka_unit_test(another_configuration_is_named),
         cmocka_unit_test(damage_is_found_before_anything_changes),
         cmocka_unit_test(a_checkpoint_describes_itself),

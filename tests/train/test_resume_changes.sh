@@ -44,6 +44,15 @@ same "$work/lower/encoder.safetensors" "$work/lower2/encoder.safetensors"
 expect 1 "holds a run already" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/high/checkpoint_0000.safetensors"
 expect 1 "holds later checkpoints" $driver "$work/data" $on --lr 0.001 --out "$work/low" --resume "$work/low/checkpoint_0004.safetensors"
 
+# On a machine with more or less memory: other groups at once, told in one line, and kept from there on.
+expect 0 "" $driver "$work/data" $tiny --epochs 2 --groups-per-launch 1 --max-steps 3 --out "$work/launch"
+expect 0 "groups_per_launch was 1 before step 3 and is 2 from there on" $driver "$work/data" $on --groups-per-launch 2 --max-steps 4 \
+    --resume auto --out "$work/launch"
+grep -q "at step 3, with groups-per-launch 2 (was 1)" "$work/out" || fail "other groups at once are not told"
+expect 0 "" $driver "$work/data" $on --resume auto --out "$work/launch"
+quiet "groups_per_launch" "the same groups at once again are told as a change"
+whole "$work/launch" 6
+
 # More epochs: where the rates that were made are the same, the run is as if it had had them from the start.
 steady="$tiny --lr-schedule steps --schedule 4 --lr 0.03"
 expect 0 "" $driver "$work/data" $steady --epochs 3 --out "$work/steps"

@@ -347,7 +347,6 @@ static void every_option_is_checked(void **state)
     REFUSED(bn_group_size, 0, MOCO_EINVAL, "bn_group_size");
     REFUSED(bn_group_size, -4, MOCO_EINVAL, "bn_group_size");
     REFUSED(bn_group_size, 1, MOCO_EINVAL, "bn_group_size is 1"); /* layer4 is 1 x 1: no variance of one number */
-    REFUSED(groups_per_launch, 3, MOCO_EINVAL, "groups_per_launch is 3");
     REFUSED(groups_per_launch, -1, MOCO_EINVAL, "groups_per_launch");
     REFUSED(image_h, 0, MOCO_EINVAL, "0");
     REFUSED(temperature, 0, MOCO_EINVAL, "temperature");

@@ -2,7 +2,7 @@
  *
  * test_loader: what a batch holds is a function of data, options, epoch and position alone: not of workers, of where a
  * run was resumed, or of which thread met a bad image first. And the ring shuts down, fails and starts again cleanly.
- */
+ * Ranks, and key views apart: test_shares.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -227,61 +227,6 @@ static void test_order_and_ends(void **state)
             loader_free(loader);
         }
     dataset_free(ds);
-}
-
-/* Which sample each place of an epoch shows, from `position` on, and a hash of its views; returns how many there were.
- */
-static int64_t look(struct loader *loader, int64_t position, int64_t *ids, uint64_t *views)
-{
-    moco_batch b = {0};
-    struct err err = {0};
-    int64_t seen = 0;
-    size_t bytes = (size_t)SIZE * SIZE * 3;
-    assert_int_equal(loader_start(loader, 4, position, &err), MOCO_OK);
-    while (loader_next(loader, &b, &err) == MOCO_OK)
-        for (size_t i = 0; i < (size_t)b.n; i++, seen++) {
-            ids[seen] = b.ids[i];
-            views[seen] = mix(mix(1, b.view[0] + i * bytes, bytes), b.view[1] + i * bytes, bytes);
-        }
-    return seen;
-}
-
-/* Ranks share an epoch: every place once, batch by batch what one loader gives, bad images replaced by the same ones,
- * views the same, from any position. */
-static void test_ranks(void **state)
-{
-    (void)state;
-    enum { RANKS = 3 };
-    struct faulty faulty;
-    faulty_make(&faulty);
-    faulty.bad_from = 40;
-    faulty.bad_to = 43;
-    static int64_t all[COUNT], ids[COUNT];
-    static uint64_t whole[COUNT], part[COUNT];
-    struct loader_options o = options(1);
-    struct loader *loader = make(&faulty.base, &o);
-    assert_int_equal(look(loader, 0, all, whole), COUNT);
-    loader_free(loader);
-    o.ranks = RANKS;
-    for (o.drop_last = 0; o.drop_last < 2; o.drop_last++) {
-        int64_t sum = 0;
-        for (o.rank = 0; o.rank < RANKS; o.rank++) {
-            loader = make(&faulty.base, &o);
-            int64_t seen = look(loader, 0, ids, part);
-            for (int64_t i = 0; i < seen; i++) {
-                assert_int_equal(ids[i], all[i * RANKS + o.rank]);
-                assert_true(part[i] == whole[i * RANKS + o.rank]);
-            }
-            assert_int_equal(loader_batches(loader), o.drop_last ? COUNT / RANKS / 8 : (seen + 7) / 8);
-            assert_true(!o.drop_last || seen == COUNT / RANKS / 8 * 8);
-            assert_int_equal(look(loader, 5, ids, part), o.drop_last ? (COUNT / RANKS - 5) / 8 * 8 : seen - 5);
-            assert_int_equal(ids[0], all[5 * RANKS + o.rank]);
-            loader_free(loader);
-            sum += seen;
-        }
-        assert_true(o.drop_last || sum == COUNT);
-    }
-    dataset_free(faulty.memory);
 }
 
 /* Views of a sample depend on (seed, epoch, sample, view), not on its place: position 13 read alone is the same. */
@@ -515,7 +460,7 @@ static void test_skip(void **state)
             o.permuted = variant / 3 % 2;
             o.drop_last = variant / 6 % 2;
             if (variant / 12 == 1)
-                o.ranks = 3, o.rank = variant % 3;
+                o.ranks = 4, o.rank = variant % 4, o.interleave = variant % 5 == 0;
             expect_skipped(&f, &o, 0);
             expect_skipped(&f, &o, 8);
             expect_skipped(&f, &o, 13);
@@ -679,8 +624,8 @@ static void test_options(void **state)
     o.recipe[1].size = 17, refused(&o, ds, "16 and 17"), o = good;
     o.recipe[0].flip_p = 2, refused(&o, ds, "flip_p"), o = good;
     o.batch_size = 104, o.drop_last = 1, refused(&o, ds, "103 images, fewer than the batch of 104"), o = good;
-    o.ranks = 3, o.batch_size = 35, o.drop_last = 1, refused(&o, ds, "batch of 35 of each rank"), o = good;
-    o.ranks = 104, refused(&o, ds, "ranks is 104"), o = good;
+    o.ranks = 3, refused(&o, ds, "ranks is 3 and batch_size 8"), o = good;
+    o.ranks = -1, refused(&o, ds, "ranks is -1"), o = good;
     o.ranks = 2, o.rank = 2, refused(&o, ds, "rank is 2 of 2"), o = good;
     o.batch_size = 104;
     struct loader *loader = make(ds, &o);
@@ -754,7 +699,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_same_for_all_workers),
         cmocka_unit_test(test_order_and_ends),
-        cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_resume_anywhere),
         cmocka_unit_test(test_bad_images),
         cmocka_unit_test(test_too_many_bad),
