@@ -93,11 +93,11 @@ $(flags_file):
 	@printf '%s\n' '$(subst ','\'',$(flags_now))' >$@
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
-src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
-           src/data/*.c src/algo/*.c src/eval/*.c src/api/*.c)
+src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
+           src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/eval/*.c src/api/*.c)
 src_cc :=
 ifeq ($(ONEDNN),1)
-src_c += $(wildcard src/backend/cpu/*.c)
+src_c += $(wildcard src/backend/cpu/*.c src/backend/cpu/kernels/*.c)
 src_cc += $(wildcard src/backend/cpu/*.cc)
 endif
 # *_simd.c is compiled once per instruction set, with SIMD_NAME(x) = x_<level>: no kernel is out of a test's reach.
@@ -184,7 +184,8 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 
 # The parsers and what they stand on. States are read into networks, those of the device ref here.
 parser_src := $(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c) src/data/names.c src/data/source.c
-state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/eval/*.c)
+state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c \
+             src/backend/ref/*.c src/algo/*.c src/eval/*.c)
 export parser_src state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
@@ -254,7 +255,7 @@ format: ## clang-format everything
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 $(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
-$(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
+$(BUILD)/obj/src/backend/cpu/kernels/parallel.o: CFLAGS_ALL += -fopenmp
 # ref: vectorised, and the same bits wherever one expression is compiled twice.
 $(BUILD)/obj/src/backend/ref/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 # Evaluation: loops over rows, vectorised for any CPU.

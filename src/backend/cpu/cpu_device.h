@@ -8,7 +8,7 @@
 
 #include "backend/backend.h"
 #include "backend/cpu/dnnl_shim.h"
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 struct be_device {
     struct ctx *ctx;

@@ -8,7 +8,7 @@
 
 #include "backend/cpu/cpu_device.h"
 #include "backend/cpu/cpu_tiles.h"
-#include "backend/cpu/optimizer.h"
+#include "backend/cpu/kernels/optimizer.h"
 
 #define CPU_NOWHERE SIZE_MAX
 

@@ -4,9 +4,9 @@
  * included: it is zero, and averages, sums and SGD of zeros leave it so. */
 #include <math.h>
 
-#include "backend/cpu/batch_loss.h"
+#include "backend/cpu/kernels/batch_loss.h"
 #include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/infonce.h"
+#include "backend/cpu/kernels/infonce.h"
 
 size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t length)
 {

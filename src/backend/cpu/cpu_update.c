@@ -8,7 +8,7 @@
 #include <stdatomic.h>
 
 #include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     PIECE = 4 * SLAB_TILE, /* numbers */

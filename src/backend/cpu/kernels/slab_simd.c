@@ -3,8 +3,8 @@
  * slab_simd: what is computed number by number over slabs, vectors and maps of any shape, compiled once per instruction
  * set. What a reader would get wrong: a slab may be cut anywhere, so that the last, partial vector uses the same
  * instructions as the others (fused or not) and every number comes out with the same bits. */
-#include "backend/cpu/simd.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* BODY(at, n) for every vector; the last may be short. */
 #define EACH_VECTOR(count, BODY)                                                                                       \

@@ -9,8 +9,8 @@
  * with zeros), and one sample in f32. */
 #include <string.h>
 
-#include "backend/cpu/kernels.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     STRETCH = 256,             /* steps of a stretch, about: the dy of a tile stays in the first cache */

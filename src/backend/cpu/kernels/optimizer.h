@@ -7,7 +7,7 @@
 #ifndef MOCO_CPU_OPTIMIZER_H
 #define MOCO_CPU_OPTIMIZER_H
 
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 struct slab_range {
     size_t first, count; /* numbers of one parameter */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * kernels: which levels of inner loops there are and which of them this CPU can run. */
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 #define LEVEL(level, lanes)                                                                                            \
     extern const struct bn_loops bn_loops_##level;                                                                     \

@@ -6,8 +6,8 @@
  * instruction that multiplies pairs; a level without it has no loops for bf16, and oneDNN's primitives stay. What a
  * reader would get wrong: the product of panels also fetches what comes next, one line a step, because a product
  * that waits for memory at every stretch loses a quarter of its rate where maps are large. */
-#include "backend/cpu/simd.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* What stays in registers: samples, or channels of x, by vectors of outputs. */
 #if defined(__AVX512F__)

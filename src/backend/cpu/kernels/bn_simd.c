@@ -3,8 +3,8 @@
  * bn_simd: batch norm over one run of numbers, compiled once per instruction set. What a reader would get wrong: sums
  * are f32, so that a caller folds them into doubles after a bounded number of numbers. Each loop copies its run first:
  * after a store through a pointer the compiler would have to fetch the caller's again. */
-#include "backend/cpu/simd.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* Calls BODY(at, n, place) for every unit of a run behind `from`, where a period begins: n numbers from `at`, the first
  * of which is channel `place` of the period. Only the last unit may be short; the compiler makes two copies of the

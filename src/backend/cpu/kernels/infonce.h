@@ -9,7 +9,7 @@
 #define MOCO_CPU_INFONCE_H
 
 #include "backend/backend.h"
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 /* Bytes, whatever the queue's length: at most 16 MB on 16 threads for up to 512 dimensions, or 2048 that fill whole
  * vectors. The block is aligned to 64. */

@@ -8,8 +8,8 @@
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/kernels.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     WIDEST = 2048,         /* channels of a run whose parameters fit on a thread's stack; wider pixels are a run each */

@@ -4,8 +4,8 @@
  * written is a sum over the taps of the kernel that meet something, read at some place of the other map. What a reader
  * would get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps lie inside
  * the picture, so that padding costs nothing, and for a stride backward on which taps meet anything at all. */
-#include "backend/cpu/kernels.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     MOST_TAPS = 49,

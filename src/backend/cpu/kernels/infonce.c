@@ -4,12 +4,12 @@
  * Queries beyond QUERIES are taken in chunks, each with its own pass over the queue, so that scratch is bounded. What a
  * reader would get wrong: maxima and sums are of cosines (not yet divided by the temperature), and start at the
  * positive. */
-#include "backend/cpu/infonce.h"
+#include "backend/cpu/kernels/infonce.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum { BUDGET = 15 << 20 }; /* bytes of tiles, and of the transposed and accumulated rows of a pass's queries */
 

@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "backend/cpu/parallel.h"
+#include "backend/cpu/kernels/parallel.h"
 
 struct simd_table; /* inner loops compiled for one instruction set (kernels of *_simd.c) */
 

@@ -6,12 +6,12 @@
  * would get wrong: a query's positive is among the rows it is compared with, with the same bits, and NT-Xent's query
  * itself is too; both are taken out again where they do not belong, the query itself before the exponential, where it
  * would outweigh all others. */
-#include "backend/cpu/batch_loss.h"
+#include "backend/cpu/kernels/batch_loss.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* Rows as the loops want them. */
 struct side {

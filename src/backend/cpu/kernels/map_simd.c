@@ -3,8 +3,8 @@
  * map_simd: pictures to floats, pooling both ways, and global averages, over rows and planes of a map; compiled once
  * per instruction set. Vectors lie along the channel block. What a reader would get wrong: backward of max pooling
  * gathers, from the few windows that a pixel belongs to, so that rows need no order and bf16 is rounded once. */
-#include "backend/cpu/simd.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* ---- pictures ---- */
 

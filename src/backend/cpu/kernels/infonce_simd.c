@@ -5,8 +5,8 @@
  * of the tile's rows. Vectors lie along the queries for cosines and along the dimensions for sums, so that the queue is
  * read as it stands. What a reader would get wrong: every cosine is one chain of products in the order of the
  * dimensions, the positive's too, since equal vectors must give equal bits for ties to be seen. */
-#include "backend/cpu/simd.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* Accumulators that fit the registers: queue rows x vectors of queries, queries x vectors of dimensions. */
 #if defined(__AVX512F__)

@@ -7,7 +7,7 @@
 #define MOCO_CPU_BATCH_LOSS_H
 
 #include "backend/backend.h"
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 /* Bytes; keys 0: NT-Xent. The block is aligned to 64. */
 size_t cpu_batch_loss_scratch(const struct kern_team *team, int n, int keys, int dim);

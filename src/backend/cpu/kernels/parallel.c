@@ -6,7 +6,7 @@
  * so that what is known of a pool is known for one calling thread. Inside an active region of the host oneDNN runs on
  * one thread however wide a nested team could be, which is why omp_in_parallel is asked before the team is counted. */
 #define _DEFAULT_SOURCE /* syscall */
-#include "backend/cpu/parallel.h"
+#include "backend/cpu/kernels/parallel.h"
 
 #include <omp.h>
 #include <pthread.h>

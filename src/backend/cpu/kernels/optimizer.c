@@ -3,11 +3,11 @@
  * optimizer: SGD, LARS and the check of gradients over slabs. What a reader would get wrong: squares are summed in
  * double, where no f32 overflows, so that the sum is finite exactly if every number is; only a sum that is not is
  * searched for who did it. */
-#include "backend/cpu/optimizer.h"
+#include "backend/cpu/kernels/optimizer.h"
 
 #include <math.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     LINE = 64,  /* numbers: threads divide a slab at whole cache lines */

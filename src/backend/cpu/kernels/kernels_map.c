@@ -2,8 +2,8 @@
  *
  * kernels_map: pictures to floats, pooling and global averages over whole maps. What a reader would get wrong: the unit
  * of work is a row of one channel block for pooling, both ways, because no row waits for another. */
-#include "backend/cpu/kernels.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 struct map_job {
     const struct kern_team *team;

@@ -2,12 +2,12 @@
  *
  * kernels_slab: number by number over maps, vectors and slabs. What a reader would get wrong: threads divide a slab at
  * whole cache lines, so that no two write to one. */
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 #include <math.h>
 #include <string.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum { LINE = 64 }; /* numbers: a cache line at least, in f32 and bf16 */
 
