@@ -50,16 +50,31 @@ size_t kern_bn_scratch(const struct kern_team *team, const struct kern_map *map)
 void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, const void *x, double eps, float *saved,
                    float *stage_mean, float *stage_var, void *scratch);
 
-/* y = [relu]((x - mean) * invstd * gamma + beta [+ add]); beta NULL: 0; y may be x. Writes mask unless NULL (relu 1
- * then). */
-void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const void *x, const float *saved,
-                   const float *gamma, const float *beta, const void *add, int relu, void *y, uint8_t *mask);
+/* y = [relu]((x - mean) * invstd * gamma + beta [+ add]) */
+struct kern_bn_forward {
+    const void *x;
+    const float *saved;        /* [group][2][c], as kern_bn_stats writes it */
+    const float *gamma, *beta; /* beta NULL: 0 */
+    const void *add;           /* NULL: nothing */
+    int relu;
+    void *y;       /* may be x */
+    uint8_t *mask; /* NULL: not wanted; else relu is 1 */
+};
+void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const struct kern_bn_forward *io);
 
-/* d = (dy [+ dy2]) where mask lets through (mask NULL: everywhere). dz = d unless NULL; dx = gradient of x; d_gamma,
- * d_beta (NULL: not wanted) written, or added to if `accumulate`. dz may be dy; dx may be dy, dy2 or dz. */
-void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const void *x, const void *dy,
-                      const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
-                      float *d_gamma, float *d_beta, int accumulate, void *scratch);
+/* d = (dy [+ dy2]) where mask lets through; dz = d; dx = gradient of x. */
+struct kern_bn_back {
+    const void *x, *dy, *dy2; /* dy2 NULL: nothing is added */
+    const uint8_t *mask;      /* NULL: lets everything through */
+    const float *saved, *gamma;
+    int frozen;              /* 1: `saved` does not depend on x */
+    void *dz;                /* NULL: not wanted; may be dy */
+    void *dx;                /* may be dy, dy2 or dz */
+    float *d_gamma, *d_beta; /* written, or added to if `accumulate`; d_beta NULL: not wanted */
+    int accumulate;
+    void *scratch;
+};
+void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const struct kern_bn_back *io);
 
 /* ---- convolutions ---- */
 
@@ -96,11 +111,15 @@ void kern_relu_back(const struct kern_team *team, size_t count, int bf16, const 
 
 #define KERN_POOL_WINDOW 256 /* pixels of a pooling window, at most: their places are numbered in a byte */
 
+struct kern_pool {
+    int kernel, stride, pad, out_h, out_w;
+};
+
 /* index: the winner's place in its window, one byte per output; NULL: not wanted. The first of equals wins. */
-void kern_maxpool(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad, int out_h,
-                  int out_w, const void *x, void *y, uint8_t *index);
-void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad,
-                       int out_h, int out_w, const void *dy, const uint8_t *index, void *dx);
+void kern_maxpool(const struct kern_team *team, const struct kern_map *in, const struct kern_pool *pool, const void *x,
+                  void *y, uint8_t *index);
+void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, const struct kern_pool *pool,
+                       const void *dy, const uint8_t *index, void *dx);
 
 void kern_gap(const struct kern_team *team, const struct kern_map *in, const void *x, float *y);
 void kern_gap_back(const struct kern_team *team, const struct kern_map *in, const float *dy, void *dx);

@@ -346,20 +346,19 @@ static void apply_runs(void *arg, int thread, int threads)
     }
 }
 
-void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const void *x, const float *saved,
-                   const float *gamma, const float *beta, const void *add, int relu, void *y, uint8_t *mask)
+void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, const struct kern_bn_forward *io)
 {
     struct apply_job job = {.bn = {.team = team,
                                    .map = map,
                                    .shape = shape_of(map, team->simd->unit),
-                                   .x = x,
-                                   .dy = add,
-                                   .saved = saved,
-                                   .y = y,
-                                   .mask = mask},
-                            .gamma = gamma,
-                            .beta = beta,
-                            .relu = relu};
+                                   .x = io->x,
+                                   .dy = io->add,
+                                   .saved = io->saved,
+                                   .y = io->y,
+                                   .mask = io->mask},
+                            .gamma = io->gamma,
+                            .beta = io->beta,
+                            .relu = io->relu};
     parallel_run(team->threads, apply_runs, &job);
 }
 
@@ -403,9 +402,9 @@ static void back_runs(void *arg, int thread, int threads)
     }
 }
 
-/* Sums -> gradients of the parameters, and dx = d * scale + (x - mean) * slope + shift. */
-static void back_coefficients(const struct bn_job *job, const float *gamma, float *d_gamma, float *d_beta,
-                              int accumulate)
+/* Sums -> gradients of the parameters, and dx = d * scale + (x - mean) * slope + shift; with frozen statistics the last
+ * two are 0. */
+static void back_coefficients(const struct bn_job *job, const struct kern_bn_back *io)
 {
     const struct bn_shape *s = &job->shape;
     struct bn_scratch scratch;
@@ -417,43 +416,41 @@ static void back_coefficients(const struct bn_job *job, const float *gamma, floa
             const float *saved = job->saved + 2 * (size_t)group * (size_t)s->c;
             size_t at = (size_t)group * (size_t)s->c + (size_t)c;
             const double *sums = scratch.partial + 2 * (size_t)group * (size_t)s->c + c;
-            double invstd = (double)saved[s->c + c], scale = (double)gamma[c] * invstd;
+            double invstd = (double)saved[s->c + c], scale = (double)io->gamma[c] * invstd;
             sum += sums[0];
             product += sums[s->c] * invstd;
             scratch.channels[0][at] = saved[c];
             scratch.channels[1][at] = (float)scale;
-            scratch.channels[2][at] = (float)(-scale * invstd * invstd * sums[s->c] / count);
-            scratch.channels[3][at] = (float)(-scale * sums[0] / count);
+            scratch.channels[2][at] = io->frozen ? 0 : (float)(-scale * invstd * invstd * sums[s->c] / count);
+            scratch.channels[3][at] = io->frozen ? 0 : (float)(-scale * sums[0] / count);
         }
-        d_gamma[c] = (float)((accumulate ? (double)d_gamma[c] : 0) + product);
-        if (d_beta != NULL)
-            d_beta[c] = (float)((accumulate ? (double)d_beta[c] : 0) + sum);
+        io->d_gamma[c] = (float)((io->accumulate ? (double)io->d_gamma[c] : 0) + product);
+        if (io->d_beta != NULL)
+            io->d_beta[c] = (float)((io->accumulate ? (double)io->d_beta[c] : 0) + sum);
     }
 }
 
-void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const void *x, const void *dy,
-                      const void *dy2, const uint8_t *mask, const float *saved, const float *gamma, void *dz, void *dx,
-                      float *d_gamma, float *d_beta, int accumulate, void *scratch)
+void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const struct kern_bn_back *io)
 {
     struct bn_job job = {
         .team = team,
         .map = map,
         .shape = shape_of(map, team->simd->unit),
-        .x = x,
-        .dy = dy,
-        .dy2 = dy2,
-        .saved = saved,
-        .dz = dz,
-        .mask = (uint8_t *)mask,
-        .scratch = scratch,
+        .x = io->x,
+        .dy = io->dy,
+        .dy2 = io->dy2,
+        .saved = io->saved,
+        .dz = io->dz,
+        .mask = (uint8_t *)io->mask,
+        .scratch = io->scratch,
         .backward = 1,
     };
     parallel_run(team->threads, sum_runs, &job);
     merge(&job);
-    back_coefficients(&job, gamma, d_gamma, d_beta, accumulate);
-    job.y = dx;
-    if (dz != NULL) { /* holds what the mask and the second gradient made of dy */
-        job.dy = dz;
+    back_coefficients(&job, io);
+    job.y = io->dx;
+    if (io->dz != NULL) { /* holds what the mask and the second gradient made of dy */
+        job.dy = io->dz;
         job.dy2 = NULL;
         job.mask = NULL;
     }

@@ -85,36 +85,35 @@ static void pool_rows(void *arg, int thread, int threads)
     }
 }
 
-static struct map_job pool_job(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad,
-                               int out_h, int out_w)
+static struct map_job pool_job(const struct kern_team *team, const struct kern_map *in, const struct kern_pool *pool)
 {
     return (struct map_job){.team = team,
                             .map = in,
                             .pool = {.block = in->block,
                                      .h = in->h,
                                      .w = in->w,
-                                     .out_h = out_h,
-                                     .out_w = out_w,
-                                     .kernel = kernel,
-                                     .stride = stride,
-                                     .pad = pad,
+                                     .out_h = pool->out_h,
+                                     .out_w = pool->out_w,
+                                     .kernel = pool->kernel,
+                                     .stride = pool->stride,
+                                     .pad = pool->pad,
                                      .bf16 = in->bf16}};
 }
 
-void kern_maxpool(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad, int out_h,
-                  int out_w, const void *x, void *y, uint8_t *index)
+void kern_maxpool(const struct kern_team *team, const struct kern_map *in, const struct kern_pool *pool, const void *x,
+                  void *y, uint8_t *index)
 {
-    struct map_job job = pool_job(team, in, kernel, stride, pad, out_h, out_w);
+    struct map_job job = pool_job(team, in, pool);
     job.from = x;
     job.to = y;
     job.index = index;
     parallel_run(team->threads, pool_rows, &job);
 }
 
-void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, int kernel, int stride, int pad,
-                       int out_h, int out_w, const void *dy, const uint8_t *index, void *dx)
+void kern_maxpool_back(const struct kern_team *team, const struct kern_map *in, const struct kern_pool *pool,
+                       const void *dy, const uint8_t *index, void *dx)
 {
-    struct map_job job = pool_job(team, in, kernel, stride, pad, out_h, out_w);
+    struct map_job job = pool_job(team, in, pool);
     job.from = dy;
     job.to = dx;
     job.index = (uint8_t *)index;
