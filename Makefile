@@ -121,13 +121,13 @@ $(BUILD)/obj/src/backend/module.o: $(libdir_file)
 $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
-src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
-           src/data/*.c src/algo/*.c src/algo/import/*.c src/eval/*.c src/api/*.c)
+src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
+           src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c src/eval/*.c src/api/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
 ifeq ($(ONEDNN),1)
-src_c += $(wildcard src/backend/cpu/*.c)
+src_c += $(wildcard src/backend/cpu/*.c src/backend/cpu/kernels/*.c)
 src_cc += $(wildcard src/backend/cpu/*.cc)
 endif
 # *_simd.c is compiled once per instruction set, with SIMD_NAME(x) = x_<level>: no kernel is out of a test's reach.
@@ -216,7 +216,7 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c)) \
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
-state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/algo/*.c src/algo/import/*.c \
+state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c src/algo/import/*.c \
                         src/eval/*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
@@ -295,7 +295,7 @@ format: ## clang-format everything
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 $(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
-$(BUILD)/obj/src/backend/cpu/parallel.o: CFLAGS_ALL += -fopenmp
+$(BUILD)/obj/src/backend/cpu/kernels/parallel.o: CFLAGS_ALL += -fopenmp
 # ref: vectorised, and the same bits wherever one expression is compiled twice.
 $(BUILD)/obj/src/backend/ref/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
 # Evaluation: loops over rows, vectorised for any CPU.

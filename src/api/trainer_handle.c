@@ -225,8 +225,8 @@ static moco_status export_training(moco_trainer *trainer, const char *path, cons
                                    struct err *err)
 {
     moco_export_options o;
-    struct turns turns TRAINER_TURN;
-    TRY(enter(&turns, trainer, err));
+    struct trainer_turns turns TRAINER_TURN;
+    TRY(trainer_enter(&turns, trainer, err));
     TRY(api_not_null(path, "path", err));
     TRY(export_options_read(&o, options, err));
     return trainer_export(trainer->trainer, path, &o, err);

@@ -109,10 +109,13 @@ struct be_plan_spec {
     enum be_precision precision;
     enum be_pass pass;
     int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
-    int output;    /* value number that forward writes: features, projection or embedding; TRAIN: embedding */
+    int output;    /* value number that forward writes: any vector behind global pooling, such as features, projection
+                      or embedding */
     int f32_input; /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
     int recompute; /* TRAIN: 1: outputs of batch norm are computed once more in backward rather than kept, where the
                       device can; results are the same bits */
+    int frozen;    /* TRAIN: 1: batch norms apply given statistics (be_forward.stats), in all groups the same, and
+                      their gradient is that of an affine map; their weights and biases have gradients as ever */
 };
 
 struct be_plan_bytes {
@@ -211,15 +214,17 @@ struct be_forward {
     const void *weights;  /* master slab (precisions without readers) or reader block; KEY: what ema_readers wrote;
                              INFER: NULL, see plan_fold */
     const void *masters;  /* master slab: BN weight and bias, linear bias; KEY and INFER: NULL */
-    void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER */
+    const void *stats;    /* frozen plans: reals [stat_total], mean and variance of each batch norm; else unused */
+    void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER, in
+                    frozen plans, and where nobody wants them */
     void *out;   /* reals [n][dim of output] */
     be_cancel *cancel;
 };
 
 struct be_backward {
     const void *weights, *masters; /* as in forward */
-    const void *d_out;             /* reals [n][dim]: d loss / d embedding */
-    void *gradients;               /* slab */
+    const void *d_out;             /* reals [n][dim]: d loss / d output, of any loss */
+    void *gradients;               /* slab; zero for parameters that the output does not depend on */
     int accumulate;                /* 0: overwrite gradients; 1: add */
     /* NULL, or called on the caller's thread when all work that writes the gradients of parameters [first_param,
      * first_param + count) has been queued: they are final in queue order, and whatever is ordered behind the queue

@@ -13,6 +13,18 @@
 #include "ctx.h"
 #include "err.h"
 
+/* Every op by its number and the name that devices give it (cpu_op_conv); in the order of the numbers. */
+#define GRAPH_OPS(OP)                                                                                                  \
+    OP(OP_INPUT, input)                                                                                                \
+    OP(OP_CONV, conv)                                                                                                  \
+    OP(OP_BN, bn)                                                                                                      \
+    OP(OP_RELU, relu)                                                                                                  \
+    OP(OP_ADD, add)                                                                                                    \
+    OP(OP_MAXPOOL, maxpool)                                                                                            \
+    OP(OP_GAP, gap)                                                                                                    \
+    OP(OP_LINEAR, linear)                                                                                              \
+    OP(OP_L2NORM, l2norm)
+
 enum op_kind {
     OP_INPUT, /* uint8 RGB [h][w][3] -> (x / 255 - mean) / std, 3 channels */
     OP_CONV,  /* square kernel, no bias */

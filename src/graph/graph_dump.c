@@ -9,8 +9,8 @@
 
 const char *graph_kind_name(enum op_kind kind)
 {
-    static const char *const name[OP_KINDS] = {"input",   "conv", "bn",     "relu",  "add",
-                                               "maxpool", "gap",  "linear", "l2norm"};
+#define NAME(op, text) [op] = #text,
+    static const char *const name[OP_KINDS] = {GRAPH_OPS(NAME)};
     return (int)kind >= 0 && kind < OP_KINDS ? name[kind] : "?";
 }
 

@@ -24,7 +24,7 @@ violations() {
         if (f ~ /^include\/moco\/status\.h$/) return "status"
         if (f ~ /^include\//) return "public"
         if (f ~ /^lib\//) return "lib"
-        if (match(f, /^src\/backend\/(ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
+        if (match(f, /^src\/backend\/(cpu\/kernels|program|ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^examples\/[a-z]+\//)) return substr(f, 1, RLENGTH - 1)
         if (f ~ /^examples\//) return "examples"
@@ -42,9 +42,11 @@ violations() {
         may["graph"] = L1
         may["net"] = L1 "net "
         may["backend"] = L1 "backend "
-        may["backend/ref"] = L1 "backend backend/ref "
-        may["backend/cpu"] = L1 "backend backend/cpu "
-        may["backend/cuda"] = L1 "backend backend/cuda "
+        may["backend/program"] = L1 "backend backend/program "
+        may["backend/ref"] = may["backend/program"] "backend/ref "
+        may["backend/cpu/kernels"] = L0 "backend graph backend/cpu/kernels " # graph: of backend.h
+        may["backend/cpu"] = may["backend/program"] "backend/cpu/kernels backend/cpu "
+        may["backend/cuda"] = may["backend/program"] "backend/cuda "
         may["comm"] = L0 "public comm "
         may["format"] = L0 "public format "
         may["data"] = L0 "public data "
@@ -66,7 +68,7 @@ violations() {
         may["examples/demo"] = P3 "examples/demo "
         programs = P3 "examples/run examples/probe examples/compare examples/demo "
         may["examples"] = programs
-        inside = L3 "backend/ref backend/cpu eval support golden "
+        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/kernels eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
         may["unit"] = may["unit"] programs # what programs share is tested alone, too
         may["golden"] = inside
@@ -118,10 +120,12 @@ plant() {
 }
 plant src/graph/graph.c algo/schedule.h         # upward
 plant src/net/planted.h backend/backend.h       # sibling, in a header that nobody includes
-plant src/backend/memplan.c backend/cpu/kernels.h # the contract looks at one of those who fulfil it
+plant src/backend/memplan.c backend/cpu/kernels/kernels.h # the contract looks at one of those who fulfil it
+plant src/backend/program/planted.c backend/cpu/cpu_layout.h # what devices share looks at one of them
+plant src/backend/cpu/kernels/kernels_bn.c backend/program/program.h # a kernel knows no plan
 plant lib/philox.c graph/graph.h
 plant lib/err.c moco/base.h
-plant src/algo/schedule.c backend/cpu/parallel.h # around the vtable
+plant src/algo/schedule.c backend/cpu/kernels/parallel.h # around the vtable
 plant src/eval/planted.c api/handle.h
 plant tests/train/planted.c graph/graph.h
 plant examples/planted.c ctx.h

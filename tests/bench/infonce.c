@@ -15,8 +15,8 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include "backend/cpu/dnnl_shim.h"
-#include "backend/cpu/infonce.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/infonce.h"
+#include "backend/cpu/kernels/simd_table.h"
 #include "ctx.h"
 
 #define WHOLE                                                                                                          \

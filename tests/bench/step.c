@@ -20,7 +20,8 @@
 #include <sys/resource.h>
 
 #include "api/handle.h"
-#include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_program.h"
+#include "backend/cpu/op_conv.h"
 #include "bench/support/conv_bound.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
@@ -31,12 +32,28 @@ enum part { EMA, KEY_FORWARD, QUERY_FORWARD, INFONCE, BACKWARD, CHECK, SGD, PART
 static const char *const part_names[PARTS] = {"ema",   "key_forward", "query_forward", "infonce", "backward",
                                               "check", "sgd"};
 
-enum { NODE_KINDS = NODE_L2NORM + 1, BACK_KINDS = BACK_GATHER + 1 };
-static const char *const node_names[NODE_KINDS] = {"input",   "conv", "bn",     "relu",  "add",
-                                                   "maxpool", "gap",  "linear", "l2norm"};
+/* Kinds of backward's steps, in the order in which they are printed. */
+enum {
+    BACK_L2NORM,
+    BACK_LINEAR_WEIGHTS,
+    BACK_LINEAR_DATA,
+    BACK_GAP,
+    BACK_MAXPOOL,
+    BACK_RELU,
+    BACK_BN,
+    BACK_CONV_WEIGHTS,
+    BACK_CONV_DATA,
+    BACK_SUM,
+    BACK_COPY,
+    BACK_RECOMPUTE,
+    BACK_GATHER,
+    BACK_KINDS
+};
 static const char *const back_names[BACK_KINDS] = {
     "l2norm_back",  "linear_weights", "linear_data", "gap_back", "maxpool_back", "relu_back", "bn_back",
     "conv_weights", "conv_data",      "sum",         "copy",     "recompute",    "gather"};
+static const int of_data[OP_KINDS] = {[OP_CONV] = BACK_CONV_DATA,  [OP_BN] = BACK_BN,   [OP_LINEAR] = BACK_LINEAR_DATA,
+                                      [OP_MAXPOOL] = BACK_MAXPOOL, [OP_GAP] = BACK_GAP, [OP_L2NORM] = BACK_L2NORM};
 
 struct options {
     const char *arch, *precision;
@@ -114,36 +131,57 @@ static moco_status timed_sgd(struct be_program *program, const struct be_sgd *io
 
 struct results {
     double step[MAX_RUNS], bound[MAX_RUNS], ratio[MAX_RUNS], part[PARTS][MAX_RUNS], other[MAX_RUNS];
-    double forward[NODE_KINDS], backward[BACK_KINDS]; /* of both plans by kind, ms per step */
-    double rss_mb;                                    /* before the bound was measured */
+    double forward[OP_KINDS], backward[BACK_KINDS]; /* of both plans by kind, ms per step */
+    double rss_mb;                                  /* before the bound was measured */
 };
 
-static void split(struct results *r, const struct be_plan *plan, int steps)
+static int back_kind(const struct program_step *step)
+{
+    switch (step->kind) {
+    case STEP_SUM:
+        return BACK_SUM;
+    case STEP_COPY:
+        return BACK_COPY;
+    case STEP_RELU:
+        return BACK_RELU;
+    case STEP_AGAIN:
+        return BACK_RECOMPUTE;
+    case STEP_PACK:
+        return BACK_GATHER;
+    case STEP_WEIGHTS:
+        return step->node->op->kind == OP_CONV ? BACK_CONV_WEIGHTS : BACK_LINEAR_WEIGHTS;
+    case STEP_DATA:
+        break;
+    }
+    return of_data[step->node->op->kind];
+}
+
+static void split(struct results *r, const struct program *plan, int steps)
 {
     for (int i = 0; i < plan->node_count; i++)
-        r->forward[plan->nodes[i].kind] += plan->profile[i] / steps;
-    for (int i = 0; i < plan->back_count; i++)
-        r->backward[plan->backs[i].kind] += plan->profile[plan->node_count + i] / steps;
+        r->forward[plan->nodes[i].op->kind] += plan->profile[i] / steps;
+    for (int i = 0; i < plan->step_count; i++)
+        r->backward[back_kind(&plan->steps[i])] += plan->profile[plan->node_count + i] / steps;
 }
 
 /* The query encoder's convolutions one by one: a JSON object a line. */
-static void print_convs(const struct be_plan *plan, int steps)
+static void print_convs(const struct program *plan, int steps)
 {
     for (int i = 0; i < plan->node_count; i++) {
         const struct graph_op *op = plan->nodes[i].op;
         double data = 0, weights = 0;
-        if (plan->nodes[i].kind != NODE_CONV)
+        if (plan->nodes[i].op->kind != OP_CONV)
             continue;
-        for (int j = 0; j < plan->back_count; j++)
-            if (plan->backs[j].node == i)
-                *(plan->backs[j].kind == BACK_CONV_WEIGHTS ? &weights : &data) +=
+        for (int j = 0; j < plan->step_count; j++)
+            if (plan->steps[j].node == &plan->nodes[i])
+                *(plan->steps[j].kind == STEP_WEIGHTS ? &weights : &data) +=
                     plan->profile[plan->node_count + j] / steps;
         struct shim_conv c = cpu_conv_shape(plan->spec.graph, op, plan->spec.n, 0);
         printf("{\"bench\": \"step_conv\", \"n\": %d, \"ci\": %d, \"co\": %d, \"size\": %d, \"kernel\": %d, "
                "\"stride\": %d, \"own\": %d, \"forward_ms\": %.2f, \"data_ms\": %.2f, \"weights_ms\": %.2f, "
                "\"gflop\": %.3f}\n",
-               c.n, c.ci, c.co, c.h, c.kernel, c.stride, plan->nodes[i].conv.own, plan->profile[i] / steps, data,
-               weights, 2e-9 * c.n * c.oh * c.ow * c.ci * c.co * c.kernel * c.kernel);
+               c.n, c.ci, c.co, c.h, c.kernel, c.stride, ((const struct op_conv *)plan->nodes[i].state)->conv.own,
+               plan->profile[i] / steps, data, weights, 2e-9 * c.n * c.oh * c.ow * c.ci * c.co * c.kernel * c.kernel);
     }
 }
 
@@ -154,9 +192,9 @@ static double peak_rss_mb(void)
     return (double)usage.ru_maxrss / 1024;
 }
 
-static int start_profile(struct be_plan *plan)
+static int start_profile(struct program *plan)
 {
-    plan->profile = calloc((size_t)(plan->node_count + plan->back_count), sizeof *plan->profile);
+    plan->profile = calloc((size_t)(plan->node_count + plan->step_count), sizeof *plan->profile);
     return plan->profile != NULL;
 }
 
@@ -168,7 +206,7 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
     static struct conv_bound bound;
     static const struct conv_bound_passes passes = {.forward = 2, .data = 1, .weights = 1};
     r->rss_mb = peak_rss_mb();
-    if (!start_profile(seen.key) || !start_profile(seen.query))
+    if (!start_profile(&seen.key->program) || !start_profile(&seen.query->program))
         return MOCO_ENOMEM;
     if (o->bound && !conv_bound_make(&bound, seen.query, &passes, &seen.largest))
         return MOCO_ENOTSUP;
@@ -183,18 +221,18 @@ static moco_status measure(moco_trainer *trainer, const moco_batch *batch, const
         r->other[run] = r->step[run] - parts;
         if (!o->bound)
             continue;
-        r->bound[run] = conv_bound_sweep(&bound) * o->group * o->groups / seen.query->spec.n;
+        r->bound[run] = conv_bound_sweep(&bound) * o->group * o->groups / seen.query->program.spec.n;
         r->ratio[run] = r->bound[run] / r->step[run];
     }
-    split(r, seen.key, o->runs);
-    split(r, seen.query, o->runs);
+    split(r, &seen.key->program, o->runs);
+    split(r, &seen.query->program, o->runs);
     if (o->convs)
-        print_convs(seen.query, o->runs);
+        print_convs(&seen.query->program, o->runs);
     if (o->bound)
         conv_bound_free(&bound);
-    free(seen.key->profile);
-    free(seen.query->profile);
-    seen.key->profile = seen.query->profile = NULL;
+    free(seen.key->program.profile);
+    free(seen.query->program.profile);
+    seen.key->program.profile = seen.query->program.profile = NULL;
     return MOCO_OK;
 }
 
@@ -213,10 +251,10 @@ static void print(const struct options *o, const moco_device *device, const stru
     for (int p = 0; p < PARTS; p++)
         printf("\"%s\": %.2f, ", part_names[p], median(r->part[p], o->runs));
     printf("\"other\": %.2f}, \"conv_ms\": %.1f, \"bn_ms\": %.1f, \"kinds_ms\": {", median(r->other, o->runs),
-           r->forward[NODE_CONV] + r->backward[BACK_CONV_WEIGHTS] + r->backward[BACK_CONV_DATA],
-           r->forward[NODE_BN] + r->backward[BACK_BN]);
-    for (int k = 0; k < NODE_KINDS; k++)
-        printf("\"%s\": %.1f, ", node_names[k], r->forward[k]);
+           r->forward[OP_CONV] + r->backward[BACK_CONV_WEIGHTS] + r->backward[BACK_CONV_DATA],
+           r->forward[OP_BN] + r->backward[BACK_BN]);
+    for (int k = 0; k < OP_KINDS; k++)
+        printf("\"%s\": %.1f, ", graph_kind_name((enum op_kind)k), r->forward[k]);
     for (int k = 0; k < BACK_KINDS; k++)
         printf("\"%s\": %.1f%s", back_names[k], r->backward[k], k < BACK_KINDS - 1 ? ", " : "}}\n");
 }

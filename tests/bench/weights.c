@@ -15,8 +15,8 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/kernels/simd_table.h"
 #include "bench/support/copy_rate.h"
 #include "bench/support/timing.h"
 #include "net/net.h"

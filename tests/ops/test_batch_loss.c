@@ -22,8 +22,8 @@
 #include "tolerances.h"
 
 #ifdef MOCO_HAVE_ONEDNN
-#include "backend/cpu/batch_loss.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/batch_loss.h"
+#include "backend/cpu/kernels/simd_table.h"
 #endif
 
 /* keys 0: NT-Xent of n rows. */

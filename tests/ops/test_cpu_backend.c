@@ -547,6 +547,8 @@ static void test_misuse(void **state)
     spec = good, spec.groups = 3;
     expect_plan(&h, spec, MOCO_EINVAL);
     spec = good, spec.output = h.graph->features;
+    expect_plan(&h, spec, MOCO_OK);
+    spec = good, spec.pass = BE_KEY, spec.frozen = 1;
     expect_plan(&h, spec, MOCO_EINVAL);
     spec = good, spec.output = h.graph->value_count;
     expect_plan(&h, spec, MOCO_EINVAL);

@@ -17,7 +17,8 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_program.h"
+#include "backend/cpu/op_conv.h"
 
 #define TOL_F32 1e-4  /* measured 1e-6: other primitives, other order of sums */
 #define TOL_BF16 0.01 /* measured below 1e-6; another order of sums would flip single roundings */
@@ -105,7 +106,7 @@ static double *one_by_one(struct harness *h)
 {
     struct inference one;
     inference_open(&one, h, 1, 0);
-    assert_int_equal(one.plan->segment_count, 1);
+    assert_int_equal(one.plan->program.segment_count, 1);
     double *all = take(IMAGES * one.dim, sizeof *all);
     for (int i = 0; i < IMAGES; i++)
         inference_run(&one, h->images + (size_t)i * SIZE * SIZE * 3, NULL, all + (size_t)i * one.dim);
@@ -131,9 +132,9 @@ static void check_precision(enum be_precision precision)
     open_net(&h, precision);
     double *expected = one_by_one(&h);
     inference_open(&all, &h, IMAGES, 0);
-    assert_int_equal(all.plan->segment_count, 2);
-    assert_in_range(all.plan->segments[0].n, 1, IMAGES / 2);
-    assert_int_equal(IMAGES % all.plan->segments[0].n, 0);
+    assert_int_equal(all.plan->program.segment_count, 2);
+    assert_in_range(all.plan->program.segments[0].n, 1, IMAGES / 2);
+    assert_int_equal(IMAGES % all.plan->program.segments[0].n, 0);
     double *got = take(IMAGES * all.dim, sizeof *got), *again = take(IMAGES * all.dim, sizeof *again);
     for (int i = 0; i < IMAGES; i++) {
         order[i] = i;
@@ -189,7 +190,7 @@ static void test_slices_of_normalised_images(void **state)
     }
     double *expected = one_by_one(&h);
     inference_open(&all, &h, IMAGES, 1);
-    assert_int_equal(all.plan->segment_count, 2);
+    assert_int_equal(all.plan->program.segment_count, 2);
     double *got = take(IMAGES * all.dim, sizeof *got);
     inference_run(&all, normalised, NULL, got);
     expect_rows(&all, got, expected, order);
@@ -210,16 +211,16 @@ static void test_orders(void **state)
     inference_open(&one, &h, 1, 0);
     const struct be_plan *plan = one.plan;
     int wide = 0, narrow = 0;
-    for (int i = 0; i < plan->node_count; i++) {
-        const struct node *node = &plan->nodes[i];
-        if (node->kind != NODE_CONV)
+    for (int i = 0; i < plan->program.node_count; i++) {
+        const struct program_node *node = &plan->program.nodes[i];
+        if (node->op->kind != OP_CONV)
             continue;
         int is_wide = cpu_is_wide(&h.graph->values[node->out]);
         wide += is_wide;
         narrow += !is_wide;
         if (cpu_block(plan->dev) == 16)
             assert_int_equal(cpu_value_order(plan, node->out), is_wide ? SHIM_NHWC : SHIM_BLOCK16);
-        assert_false(node->conv.run.reference);
+        assert_false(((const struct op_conv *)node->state)->conv.run.reference);
     }
     assert_true(wide > 0 && narrow > 0);
     inference_close(&one);

@@ -21,8 +21,8 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 static struct harness_spec spec_for(int precision, int threads)
 {

@@ -17,8 +17,8 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/infonce.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/infonce.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* A loss, and what comes out. */
 struct one_loss {

@@ -163,8 +163,15 @@ static void check_apply(const struct bn_case *t, const struct kern_team *team, c
     void *x = packed(t, t->x), *add = packed(t, t->add), *y = with & IN_PLACE ? x : take(map_bytes(map));
     double *got = take(sizeof(double) * t->count);
     memset(mask, 0xa5, kern_mask_bytes(map));
-    kern_bn_apply(team, map, x, saved, t->gamma, t->beta, with & WITH_ADD ? add : NULL, with & WITH_RELU ? 1 : 0, y,
-                  with & WITH_MASK ? mask : NULL);
+    kern_bn_apply(team, map,
+                  &(struct kern_bn_forward){.x = x,
+                                            .saved = saved,
+                                            .gamma = t->gamma,
+                                            .beta = t->beta,
+                                            .add = with & WITH_ADD ? add : NULL,
+                                            .relu = with & WITH_RELU ? 1 : 0,
+                                            .y = y,
+                                            .mask = with & WITH_MASK ? mask : NULL});
     map_unpack(map, y, got);
     for (size_t i = 0; i < t->count; i++) {
         size_t at = 2 * group_of(map, i) * c + channel_of(map, i), channel = channel_of(map, i);
@@ -226,8 +233,19 @@ static void check_backward(const struct bn_case *t, const struct kern_team *team
     for (size_t i = 0; i < c; i++)
         d_gamma[i] = d_beta[i] = 3;
     true_gradients(t, saved, mask, with, d, sums, products);
-    kern_bn_backward(team, map, x, dy, with & WITH_DY2 ? dy2 : NULL, with & MASKED ? mask : NULL, saved, t->gamma, dz,
-                     dx, d_gamma, d_beta, with & ADDING ? 1 : 0, scratch);
+    kern_bn_backward(team, map,
+                     &(struct kern_bn_back){.x = x,
+                                            .dy = dy,
+                                            .dy2 = with & WITH_DY2 ? dy2 : NULL,
+                                            .mask = with & MASKED ? mask : NULL,
+                                            .saved = saved,
+                                            .gamma = t->gamma,
+                                            .dz = dz,
+                                            .dx = dx,
+                                            .d_gamma = d_gamma,
+                                            .d_beta = d_beta,
+                                            .accumulate = with & ADDING ? 1 : 0,
+                                            .scratch = scratch});
 
     double count = (double)t->count / (double)(groups * c);
     for (size_t i = 0; i < c; i++) {
@@ -397,13 +415,17 @@ static void past_the_caches(void **state)
         for (map.bf16 = 0; map.bf16 <= 1; map.bf16++) { /* floats taken for pairs of bf16 are numbers, too */
             size_t all = map_bytes(&map);
             memcpy(over, x, all);
-            kern_bn_apply(&walk.team, &map, x, saved, gamma, NULL, dy, 1, y, NULL);
-            kern_bn_apply(&walk.team, &map, over, saved, gamma, NULL, dy, 1, over, NULL);
+            struct kern_bn_forward apply = {.x = x, .saved = saved, .gamma = gamma, .add = dy, .relu = 1, .y = y};
+            kern_bn_apply(&walk.team, &map, &apply);
+            apply.x = apply.y = over;
+            kern_bn_apply(&walk.team, &map, &apply);
             assert_memory_equal(y, over, all);
             memcpy(over, dy, all);
-            kern_bn_backward(&walk.team, &map, x, dy, NULL, NULL, saved, gamma, NULL, y, d_gamma, NULL, 0, scratch);
-            kern_bn_backward(&walk.team, &map, x, over, NULL, NULL, saved, gamma, NULL, over, d_gamma, NULL, 0,
-                             scratch);
+            struct kern_bn_back back = {
+                .x = x, .dy = dy, .saved = saved, .gamma = gamma, .dx = y, .d_gamma = d_gamma, .scratch = scratch};
+            kern_bn_backward(&walk.team, &map, &back);
+            back.dy = back.dx = over;
+            kern_bn_backward(&walk.team, &map, &back);
             assert_memory_equal(y, over, all);
         }
         free(scratch);
@@ -446,7 +468,8 @@ static void every_bf16(void **state)
             for (int relu = 0; relu <= 1; relu++) {
                 for (size_t c = 0; c < 64; c++)
                     gamma[c] = scales[k];
-                kern_bn_apply(&walk.team, &map, x, saved, gamma, NULL, NULL, relu, y, NULL);
+                kern_bn_apply(&walk.team, &map,
+                              &(struct kern_bn_forward){.x = x, .saved = saved, .gamma = gamma, .relu = relu, .y = y});
                 for (uint32_t i = 0; i < 65536; i++) {
                     float want = from_bits(i << 16) * scales[k] + 0.0f;
                     if (want == 0 || (relu && want < 0)) /* of either sign */

@@ -19,7 +19,7 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 /* Odd numbers of pixels, one pixel, kernels wider than the map, strides that leave rows and taps out, more inputs than
  * outputs and the other way round, several stretches, one and three blocks of channels. */

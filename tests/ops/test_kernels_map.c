@@ -72,12 +72,8 @@ static void pictures(void **state)
 
 /* ---- max pooling ---- */
 
-struct pool {
-    int kernel, stride, pad, out_h, out_w;
-};
-
 /* Values and winners by the definition; the first of equals wins. [n][c][out_h][out_w] */
-static void pool_forward(const struct kern_map *in, const struct pool *p, const double *x, double *y, int *winner)
+static void pool_forward(const struct kern_map *in, const struct kern_pool *p, const double *x, double *y, int *winner)
 {
     for (int plane = 0; plane < in->n * in->c; plane++, x += in->h * in->w)
         for (int o = 0; o < p->out_h * p->out_w; o++, y++, winner++) {
@@ -93,7 +89,7 @@ static void pool_forward(const struct kern_map *in, const struct pool *p, const 
         }
 }
 
-static void pool_backward(const struct kern_map *in, const struct pool *p, const double *dy, const int *winner,
+static void pool_backward(const struct kern_map *in, const struct kern_pool *p, const double *dy, const int *winner,
                           double *dx)
 {
     memset(dx, 0, sizeof(double) * map_count(in));
@@ -105,7 +101,7 @@ static void pool_backward(const struct kern_map *in, const struct pool *p, const
         }
 }
 
-static void check_pool(const struct kern_map *in, struct pool p)
+static void check_pool(const struct kern_map *in, struct kern_pool p)
 {
     p.out_h = (in->h + 2 * p.pad - p.kernel) / p.stride + 1;
     p.out_w = (in->w + 2 * p.pad - p.kernel) / p.stride + 1;
@@ -125,14 +121,14 @@ static void check_pool(const struct kern_map *in, struct pool p)
     uint8_t *index = take(outside);
     for (struct team_walk walk = {0}; team_next(&walk);) {
         memset(index, 0xff, outside);
-        kern_maxpool(&walk.team, in, p.kernel, p.stride, p.pad, p.out_h, p.out_w, x_map, y_map, NULL);
-        kern_maxpool(&walk.team, in, p.kernel, p.stride, p.pad, p.out_h, p.out_w, x_map, y_map, index);
+        kern_maxpool(&walk.team, in, &p, x_map, y_map, NULL);
+        kern_maxpool(&walk.team, in, &p, x_map, y_map, index);
         map_unpack(&out, y_map, got);
         for (size_t i = 0; i < outside; i++) {
             assert_true(got[i] == y[i]);
             assert_int_equal(index[map_place(&out, i)], winner[i]);
         }
-        kern_maxpool_back(&walk.team, in, p.kernel, p.stride, p.pad, p.out_h, p.out_w, dy_map, index, dx_map);
+        kern_maxpool_back(&walk.team, in, &p, dy_map, index, dx_map);
         map_unpack(in, dx_map, got);
         for (size_t i = 0; i < inside; i++)
             check_near(got[i], dx[i], 2e-6, in->bf16, "dx", i);
@@ -148,9 +144,9 @@ static void max_pooling(void **state)
     for (int kind = 0; kind < 2 * SHAPES; kind++) {
         struct kern_map map = shapes[kind / 2];
         map.bf16 = kind % 2;
-        check_pool(&map, (struct pool){3, 2, 1, 0, 0});
-        check_pool(&map, (struct pool){2, 2, 0, 0, 0});
-        check_pool(&map, (struct pool){3, 1, 1, 0, 0});
+        check_pool(&map, (struct kern_pool){3, 2, 1, 0, 0});
+        check_pool(&map, (struct kern_pool){2, 2, 0, 0, 0});
+        check_pool(&map, (struct kern_pool){3, 1, 1, 0, 0});
     }
 }
 
@@ -161,7 +157,7 @@ static void pooling_keeps_nan(void **state)
     float x[9 * 16] = {0}, y[4 * 16];
     x[4 * 16 + 5] = NAN;
     for (struct team_walk walk = {0}; team_next(&walk);) {
-        kern_maxpool(&walk.team, &map, 3, 2, 1, 2, 2, x, y, NULL);
+        kern_maxpool(&walk.team, &map, &(struct kern_pool){3, 2, 1, 2, 2}, x, y, NULL);
         for (int i = 0; i < 4 * 16; i++)
             assert_int_equal(isnan(y[i]) != 0, i % 16 == 5);
     }

@@ -17,8 +17,8 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/optimizer.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/optimizer.h"
+#include "backend/cpu/kernels/simd_table.h"
 #include "half.h"
 
 static const size_t counts[] = {1, 15, 63, 64, 65, 1000, 20011};

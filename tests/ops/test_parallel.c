@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "backend/cpu/parallel.h"
+#include "backend/cpu/kernels/parallel.h"
 
 enum { THREADS = 3, AS_EXPECTED = 0, OTHERWISE = 1 };
 

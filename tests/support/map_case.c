@@ -15,7 +15,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 #include "half.h"
 
 enum { MOST_THREADS = 3 };

@@ -8,7 +8,7 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/kernels.h"
+#include "backend/cpu/kernels/kernels.h"
 
 /* One kern_team after another: all levels of this CPU, each with 1..3 threads. Start with zeros. */
 struct team_walk {

@@ -9,7 +9,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_program.h"
+#include "backend/cpu/op_bn.h"
 
 static int number_above_zero(const void *values, size_t i, int bf16)
 {
@@ -20,11 +21,13 @@ static int number_above_zero(const void *values, size_t i, int bf16)
     return ((const float *)values)[i] > 0;
 }
 
-static void read_node(const struct be_plan *plan, const struct node *node, unsigned char *open)
+static void read_node(const struct be_plan *plan, const struct program_node *node, unsigned char *open)
 {
-    struct kern_map map = cpu_value_map(plan, node->out);
-    const uint8_t *bits = cpu_buffer(plan, node->mask);
-    const void *values = cpu_value(plan, node->out);
+    const struct program *program = &plan->program;
+    struct kern_map map = cpu_value_map(plan, node->out, program->spec.n);
+    int mask = node->op->kind == OP_BN ? ((const struct op_bn *)node->state)->mask : NONE;
+    const uint8_t *bits = program_at(program, mask, 0);
+    const void *values = program_value_at(program, node->out, 0);
     size_t pixels = (size_t)map.h * (size_t)map.w, block = (size_t)map.block, blocks = (size_t)map.c / block,
            run_bytes = (pixels * block + 7) / 8; /* block is at most 2048 in the networks that tests draw */
     for (size_t n = 0; n < (size_t)map.n; n++)
@@ -42,10 +45,10 @@ void relu_masks_read_cpu(const struct be_plan *plan, const struct graph *graph, 
     for (int i = 0, relu = 0; i < graph->op_count; i++) {
         if (graph->ops[i].kind != OP_RELU)
             continue;
-        const struct node *node = NULL;
-        for (int k = 0; k < plan->node_count; k++)
-            if (plan->nodes[k].out == graph->ops[i].out)
-                node = &plan->nodes[k];
+        const struct program_node *node = NULL;
+        for (int k = 0; k < plan->program.node_count; k++)
+            if (plan->program.nodes[k].out == graph->ops[i].out)
+                node = &plan->program.nodes[k];
         if (node == NULL)
             abort(); /* a ReLU that no node of the plan computes */
         read_node(plan, node, masks->open[relu++]);

@@ -224,8 +224,7 @@ static moco_status read_queue(struct state_source *s, struct err *err)
     if (s->queue < 0) {
         s->fresh.next = t->queue->next;
         s->fresh.filled = t->queue->filled;
-        return device_copy(t->be, t->dev, s->fresh.rows.at, t->queue->rows.at, t->queue->rows.bytes, s->values,
-                           mem_size(s->values), err);
+        return t->be->copy(t->dev, s->fresh.rows.at, t->queue->rows.at, t->queue->rows.bytes, err);
     }
     weights_at(s->names.w, s->queue, &q);
     TRY(source_numbers(&s->names, s->queue, t->real_bytes, "queue", s->values, s->report, err));

@@ -1,13 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_conv: how a convolution is done: by a kernel of ours where there is one, which reads and writes the layouts that
- * the slab and the readers have; else by the fastest of oneDNN's in its own layout, with a reorder of the weights into
- * a scratch block if that layout is another one: weights are small beside activations. What a reader would get wrong:
- * asked for a given layout, oneDNN falls back to a slower implementation, or to its reference, without a word; hence
- * the comparison of names. */
-#include <string.h>
+ * cpu_conv: see cpu_conv.h. */
+#include "backend/cpu/cpu_conv.h"
 
-#include "backend/cpu/cpu_layout.h"
+#include <string.h>
 
 #define ALIGN 64
 

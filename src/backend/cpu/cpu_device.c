@@ -2,19 +2,16 @@
  *
  * cpu_device: opens the device, says what it can, and lists its slots. What a reader would get wrong: the instruction
  * set is what oneDNN will use, which its users may narrow from outside, and kernels of our own follow it. */
-#include "backend/cpu/cpu_layout.h"
-
 #include <string.h>
 
-moco_status cpu_enter(const struct be_device *dev, struct parallel_scope *scope, struct err *err)
-{
-    return parallel_enter(scope, dev->team.threads, err);
-}
-
-int cpu_block(const struct be_device *dev)
-{
-    return dev->isa >= SHIM_ISA_AVX512 ? 16 : 8;
-}
+#include "backend/cpu/cpu_layout.h"
+#include "backend/cpu/cpu_memory.h"
+#include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_rate.h"
+#include "backend/cpu/cpu_readers.h"
+#include "backend/cpu/cpu_steps.h"
+#include "backend/cpu/cpu_team.h"
+#include "backend/cpu/cpu_update.h"
 
 static void cpu_close(struct be_device *dev)
 {

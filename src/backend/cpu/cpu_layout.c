@@ -7,6 +7,9 @@
 
 #include <string.h>
 
+#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/cpu_readers.h"
+
 #define ALIGN_FLOATS 16 /* 64 bytes */
 
 static void choose_order(struct cpu_param *p, int block)
@@ -23,11 +26,6 @@ static void choose_order(struct cpu_param *p, int block)
         else
             p->block = 1;
     }
-}
-
-moco_status cpu_param_master(struct shim_md *out, const struct cpu_param *param, struct err *err)
-{
-    return shim_md_create(out, param->dims, SHIM_F32, param->order, err);
 }
 
 moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,

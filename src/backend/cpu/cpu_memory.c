@@ -3,10 +3,12 @@
  * cpu_memory: the device's memory: the context's allocator, aligned to pages and touched by the compute threads. What a
  * reader would get wrong: the start of the allocator's block stands in the word before the address that callers see. */
 #define _DEFAULT_SOURCE /* madvise */
+#include "backend/cpu/cpu_memory.h"
+
 #include <string.h>
 #include <sys/mman.h>
 
-#include "backend/cpu/cpu_device.h"
+#include "backend/cpu/cpu_team.h"
 
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)

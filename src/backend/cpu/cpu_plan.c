@@ -1,51 +1,31 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_plan: makes and measures a plan; see cpu_plan.h. Every primitive is made here, once, and every byte that running
- * takes is laid out here; binding only adds an address. */
+ * cpu_plan: see cpu_plan.h. Every primitive is made with the plan, once, and every byte that running takes is laid out
+ * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once:
+ * oneDNN allocates lazily and crashes where that fails, so that it happens there, when little is at stake, and a step
+ * never meets it. */
 #include "backend/cpu/cpu_plan.h"
 
-#include <time.h>
+#include <string.h>
 
-#define SLAB_ALIGN ((size_t)4096)
+#include "backend/cpu/cpu_ops.h"
+#include "backend/cpu/cpu_program.h"
+#include "backend/cpu/op_steps.h"
+#include "backend/program/program_buffers.h"
+#include "backend/program/program_compile.h"
+#include "backend/program/program_run.h"
 
-/* The most bytes of a class that are alive at once. */
-static size_t peak(const struct be_plan *plan, enum buffer_class class)
-{
-    size_t most = 0;
-    for (int step = 0; step < plan->node_count + plan->back_count; step++) {
-        size_t sum = 0;
-        for (int i = 0; i < plan->buffer_count; i++)
-            if (plan->classes[i] == class && plan->buffers[i].first <= step && step <= plan->buffers[i].last)
-                sum += plan->buffers[i].bytes;
-        most = sum > most ? sum : most;
-    }
-    return most;
-}
+/* What a layer of a slice may read and write: a part of a last-level cache that others use too. */
+#define SLICE_BYTES ((size_t)8 << 20)
+/* In f32 an output as large as this is never kept, if nothing is added to it. ResNet-50 at 224 px has eight of them: a
+ * twelfth of a step's memory for four thousandths of its time. */
+#define NEVER_KEPT ((size_t)512 << 10) /* bytes a sample */
 
-static moco_status lay_out(struct be_plan *plan, struct err *err)
-{
-    size_t total;
-    TRY(memplan_solve(plan->dev->ctx, plan->buffers, plan->buffer_count, &total, err));
-    if (total > SIZE_MAX - SLAB_ALIGN)
-        return err_set(err, MOCO_ENOMEM, "cpu: the plan needs %zu bytes", total);
-    plan->bytes.slab = (total + SLAB_ALIGN - 1) / SLAB_ALIGN * SLAB_ALIGN;
-    plan->bytes.activations = plan->spec.pass == BE_TRAIN ? peak(plan, CLASS_ACTIVATION) : 0; /* kept for backward */
-    plan->bytes.gradients = peak(plan, CLASS_GRADIENT);
-    plan->bytes.scratch = peak(plan, CLASS_SCRATCH);
-    return MOCO_OK;
-}
+static const struct program_device device = {
+    .name = "cpu", .ops = cpu_ops, .plain = cpu_plain, .slice_bytes = SLICE_BYTES, .recomputes = 1};
 
 static moco_status check_spec(const struct be_device *dev, const struct be_plan_spec *spec, struct err *err)
 {
-    if (spec->n < 1 || spec->groups < 1 || spec->n % spec->groups != 0)
-        return err_set(err, MOCO_EINVAL, "cpu: a launch of %d samples in %d groups", spec->n, spec->groups);
-    if (spec->output < 0 || spec->output >= spec->graph->value_count)
-        return err_set(err, MOCO_EINVAL, "cpu: a plan's output is value %d of %d", spec->output,
-                       spec->graph->value_count);
-    if (spec->pass == BE_TRAIN && spec->output != spec->graph->embedding)
-        return err_set(err, MOCO_EINVAL, "cpu: a plan for training ends in the embedding");
-    if (spec->f32_input && spec->pass != BE_INFER)
-        return err_set(err, MOCO_EINVAL, "cpu: only inference takes images that are normalised already");
     if (spec->layout->dev != dev || spec->layout->count != spec->graph->param_count)
         return err_set(err, MOCO_EINVAL, "cpu: the layout is not of this device and network");
     if (spec->precision != BE_F32 && spec->precision != BE_BF16)
@@ -57,20 +37,17 @@ static moco_status check_spec(const struct be_device *dev, const struct be_plan_
 
 static moco_status compile(struct be_plan *plan, struct err *err)
 {
+    struct program *p = &plan->program;
     struct parallel_scope scope;
-    TRY(cpu_nodes_build(plan, err));
-    TRY(cpu_slices_choose(plan, err));
-    cpu_recompute_choose(plan);
+    TRY(program_begin(p, err));
+    cpu_order_choose(plan);
     TRY(cpu_enter(plan->dev, &scope, err));
-    moco_status status = cpu_compile_forward(plan, err);
-    if (status == MOCO_OK && plan->spec.pass == BE_TRAIN)
-        status = cpu_compile_backward(plan, err);
+    moco_status status = program_order(p, err);
     parallel_leave(&scope);
     if (status != MOCO_OK)
         return status;
-    cpu_slices_widen(plan);
-    status = lay_out(plan, err);
-    return status;
+    TRY(program_buffer(p, &plan->fold, plan->fold_bytes, CLASS_SCRATCH, 0, err));
+    return program_end(p, err);
 }
 
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
@@ -81,10 +58,17 @@ moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const s
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
     if (plan == NULL)
         return MOCO_ENOMEM;
-    plan->dev = dev;
-    plan->spec = *spec;
-    plan->n = spec->n;
-    plan->fold = NONE;
+    int bf16 = spec->precision == BE_BF16;
+    *plan = (struct be_plan){.program = {.plan = plan,
+                                         .ctx = dev->ctx,
+                                         .device = &device,
+                                         .spec = *spec,
+                                         .map_number = bf16 ? 2 : 4,
+                                         .vector_number = 4,
+                                         .never_kept = bf16 ? SIZE_MAX : NEVER_KEPT},
+                             .dev = dev,
+                             .type = bf16 ? SHIM_BF16 : SHIM_F32,
+                             .fold = NONE};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         cpu_plan_free(plan);
@@ -98,46 +82,98 @@ void cpu_plan_free(struct be_plan *plan)
 {
     if (plan == NULL)
         return;
-    struct ctx *ctx = plan->dev->ctx;
-    for (int i = 0; i < plan->node_count; i++)
-        cpu_node_free(&plan->nodes[i]);
-    for (int i = 0; i < plan->back_count; i++)
-        cpu_back_free(&plan->backs[i]);
-    mem_free(ctx, plan->nodes);
-    mem_free(ctx, plan->backs);
-    mem_free(ctx, plan->value_buffer);
-    mem_free(ctx, plan->value_readers);
-    mem_free(ctx, plan->value_vector);
-    mem_free(ctx, plan->value_depth);
-    mem_free(ctx, plan->buffers);
-    mem_free(ctx, plan->classes);
-    mem_free(ctx, plan->strides);
-    mem_free(ctx, plan->segments);
-    mem_free(ctx, plan);
+    program_free(&plan->program);
+    mem_free(plan->dev->ctx, plan);
 }
 
 void cpu_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
 {
-    *bytes = plan->bytes;
+    *bytes = plan->program.bytes;
 }
 
-moco_status cpu_poll(be_cancel *cancel, struct err *err)
+/* ---- binding ---- */
+
+static size_t largest_param(const struct be_layout *layout)
 {
-    if (cancel != NULL && atomic_load(cancel) != 0)
-        return err_set(err, MOCO_ECANCELED, "cancelled");
-    return MOCO_OK;
+    size_t most = 64;
+    for (int i = 0; i < layout->count; i++) {
+        const struct cpu_param *p = &layout->params[i];
+        size_t bytes = (size_t)p->count * sizeof(float);
+        for (int which = 0; which < 2; which++) /* padded channels may make a copy larger than its master */
+            bytes = p->reader[which].bytes > bytes ? p->reader[which].bytes : bytes;
+        most = bytes > most ? bytes : most;
+    }
+    return most;
 }
 
-double cpu_clock(const struct be_plan *plan)
+/* What stands in for parameters, and for the caller's gradient of the output. */
+static size_t zeros_bytes(const struct program *p)
 {
-    struct timespec t;
-    if (plan->profile == NULL || clock_gettime(CLOCK_MONOTONIC, &t) != 0)
-        return 0;
-    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+    size_t param = largest_param(p->spec.layout), output = program_value_bytes(p, p->spec.output, p->spec.n);
+    return param > output ? param : output;
 }
 
-void cpu_profile(struct be_plan *plan, int step, double began)
+moco_status cpu_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
-    if (plan->profile != NULL)
-        plan->profile[step] += cpu_clock(plan) - began;
+    struct program *p = &plan->program;
+    p->slab = slab;
+    if (plan->warm)
+        return MOCO_OK;
+    void *zeros = mem_zalloc(plan->dev->ctx, zeros_bytes(p), err);
+    struct parallel_scope scope;
+    moco_status status = zeros == NULL ? MOCO_ENOMEM : cpu_enter(plan->dev, &scope, err);
+    if (status == MOCO_OK) {
+        status = program_warm(p, zeros, err);
+        parallel_leave(&scope);
+    }
+    mem_free(plan->dev->ctx, zeros);
+    plan->warm = status == MOCO_OK;
+    if (status != MOCO_OK)
+        p->slab = NULL;
+    return status;
+}
+
+/* ---- running ---- */
+
+moco_status cpu_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
+{
+    struct parallel_scope scope;
+    TRY(cpu_enter(plan->dev, &scope, err));
+    moco_status status = program_fold(&plan->program, masters, stats, err);
+    parallel_leave(&scope);
+    return status;
+}
+
+moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
+{
+    const struct program *p = &plan->program;
+    struct parallel_scope scope;
+    TRY(cpu_enter(plan->dev, &scope, err));
+    moco_status status = program_forward(&plan->program, io, err);
+    if (status == MOCO_OK)
+        memcpy(io->out, program_value_at(p, p->spec.output, 0), program_value_bytes(p, p->spec.output, p->spec.n));
+    parallel_leave(&scope);
+    return status;
+}
+
+/* Parameters that the output does not depend on have a gradient of zero. */
+static void zero_others(const struct program *p, float *gradients)
+{
+    for (int i = 0; i < p->spec.layout->count; i++) {
+        const struct cpu_param *param = &p->spec.layout->params[i];
+        if (!program_has_param(p, i))
+            memset(gradients + param->offset, 0, (size_t)param->count * sizeof(float));
+    }
+}
+
+moco_status cpu_backward(struct be_plan *plan, const struct be_backward *io, struct err *err)
+{
+    struct program *p = &plan->program;
+    struct parallel_scope scope;
+    TRY(cpu_enter(plan->dev, &scope, err));
+    if (!io->accumulate && p->slab != NULL)
+        zero_others(p, io->gradients);
+    moco_status status = program_backward(p, io, err);
+    parallel_leave(&scope);
+    return status;
 }

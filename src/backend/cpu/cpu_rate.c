@@ -5,9 +5,11 @@
  * share beside the other threads, so that both agree on a machine of one's own; where others compute too, the clock
  * runs on while the caller waits for a processor. It may still spin for a partner that waits for one, a whole slice of
  * time: hence the best of several runs, and as many as it takes. */
+#include "backend/cpu/cpu_rate.h"
+
 #include <time.h>
 
-#include "backend/cpu/cpu_device.h"
+#include "backend/cpu/cpu_team.h"
 
 #define SECONDS 0.05 /* of processor time, at least */
 #define AT_MOST 1.0  /* of the clock */

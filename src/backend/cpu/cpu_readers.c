@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_readers: copies of the weights as plans read them. In f32 a plan reads the masters themselves; in bf16 each
- * convolution has one copy in forward's layout and one in backward data's. A key encoder reads one block: in f32 a slab
- * of averages, in bf16 forward's copies followed by everything else in f32. What a reader would get wrong: the layouts
- * are chosen here once, for a usual launch; a plan of another size that prefers others re-orders for itself (cpu_conv).
- */
-#include "backend/cpu/cpu_layout.h"
+ * cpu_readers: see cpu_readers.h. */
+#include "backend/cpu/cpu_readers.h"
+
+#include "backend/cpu/cpu_conv.h"
 
 #define ALIGN 64
 #define USUAL_BATCH 32
@@ -51,7 +49,7 @@ static moco_status plan_conv(struct be_layout *layout, const struct graph *graph
 /* Offsets: forward's copies, then backward's; in a key block forward's, then all that is no convolution. */
 static void lay_out(struct be_layout *layout)
 {
-    size_t at = 0, scratch = 0, largest = 0;
+    size_t at = 0, largest = 0;
     for (int i = 0; i < layout->count; i++) {
         struct cpu_param *p = &layout->params[i];
         p->reader_at[0] = p->reader_at[1] = CPU_NOWHERE;
@@ -59,7 +57,6 @@ static void lay_out(struct be_layout *layout)
             continue;
         p->reader_at[0] = p->key = at;
         at += aligned(p->reader[0].bytes);
-        scratch = p->scratch > scratch ? p->scratch : scratch;
         size_t floats = p->fill[0].primitive != NULL ? aligned((size_t)p->count * sizeof(float)) : 0;
         largest = floats > largest ? floats : largest;
     }

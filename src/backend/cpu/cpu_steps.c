@@ -2,11 +2,11 @@
  *
  * cpu_steps: what a training step asks of the device beside its plans. Slabs are walked from end to end, padding
  * included: it is zero, and averages, sums and SGD of zeros leave it so. */
-#include <math.h>
+#include "backend/cpu/cpu_steps.h"
 
-#include "backend/cpu/batch_loss.h"
-#include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/infonce.h"
+#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/kernels/batch_loss.h"
+#include "backend/cpu/kernels/infonce.h"
 
 size_t cpu_step_infonce_bytes(struct be_device *dev, int n, int dim, int64_t length)
 {

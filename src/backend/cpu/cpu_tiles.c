@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum { SIDE = 16, LINE = 32 }; /* numbers: channels of a tile; a line in bf16 */
 

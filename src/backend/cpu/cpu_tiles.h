@@ -7,7 +7,7 @@
 #ifndef MOCO_CPU_TILES_H
 #define MOCO_CPU_TILES_H
 
-#include "backend/cpu/cpu_device.h"
+#include "backend/cpu/cpu_team.h"
 
 struct slab_loops;
 

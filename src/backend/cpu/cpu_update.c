@@ -4,11 +4,14 @@
  * plans read. A thread takes its stretch of the slabs piece by piece, and does everything to a piece while it is in the
  * nearest cache. What a reader would get wrong: results do not depend on where a stretch or piece ends, so that pieces
  * are cut only where a tile of a copy, or a cache line, ends too. */
+#include "backend/cpu/cpu_update.h"
+
 #include <math.h>
 #include <stdatomic.h>
 
-#include "backend/cpu/cpu_layout.h"
-#include "backend/cpu/simd_table.h"
+#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/cpu_readers.h"
+#include "backend/cpu/kernels/simd_table.h"
 
 enum {
     PIECE = 4 * SLAB_TILE, /* numbers */

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "backend/cpu/cpu_conv.h"
 #include "bench/support/timing.h"
 
 struct bound_shape {
@@ -71,12 +72,12 @@ static int add_pass(struct conv_bound *b, const struct bound_shape *shape, enum 
 }
 
 /* The convolutions of a plan without repetition; 0: there are too many. */
-static int shapes_of(const struct be_plan *plan, struct bound_shape *shapes)
+static int shapes_of(const struct program *plan, struct bound_shape *shapes)
 {
     int shape_count = 0;
     for (int i = 0; i < plan->segment_count; i++)
         for (int j = plan->segments[i].first; j < plan->segments[i].end; j++) {
-            if (plan->nodes[j].kind != NODE_CONV)
+            if (plan->nodes[j].op->kind != OP_CONV)
                 continue;
             struct shim_conv conv = cpu_conv_shape(plan->spec.graph, plan->nodes[j].op, plan->spec.n, 0);
             int at = 0, slice = plan->segments[i].n;
@@ -95,7 +96,7 @@ static int shapes_of(const struct be_plan *plan, struct bound_shape *shapes)
 static int make_parts(struct conv_bound *b, const struct be_plan *plan, const struct conv_bound_passes *passes)
 {
     struct bound_shape shapes[CONV_BOUND_SHAPES];
-    int shape_count = shapes_of(plan, shapes), good = shape_count > 0;
+    int shape_count = shapes_of(&plan->program, shapes), good = shape_count > 0;
     b->bf16 = plan->type == SHIM_BF16;
     b->block = cpu_block(plan->dev);
     for (int i = 0; i < shape_count; i++) {

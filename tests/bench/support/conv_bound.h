@@ -8,7 +8,7 @@
 
 #ifdef MOCO_HAVE_ONEDNN
 
-#include "backend/cpu/cpu_plan.h"
+#include "backend/cpu/cpu_program.h"
 
 #define CONV_BOUND_SHAPES 64
 #define CONV_BOUND_WAYS 4 /* two layouts, slices and the whole launch */

@@ -11,7 +11,7 @@
 #include <emmintrin.h>
 #endif
 
-#include "backend/cpu/parallel.h"
+#include "backend/cpu/kernels/parallel.h"
 #include "bench/support/timing.h"
 
 #define LINE ((size_t)64)

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cpu_update: what walks over all weights: the optimizers, and the copies that plans read: slots of the device. */
+#ifndef MOCO_CPU_UPDATE_H
+#define MOCO_CPU_UPDATE_H
+
+#include "backend/backend.h"
+
+moco_status cpu_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
+moco_status cpu_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
+moco_status cpu_sgd(struct be_program *program, const struct be_sgd *io, struct err *err);
+
+#endif

@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * op_conv: convolutions; for inference with the batch norm folded in, and ADD and ReLU behind it. What a reader would
+ * get wrong: a gradient of weights may come out of its primitive in another layout than the slab's, or have to be added
+ * to what is there; both go through the step's scratch. */
+#include "backend/cpu/op_conv.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "backend/cpu/cpu_program.h"
+#include "backend/program/program_buffers.h"
+
+static size_t pad64(size_t bytes)
+{
+    return (bytes + 63) / 64 * 64;
+}
+
+/* Weights as the plan's precision reads them. */
+static const void *weights_of(const struct be_plan *plan, const struct graph_op *op, const void *weights, int backward)
+{
+    const struct cpu_param *p = cpu_param_of(plan, op, 0);
+    if (plan->type == SHIM_BF16)
+        return (const char *)weights + p->reader_at[backward];
+    return (const float *)weights + p->offset;
+}
+
+/* ---- the input densely and in the order of the output: every stride-th pixel of it, if the kernel is 1 x 1 ---- */
+
+struct gather {
+    const char *from;
+    char *to;
+    int64_t rows; /* of the output: samples x channel blocks x height */
+    int64_t h, w, oh, ow, stride;
+    int64_t blocks; /* of the output that lie side by side in a pixel of the input: 1 if both have the same order */
+    size_t pixel;   /* bytes of the input that lie together */
+    size_t block;   /* of the output */
+};
+
+static void gather_rows(void *arg, int thread, int threads)
+{
+    const struct gather *g = arg;
+    for (int64_t row = g->rows * thread / threads; row < g->rows * (thread + 1) / threads; row++) {
+        int64_t plane = row / g->oh, line = plane / g->blocks * g->h + row % g->oh * g->stride;
+        const char *from = g->from + (size_t)(line * g->w) * g->pixel + (size_t)(plane % g->blocks) * g->block;
+        char *to = g->to + (size_t)(row * g->ow) * g->block;
+        for (int64_t x = 0; x < g->ow; x++)
+            memcpy(to + (size_t)x * g->block, from + (size_t)(x * g->stride) * g->pixel, g->block);
+    }
+}
+
+static void gather(const struct be_plan *plan, const struct program_node *node, int n, const void *from, void *to)
+{
+    struct kern_map in = cpu_value_map(plan, node->in, n), out = cpu_value_map(plan, node->out, n);
+    int strided = cpu_conv_gathers(node->op),
+        same = cpu_value_order(plan, node->in) == cpu_value_order(plan, node->out);
+    int64_t bytes = in.bf16 ? 2 : 4, block = same ? in.block : out.block, oh = strided ? out.h : in.h;
+    struct gather g = {.from = from,
+                       .to = to,
+                       .rows = (int64_t)in.n * (in.c / block) * oh,
+                       .h = in.h,
+                       .w = in.w,
+                       .oh = oh,
+                       .ow = strided ? out.w : in.w,
+                       .stride = strided ? node->op->stride : 1,
+                       .blocks = same ? 1 : in.c / block,
+                       .pixel = (size_t)(in.block * bytes),
+                       .block = (size_t)(block * bytes)};
+    parallel_run(plan->dev->team.threads, gather_rows, &g);
+}
+
+static size_t gather_bytes(const struct be_plan *plan, const struct graph_op *op, int n)
+{
+    struct shim_conv shape = cpu_conv_shape(plan->program.spec.graph, op, n, cpu_conv_gathers(op));
+    size_t count = (size_t)shape.n * (size_t)shape.ci * (size_t)shape.h * (size_t)shape.w;
+    return count * (plan->type == SHIM_BF16 ? 2 : 4);
+}
+
+/* ---- compiling ---- */
+
+static moco_status compile_folded(struct be_plan *plan, const struct program_node *node, struct op_conv *state,
+                                  struct err *err)
+{
+    const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
+    TRY(program_persistent(&plan->program, &state->folded, state->conv.run.weights.bytes, err));
+    TRY(program_persistent(&plan->program, &state->bias, (size_t)p->dims[0] * sizeof(float), err));
+    if (state->conv.order.primitive == NULL)
+        return MOCO_OK;
+    size_t bytes = pad64((size_t)p->count * sizeof(float)) + state->conv.bytes;
+    plan->fold_bytes = bytes > plan->fold_bytes ? bytes : plan->fold_bytes;
+    return MOCO_OK;
+}
+
+static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
+{
+    struct op_conv *state = node->state;
+    struct program *program = &plan->program;
+    const struct graph *g = program->spec.graph;
+    const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
+    int infer = program->spec.pass == BE_INFER;
+    enum shim_order in = cpu_value_order(plan, node->in), out = cpu_value_order(plan, node->out);
+    int reorders = in == SHIM_NHWC && out != SHIM_NHWC;
+    struct shim_conv_spec spec = {.pass = infer ? SHIM_INFER : SHIM_FORWARD,
+                                  .type = plan->type,
+                                  .shape = cpu_conv_shape(g, node->op, n, 0),
+                                  .src = reorders ? out : in,
+                                  .dst = out,
+                                  .sum = node->other != NONE,
+                                  .relu = node->relu};
+    state->dense = state->folded = state->bias = state->scratch = NONE;
+    int gathers = cpu_conv_gathers(node->op) && !cpu_conv_own(plan->dev, &spec);
+    if (gathers)
+        spec.shape = cpu_conv_shape(g, node->op, n, 1);
+    if (gathers || reorders)
+        TRY(program_buffer(program, &state->dense, gather_bytes(plan, node->op, n), CLASS_SCRATCH, moment, err));
+    struct shim_md master;
+    TRY(cpu_param_master(&master, p, err));
+    int reader = plan->type == SHIM_BF16 && !infer;
+    moco_status status = cpu_conv_create(&state->conv, plan->dev, &spec, reader ? &p->reader[0] : &master, err);
+    shim_md_free(&master);
+    if (status != MOCO_OK)
+        return status;
+    TRY(program_buffer(program, &state->scratch, state->conv.bytes, CLASS_SCRATCH, moment, err));
+    return infer ? compile_folded(plan, node, state, err) : MOCO_OK;
+}
+
+/* Backward's pass over n samples. */
+static struct shim_conv_spec back_spec(const struct be_plan *plan, const struct program_node *node, enum shim_pass pass)
+{
+    const struct graph *g = plan->program.spec.graph;
+    int first = node->in == g->input;
+    return (struct shim_conv_spec){.pass = pass,
+                                   .type = plan->type,
+                                   .shape = cpu_conv_shape(g, node->op, plan->program.spec.n, 0),
+                                   .src = first && plan->order != SHIM_NHWC ? SHIM_PLAIN : plan->order,
+                                   .dst = plan->order};
+}
+
+static size_t pack(const struct be_plan *plan, const struct program_node *node)
+{
+    struct shim_conv_spec spec = back_spec(plan, node, SHIM_BACK_WEIGHTS);
+    if (!cpu_conv_gathers(node->op) || cpu_conv_own(plan->dev, &spec))
+        return 0;
+    return gather_bytes(plan, node->op, plan->program.spec.n);
+}
+
+static moco_status compile_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)
+{
+    struct op_conv_back *state = step->state;
+    const struct program_node *node = step->node;
+    const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
+    int weights = step->kind == STEP_WEIGHTS;
+    struct shim_conv_spec spec = back_spec(plan, node, weights ? SHIM_BACK_WEIGHTS : SHIM_BACK_DATA);
+    if (weights && pack(plan, node) > 0)
+        spec.shape = cpu_conv_shape(plan->program.spec.graph, node->op, plan->program.spec.n, 1);
+    struct shim_md master;
+    TRY(cpu_param_master(&master, p, err));
+    int reader = !weights && plan->type == SHIM_BF16;
+    moco_status status = cpu_conv_create(&state->conv, plan->dev, &spec, reader ? &p->reader[1] : &master, err);
+    shim_md_free(&master);
+    if (status != MOCO_OK)
+        return status;
+    state->result = state->conv.bytes;
+    size_t added = weights && !state->conv.own ? (size_t)p->count * sizeof(float) : 0;
+    return program_buffer(&plan->program, &state->scratch, state->result + added, CLASS_SCRATCH, moment, err);
+}
+
+/* ---- running ---- */
+
+/* The weights, re-ordered into the scratch if they are read in another layout than they have. */
+static moco_status in_layout(const struct cpu_conv *conv, char *scratch, const void **weights, struct err *err)
+{
+    if (conv->order.primitive == NULL)
+        return MOCO_OK;
+    void *at[SHIM_SLOTS] = {
+        [SHIM_SRC] = (void *)*weights, [SHIM_DST] = scratch + conv->ordered, [SHIM_SCRATCH] = scratch};
+    *weights = scratch + conv->ordered;
+    return shim_run(&conv->order, at, err);
+}
+
+static moco_status forward(const struct program_forward *run, const struct program_node *node, const void *weights,
+                           struct err *err)
+{
+    const struct be_plan *plan = run->plan;
+    const struct program *p = &plan->program;
+    const struct op_conv *state = node->state;
+    int sample = run->slice.at;
+    char *scratch = program_at(p, state->scratch, sample);
+    void *src = program_value_at(p, node->in, sample), *dst = program_value_at(p, node->out, sample);
+    if (p->spec.pass != BE_INFER)
+        TRY(in_layout(&state->conv, scratch, &weights, err));
+    if (state->conv.own) {
+        kern_conv_forward(&plan->dev->team, &state->conv.kern, src, weights, dst);
+        return MOCO_OK;
+    }
+    if (state->dense != NONE) {
+        void *dense = program_at(p, state->dense, sample);
+        gather(plan, node, run->slice.n, src, dense);
+        src = dense;
+    }
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = src,
+                            [SHIM_WEIGHTS] = (void *)weights,
+                            [SHIM_BIAS] = program_at(p, state->bias, sample),
+                            [SHIM_DST] = dst,
+                            [SHIM_SCRATCH] = scratch};
+    return shim_run(&state->conv.run, at, err);
+}
+
+static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
+{
+    const struct be_plan *plan = run->plan;
+    const struct op_conv *state = node->state;
+    if (plan->program.spec.pass == BE_INFER)
+        return forward(run, node, program_at(&plan->program, state->folded, 0), err);
+    return forward(run, node, weights_of(plan, node->op, run->io->weights, 0), err);
+}
+
+static moco_status back_weights(const struct be_plan *plan, const struct program_step *step, float *gradient,
+                                int accumulate, struct err *err)
+{
+    const struct op_conv_back *state = step->state;
+    const struct cpu_conv *conv = &state->conv;
+    const struct program *p = &plan->program;
+    char *scratch = program_at(p, state->scratch, 0);
+    void *dy = program_at(p, step->in[0], 0), *x = program_at(p, step->in[1], 0);
+    if (conv->own) {
+        kern_conv_weights(&plan->dev->team, &conv->kern, x, dy, accumulate, gradient, scratch);
+        return MOCO_OK;
+    }
+    float *result = accumulate ? (float *)(void *)(scratch + state->result) : gradient;
+    int reorders = conv->order.primitive != NULL;
+    void *written = reorders ? (void *)(scratch + conv->ordered) : result;
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = x, [SHIM_WEIGHTS] = written, [SHIM_DST] = dy, [SHIM_SCRATCH] = scratch};
+    TRY(shim_run(&conv->run, at, err));
+    if (reorders) {
+        void *turned[SHIM_SLOTS] = {[SHIM_SRC] = written, [SHIM_DST] = result, [SHIM_SCRATCH] = scratch};
+        TRY(shim_run(&conv->order, turned, err));
+    }
+    if (accumulate)
+        kern_add_floats(&plan->dev->team, (size_t)cpu_param_of(plan, step->node->op, 0)->count, result, gradient);
+    return MOCO_OK;
+}
+
+static moco_status back_data(const struct be_plan *plan, const struct program_step *step, const void *weights,
+                             struct err *err)
+{
+    const struct op_conv_back *state = step->state;
+    const struct program *p = &plan->program;
+    char *scratch = program_at(p, state->scratch, 0);
+    void *dy = program_at(p, step->in[0], 0), *dx = program_at(p, step->out[0], 0);
+    TRY(in_layout(&state->conv, scratch, &weights, err));
+    if (state->conv.own) {
+        kern_conv_back_data(&plan->dev->team, &state->conv.kern, dy, weights, dx);
+        return MOCO_OK;
+    }
+    void *at[SHIM_SLOTS] = {
+        [SHIM_SRC] = dx, [SHIM_WEIGHTS] = (void *)weights, [SHIM_DST] = dy, [SHIM_SCRATCH] = scratch};
+    return shim_run(&state->conv.run, at, err);
+}
+
+static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
+{
+    const struct be_plan *plan = run->plan;
+    const struct program *p = &plan->program;
+    const struct graph_op *op = step->node->op;
+    if (step->kind == STEP_PACK) {
+        gather(plan, step->node, p->spec.n, program_at(p, step->in[0], 0), program_at(p, step->out[0], 0));
+        return MOCO_OK;
+    }
+    if (step->kind == STEP_WEIGHTS)
+        return back_weights(plan, step, cpu_gradient_of(plan, run->io, op, 0), run->io->accumulate, err);
+    return back_data(plan, step, weights_of(plan, op, run->io->weights, 1), err);
+}
+
+/* ---- folding ---- */
+
+struct fold {
+    const struct cpu_param *param;
+    const float *from;
+    const float *scale; /* per output channel; NULL: 1 */
+    float *to;
+};
+
+/* In every order of a slab the outputs of a block are innermost: row r holds outputs r * block .. (r + 1) * block - 1.
+ */
+static void fold_rows(void *arg, int thread, int threads)
+{
+    const struct fold *f = arg;
+    const struct cpu_param *p = f->param;
+    int64_t rows = p->dims[0] / p->block, row = p->count / rows, b = p->block;
+    for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; r++)
+        for (int64_t j = 0; j < row; j++)
+            f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
+}
+
+/* weights * gamma / deviation, beta - mean * gamma / deviation. */
+static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
+                        struct err *err)
+{
+    const struct op_conv *state = node->state;
+    const struct program *p = &plan->program;
+    const struct cpu_param *param = cpu_param_of(plan, node->op, 0);
+    int reorders = state->conv.order.primitive != NULL, c = (int)param->dims[0];
+    float *bias = program_at(p, state->bias, 0), *folded = program_at(p, state->folded, 0);
+    char *tmp = program_at(p, plan->fold, 0);
+    struct fold f = {.param = param, .from = (const float *)masters + param->offset};
+    f.to = reorders ? (float *)(void *)tmp : folded;
+    memset(bias, 0, (size_t)c * sizeof(float));
+    if (node->bn != NULL) {
+        const float *gamma = cpu_master_of(plan, masters, node->bn, 0),
+                    *beta = cpu_master_of(plan, masters, node->bn, 1);
+        const float *mean = (const float *)stats + p->spec.graph->stats[node->bn->stat].offset, *variance = mean + c;
+        f.scale = bias; /* first the factors, then what they leave */
+        for (int i = 0; i < c; i++)
+            bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + node->bn->eps));
+        parallel_run(plan->dev->team.threads, fold_rows, &f);
+        for (int i = 0; i < c; i++)
+            bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
+    } else {
+        parallel_run(plan->dev->team.threads, fold_rows, &f);
+    }
+    if (!reorders)
+        return MOCO_OK;
+    void *at[SHIM_SLOTS] = {
+        [SHIM_SRC] = f.to, [SHIM_DST] = folded, [SHIM_SCRATCH] = tmp + pad64((size_t)param->count * sizeof(float))};
+    return shim_run(&state->conv.order, at, err);
+}
+
+/* ---- the rest ---- */
+
+static moco_status warm(const struct program_forward *run, const struct program_node *node, void *zeros,
+                        struct err *err)
+{
+    const struct op_conv *state = node->state;
+    const struct program *p = &run->plan->program;
+    return forward(run, node, p->spec.pass == BE_INFER ? program_at(p, state->folded, 0) : zeros, err);
+}
+
+static moco_status warm_back(const struct program_backward *run, const struct program_step *step, void *zeros,
+                             struct err *err)
+{
+    if (step->kind == STEP_WEIGHTS)
+        return back_weights(run->plan, step, zeros, 0, err);
+    return step->kind == STEP_DATA ? back_data(run->plan, step, zeros, err) : MOCO_OK;
+}
+
+static void release(struct program_node *node)
+{
+    cpu_conv_free(&((struct op_conv *)node->state)->conv);
+}
+
+static void release_back(struct program_step *step)
+{
+    cpu_conv_free(&((struct op_conv_back *)step->state)->conv);
+}
+
+const struct program_op cpu_op_conv = {.state = sizeof(struct op_conv),
+                                       .back = sizeof(struct op_conv_back),
+                                       .place = PLACE_OVER_OTHER,
+                                       .compile = compile,
+                                       .pack = pack,
+                                       .compile_back = compile_back,
+                                       .run = run,
+                                       .run_back = run_back,
+                                       .fold = fold,
+                                       .warm = warm,
+                                       .warm_back = warm_back,
+                                       .free = release,
+                                       .free_back = release_back};

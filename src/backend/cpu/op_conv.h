@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * op_conv: what a convolution's node and its steps of backward keep; here for the benchmarks and tests that look. */
+#ifndef MOCO_CPU_OP_CONV_H
+#define MOCO_CPU_OP_CONV_H
+
+#include "backend/cpu/cpu_conv.h"
+
+/* Buffers; NONE where there is none. */
+struct op_conv {
+    struct cpu_conv conv;
+    int dense;        /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
+    int folded, bias; /* INFER */
+    int scratch;
+};
+
+struct op_conv_back {
+    struct cpu_conv conv;
+    int scratch;
+    size_t result; /* WEIGHTS: where in scratch a result is that will be added to the slab's */
+};
+
+#endif

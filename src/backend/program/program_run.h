@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * program_run: runs a program, op by op, through the device's table. What a reader would get wrong: none of this
+ * touches a number; where a device keeps its threads or its queue open around a run is its own affair. */
+#ifndef MOCO_PROGRAM_RUN_H
+#define MOCO_PROGRAM_RUN_H
+
+#include "backend/program/program.h"
+
+/* MOCO_ESTATE before the program has memory. The value of the output is where program_value_at says. */
+moco_status program_forward(struct program *p, const struct be_forward *io, struct err *err);
+
+/* Of a program for training. */
+moco_status program_backward(struct program *p, const struct be_backward *io, struct err *err);
+
+/* Does any node of the program have this parameter? Those that it has not are for the device to set to zero, and told
+ * as final by program_backward before its first step. */
+int program_has_param(const struct program *p, int param);
+
+/* Of a program for inference. */
+moco_status program_fold(struct program *p, const void *masters, const void *stats, struct err *err);
+
+/* Every op's warm and warm_back. */
+moco_status program_warm(struct program *p, void *zeros, struct err *err);
+
+#endif
