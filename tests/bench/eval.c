@@ -214,26 +214,26 @@ static moco_tensor images_of(const struct options *o, int n)
 /* One launch at a time, and each of its steps at its best: the sum is a launch that nobody disturbed. */
 static double best_launch(moco_model *model, const struct options *o, struct conv_bound *bound)
 {
-    int chunk = seen.plan->spec.n, steps = seen.plan->node_count;
+    int chunk = seen.plan->program.spec.n, steps = seen.plan->program.node_count;
     double *best = room((size_t)steps * sizeof *best), total = 0;
     moco_model_info info;
     moco_model_info_init(&info);
     check(moco_model_describe(model, &info));
     moco_tensor images = images_of(o, chunk);
     moco_tensor out = rows_of(noise((size_t)chunk * (size_t)info.feature_dim, 7), chunk, info.feature_dim);
-    seen.plan->profile = room((size_t)steps * sizeof *best);
+    seen.plan->program.profile = room((size_t)steps * sizeof *best);
     for (int run = 0; run < 3 * o->runs; run++) {
         conv_bound_sweep(bound);
         for (int i = 0; i < steps; i++)
-            seen.plan->profile[i] = 0;
+            seen.plan->program.profile[i] = 0;
         check(moco_model_embed(model, &images, MOCO_FEATURES, &out));
         for (int i = 0; i < steps; i++)
-            best[i] = run == 0 || seen.plan->profile[i] < best[i] ? seen.plan->profile[i] : best[i];
+            best[i] = run == 0 || seen.plan->program.profile[i] < best[i] ? seen.plan->program.profile[i] : best[i];
     }
     for (int i = 0; i < steps; i++)
         total += best[i];
-    free(seen.plan->profile);
-    seen.plan->profile = NULL;
+    free(seen.plan->program.profile);
+    seen.plan->program.profile = NULL;
     free(best);
     free(images.data);
     free(out.data);
@@ -269,7 +269,7 @@ static void bench_embed(const struct options *o)
         fprintf(stderr, "eval: a convolution has no bound\n");
         exit(1);
     }
-    int chunk = seen.plan->spec.n;
+    int chunk = seen.plan->program.spec.n;
     for (int run = 0; run < o->runs; run++) {
         /* the bound writes into the plan's slab, folded weights included: what is computed after it is noise, as fast
          */

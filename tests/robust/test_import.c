@@ -19,6 +19,7 @@
 
 #include "support/failing_alloc.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 static struct failing_alloc memory;
@@ -33,7 +34,7 @@ static struct rig_spec spec(void)
     s.model.stem = "imagenet";
     s.model.width = 1.0 / 32;
     s.model.dim = 8;
-    if (strcmp(rig_device(), "ref") == 0)
+    if (strcmp(test_device(), "ref") == 0)
         s.trainer.precision = MOCO_PRECISION_F64;
     return s;
 }
@@ -210,14 +211,14 @@ static void memory_taken(void **state)
     moco_context_options_init(&c);
     c.threads = 1;
     rig_ok(moco_context_create(&context, &c));
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     rig_ok(moco_model_create(&model, device, &o));
     rig_ok(moco_model_save(model, scratch_path(&folder, "half")));
     moco_model_free(model);
     moco_device_free(device);
     moco_context_free(context);
     rig_ok(moco_context_create(&context, &c)); /* whose peak is that of the import alone */
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     rig_ok(moco_context_memory(context, &before, NULL, NULL));
     rig_ok(moco_weights_open(&weights, context, scratch_path(&folder, "half")));
     rig_ok(moco_model_import(&model, device, weights, NULL, NULL));

@@ -18,6 +18,7 @@
 #include "file.h"
 #include "pickle.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 static struct scratch_folder folder;
@@ -124,7 +125,7 @@ static void with_its_head_it_is_an_encoder_of_ours(void **state)
     rig_ok(moco_model_save(rig.model, in("saved.safetensors")));
     char *bytes = rig_read_file(in("whole.safetensors"), &size);
     char *saved = rig_read_file(in("saved.safetensors"), &saved_size);
-    if (strcmp(rig_device(), "ref") != 0) { /* which saves doubles */
+    if (strcmp(test_device(), "ref") != 0) { /* which saves doubles */
         assert_int_equal(size, saved_size);
         assert_memory_equal(bytes, saved, size);
     }
@@ -332,7 +333,7 @@ static void numbers_that_are_not_finite(void **state)
     rig_ok(moco_model_export(model, in("n.pth"), NULL)); /* each for itself is a number */
     expect_refused(moco_model_export(model, in("n.onnx"), NULL), MOCO_ENUMERIC, "layer1.1.conv2 with its batch norm");
     moco_model_free(model);
-    if (strcmp(rig_device(), "ref") != 0)
+    if (strcmp(test_device(), "ref") != 0)
         return; /* others hold no number beyond f32 */
     double beyond = 1e300;
     t.dtype = MOCO_F64;
@@ -358,7 +359,7 @@ static void memory_is_one_tensor(void **state)
     options.arch = "resnet18";
     options.width = 0.5;
     rig_ok(moco_context_create(&context, NULL));
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     rig_ok(moco_model_create(&model, device, &options));
     rig_ok(moco_context_memory(context, &live, NULL, NULL));
     for (size_t i = 0; i < sizeof paths / sizeof *paths; i++)
