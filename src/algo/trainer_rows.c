@@ -125,9 +125,18 @@ moco_status query_backward(struct trainer *t, const struct query_launch *launch,
     return t->be->backward(t->query_plan, &io, err);
 }
 
+static void progress(const struct trainer *t, int done)
+{
+    if (t->o.progress != NULL)
+        t->o.progress(t->o.progress_user, done, t->encoders * t->directions * t->launches);
+}
+
 void step_launched(const struct trainer *t, struct step *step)
 {
-    step->done++;
-    if (t->o.progress != NULL)
-        t->o.progress(t->o.progress_user, step->done, t->encoders * t->directions * t->launches);
+    progress(t, ++step->done);
+}
+
+void step_all_launched(const struct trainer *t)
+{
+    progress(t, t->encoders * t->directions * t->launches);
 }
