@@ -175,9 +175,11 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
 /* Whole training state to a safetensors file (temporary file, fsync, rename, fsync of the folder), and back. `note` is
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
- * sentence names the difference. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
- * state holds a number that is not finite or a running variance below 0, and nothing is written; in a file such a
- * number is MOCO_EFORMAT. The sentence names tensor and place. Threads: as step. Since 0.1. */
+ * sentence names the difference. Its precision may be another, if options.precision named the trainer's (not AUTO) and
+ * both keep their weights in one type (f32, bf16, f16, tf32): a line in the log says that the bits are others from
+ * there. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the state holds a number that
+ * is not finite or a running variance below 0, and nothing is written; in a file such a number is MOCO_EFORMAT. The
+ * sentence names tensor and place. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
 MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
 

@@ -343,7 +343,8 @@ moco_status config_compare(const struct safetensors *f, const struct safetensors
     for (int64_t i = 0; i < ours->count; i++) {
         const char *key = ours->items[i].key, *here = ours->items[i].value;
         if (strncmp(key, prefix, strlen(prefix)) != 0 || strcmp(key, "model.seed") == 0 ||
-            strcmp(key, "model.image_size") == 0 || strcmp(key, "model.zero_init") == 0)
+            strcmp(key, "model.image_size") == 0 || strcmp(key, "model.zero_init") == 0 ||
+            strcmp(key, "trainer.precision") == 0)
             continue;
         const char *there = meaning_of(key);
         if (there == NULL || safetensors_find_text(f, key) != NULL)

@@ -41,6 +41,7 @@ struct trainer {
     moco_trainer_options o;   /* groups_per_launch and precision are the effective ones */
     struct net_config config; /* of the network at the trainer's image size */
     enum be_precision precision;
+    int automatic; /* nobody named the precision */
     size_t real_bytes;
     int dim, groups, launches, launch_n, directions;
     int shared;           /* the query encoder encodes both views: one launch of 2 batch images */
