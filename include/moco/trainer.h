@@ -26,6 +26,7 @@ typedef struct moco_batch {
     int64_t epoch;      /* where the batch came from: the trainer remembers it, a checkpoint saves it */
     int64_t position;   /* samples of the epoch consumed up to and including this batch */
 } moco_batch;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);
 #define moco_batch_init(b) moco_batch_init_sized((b), sizeof *(b))
 
@@ -103,6 +104,7 @@ typedef struct moco_trainer_options {
                           0: "cpu" does so with the largest in f32 */
     int32_t reserved0;
 } moco_trainer_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
 #define moco_trainer_options_init(o) moco_trainer_options_init_sized((o), sizeof *(o))
 
@@ -122,6 +124,7 @@ typedef struct moco_step_report {
     double queue_fill;  /* part of the queue that holds real keys, 0..1; 0 without a queue */
     double lr;          /* as passed */
 } moco_step_report;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);
 #define moco_step_report_init(r) moco_step_report_init_sized((r), sizeof *(r))
 
@@ -209,8 +212,12 @@ typedef struct moco_memory_estimate {
     double step_flops;   /* operations of convolutions and linear layers in one step: 2 per multiply-add */
     double step_seconds; /* expected, from a short measurement of this machine; 0: the device cannot tell */
 } moco_memory_estimate;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_memory_estimate_init_sized(moco_memory_estimate *estimate, size_t size);
 #define moco_memory_estimate_init(e) moco_memory_estimate_init_sized((e), sizeof *(e))
+
+/* What a trainer with these options would take on `device`, where nothing is taken but a moment's memory to plan it.
+ * Errors: MOCO_EINVAL names the option, MOCO_ENOTSUP (precision), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_trainer_estimate(moco_device *device, const moco_model_options *model, int64_t queue_length,
                                            const moco_trainer_options *options, moco_memory_estimate *estimate);
 
