@@ -20,6 +20,7 @@
 #include "support/child.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/precision.h"
 #include "support/program_start.h"
 #include "support/wait_policy.h"
 
@@ -62,8 +63,7 @@ static const struct cli_option table[] = {
      "== The runs\nfolder of all runs and of compare.md (default moco-compare)"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL, "say what would run and how long it takes"},
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\ncpu (default) or ref"},
-    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16|f64", 0, "NAME",
-     "f32 (default), bf16 or auto"},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, 0, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N", "threads that read images"},
@@ -372,7 +372,7 @@ int main(int argc, char **argv)
     c.settings = (struct compare_settings){.out = "moco-compare",
                                            .tables = "accuracy,cost",
                                            .device = "cpu",
-                                           .precision = "f32",
+                                           .precision = "auto",
                                            .seeds = 1,
                                            .epochs = 20,
                                            .lr = -1,

@@ -18,6 +18,7 @@
 #include "support/contention.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/precision.h"
 #include "support/program_start.h"
 #include "support/progress.h"
 #include "support/stop_signal.h"
@@ -40,7 +41,7 @@ static const struct cli_option table[] = {
     {"knn-every", NULL, 0, CLI_INT, AT(knn_every), 0, 1e9, NULL, 0, "STEPS",
      "print the accuracy on the way (default 0: only at the end)"},
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "cpu (default) or ref"},
-    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16", 0, "NAME", "auto, f32 (default) or bf16"},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, 0, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR",
@@ -150,7 +151,8 @@ static moco_status make_loader(struct demo *d, struct err *err)
 
 static moco_status set_up(struct demo *d, struct err *err)
 {
-    const struct settings *s = &d->settings;
+    struct settings *s = &d->settings;
+    moco_device_info info;
     moco_context_options context;
     moco_model_options model;
     moco_context_options_init(&context);
@@ -159,14 +161,15 @@ static moco_status set_up(struct demo *d, struct err *err)
     context.user = &silent;
     TRY(from_moco(moco_context_create(&d->context, &context), err));
     TRY(from_moco(moco_device_open(&d->device, d->context, s->device), err));
+    moco_device_info_init(&info);
+    TRY(from_moco(moco_device_describe(d->device, &info), err));
+    precision_settle(s->precision, sizeof s->precision, &info);
     TRY(from_moco(moco_preset_get(&d->preset, "demo"), err));
     TRY(from_moco(moco_model_options_preset(&model, "demo"), err));
     TRY(from_moco(moco_trainer_options_preset(&d->training, "demo"), err));
     TRY(from_moco(moco_augment_options_preset(&d->recipe, d->preset.recipe, d->preset.image_size), err));
     model.seed = d->training.seed = (uint64_t)s->seed;
-    d->training.precision = strcmp(s->precision, "bf16") == 0   ? MOCO_PRECISION_BF16
-                            : strcmp(s->precision, "auto") == 0 ? MOCO_PRECISION_AUTO
-                                                                : MOCO_PRECISION_F32;
+    d->training.precision = precision_parse(s->precision);
     TRY(eval_view_named(&d->look, "none", d->preset.image_size, err));
     TRY(get_pictures(d, err));
     TRY(make_loader(d, err));
@@ -340,7 +343,7 @@ int main(int argc, char **argv)
     struct err err = {0};
     unsigned char given[CLI_OPTIONS_MAX] = {0};
     program_start();
-    d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "f32", .out = "moco-demo"};
+    d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "auto", .out = "moco-demo"};
     if (cli_parse(&cli, argc, argv, &d.settings, given, d.settings.folder, &err) != MOCO_OK) {
         fprintf(stderr, "demo: %s\n", err.text);
         return 2;

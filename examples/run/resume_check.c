@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "support/from_moco.h"
+#include "support/precision.h"
 
 #define RATES_MAX 100000000 /* steps whose rates are compared, at most */
 
@@ -52,6 +53,7 @@ static moco_status fits_into_file(const struct resume_check *check, const char *
     struct stat stat_of;
     run_config_model(c, &model);
     run_config_trainer(c, &trainer);
+    trainer.precision = MOCO_PRECISION_AUTO; /* the count is the same in one that the device does not have */
     moco_memory_estimate_init(&need);
     TRY(from_moco(moco_trainer_estimate(check->device, &model, c->queue, &trainer, &need), err));
     if (stat(path, &stat_of) != 0)
@@ -135,6 +137,26 @@ static moco_status check_counts(const struct resume_check *check, const char *pa
     return MOCO_OK;
 }
 
+/* A run goes on in the precision that it began in, or in the one that the command line names. */
+static moco_status has_precision(const struct resume_check *check, const char *path, const char *precision,
+                                 struct err *err)
+{
+    char has[64];
+    moco_device_info device;
+    moco_device_info_init(&device);
+    TRY(from_moco(moco_device_describe(check->device, &device), err));
+    if (precision_runs(&device, precision))
+        return MOCO_OK;
+    precision_list(&device, has, sizeof has);
+    if (strcmp(precision, check->before.precision) != 0)
+        return err_set(err, MOCO_EINVAL, "device %s does not compute in --precision %s; it has %s", device.name,
+                       precision, has);
+    return err_set(err, MOCO_EINVAL,
+                   "%.200s is of a run in %s, which device %s does not have here (it has %s); --precision %s goes on "
+                   "from it, with other bits than that run would have had",
+                   path, precision, device.name, has, precision_name(device.auto_precision));
+}
+
 moco_status resume_check_note(struct resume_check *check, const char *path, struct run_note *note, struct err *err)
 {
     struct err reason = {0};
@@ -149,6 +171,8 @@ moco_status resume_check_note(struct resume_check *check, const char *path, stru
     moco_status status = run_config_revise(&check->mine, &note->config, check->options, sizeof check->options, err);
     if (status == MOCO_OK)
         status = run_config_check(&note->config, err);
+    if (status == MOCO_OK)
+        status = has_precision(check, path, note->config.precision, err);
     check->conflict = status != MOCO_OK;
     return status;
 }

@@ -8,11 +8,12 @@
 #include <string.h>
 
 #include "images/eval_view.h"
+#include "support/precision.h"
 #include "support/wait_policy.h"
 
 #define AT(member) offsetof(struct run_config, member)
 #define SAVED 1
-#define REVISABLE 2 /* the rates alone follow from it, or the order in which sums are rounded */
+#define REVISABLE 2 /* the rates, or the rounding, alone follow from it */
 #define BIG 9e15
 
 static const struct cli_option table[] = {
@@ -143,9 +144,8 @@ static const struct cli_option table[] = {
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
-    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16|f64", SAVED, "NAME",
-     "f32 (of every preset), bf16 where the CPU has it, auto: the faster of\n"
-     "the two; f64 on ref"},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME",
+     PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
@@ -178,7 +178,7 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     snprintf(c->eval_recipe, sizeof c->eval_recipe, "%s", p.eval_recipe);
     snprintf(c->lr_schedule, sizeof c->lr_schedule, "%s", schedule_names[p.schedule]);
     snprintf(c->device, sizeof c->device, "cpu");
-    snprintf(c->precision, sizeof c->precision, "%s", t.precision == MOCO_PRECISION_AUTO ? "auto" : "f32");
+    snprintf(c->precision, sizeof c->precision, "%s", precision_name(t.precision));
     snprintf(c->knn_on, sizeof c->knn_on, "%s", p.knn_projection ? "projection" : "features");
     snprintf(c->out, sizeof c->out, "moco-run");
     c->width = m.width;
@@ -307,10 +307,8 @@ moco_status run_config_check(const struct run_config *c, struct err *err)
 void run_config_settle(struct run_config *c, const moco_device_info *device)
 {
     if (strcmp(c->precision, "auto") == 0)
-        snprintf(c->precision, sizeof c->precision, "%s",
-                 strcmp(device->name, "ref") == 0 ? "f64"
-                 : device->bf16_native            ? "bf16"
-                                                  : "f32");
+        c->given[cli_find(&run_cli, "precision")] = 0; /* it asks for no other than a checkpoint's */
+    precision_settle(c->precision, sizeof c->precision, device);
     if (c->workers < 0)
         c->workers = device->threads;
 }
@@ -340,9 +338,7 @@ void run_config_trainer(const struct run_config *c, moco_trainer_options *option
     options->key_momentum = c->key_momentum;
     options->sgd_momentum = c->momentum;
     options->weight_decay = c->weight_decay;
-    options->precision = strcmp(c->precision, "bf16") == 0  ? MOCO_PRECISION_BF16
-                         : strcmp(c->precision, "f64") == 0 ? MOCO_PRECISION_F64
-                                                            : MOCO_PRECISION_F32;
+    options->precision = precision_parse(c->precision);
     options->negatives = strcmp(c->negatives, "batch") == 0 ? MOCO_NEGATIVES_BATCH : MOCO_NEGATIVES_QUEUE;
     options->encoder_k = shared(c) ? MOCO_KEY_SHARED : MOCO_KEY_MOMENTUM;
     options->loss = strcmp(c->loss, "ntxent") == 0 ? MOCO_LOSS_NTXENT : MOCO_LOSS_INFONCE;

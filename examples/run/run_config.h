@@ -35,7 +35,7 @@ moco_status run_config_parse(struct run_config *config, int argc, char **argv, s
 /* What cannot be checked option by option. `resume_auto` and the run folder are not looked at. */
 moco_status run_config_check(const struct run_config *config, struct err *err);
 
-/* --precision auto becomes what the device does best, so that a resumed run does not depend on the machine. */
+/* --precision auto becomes what the device does best, which a resumed run keeps on any machine. */
 void run_config_settle(struct run_config *config, const moco_device_info *device);
 
 /* The structs of libmoco; strings in them are borrowed from `config`. */

@@ -44,7 +44,7 @@ static const char *advice(const struct run *r, moco_status status)
         return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size, with "
                "--encoder-k shared a smaller --batch-size";
     case MOCO_ENOTSUP:
-        return resumed ? "; go on where the checkpoint was made" : "; try --precision f32";
+        return "; try --precision f32";
     default:
         return "";
     }

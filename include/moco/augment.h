@@ -29,6 +29,7 @@ MOCO_API moco_status moco_image_read(moco_image **image, moco_context *context, 
 MOCO_API moco_status moco_image_decode(moco_image **image, moco_context *context, const void *bytes, size_t size,
                                        int64_t max_pixels);
 
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_image_free(moco_image *image);
 
 /* Points `pixels` at the picture: u8 [h,w,3], borrowed until the image is freed. Threads: any. Since 0.1. */
@@ -54,12 +55,15 @@ typedef struct moco_view_params {
     double factor[4];  /* of brightness, contrast, saturation (1: as it is) and hue (-0.5 to 0.5 turns) */
     double sigma;      /* of the blur, in pixels of the view; 0: none */
 } moco_view_params;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_view_params_init_sized(moco_view_params *params, size_t size);
 #define moco_view_params_init(p) moco_view_params_init_sized((p), sizeof *(p))
 
 /* The recipe is copied. Owned. Errors: MOCO_EINVAL names the option. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_augment_create(moco_augment **augment, moco_context *context,
                                          const moco_augment_options *recipe);
+
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_augment_free(moco_augment *augment);
 
 /* Draws the parameters of view `view` (0 to 255) of sample `sample` in `epoch` for a picture of w x h: what a loader

@@ -72,6 +72,7 @@ typedef struct moco_tensor {
     int64_t shape[8];
     void *data;
 } moco_tensor;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_tensor_init_sized(moco_tensor *tensor, size_t size);
 #define moco_tensor_init(t) moco_tensor_init_sized((t), sizeof *(t))
 
@@ -122,6 +123,7 @@ typedef struct moco_context_options {
     void (*log)(void *user, int level, const char *line);
     void *user; /* passed to the three callbacks */
 } moco_context_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_context_options_init_sized(moco_context_options *options, size_t size);
 #define moco_context_options_init(o) moco_context_options_init_sized((o), sizeof *(o))
 
@@ -160,6 +162,7 @@ typedef struct moco_device_info {
     int32_t auto_precision; /* what MOCO_PRECISION_AUTO becomes here */
     int32_t reserved0;
 } moco_device_info;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_device_info_init_sized(moco_device_info *info, size_t size);
 #define moco_device_info_init(i) moco_device_info_init_sized((i), sizeof *(i))
 

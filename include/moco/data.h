@@ -32,12 +32,13 @@ MOCO_API moco_status moco_dataset_open_folder_without(moco_dataset **dataset, mo
                                                       moco_leave_out leave_out, void *user);
 
 /* CIFAR-10 binary files (1 label byte, 3072 bytes RGB planes, any number of records each), in the order given.
- * Errors: MOCO_EIO, MOCO_EFORMAT (size not a multiple of 3073, label > 9). Since 0.1. */
+ * Owned. Errors: MOCO_EIO, MOCO_EFORMAT (size not a multiple of 3073, label > 9), MOCO_EINVAL, MOCO_ENOMEM.
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_cifar10(moco_dataset **dataset, moco_context *context, const char *const *paths,
                                                int count);
 
 /* Decoded images in memory: u8 [n,h,w,3]; `labels` [n] or NULL. Both are borrowed until the data set is freed and its
- * loaders too. Since 0.1. */
+ * loaders too. Owned. Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_from_memory(moco_dataset **dataset, moco_context *context, const moco_tensor *images,
                                               const int32_t *labels);
 
@@ -73,6 +74,7 @@ typedef struct moco_image_source {
     int32_t (*label)(void *user, int64_t id);                    /* 0 to classes - 1, or -1; NULL: no labels */
     void *user;
 } moco_image_source;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_image_source_init_sized(moco_image_source *source, size_t size);
 #define moco_image_source_init(s) moco_image_source_init_sized((s), sizeof *(s))
 
@@ -117,12 +119,16 @@ MOCO_API moco_status moco_dataset_from_encoded(moco_dataset **dataset, moco_cont
  * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like);
 
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 
-MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);                         /* images; 0 for NULL */
-MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);             /* -1: none */
-MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);                       /* 0: no labels */
-MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label); /* borrowed; "" if none */
+/* Number of images; the label of one, from 0, or -1: it has none; number of classes, 0: there are no labels; name of a
+ * class, borrowed from the data set, "" if it has none. Of NULL, or of a number that is none: 0, -1, 0, "".
+ * Threads: any. Since 0.1. */
+MOCO_API int64_t moco_dataset_count(const moco_dataset *dataset);
+MOCO_API int32_t moco_dataset_label(const moco_dataset *dataset, int64_t id);
+MOCO_API int32_t moco_dataset_classes(const moco_dataset *dataset);
+MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_t label);
 
 /* What opening left out because of its name: extension `index` (0, 1, ...), the most frequent first, and in `count`
  * (may be NULL) how many files have it. In lower case with its dot (".bmp"); "" for names without one of 1 to 15
@@ -133,7 +139,8 @@ MOCO_API const char *moco_dataset_class_name(const moco_dataset *dataset, int32_
  * nothing out. Threads: any. Since 0.1. */
 MOCO_API const char *moco_dataset_left_out(const moco_dataset *dataset, int index, int64_t *count);
 
-/* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small. Since 0.1. */
+/* Path of a sample, or "" for data in memory, into `text` (ends in 0). MOCO_ESHAPE: too small.
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size);
 
 /* Called for an image that is bad, on the thread that called verify. Not 0: stop. `path` as of moco_dataset_path. */
@@ -183,7 +190,7 @@ typedef struct moco_augment_options {
  * blur is a Gaussian of size / 10 taps with one sigma a batch, here Pillow's three box passes with a sigma a view; its
  * bicubic resize does not smooth what it shrinks, Pillow's does; its aspect ratio is uniform, here log-uniform; where
  * no box fits it takes the whole picture, here the largest box in the middle.
- * Since 0.1. */
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *options, size_t size, const char *name,
                                                        int image_size);
 #define moco_augment_options_preset(o, name, image_size)                                                               \
@@ -233,6 +240,7 @@ typedef struct moco_loader_options {
     int32_t bad;         /* moco_bad; default MOCO_BAD_REPLACE */
     int32_t interleave;  /* as of the trainer: 1: the share is places rank, rank + ranks, ... of each batch */
 } moco_loader_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);
 #define moco_loader_options_init(o) moco_loader_options_init_sized((o), sizeof *(o))
 
@@ -243,6 +251,7 @@ typedef struct moco_loader_stats {
     int64_t images;      /* rows delivered since creation */
     double wait_seconds; /* that `next` waited for data since creation */
 } moco_loader_stats;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size);
 #define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))
 
@@ -250,7 +259,9 @@ MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size
  * than the batch), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset,
                                         const moco_loader_options *options);
-MOCO_API void moco_loader_free(moco_loader *loader); /* promptly, also in the middle of an epoch */
+
+/* NULL is fine. Promptly, also in the middle of an epoch. Threads: any, once. Since 0.1. */
+MOCO_API void moco_loader_free(moco_loader *loader);
 
 /* Starts an epoch at its first sample, or at any: `position` counts samples in the epoch's order, readable or not, of
  * all ranks together. Batches in flight are dropped. Threads: as moco_loader_next. Since 0.1. */

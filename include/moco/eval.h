@@ -18,6 +18,8 @@ typedef struct moco_knn moco_knn;
  * them vote with weight exp(cosine / temperature). Exact. Ties go to the smaller label. Owned; holds a reference on the
  * device. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_knn_create(moco_knn **knn, moco_device *device, int dim, int k, double temperature);
+
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_knn_free(moco_knn *knn);
 
 /* Adds labelled vectors, f32 [n, dim] (copied, normalised). Labels are >= 0. Errors: MOCO_ESHAPE; MOCO_EINVAL
@@ -51,6 +53,7 @@ typedef struct moco_feature_stats {
     double uniformity;     /* log of the mean of exp(-2 |x - y|^2) over all pairs of rows: 0 (one point) down to -4 */
     double alignment;      /* mean of |x - y|^2 over the two views of an image: 0 is perfect; NaN without pairs */
 } moco_feature_stats;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_feature_stats_init_sized(moco_feature_stats *stats, size_t size);
 #define moco_feature_stats_init(s) moco_feature_stats_init_sized((s), sizeof *(s))
 

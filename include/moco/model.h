@@ -30,6 +30,7 @@ typedef struct moco_model_options {
     int32_t image_size; /* height and width that images are expected to have (224); others work too */
     int32_t zero_init;  /* 1: the last BN of each residual branch starts with weight 0 (SimCLR), 0: with 1 (MoCo) */
 } moco_model_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_model_options_init_sized(moco_model_options *options, size_t size);
 #define moco_model_options_init(o) moco_model_options_init_sized((o), sizeof *(o))
 
@@ -44,6 +45,7 @@ typedef struct moco_model_info {
     int32_t image_size, reserved0;
     double mean[3], std[3];
 } moco_model_info;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_model_info_init_sized(moco_model_info *info, size_t size);
 #define moco_model_info_init(i) moco_model_info_init_sized((i), sizeof *(i))
 

@@ -45,13 +45,15 @@ typedef struct moco_preset {
 MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
 #define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
 
-/* The preset's network and training options; strings inside are static. Since 0.1. */
+/* The preset's network and training options; strings inside are static. No preset names a precision: it stays
+ * MOCO_PRECISION_AUTO, which is bf16 on a CPU with instructions for it. Set MOCO_PRECISION_F32 for a run that any machine
+ * can repeat. Errors: MOCO_EINVAL, MOCO_ENOTFOUND. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_model_options_preset_sized(moco_model_options *options, size_t size, const char *name);
 MOCO_API moco_status moco_trainer_options_preset_sized(moco_trainer_options *options, size_t size, const char *name);
 #define moco_model_options_preset(o, name) moco_model_options_preset_sized((o), sizeof *(o), (name))
 #define moco_trainer_options_preset(o, name) moco_trainer_options_preset_sized((o), sizeof *(o), (name))
 
-/* Name of preset `index`, NULL past the end. Since 0.1. */
+/* Name of preset `index`, NULL past the end. Threads: any. Since 0.1. */
 MOCO_API const char *moco_preset_name(int index);
 
 /* The learning rate of a preset's step, by the preset's own schedule: `step` counts the run's steps from 0, of which an

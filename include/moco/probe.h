@@ -32,12 +32,15 @@ typedef struct moco_probe_options {
     double weight_decay;         /* of weights and biases */
     uint64_t seed;               /* of the initial weights, and of the orders of moco_probe_fit */
 } moco_probe_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_probe_options_init_sized(moco_probe_options *options, size_t size);
 #define moco_probe_options_init(o) moco_probe_options_init_sized((o), sizeof *(o))
 
 /* Weights are drawn N(0, 0.01), the same for every rate; biases are 0. Options are copied. Owned; holds a reference on
  * the device. Errors: MOCO_EINVAL names the option, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_probe_create(moco_probe **probe, moco_device *device, const moco_probe_options *options);
+
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_probe_free(moco_probe *probe);
 
 /* The effective options (of a sweep, its rates) and the steps made so far. Any output may be NULL. Threads: one call
@@ -60,6 +63,7 @@ typedef struct moco_probe_fit_options {
     int (*progress)(void *user, int32_t epoch, int32_t epochs); /* after each epoch; not 0: stop. NULL: none */
     void *user;
 } moco_probe_fit_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_probe_fit_options_init_sized(moco_probe_fit_options *options, size_t size);
 #define moco_probe_fit_options_init(o) moco_probe_fit_options_init_sized((o), sizeof *(o))
 
@@ -79,6 +83,7 @@ typedef struct moco_score {
     int64_t top5; /* ... is among the five largest */
     double loss;  /* sum of cross-entropies */
 } moco_score;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_score_init_sized(moco_score *score, size_t size);
 #define moco_score_init(s) moco_score_init_sized((s), sizeof *(s))
 

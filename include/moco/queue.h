@@ -16,6 +16,8 @@ typedef struct moco_queue moco_queue;
  * the reference. Any length >= 1; it need not be a multiple of the batch. Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM.
  * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_queue_create(moco_queue **queue, moco_device *device, int dim, int64_t length, uint64_t seed);
+
+/* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_queue_free(moco_queue *queue);
 
 /* Overwrites the oldest keys with `keys` (f32 or f64 [n, dim], n >= 1), wrapping exactly; of more than `length` keys

@@ -35,6 +35,7 @@ typedef struct moco_batch {
     int64_t key_step;      /* with key[0]: committed steps before the one that the shuffle is of; -1 without */
     uint64_t key_seed;     /* with key[0]: the seed of the shuffle, which is that of the trainer */
 } moco_batch;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);
 #define moco_batch_init(b) moco_batch_init_sized((b), sizeof *(b))
 
@@ -113,6 +114,7 @@ typedef struct moco_trainer_options {
                           0: "cpu" does so with the largest in f32 */
     int32_t reserved0;
 } moco_trainer_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
 #define moco_trainer_options_init(o) moco_trainer_options_init_sized((o), sizeof *(o))
 
@@ -132,6 +134,7 @@ typedef struct moco_step_report {
     double queue_fill;  /* part of the queue that holds real keys, 0..1; 0 without a queue */
     double lr;          /* as passed */
 } moco_step_report;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);
 #define moco_step_report_init(r) moco_step_report_init_sized((r), sizeof *(r))
 
@@ -187,9 +190,11 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
  * a caller's own string, saved beside the state (NULL: none); equal states with equal notes give equal bytes. Load
  * verifies the whole file before it changes anything; a checkpoint of another configuration is MOCO_EINVAL and the
  * sentence names the difference. Another groups_per_launch alone is taken: the trainer's own holds from there on, with
- * one MOCO_LOG_WARN line. Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the
- * state holds a number that is not finite or a running variance below 0, and nothing is written; in a file such a
- * number is MOCO_EFORMAT. The sentence names tensor and place. Threads: as step. Since 0.1. */
+ * one MOCO_LOG_WARN line. So is another precision, if options.precision named the trainer's (not AUTO) and both keep
+ * their weights in one type (f32, bf16, f16, tf32): a line in the log says that the bits are others from there.
+ * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM; of save MOCO_ENUMERIC: the state holds a number that is
+ * not finite or a running variance below 0, and nothing is written; in a file such a number is MOCO_EFORMAT. The
+ * sentence names tensor and place. Threads: as step. Since 0.1. */
 MOCO_API moco_status moco_trainer_save(moco_trainer *trainer, const char *path, const char *note);
 MOCO_API moco_status moco_trainer_load(moco_trainer *trainer, const char *path);
 
@@ -219,8 +224,12 @@ typedef struct moco_memory_estimate {
     double step_flops;   /* operations of convolutions and linear layers in one step: 2 per multiply-add */
     double step_seconds; /* expected, from a short measurement of this machine; 0: the device cannot tell */
 } moco_memory_estimate;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_memory_estimate_init_sized(moco_memory_estimate *estimate, size_t size);
 #define moco_memory_estimate_init(e) moco_memory_estimate_init_sized((e), sizeof *(e))
+
+/* What a trainer with these options would take on `device`, where nothing is taken but a moment's memory to plan it.
+ * Errors: MOCO_EINVAL names the option, MOCO_ENOTSUP (precision), MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_trainer_estimate(moco_device *device, const moco_model_options *model, int64_t queue_length,
                                            const moco_trainer_options *options, moco_memory_estimate *estimate);
 

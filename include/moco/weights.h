@@ -34,6 +34,7 @@ typedef struct moco_weights_info {
     int32_t verified;  /* 1: the file carries a checksum of this tensor's bytes, and reading it compares them */
     int32_t reserved0;
 } moco_weights_info;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_weights_info_init_sized(moco_weights_info *info, size_t size);
 #define moco_weights_info_init(i) moco_weights_info_init_sized((i), sizeof *(i))
 

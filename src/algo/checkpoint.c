@@ -103,6 +103,22 @@ static moco_status check_config(const struct safetensors *file, struct trainer *
     return status;
 }
 
+/* A trainer whose precision somebody named goes on from a file of another; one that has it from the machine does not,
+ * since nobody would know. The masters are the same numbers: `real` is compared. */
+static moco_status check_precision(const struct safetensors *file, const struct trainer *t, moco_trainer_options *o,
+                                   struct err *err)
+{
+    int64_t queue_length;
+    TRY(config_get_trainer(file, o, &queue_length, err));
+    if (o->precision == t->o.precision || !t->automatic)
+        return MOCO_OK;
+    const char *here = backend_precision_name(t->o.precision);
+    return err_set(err, MOCO_EINVAL,
+                   "%s: trainer.precision is %s in the file, and %s is what the device chose here; name %s in the "
+                   "trainer's options to go on with other bits",
+                   safetensors_path(file), backend_precision_name(o->precision), here, here);
+}
+
 static moco_status get_counters(const struct safetensors *file, struct fresh *fresh, struct err *err)
 {
     TRY(safetensors_get_int(file, "state.step", 0, INT64_MAX / 2, &fresh->step, err));
@@ -159,6 +175,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     moco_trainer_options there;
     int64_t queue_length;
     struct fresh fresh = {.trainer = t};
+    moco_trainer_options said = t->o;
     struct state state = state_of(t);
     state.self = &fresh;
     state.name = fresh_name;
@@ -168,6 +185,7 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     moco_status status;
     TRY(open_checkpoint(&file, t->ctx, path, err));
     TRY_GOTO(status, check_config(file, t, err), done);
+    TRY_GOTO(status, check_precision(file, t, &said, err), done);
     TRY_GOTO(status, config_get_model(file, &config, err), done);
     TRY_GOTO(status, config_get_trainer(file, &there, &queue_length, err), done);
     TRY_GOTO(status, config_get_recipe(file, &fresh.recipe, err), done);
@@ -180,6 +198,9 @@ moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err
     TRY_GOTO(status, fresh_finish(&fresh, err), done);
     adopt(&fresh, &config);
     tell_launch(t, there.groups_per_launch);
+    if (said.precision != t->o.precision)
+        ctx_log(t->ctx, LOG_WARN, "%s is of a training in %s, which goes on in %s: with other bits from here on", path,
+                backend_precision_name(said.precision), backend_precision_name(t->o.precision));
 done:
     fresh_free(&fresh);
     safetensors_close(file);

@@ -361,7 +361,8 @@ moco_status config_get_trainer(const struct safetensors *f, moco_trainer_options
 static int is_compared(const char *key)
 {
     static const char *const others[] = {"format",           VERSION_KEY,       "model.seed",
-                                         "model.image_size", "model.zero_init", "trainer.groups_per_launch"};
+                                         "model.image_size", "model.zero_init", "trainer.groups_per_launch",
+                                         "trainer.precision"};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (strcmp(key, others[i]) == 0)
             return 0;

@@ -44,7 +44,8 @@ moco_status config_get_note(const struct safetensors *f, char *note, size_t size
 /* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. A key
  * that came after the first version of the format may be missing: then it counts as what was done before there was a
  * choice. Where weights came from and how large images are expected to be do not matter to a state: it brings its own.
- * How many BN groups are launched at once is a wish, which whoever goes on may have another of. */
+ * How many BN groups are launched at once is a wish, which whoever goes on may have another of; the precision is for
+ * checkpoint.c to judge. */
 moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
                            moco_status status, struct err *err);
 

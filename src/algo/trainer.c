@@ -97,6 +97,7 @@ static moco_status arrange(struct trainer *t, struct err *err)
     struct be_info info;
     t->be->info(t->dev, &info);
     t->real_bytes = info.real_bytes;
+    t->automatic = t->o.precision == MOCO_PRECISION_AUTO;
     t->o.precision = (int32_t)t->precision;
     t->dim = t->config.dim;
     t->directions = t->o.symmetric ? 2 : 1;

@@ -38,6 +38,7 @@ struct trainer {
     moco_trainer_options o;   /* with what 0 stood for: precision, and the wish for groups_per_launch */
     struct net_config config; /* of the network at the trainer's image size */
     enum be_precision precision;
+    int automatic; /* nobody named the precision */
     size_t real_bytes;
     int dim, groups, launches, launch_groups, launch_n, directions;
     int apart;            /* the step's key views are arrays of their own, in the order of the shuffle */

@@ -215,7 +215,6 @@ static moco_status trainer_preset(moco_trainer_options *options, size_t size, co
     o.temperature = row->temperature;
     o.key_momentum = row->key_momentum;
     o.weight_decay = row->weight_decay;
-    o.precision = MOCO_PRECISION_F32;
     o.negatives = row->negatives;
     o.encoder_k = row->encoder_k;
     o.loss = row->loss;

@@ -27,6 +27,28 @@ for header in include/moco/*.h; do
     sed 's://.*::' "$header" | tr '\n' ' ' | sed 's:/\*[^*]*\*\+\([^/*][^*]*\*\+\)*/: :g' |
         grep -nwE 'static|inline|bool|_Bool|long|FILE|\.\.\.' && { echo "$header: forbidden word above"; failed=1; }
 done
+# Every function says which threads may call it, in the comment right above it or above its neighbours; what frees a handle
+# has a line of its own, since that is done once.
+without_threads() { # header
+    awk '
+    /^\/\*/ { comment = ""; talking = 1 }
+    talking { comment = comment $0 "\n"; if (/\*\//) talking = 0; own = 1; next }
+    /^$/ { comment = "" }
+    /^MOCO_API/ {
+        name = $0
+        sub(/ *\(.*/, "", name)
+        sub(/.*[ *]/, "", name)
+        if (comment !~ /Threads:/ || (name ~ /_free$/ && !own)) print name
+        own = 0
+    }' "$1"
+}
+for header in include/moco/*.h; do
+    [ -z "$(without_threads "$header")" ] || { echo "$header: no Threads: line for" $(without_threads "$header"); failed=1; }
+done
+sed 's/Threads: any, once\.//' include/moco/model.h >"$work/planted.h"
+[ "$(without_threads "$work/planted.h")" = moco_model_free ] || { echo "a missing Threads: line is not found"; failed=1; }
+sed '/^.. NULL is fine/d' include/moco/queue.h >"$work/planted.h"
+[ "$(without_threads "$work/planted.h")" = moco_queue_free ] || { echo "a missing comment of a free is not found"; failed=1; }
 [ $count -gt 50 ] || { echo "only $count compilations ran"; failed=1; }
 echo "$count compilations"
 exit $failed

@@ -115,6 +115,34 @@ touch "$prefix/lib/not-ours"
 MAKEFLAGS='' make -s BUILD="$BUILD" PREFIX="$prefix" uninstall || fail "make uninstall"
 left=$(find "$prefix" ! -type d)
 [ "$left" = "$prefix/lib/not-ours" ] || fail "left, or too much removed, by make uninstall: $left"
+
+# As a distribution with several architectures lays it out: libraries and headers in folders of their own.
+prefix=$work/by-arch
+lib=$prefix/lib/x86_64-linux-gnu
+places="PREFIX=$prefix LIBDIR=$lib INCLUDEDIR=$prefix/include/x86_64-linux-gnu BINDIR=$prefix/libexec"
+# shellcheck disable=SC2086
+MAKEFLAGS='' make -s BUILD="$BUILD" $places install >"$work/log" || { cat "$work/log"; exit 1; }
+grep -q "$lib.*ldconfig" "$work/log" || fail "make install says nothing of ldconfig: $(cat "$work/log")"
+[ "$(ls "$prefix" | tr '\n' ' ')" = "include lib libexec " ] || [ "$(ls "$prefix" | tr '\n' ' ')" = "include lib " ] ||
+    fail "make install with LIBDIR made $(ls "$prefix")"
+[ "$(ls "$prefix/lib" "$prefix/include" | grep -c x86_64)" = 2 ] || fail "files beside LIBDIR and INCLUDEDIR: $(find "$prefix" | head)"
+export PKG_CONFIG_PATH="$lib/pkgconfig" LD_LIBRARY_PATH="$lib"
+# shellcheck disable=SC2046
+runs multiarch "$CC" $(flags --cflags) "$work/user.c" $(flags --libs)
+if [ -z "$skipped" ]; then
+    sed -i 's/moco 9\.9/moco 0.1/' "$work/cmake/CMakeLists.txt"
+    if cmake -S "$work/cmake" -B "$work/cmake/multiarch" -Dmoco_DIR="$lib/cmake/moco" >"$work/log" 2>&1 &&
+        cmake --build "$work/cmake/multiarch" >>"$work/log" 2>&1 && [ "$("$work/cmake/multiarch/shared")" = 10 ]; then
+        count=$((count + 1))
+    else
+        cat "$work/log"
+        fail "find_package(moco) in LIBDIR"
+    fi
+fi
+# shellcheck disable=SC2086
+MAKEFLAGS='' make -s BUILD="$BUILD" $places uninstall || fail "make uninstall with LIBDIR"
+[ -z "$(find "$prefix" ! -type d)" ] || fail "left by make uninstall with LIBDIR: $(find "$prefix" ! -type d)"
+[ -z "$(find "$prefix" -name '*moco*' -o -name cmake -o -name pkgconfig)" ] || fail "folders left by make uninstall: $(find "$prefix")"
 echo "$count programs"
 [ -n "$skipped" ] && echo "$skipped"
 exit $failed

@@ -13,7 +13,7 @@ the tensor within some 10 %.
 Beside each tensor stand PyTorch's own relative errors in norm against its float64: `err32` of float32, the largest over
 eight summation orders (threads, memory layout, oneDNN or not, order of samples inside BN groups), and `err16` of an
 emulation of bf16 (activations, their gradients and the weights read are rounded), the largest over rounding to nearest
-and five draws of random rounding. The tolerance of a backend in f32 is 4 err32 + 1e-6 (DESIGN, Tests).
+and five draws of random rounding. The tolerance of a backend in f32 is 4 err32 + 1e-6 (tests/tolerances.h).
 
 File: "MOCOGOLD", u64 number of records; each record is name[96], f64 err32, f64 err16, u64 count, u64 stored, and
 `stored` f64: the numbers themselves if stored == count, else the sketch. Configuration stands in records "config.KEY" of

@@ -6,7 +6,7 @@ usage: test_emulation.py TOOL       (build/tests/golden/tool_step; seconds)
 Every rank is a copy of the network with torch's own BatchNorm2d and 4 of the 32 images. They gather the key views, agree
 on a permutation, each encodes its share, gather the keys and take back their own; each computes its loss against the
 same queue; gradients are averaged as DDP does; one SGD; all keys are enqueued in rank order. Each rank moves its own
-running statistics: libmoco's are their mean (DESIGN 1). The permutation is moco_shuffle_permutation's. Three steps in
+running statistics: libmoco's are their mean (moco/trainer.h). The permutation is moco_shuffle_permutation's. Three steps in
 float64 on ref, once with all groups in one launch and once one by one: losses and gradients to 1e-9, updates to 1e-8.
 """
 import copy

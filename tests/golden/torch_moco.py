@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""The training steps of MoCo, SimCLR and the end-to-end mechanism in plain PyTorch, written from the papers and SPEC,
-apart from libmoco: what the golden tests hold libmoco against.
+"""The training steps of MoCo, SimCLR and the end-to-end mechanism in plain PyTorch, written from the papers and the reference
+implementation, apart from libmoco: what the golden tests hold libmoco against.
 
 Works in any dtype. BN groups are always contiguous slices of the order in which a network sees its samples, so ShuffleBN,
 interleaved groups and other summation orders are all just orders: encode(net, images, order). Also here, because C and
@@ -326,7 +326,7 @@ class Lars:
 
 
 class Trainer:
-    """MoCo by algorithm 1 of the paper, in the order of SPEC 1.2. `within(group_order)` may permute the samples inside a BN
+    """MoCo by algorithm 1 of the paper, in the order of the reference. `within(group_order)` may permute the samples inside a BN
     group, which changes nothing but the order of sums."""
 
     def __init__(self, config, q, k, queue, ptr, momentum_buffers=None, within=None):

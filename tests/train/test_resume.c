@@ -177,6 +177,72 @@ static void state_that_is_set_by_name_is_used(void **state)
     }
 }
 
+/* ---- a checkpoint of another precision ---- */
+
+static int lines;
+
+static void count_line(void *user, int level, const char *line)
+{
+    (void)user;
+    lines += level == MOCO_LOG_WARN && strstr(line, "with other bits from here on") != NULL;
+}
+
+/* A trainer made with that precision is asked to load the file; the caller closes it. */
+static moco_status load_in(struct rig *rig, struct rig_spec spec, moco_precision precision, const char *path)
+{
+    spec.trainer.precision = (int32_t)precision;
+    spec.context.log = count_line;
+    rig_open(rig, &spec);
+    lines = 0;
+    return moco_trainer_load(rig->trainer, path);
+}
+
+static void another_precision_goes_on_if_it_is_named(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        struct rig_spec spec = rig_spec();
+        struct rig single, half, to;
+        char file[2][512];
+        spec.device = bf16_devices[i];
+        if (!has_bf16(spec.device))
+            continue;
+        snprintf(file[0], sizeof file[0], "%s", scratch_path(&folder, "single"));
+        snprintf(file[1], sizeof file[1], "%s", scratch_path(&folder, "half"));
+        rig_open(&single, &spec); /* f32, and f64 where the device is exact */
+        rig_run(&single, 0, 3);
+        rig_ok(moco_trainer_save(single.trainer, file[0], NULL));
+        rig_ok(load_in(&half, spec, MOCO_PRECISION_BF16, file[0]));
+        assert_int_equal(lines, 1);
+        assert_true(rig_difference(&half, &single, "encoder_q.fc.2.weight") == 0);
+        assert_true(rig_difference(&half, &single, "queue") == 0);
+        rig_run(&half, 3, 4);
+        rig_run(&single, 3, 4);
+        assert_true(rig_difference(&half, &single, "encoder_q.fc.2.weight") > 0);
+        rig_ok(moco_trainer_save(half.trainer, file[1], NULL)); /* which is of bf16 now */
+        rig_ok(load_in(&to, spec, MOCO_PRECISION_BF16, file[1]));
+        assert_int_equal(lines, 0);
+        rig_expect_equal(&to, &half);
+        rig_close(&to);
+        int taken = 0;
+        for (int f = 0; f < 2; f++) { /* what the device chooses is one of the two */
+            moco_status status = load_in(&to, spec, MOCO_PRECISION_AUTO, file[f]);
+            assert_int_equal(lines, 0);
+            taken += status == MOCO_OK;
+            if (status != MOCO_OK) {
+                rig_expect(status, MOCO_EINVAL);
+                assert_non_null(strstr(moco_error(), "trainer.precision"));
+                assert_non_null(strstr(moco_error(), "to go on with other bits"));
+                rig_run(&to, 0, 1); /* it is as new */
+            }
+            rig_close(&to);
+        }
+        assert_int_equal(taken, 1);
+        rig_close(&single);
+        rig_close(&half);
+    }
+}
+
 static void two_runs_are_the_same_to_the_bit(void **state)
 {
     (void)state;
@@ -565,6 +631,7 @@ int main(void)
         cmocka_unit_test(names_follow_the_mechanism),
         cmocka_unit_test(the_same_in_bf16),
         cmocka_unit_test(state_that_is_set_by_name_is_used),
+        cmocka_unit_test(another_precision_goes_on_if_it_is_named),
         cmocka_unit_test(two_runs_are_the_same_to_the_bit),
         cmocka_unit_test(other_launches_are_taken_and_told),
         cmocka_unit_test(a_wish_for_launches_is_rounded_down),

@@ -261,4 +261,26 @@ status=$?
 mkdir -p "$work/undrawn/report.html"
 expect 0 "no report.html: .* no regular file" $driver "$work/data" $tiny --report --epochs 1 --out "$work/undrawn"
 ! grep -q "the report is" "$work/out" || fail "a report is named that was not drawn"
+# A run keeps the precision that it began in. Where the machine does not have it, the run goes on in another if that is
+# named; one line tells of it, and so do metrics.jsonl and the note. oneDNN plays the machine without bf16.
+expect 0 "" $driver "$work/data" $tiny --epochs 3 --max-steps 4 --out "$work/rounded"
+if note "$work/rounded/checkpoint_0001.safetensors" | grep -q '"precision":"bf16"'; then
+    older="env ONEDNN_MAX_CPU_ISA=AVX2"
+    expect 2 "is of a run in bf16, which device cpu does not have here (it has f32); --precision f32 goes on" $older \
+        $driver "$work/data" $on --resume auto --out "$work/rounded"
+    expect 2 "is of a run in bf16" $older $driver "$work/data" $on --precision auto --resume auto --out "$work/rounded"
+    expect 0 "in bf16, which goes on in f32: with other bits from here on" $older $driver "$work/data" $on --precision f32 \
+        --resume auto --out "$work/rounded"
+    [ "$(grep -c "other bits" "$work/err")" = 1 ] || fail "another precision is told more than once: $(cat "$work/err")"
+    grep -q "at step 4, with precision f32 (was bf16)" "$work/out" || fail "another precision is not told"
+    grep -q '"changed":"step 4: precision f32 (was bf16)"' "$work/rounded/metrics.jsonl" || fail "metrics.jsonl has no other precision"
+    note "$work/rounded/checkpoint_0002.safetensors" | grep -q '"precision":"f32"' || fail "the note has the old precision"
+    expect 0 "" $driver "$work/data" $on --epochs 4 --resume auto --out "$work/rounded" # back where bf16 is, it stays f32
+    quiet "other bits" "a run that is of f32 by now is told to change"
+    note "$work/rounded/checkpoint_0003.safetensors" | grep -q '"precision":"f32"' || fail "the run went back to bf16 by itself"
+else
+    echo "not tested here: a run of bf16 on a machine without: this CPU has no instructions for it"
+fi
+expect 2 "does not compute in --precision f16; it has" $driver "$work/data" $on --precision f16 --resume auto --out "$work/rounded"
+expect 1 "it has f32.*try --precision f32" $driver "$work/data" $tiny --epochs 1 --precision f16 --out "$work/none"
 exit $failed

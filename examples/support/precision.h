@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * precision: --precision of the programs. What a reader would get wrong: "auto" is settled once, when a run begins, and
+ * the run keeps what it became; a machine that does not have that one is told so, rather than going on in another. */
+#ifndef MOCO_EXAMPLES_PRECISION_H
+#define MOCO_EXAMPLES_PRECISION_H
+
+#include <stddef.h>
+
+#include "moco/base.h"
+
+#define PRECISION_CHOICES "auto|f32|bf16|f64|f16|tf32"
+#define PRECISION_HELP                                                                                                 \
+    "auto (default): what the device trains fastest in, bf16 where the CPU has\n"                                      \
+    "instructions for it and else f32; f32; bf16; f64 (ref)"
+
+moco_precision precision_parse(const char *name); /* AUTO for "auto", and for what is none */
+const char *precision_name(int precision);        /* "" for what is none */
+int precision_runs(const moco_device_info *device, const char *name);
+/* "auto" becomes what it is on this device. */
+void precision_settle(char *name, size_t size, const moco_device_info *device);
+/* "f32, bf16": what the device has. Returns `text`. */
+const char *precision_list(const moco_device_info *device, char *text, size_t size);
+
+#endif
