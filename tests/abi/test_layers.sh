@@ -105,6 +105,9 @@ plant() {
 plant src/graph/graph.c algo/schedule.h         # upward
 plant src/net/planted.h backend/backend.h       # sibling, in a header that nobody includes
 plant src/backend/memplan.c backend/cpu/kernels.h # the contract looks at one of those who fulfil it
+plant src/comm/comm.c backend/backend.h       # what it carries is bytes
+plant src/data/planted.h comm/comm.h
+plant src/graph/planted.h comm/comm.h
 plant lib/philox.c graph/graph.h
 plant lib/err.c moco/base.h
 plant src/algo/schedule.c backend/cpu/parallel.h # around the vtable
