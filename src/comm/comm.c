@@ -180,11 +180,9 @@ moco_status comm_vote(struct comm *c, moco_status mine, struct err *err)
     ballot->status = mine;
     if (mine != MOCO_OK && err != NULL)
         utf8_printable(ballot->sentence, sizeof ballot->sentence, err->text);
-    moco_status status = finish(c, c->begun, &lost);
+    moco_status status = comm_gather(c, c->ballots, sizeof *c->ballots, &ticket, &lost);
     if (status == MOCO_OK)
-        status = comm_gather(c, c->ballots, sizeof *c->ballots, &ticket, &lost);
-    if (status == MOCO_OK)
-        status = comm_wait(c, ticket, &lost);
+        status = comm_wait(c, ticket, &lost); /* and for all exchanges before it */
     if (status == MOCO_OK)
         return count_votes(c, mine, err);
     return mine != MOCO_OK ? mine : err_set(err, status, "%s", lost.text); /* what this rank met first is the reason */

@@ -50,7 +50,7 @@ struct hall {
         struct hall *hall;
         int rank, begun;
         int late; /* questions until an exchange that is done is said to be */
-        int asked;
+        int asked, ended, out_of_order;
         int fails_at, never_at; /* number of the exchange that fails, or is never done; -1 */
         void *last;             /* what was handed in last */
         int writes_on;          /* to the memory of exchanges after it was closed */
@@ -112,8 +112,11 @@ static moco_status hall_test(void *self, void *request, int *done, struct err *e
     pthread_mutex_lock(&h->lock);
     *done = h->came[at] == h->ranks && at != s->never_at && ++s->asked > s->late;
     pthread_mutex_unlock(&h->lock);
-    if (*done)
+    s->out_of_order |= at != s->ended;
+    if (*done) {
         s->asked = 0;
+        s->ended++;
+    }
     return MOCO_OK;
 }
 
@@ -263,12 +266,35 @@ static void exchanges_are_whole_after_a_wait(void **state)
     run_ranks(&h, all, exchange);
     for (int r = 0; r < RANKS; r++) {
         struct comm_info info;
-        assert_true(all[r].fine);
+        assert_true(all[r].fine && !h.seat[r].out_of_order);
         comm_describe(all[r].comm, &info);
         assert_true(info.rank == r && info.ranks == RANKS && info.exchanges == 4 * ROUNDS);
     }
     leave(&h, all);
     assert_int_equal(h.closed_broken, 0);
+}
+
+/* Any number may be begun before one is waited for. */
+static void many_are_begun_at_once(void **state)
+{
+    (void)state;
+    static struct hall h;
+    static double sums[300];
+    struct err err = {0};
+    int64_t ticket[300];
+    hall_open(&h, 1);
+    h.seat[0].late = 1;
+    struct comm *c = join(&h, 0);
+    for (int i = 0; i < 300; i++)
+        assert_int_equal(comm_sum(c, &sums[i], 1, COMM_F64, &ticket[i], &err), MOCO_OK);
+    assert_in_range(h.seat[0].ended, 200, 299); /* the rest is under way */
+    assert_int_equal(comm_wait(c, ticket[250], &err), MOCO_OK);
+    assert_in_range(h.seat[0].ended, 251, 299);
+    assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_OK);
+    assert_true(h.seat[0].ended == 301 && !h.seat[0].out_of_order);
+    assert_int_equal(comm_free(c), 0);
+    assert_true(h.closed == 1 && h.closed_broken == 0);
+    pthread_mutex_destroy(&h.lock);
 }
 
 static void *vote(void *argument)
@@ -444,6 +470,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_rank_is_done_at_once),
         cmocka_unit_test(exchanges_are_whole_after_a_wait),
+        cmocka_unit_test(many_are_begun_at_once),
         cmocka_unit_test(all_ranks_get_one_answer),
         cmocka_unit_test(a_failed_exchange_is_the_end),
         cmocka_unit_test(a_wait_can_be_given_up),
