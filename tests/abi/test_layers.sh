@@ -123,6 +123,9 @@ plant src/net/planted.h backend/backend.h       # sibling, in a header that nobo
 plant src/backend/memplan.c backend/cpu/kernels/kernels.h # the contract looks at one of those who fulfil it
 plant src/backend/program/planted.c backend/cpu/cpu_layout.h # what devices share looks at one of them
 plant src/backend/cpu/kernels/kernels_bn.c backend/program/program.h # a kernel knows no plan
+plant src/comm/comm.c backend/backend.h       # what it carries is bytes
+plant src/data/planted.h comm/comm.h
+plant src/graph/planted.h comm/comm.h
 plant lib/philox.c graph/graph.h
 plant lib/err.c moco/base.h
 plant src/algo/schedule.c backend/cpu/kernels/parallel.h # around the vtable
