@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "common/cli_options.h"
+#include "common/data_source.h"
 #include "common/human.h"
 #include "common/program_start.h"
 #include "common/wait_policy.h"
@@ -37,6 +38,16 @@ static void *take(size_t count, size_t size)
 }
 
 /* ---- images to vectors ---- */
+
+static moco_dataset *open_images(moco_context *context, const char *paths)
+{
+    moco_dataset *images;
+    struct err err = {0};
+    if (data_source_open_all(&images, context, paths, NULL, &err) == MOCO_OK)
+        return images;
+    fprintf(stderr, "embed: %s\n", err.text);
+    exit(1);
+}
 
 /* How images are looked at: as `name` says, or as the encoder's file does. */
 static moco_augment_options choose_view(moco_model *model, const char *file, const char *name)
@@ -244,6 +255,9 @@ static const char help[] =
 
 static const char more_help[] =
     "\n"
+    "DIR: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line); "
+    "several\n"
+    "with colons between them.\n"
     "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
     "says:\n"
     "eval, simclr-eval or none (see train_imagenet --help). --wait is how compute threads wait for each other, as of\n"
@@ -299,7 +313,7 @@ int main(int argc, char **argv)
     check(moco_context_create(&context, NULL));
     check(moco_device_open(&device, context, "cpu"));
     check(moco_model_open(&model, device, a.at[0]));
-    check(moco_dataset_open_folder(&images, context, a.at[1]));
+    images = open_images(context, a.at[1]);
     int64_t n = moco_dataset_count(images), asked = -1;
     if (a.count > 2 && cli_int(a.at[2], 0, (double)(n - 1), &asked) != 1) {
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
