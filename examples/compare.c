@@ -71,13 +71,14 @@ static const struct cli_option table[] = {
 };
 static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
-static const char help_head[] = "usage: compare DIR [OPTIONS]\n"
+static const char help_head[] = "usage: compare DIR... [OPTIONS]\n"
                                 "       compare --patterns [OPTIONS]\n"
                                 "\n"
                                 "Trains MoCo v2, MoCo v1, SimCLR and the end-to-end mechanism on the pictures in DIR "
                                 "(train/ and test/ or val/ with\n"
-                                "class folders, or CIFAR-10's files), measures kNN and linear classification, and what "
-                                "each costs. Prints how long\n"
+                                "class folders, CIFAR-10's files, or what else linear_probe takes), measures kNN and "
+                                "linear classification,\n"
+                                "and what each costs. Prints how long "
                                 "it will take first. The same command goes on where it was stopped.\n\n";
 
 struct compare {

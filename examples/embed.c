@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data_source.h"
 #include "measure/embed_files.h"
 #include "support/cli_options.h"
 #include "support/human.h"
@@ -38,6 +39,16 @@ static void *take(size_t count, size_t size)
 }
 
 /* ---- images to vectors ---- */
+
+static moco_dataset *open_images(moco_context *context, const char *paths)
+{
+    moco_dataset *images;
+    struct err err = {0};
+    if (data_source_open_all(&images, context, paths, NULL, &err) == MOCO_OK)
+        return images;
+    fprintf(stderr, "embed: %s\n", err.text);
+    exit(1);
+}
 
 /* How images are looked at: as `name` says, or as the encoder's file does. */
 static moco_augment_options choose_view(moco_model *model, const char *file, const char *name)
@@ -304,9 +315,9 @@ static const char help[] =
 
 static const char more_help[] =
     "\n"
-    "IMAGES: a folder of images or of class folders, a tar archive (.tar), a list (a text file with a path a line), "
-    "or\n"
-    "CIFAR-10's binary files (.bin, or a folder of data_batch_*.bin).\n"
+    "IMAGES: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a "
+    "line);\n"
+    "several with colons between them.\n"
     "\n"
     "--out F.npy: features as NumPy's float32 [images, length], not normalised; of the projection head with\n"
     "--projection; each of length 1 with --normalise (printed ones always are). --labels L.npy: int64 [images], -1 "
@@ -394,7 +405,7 @@ int main(int argc, char **argv)
     check(moco_context_create(&context, NULL));
     check(moco_device_open(&device, context, "cpu"));
     check(moco_model_open(&model, device, a.at[0]));
-    check_file(embed_open_images(&images, context, a.at[1], &err), &err);
+    images = open_images(context, a.at[1]);
     int64_t n = moco_dataset_count(images), asked = -1;
     if (a.count > 2 && cli_int(a.at[2], 0, (double)(n - 1), &asked) != 1) {
         fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);

@@ -27,11 +27,14 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
 static const char help_head[] =
-    "usage: linear_probe DIR --pretrained FILE [OPTIONS]\n"
+    "usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
     "\n"
     "Trains a linear classifier on the frozen features of an encoder and prints its top-1 and top-5 accuracy on "
     "held-out\n"
-    "images. DIR holds labelled images: train/ and val/ or test/ with class folders, or CIFAR-10's binary files.\n"
+    "images. DIR holds labelled images: train/ and val/ or test/ with class folders or tar shards, shards with val or\n"
+    "test in their names beside others, or CIFAR-10's binary files; or it is train.txt, a list, with val.txt beside "
+    "it\n"
+    "(see train_imagenet --help).\n"
     "Option names are those of the reference's main_lincls.py, and so are the defaults:\n"
     "  linear_probe /data/imagenet -a resnet50 --lr 30 --batch-size 256 --pretrained run1/encoder.safetensors\n"
     "The answer within a minute or two, for an encoder of small images:\n"

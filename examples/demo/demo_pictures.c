@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "images/data_source.h"
 #include "images/draw_patterns.h"
 #include "support/from_moco.h"
 
@@ -86,7 +87,7 @@ moco_status demo_pictures_read(struct demo_pictures *p, moco_context *context, c
                                struct unreadable *unreadable, struct err *err)
 {
     moco_dataset *set = NULL;
-    TRY(from_moco(moco_dataset_open_folder(&set, context, folder), err));
+    TRY(data_source_open_all(&set, context, folder, NULL, err));
     int64_t count = moco_dataset_count(set), most = DEMO_TRAIN + DEMO_HELD_OUT;
     *p = (struct demo_pictures){.size = view->size, .channels = 3, .all = count < most ? count : most};
     p->classes = moco_dataset_classes(set);

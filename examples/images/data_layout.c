@@ -180,6 +180,24 @@ static enum part part_of(const char *name)
     return OTHER;
 }
 
+int data_layout_is_held_out(const char *name)
+{
+    char word[256];
+    int held = 0;
+    snprintf(word, sizeof word, "%s", name);
+    for (char *at = word, *end; *at != 0; at = end) {
+        at += strspn(at, "-_.");
+        end = at + strcspn(at, "-_.");
+        int last = *end == 0;
+        *end = 0;
+        if (part_of(at) == TRAINING)
+            return 0;
+        held |= part_of(at) == HELD_OUT;
+        end += !last;
+    }
+    return held;
+}
+
 /* The first folder of that part in which an image lies; NULL: there is none. */
 static const char *first_part(const struct look *l, const char *folder, enum part part)
 {

@@ -41,6 +41,9 @@ int data_layout_holds_images(const char *folder);
 /* By its ending, a file that libmoco reads. */
 int data_layout_is_image(const char *name);
 
+/* One of the words of `name`, between dots, dashes and underscores, is val, test or the like, and none train. */
+int data_layout_is_held_out(const char *name);
+
 /* Folders that are no data, wherever they lie: that of this run (`out`, which need not be there), and every other
  * run's. */
 int data_layout_is_run(const char *path, const char *out);

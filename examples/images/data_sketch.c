@@ -34,17 +34,39 @@ void data_sketch_add(struct data_sketch *s, const char *name)
     s->least[at] = hash;
 }
 
-void data_sketch_make(struct data_sketch *s, const moco_dataset *set, const char *folder)
+/* `length` bytes of `root` begin `path`. */
+static int begins(const char *path, const char *root, size_t length)
+{
+    return length > 0 && strncmp(path, root, length) == 0;
+}
+
+const char *data_sketch_name(const char *paths, const char *path)
+{
+    if (begins(path, paths, strlen(paths)))
+        return path + strlen(paths) + strspn(path + strlen(paths), "/");
+    for (int folder = 0; folder < 2; folder++) /* of a list: names count from its folder */
+        for (const char *root = paths; root != NULL;) {
+            const char *colon = strchr(root, ':'), *end = colon != NULL ? colon : root + strlen(root);
+            const char *slash = end;
+            while (folder && slash > root && slash[-1] != '/')
+                slash--;
+            size_t length = (size_t)(slash - root);
+            if (begins(path, root, length))
+                return path + length + strspn(path + length, "/");
+            root = colon != NULL ? colon + 1 : NULL;
+        }
+    return path;
+}
+
+void data_sketch_make(struct data_sketch *s, const moco_dataset *set, const char *paths)
 {
     char path[4096];
-    size_t root = strlen(folder);
     int64_t count = moco_dataset_count(set);
     s->count = 0;
     for (int64_t id = 0; id < count; id++) {
         if (moco_dataset_path(set, id, path, sizeof path) != MOCO_OK)
             continue;
-        const char *name = strncmp(path, folder, root) == 0 ? path + root + strspn(path + root, "/") : path;
-        data_sketch_add(s, name);
+        data_sketch_add(s, data_sketch_name(paths, path));
     }
 }
 

@@ -17,8 +17,9 @@ struct data_sketch {
     uint64_t least[SKETCH_HASHES]; /* ascending */
 };
 
-/* Names count from behind `folder`, so that a set that has moved is the same. */
-void data_sketch_make(struct data_sketch *sketch, const moco_dataset *set, const char *folder);
+/* Names count from behind the folders in `paths` (see data_source.h), so that a set that has moved is the same. */
+void data_sketch_make(struct data_sketch *sketch, const moco_dataset *set, const char *paths);
+const char *data_sketch_name(const char *paths, const char *path); /* the rest of `path` */
 
 void data_sketch_add(struct data_sketch *sketch, const char *name); /* one name more; at first `sketch` is all 0 */
 

@@ -1,22 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: see open_data.h. The fingerprint covers the names below the folder, not where the folder lies, so that a
- * run can be resumed after its images have moved. */
+ * open_data: see open_data.h. The fingerprint covers the names below the folders, not where they lie, so that a run can
+ * be resumed after its images have moved. */
 #include "open_data.h"
 
-#include <dirent.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "data_sketch.h"
+#include "data_source.h"
 #include "file_retry.h"
 #include "support/from_moco.h"
 
 #define PATH_BYTES 4096
-#define BATCH_FILES_MAX 64
 
 static int is_folder(const char *path)
 {
@@ -30,53 +29,69 @@ static int is_file(const char *path)
     return stat(path, &stat_of) == 0 && S_ISREG(stat_of.st_mode);
 }
 
-static int by_name(const void *a, const void *b)
+static moco_status open_cifar(struct open_data *d, moco_context *context, const char *folder,
+                              const struct data_files *files, struct err *err)
 {
-    return strcmp(a, b);
-}
-
-/* Fills `path` with the CIFAR-10 training files of `folder`, in order of their names. */
-static moco_status batch_files(const char *folder, char path[][PATH_BYTES], int *count, struct err *err)
-{
-    DIR *dir = opendir(folder);
-    const struct dirent *entry = NULL;
-    *count = 0;
-    while (dir != NULL && *count < BATCH_FILES_MAX && (errno = 0, entry = readdir(dir)) != NULL) {
-        size_t length = strlen(entry->d_name);
-        if (length > 15 && strncmp(entry->d_name, "data_batch_", 11) == 0 &&
-            strcmp(entry->d_name + length - 4, ".bin") == 0)
-            snprintf(path[(*count)++], PATH_BYTES, "%s/%s", folder, entry->d_name);
-    }
-    int reason = entry == NULL ? errno : 0; /* of opendir, or of readdir that came to no end */
-    if (dir != NULL)
-        closedir(dir);
-    else if (reason == EACCES) /* train/ in it may be readable all the same */
-        return MOCO_OK;
-    if (reason != 0)
-        return err_set(err, MOCO_EIO, "%.300s cannot be listed: %s; try again when it can be", folder,
-                       file_reason(reason, (char[FILE_REASON]){0}));
-    qsort(path, (size_t)*count, sizeof path[0], by_name);
-    return MOCO_OK;
-}
-
-static moco_status open_cifar(struct open_data *d, moco_context *context, const char *folder, char path[][PATH_BYTES],
-                              int count, struct err *err)
-{
-    const char *paths[BATCH_FILES_MAX];
-    for (int i = 0; i < count; i++)
-        paths[i] = path[i];
-    TRY(from_moco(moco_dataset_open_cifar10(&d->train, context, paths, count), err));
+    TRY(from_moco(moco_dataset_open_cifar10(&d->train, context, (const char *const *)files->path, files->count), err));
     char test[PATH_BYTES];
     snprintf(test, sizeof test, "%s/test_batch.bin", folder);
-    paths[0] = test;
     if (is_file(test))
-        TRY(from_moco(moco_dataset_open_cifar10(&d->held_out, context, paths, 1), err));
+        TRY(data_source_open(&d->held_out, context, test, NULL, err));
     else
         snprintf(d->lack, sizeof d->lack, "there is no test_batch.bin beside the training files");
     if (data_layout_holds_images(folder))
         data_note(&d->notes, "%.300s holds CIFAR-10's files, which are trained on; the images beside them are not used",
                   folder);
-    snprintf(d->kind, sizeof d->kind, "%d CIFAR-10 files", count);
+    snprintf(d->kind, sizeof d->kind, "%d CIFAR-10 files", files->count);
+    return MOCO_OK;
+}
+
+/* Shards that lie together: those that are named as held-out ones are it. */
+static moco_status open_shards(struct open_data *d, moco_context *context, const struct data_files *files,
+                               struct err *err)
+{
+    const char **part[2] = {malloc((size_t)files->count * sizeof **part), malloc((size_t)files->count * sizeof **part)};
+    int count[2] = {0, 0};
+    moco_status status = part[0] != NULL && part[1] != NULL ? MOCO_OK : err_set(err, MOCO_ENOMEM, "out of memory");
+    for (int i = 0; i < files->count && status == MOCO_OK; i++) {
+        int held = data_layout_is_held_out(strrchr(files->path[i], '/') + 1);
+        part[held][count[held]++] = files->path[i];
+    }
+    int only = count[0] == 0; /* nothing to train on: then all of it was meant */
+    if (status == MOCO_OK)
+        status = from_moco(moco_dataset_open_tar(&d->train, context, part[only], count[only]), err);
+    if (status == MOCO_OK && !only && count[1] > 0)
+        status = from_moco(moco_dataset_open_tar(&d->held_out, context, part[1], count[1]), err);
+    else
+        snprintf(d->lack, sizeof d->lack, "nothing is held out (no shard is named val or test)");
+    snprintf(d->kind, sizeof d->kind, "%d tar shard%s", count[only], count[only] > 1 ? "s" : "");
+    snprintf(d->held_name, sizeof d->held_name, "the held-out shards");
+    free(part[0]);
+    free(part[1]);
+    return status;
+}
+
+/* A file: val.EXT or test.EXT beside train.EXT is held out. */
+static moco_status open_file(struct open_data *d, moco_context *context, const char *path, struct err *err)
+{
+    static const char *const held[] = {"val", "validation", "test"};
+    const char *slash = strrchr(path, '/'), *name = slash != NULL ? slash + 1 : path, *dot = strchr(name, '.');
+    TRY(data_source_open(&d->train, context, path, NULL, err));
+    snprintf(d->kind, sizeof d->kind, "%.100s", name);
+    snprintf(d->lack, sizeof d->lack, "nothing is held out (no val.* or test.* beside train.*)");
+    if (dot == NULL || dot - name != 5 || strncmp(name, "train", 5) != 0)
+        return MOCO_OK;
+    for (int i = 0; i < 3; i++) {
+        char other[PATH_BYTES];
+        int length = snprintf(other, sizeof other, "%.*s%s%s", (int)(name - path), path, held[i], dot);
+        if (length < 0 || length >= (int)sizeof other || !is_file(other))
+            continue;
+        TRY(data_source_open(&d->held_out, context, other, NULL, err));
+        d->lack[0] = 0;
+        snprintf(d->kind, sizeof d->kind, "%.60s and %.60s", name, other + (name - path));
+        snprintf(d->held_name, sizeof d->held_name, "%s%.20s", held[i], dot);
+        break;
+    }
     return MOCO_OK;
 }
 
@@ -130,6 +145,25 @@ static moco_status match_classes(struct open_data *d, const char *held, struct e
     return MOCO_OK;
 }
 
+/* Labels that are numbers mean the same in both, or nothing can be said. 1: they are, in one of the sets at least. */
+static int compare_numbers(struct open_data *d)
+{
+    int32_t trained = moco_dataset_classes(d->train), held = moco_dataset_classes(d->held_out);
+    int names = moco_dataset_class_name(d->train, 0)[0] != 0,
+        held_names = moco_dataset_class_name(d->held_out, 0)[0] != 0;
+    if (names && held_names)
+        return 0;
+    if (names != held_names)
+        snprintf(d->lack, sizeof d->lack,
+                 "the classes of the %s images have names and those of the others only numbers: they cannot be matched",
+                 names ? "training" : "held-out");
+    else if (held > trained)
+        snprintf(d->lack, sizeof d->lack,
+                 "the held-out images have labels up to %d, and the training images only up to %d", (int)held - 1,
+                 (int)trained - 1);
+    return 1;
+}
+
 /* Both sets must give one class one number. */
 static moco_status compare_classes(struct open_data *d, const char *held, struct err *err)
 {
@@ -144,27 +178,9 @@ static moco_status compare_classes(struct open_data *d, const char *held, struct
                  "the held-out images have no labels (no class folders); sort those of %s/ into folders named as "
                  "train/'s",
                  held);
-    else
+    else if (!compare_numbers(d))
         return match_classes(d, held, err);
     return MOCO_OK;
-}
-
-static int leave_out(void *user, const char *path)
-{
-    return data_layout_is_run(path, user);
-}
-
-static moco_status open_one(moco_dataset **set, moco_context *context, const char *folder, const char *out,
-                            struct err *err)
-{
-    char excuse[200];
-    struct err reason = {0};
-    moco_status status =
-        from_moco(moco_dataset_open_folder_without(set, context, folder, leave_out, (void *)(uintptr_t)out), &reason);
-    if (status == MOCO_OK)
-        return MOCO_OK;
-    data_layout_excuse(folder, excuse, sizeof excuse);
-    return err_set(err, status, "%s%s", reason.text, status == MOCO_EINVAL ? excuse : "");
 }
 
 /* An extension of pictures that libmoco does not read. */
@@ -242,14 +258,15 @@ static moco_status open_folders(struct open_data *d, moco_context *context, cons
 {
     struct data_layout layout;
     TRY(data_layout_find(&layout, folder, out, &d->notes, err));
-    TRY(open_one(&d->train, context, layout.train, out, err));
-    tell_left_out(d, d->train, layout.train, d->train_left_out, sizeof d->train_left_out);
+    TRY(data_source_open(&d->train, context, layout.train, out, err));
+    snprintf(d->where[0], sizeof d->where[0], "%.290s", layout.train);
     note_one_class(d, layout.train);
     if (layout.held_out[0] != 0) {
-        TRY(open_one(&d->held_out, context, layout.held_out, out, err));
-        tell_left_out(d, d->held_out, layout.held_out, d->held_left_out, sizeof d->held_left_out);
+        TRY(data_source_open(&d->held_out, context, layout.held_out, out, err));
+        snprintf(d->where[1], sizeof d->where[1], "%.290s", layout.held_out);
         snprintf(d->kind, sizeof d->kind, "train/ and %s/", layout.held_name);
-        return compare_classes(d, layout.held_name, err);
+        snprintf(d->held_name, sizeof d->held_name, "%s", layout.held_name);
+        return MOCO_OK;
     }
     if (strcmp(layout.train, folder) != 0) {
         snprintf(d->kind, sizeof d->kind, "train/");
@@ -263,19 +280,15 @@ static moco_status open_folders(struct open_data *d, moco_context *context, cons
     return MOCO_OK;
 }
 
-static void fingerprint(struct open_data *d, const char *folder)
+static void fingerprint(struct open_data *d, const char *paths)
 {
     uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
     char path[PATH_BYTES];
-    size_t root = strlen(folder);
     int64_t count = moco_dataset_count(d->train);
     for (int64_t id = 0; id < count; id++) {
-        const char *name = path;
         if (moco_dataset_path(d->train, id, path, sizeof path) != MOCO_OK)
             path[0] = 0;
-        if (strncmp(path, folder, root) == 0)
-            name = path + root + strspn(path + root, "/");
-        for (; *name != 0; name++)
+        for (const char *name = data_sketch_name(paths, path); *name != 0; name++)
             hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
         hash = (hash ^ (uint32_t)moco_dataset_label(d->train, id)) * UINT64_C(1099511628211);
     }
@@ -294,32 +307,103 @@ static void hash_classes(struct open_data *d)
     hash_text(&h, d->classes);
 }
 
-moco_status open_data(struct open_data *d, moco_context *context, const char *folder, const char *out, struct err *err)
+/* One folder or file. */
+static moco_status open_source(struct open_data *d, moco_context *context, const char *path, const char *out,
+                               struct err *err)
 {
-    memset(d, 0, sizeof *d);
-    if (!is_folder(folder)) {
-        struct stat stat_of;
-        int missing = stat(folder, &stat_of) != 0;
-        return err_set(err, MOCO_EIO,
-                       "%.300s cannot be opened as a folder of images: %s; name a folder that holds them", folder,
-                       missing ? file_reason(errno, (char[FILE_REASON]){0}) : "it is a file");
-    }
-    char(*path)[PATH_BYTES] = malloc((size_t)BATCH_FILES_MAX * sizeof *path);
-    if (path == NULL)
-        return err_set(err, MOCO_ENOMEM, "out of memory");
-    int count;
-    moco_status status = batch_files(folder, path, &count, err);
+    struct data_files batches = {0}, shards = {0};
+    if (!is_folder(path))
+        return open_file(d, context, path, err);
+    moco_status status = data_files_find(&batches, path, data_files_is_batch, err);
     if (status == MOCO_OK)
-        status =
-            count > 0 ? open_cifar(d, context, folder, path, count, err) : open_folders(d, context, folder, out, err);
-    free(path);
+        status = data_files_find(&shards, path, data_files_is_shard, err);
+    if (status == MOCO_OK && batches.count > 0)
+        status = open_cifar(d, context, path, &batches, err);
+    else if (status == MOCO_OK && shards.count > 0 && !data_layout_holds_images(path))
+        status = open_shards(d, context, &shards, err);
+    else if (status == MOCO_OK)
+        status = open_folders(d, context, path, out, err);
+    data_files_free(&batches);
+    data_files_free(&shards);
+    return status;
+}
+
+/* One more, which `d` takes over. */
+static moco_status add_source(struct open_data *d, struct open_data *more, struct err *err)
+{
+    char kind[sizeof d->kind];
+    int first = d->train == NULL;
+    moco_dataset *train = more->train, *held_out = more->held_out;
+    more->train = more->held_out = NULL;
+    moco_status status = data_source_join(&d->train, train, err);
     if (status != MOCO_OK) {
-        open_data_free(d);
+        moco_dataset_free(held_out);
         return status;
     }
-    fingerprint(d, folder);
+    TRY(data_source_join(&d->held_out, held_out, err));
+    snprintf(kind, sizeof kind, "%.70s%s%.70s", d->kind, first ? "" : ", ", more->kind);
+    memcpy(d->kind, kind, sizeof kind);
+    if (d->held_name[0] == 0)
+        memcpy(d->held_name, more->held_name, sizeof d->held_name);
+    if (!first)
+        return MOCO_OK;
+    memcpy(d->lack, more->lack, sizeof d->lack);
+    memcpy(d->where, more->where, sizeof d->where);
+    return MOCO_OK;
+}
+
+static moco_status open_sources(struct open_data *d, moco_context *context, const char *paths, char *const *path,
+                                int count, const char *out, struct err *err)
+{
+    const char *without = NULL;
+    for (int i = 0; i < count; i++) {
+        struct open_data one = {.notes = d->notes};
+        moco_status status = open_source(&one, context, path[i], out, err);
+        d->notes = one.notes;
+        if (one.held_out == NULL && without == NULL)
+            without = path[i];
+        if (status == MOCO_OK)
+            status = add_source(d, &one, err);
+        open_data_free(&one);
+        TRY(status);
+    }
+    if (d->held_out != NULL && without != NULL)
+        data_note(&d->notes, "nothing of %.200s is held out: what is measured is measured on the others", without);
+    for (int part = 0; part < 2; part++)
+        if (count > 1 || d->where[part][0] == 0)
+            snprintf(d->where[part], sizeof d->where[part], "%.290s", paths);
+    return MOCO_OK;
+}
+
+/* When all is open: what was left out, whether both parts speak of the same classes, and what tells the set from others. */
+static moco_status finish(struct open_data *d, const char *paths, struct err *err)
+{
+    tell_left_out(d, d->train, d->where[0], d->train_left_out, sizeof d->train_left_out);
+    if (d->held_out != NULL) {
+        d->lack[0] = 0;
+        tell_left_out(d, d->held_out, d->where[1], d->held_left_out, sizeof d->held_left_out);
+        TRY(compare_classes(d, d->held_name, err));
+    }
+    fingerprint(d, paths);
     hash_classes(d);
     return MOCO_OK;
+}
+
+moco_status open_data(struct open_data *d, moco_context *context, const char *paths, const char *out, struct err *err)
+{
+    char *path[DATA_SOURCES_MAX];
+    memset(d, 0, sizeof *d);
+    int count = data_source_split(paths, path, err);
+    if (count == 0)
+        return err->status;
+    moco_status status = open_sources(d, context, paths, path, count, out, err);
+    if (status == MOCO_OK)
+        status = finish(d, paths, err);
+    for (int i = 0; i < count; i++)
+        free(path[i]);
+    if (status != MOCO_OK)
+        open_data_free(d);
+    return status;
 }
 
 void open_data_free(struct open_data *d)

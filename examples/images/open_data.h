@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: finds the images of a run below one folder, whatever shape it has:
- *   data_batch_*.bin       CIFAR-10's binary files, and test_batch.bin
- *   train/ [val/ | test/]  a folder of class folders, or of images, each
- *   anything else          class folders, or images, with nothing held out */
+ * open_data: finds the images of a run, and those that are held out, in what a person named: one or several of
+ *   data_batch_*.bin       a folder of CIFAR-10's binary files, and test_batch.bin
+ *   *.tar                  a folder of tar shards; those with val or test in their names are held out
+ *   train/ [val/ | test/]  a folder of class folders, of images, or of tar shards, each
+ *   a folder               class folders, or images, with nothing held out
+ *   a file                 a tar shard, or a list of images; val.* or test.* beside train.* is held out */
 #ifndef MOCO_EXAMPLES_OPEN_DATA_H
 #define MOCO_EXAMPLES_OPEN_DATA_H
 
@@ -16,6 +18,8 @@
 struct open_data {
     moco_dataset *train;
     moco_dataset *held_out; /* NULL: there is none */
+    char where[2][300];     /* of the training and the held-out part, for people */
+    char held_name[32];     /* "val": what the held-out part is called */
     char kind[160];         /* for people: "DIR/train and DIR/val, folders of class folders" */
     char lack[256];         /* why held_out cannot tell how good features are; "" if it can */
     char print[80];         /* fingerprint of the training set: "50000 images, 10 classes, 0123456789abcdef" */
@@ -24,9 +28,9 @@ struct open_data {
     char classes[HASH_DIGITS + 1]; /* of the names of its classes in order, which is all that a label means */
 };
 
-/* `out`: the folder of this run or probe, which is no data even if it lies among them; NULL: there is none. Folders of
+/* `paths`: see data_source.h. `out`: the folder of this run or probe, which is no data even if it lies among them; NULL: there is none. Folders of
  * runs never are. MOCO_EINVAL too where another folder was clearly meant. */
-moco_status open_data(struct open_data *data, moco_context *context, const char *folder, const char *out,
+moco_status open_data(struct open_data *data, moco_context *context, const char *paths, const char *out,
                       struct err *err);
 void open_data_free(struct open_data *data);
 

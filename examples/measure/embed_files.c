@@ -8,15 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
 
 #include "encode.h"
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/npy_file.h"
 
-enum { PATH = 4096, LINE = 4 * PATH + 2, CIFAR_FILES = 5 };
+enum { PATH = 4096, LINE = 4 * PATH + 2 };
 
 struct embed_writer {
     struct embed_files files;
@@ -159,39 +157,4 @@ void embed_files_abandon(struct embed_writer *w)
     ctx_unref(w->ctx);
     free(w->rows);
     free(w);
-}
-
-/* ---- images ---- */
-
-static int is_file(const char *path)
-{
-    struct stat there;
-    return stat(path, &there) == 0 && S_ISREG(there.st_mode);
-}
-
-static int ends_in(const char *path, const char *ending)
-{
-    size_t length = strlen(path), end = strlen(ending);
-    return length >= end && strcasecmp(path + length - end, ending) == 0;
-}
-
-moco_status embed_open_images(moco_dataset **images, moco_context *context, const char *path, struct err *err)
-{
-    char names[CIFAR_FILES][PATH];
-    const char *files[CIFAR_FILES];
-    int count = 0;
-    if (is_file(path) && ends_in(path, ".tar"))
-        return from_moco(moco_dataset_open_tar(images, context, &path, 1), err);
-    if (is_file(path) && ends_in(path, ".bin"))
-        return from_moco(moco_dataset_open_cifar10(images, context, &path, 1), err);
-    if (is_file(path))
-        return from_moco(moco_dataset_open_list(images, context, path), err);
-    for (int i = 0; i < CIFAR_FILES; i++) {
-        snprintf(names[count], sizeof names[count], "%s/data_batch_%d.bin", path, i + 1);
-        files[count] = names[count];
-        count += is_file(names[count]);
-    }
-    return from_moco(count > 0 ? moco_dataset_open_cifar10(images, context, files, count)
-                               : moco_dataset_open_folder(images, context, path),
-                     err);
 }

@@ -26,8 +26,4 @@ moco_status embed_files_add(struct embed_writer *w, moco_model *model, const moc
 moco_status embed_files_commit(struct embed_writer *w, int64_t *rows, struct err *err);
 void embed_files_abandon(struct embed_writer *w); /* NULL is fine */
 
-/* A data set from whatever `path` is: a tar archive, a list (any other file), a CIFAR-10 file or a folder of them, a
- * folder of images. */
-moco_status embed_open_images(moco_dataset **images, moco_context *context, const char *path, struct err *err);
-
 #endif

@@ -6,13 +6,16 @@
 #include "run_config.h"
 
 static const char help_head[] =
-    "usage: train_imagenet DIR [OPTIONS]\n"
+    "usage: train_imagenet DIR... [OPTIONS]\n"
     "\n"
     "Pre-trains an image encoder with MoCo (Momentum Contrast) on the images below DIR. They need no labels; class\n"
     "folders serve the kNN monitor only. DIR holds one of\n"
-    "  train/ and val/ or test/   folders of class folders, as ImageNet is unpacked\n"
+    "  train/ and val/ or test/   folders of class folders, as ImageNet is unpacked, or of tar shards\n"
     "  class folders, or images   .jpg .jpeg .jpe .jfif .png .webp; nothing is held out then\n"
+    "  *.tar                      WebDataset's shards; those with val or test in their names are held out\n"
     "  data_batch_*.bin           CIFAR-10's binary files, and test_batch.bin\n"
+    "or is a file: a shard, or a list of images (one path a line, perhaps a tab and a number, its label); val.txt or\n"
+    "test.txt beside train.txt is held out. Several are one set; DIR:DIR means the same as DIR DIR.\n"
     "\n"
     "Option names are those of the reference's main_moco.py. This is its MoCo v2 command:\n"
     "  train_imagenet /data/imagenet -a resnet50 --lr 0.03 --batch-size 256 --mlp --moco-t 0.2 --aug-plus --cos\n"

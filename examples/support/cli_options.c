@@ -347,12 +347,14 @@ moco_status cli_parse(const struct cli *cli, int argc, char **argv, void *values
             if (index == cli->count)
                 return unknown(&w, argument, argument + 1);
             TRY(take(&w, index, argument[2] != 0 ? argument + 2 : NULL));
-        } else if (positional[0] != 0) {
-            return err_set(err, MOCO_EINVAL, "one folder is enough: there are %.100s and %.100s", positional, argument);
-        } else if (strlen(argument) >= CLI_PATH_SIZE || argument[0] == 0) {
-            return err_set(err, MOCO_EINVAL, "the folder's path must have 1 to %d bytes", CLI_PATH_SIZE - 1);
         } else {
-            memcpy(positional, argument, strlen(argument) + 1);
+            size_t used = strlen(positional), length = strlen(argument);
+            if (length == 0 || used + (used > 0) + length >= CLI_PATH_SIZE)
+                return err_set(err, MOCO_EINVAL, "the folder's path must have 1 to %d bytes, several of them together",
+                               CLI_PATH_SIZE - 1);
+            if (used > 0)
+                positional[used++] = ':';
+            memcpy(positional + used, argument, length + 1);
         }
     }
     return MOCO_OK;

@@ -64,8 +64,8 @@ struct cli {
 /* Of the distributed runs of the reference's programs, and what is left of theirs. */
 extern const struct cli_foreign cli_reference_moco[], cli_reference_lincls[];
 
-/* Sets what the arguments say and marks it in `given`; the one positional argument goes to `positional`
- * (CLI_PATH_SIZE; "" if there is none). A long option may be cut short as long as only one begins like it, as in
+/* Sets what the arguments say and marks it in `given`; the positional arguments go to `positional`,
+ * with colons between them (CLI_PATH_SIZE; "" if there is none). A long option may be cut short as long as only one begins like it, as in
  * Python's argparse; a whole name is never taken for the beginning of another. MOCO_EINVAL with one sentence. */
 moco_status cli_parse(const struct cli *cli, int argc, char **argv, void *values, unsigned char *given,
                       char *positional, struct err *err);

@@ -119,6 +119,12 @@ MOCO_API moco_status moco_dataset_from_encoded(moco_dataset **dataset, moco_cont
  * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset, const moco_dataset *like);
 
+/* The images of `first`, then those of `second`: several sets are one. Classes of one name are one class, those that
+ * only `second` has follow in its order; where neither names its classes, those of one number are one. Images of a set
+ * without labels have none. Owned; holds references on both. Errors: MOCO_EINVAL (the classes of one have names, those
+ * of the other numbers), MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_dataset_join(moco_dataset **out, moco_dataset *first, moco_dataset *second);
+
 /* NULL is fine. Threads: any, once. Since 0.1. */
 MOCO_API void moco_dataset_free(moco_dataset *dataset);
 

@@ -21,7 +21,7 @@ _Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples o
 struct moco_dataset {
     struct handle handle;
     struct dataset *ds;
-    moco_dataset *below; /* a counted reference: the set that `ds` reads from; NULL: none */
+    moco_dataset *below[2]; /* counted references: the sets that `ds` reads from; NULL: none */
 };
 
 struct moco_loader {
@@ -36,8 +36,9 @@ static void dataset_destroy(struct handle *handle)
 {
     moco_dataset *dataset = (moco_dataset *)handle;
     dataset_free(dataset->ds);
-    if (dataset->below != NULL)
-        handle_unref(&dataset->below->handle);
+    for (int i = 0; i < 2; i++)
+        if (dataset->below[i] != NULL)
+            handle_unref(&dataset->below[i]->handle);
 }
 
 static moco_status dataset_new(moco_dataset **out, moco_context *context, struct err *err)
@@ -237,7 +238,7 @@ static moco_status match_classes(moco_dataset **out, moco_dataset *dataset, cons
     if (*out == NULL)
         return MOCO_ENOMEM;
     handle_ref(&dataset->handle);
-    (*out)->below = dataset;
+    (*out)->below[0] = dataset;
     return dataset_made(out, dataset_match(&(*out)->ds, dataset->handle.ctx, dataset->ds, like->ds, err));
 }
 
@@ -245,6 +246,29 @@ moco_status moco_dataset_match_classes(moco_dataset **out, moco_dataset *dataset
 {
     struct err err = {0};
     return api_return(match_classes(out, dataset, like, &err), "moco_dataset_match_classes", &err);
+}
+
+static moco_status join(moco_dataset **out, moco_dataset *first, moco_dataset *second, struct err *err)
+{
+    TRY(api_not_null(out, "out", err));
+    *out = NULL;
+    TRY(handle_check(first, HANDLE_DATASET, "first", err));
+    TRY(handle_check(second, HANDLE_DATASET, "second", err));
+    *out = handle_new(first->handle.ctx, sizeof **out, HANDLE_DATASET, dataset_destroy, err);
+    if (*out == NULL)
+        return MOCO_ENOMEM;
+    moco_dataset *const both[2] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        handle_ref(&both[i]->handle);
+        (*out)->below[i] = both[i];
+    }
+    return dataset_made(out, dataset_join(&(*out)->ds, first->handle.ctx, first->ds, second->ds, err));
+}
+
+moco_status moco_dataset_join(moco_dataset **out, moco_dataset *first, moco_dataset *second)
+{
+    struct err err = {0};
+    return api_return(join(out, first, second, &err), "moco_dataset_join", &err);
 }
 
 void moco_dataset_free(moco_dataset *dataset)

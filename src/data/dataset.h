@@ -84,6 +84,10 @@ moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const s
 moco_status dataset_match(struct dataset **out, struct ctx *ctx, const struct dataset *ds, const struct dataset *like,
                           struct err *err);
 
+/* Both after each other: see moco_dataset_join. Both are borrowed. */
+moco_status dataset_join(struct dataset **out, struct ctx *ctx, const struct dataset *first,
+                         const struct dataset *second, struct err *err);
+
 /* Reads every byte of images [first, first + count); `report` (NULL: nobody) answers not 0 to stop: MOCO_ECANCELED. */
 moco_status dataset_verify(const struct dataset *ds, int64_t first, int64_t count, int64_t max_pixels,
                            int (*report)(void *user, int64_t id, const char *path, const char *reason), void *user,

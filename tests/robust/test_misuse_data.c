@@ -405,6 +405,10 @@ static void asking_data_sets(void **state)
     assert_null(matched);
     REFUSED(EINVAL, "dataset is NULL", moco_dataset_match_classes(&matched, NULL, dataset));
     REFUSED(EINVAL, "no classes", moco_dataset_match_classes(&matched, dataset, dataset));
+    REFUSED(EINVAL, "out is NULL", moco_dataset_join(NULL, dataset, dataset));
+    REFUSED(EINVAL, "first is NULL", moco_dataset_join(&matched, NULL, dataset));
+    REFUSED(EINVAL, "second is NULL", moco_dataset_join(&matched, dataset, NULL));
+    assert_null(matched);
     moco_dataset_free(dataset);
 }
 

@@ -327,6 +327,8 @@ static union {
     X(checkpoint, "context", CONTEXT, OK, moco_checkpoint_describe(h, saved, NULL, NULL, &number, NULL, 0))            \
     X(path, "dataset", DATASET, OK, moco_dataset_path(h, 0, text, sizeof text))                                        \
     X(verify, "dataset", DATASET, OK, moco_dataset_verify(h, 0, 2, 0, NULL, NULL, &number))                            \
+    X(join, "first", DATASET, OK, moco_dataset_join(&made.dataset, h, now->at[HANDLE_DATASET]))                        \
+    X(join_to, "second", DATASET, OK, moco_dataset_join(&made.dataset, now->at[HANDLE_DATASET], h))                    \
     X(match, "dataset", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, h, h))                              \
     X(match_like, "like", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, now->at[HANDLE_DATASET], h))      \
     X(loader, "dataset", DATASET, OK, moco_loader_create(&made.loader, h, &loader_options))                            \

@@ -61,8 +61,8 @@ look 0 "the images beside the one folder flat/extra are not trained on" flat
 mkdir one && cp -r base/train one/all
 look 0 "all images lie in the one class folder one/all; if its folders are the classes, name it" one
 # Archives that nobody unpacked.
-mkdir -p tars/train && touch tars/train/n1.tar tars/train/n2.tar
-look 1 "there are archives (2, such as n[12].tar): unpack" tars
+mkdir -p tars/train && touch tars/train/n1.tar.gz tars/train/n2.tar.gz
+look 1 "there are archives (2, such as n[12].tar.gz): unpack" tars
 
 # What is left out because of its name, counted by extension; .jpe and .jfif are read.
 copy other

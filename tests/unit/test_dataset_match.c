@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * test_dataset_match: labels of one data set in another, by the names of classes: other order, missing and extra
- * folders, pixels of the right image, and handles freed in any order. */
+ * folders, pixels of the right image, and handles freed in any order; and two sets one after the other. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -146,9 +146,108 @@ static void test_nothing_to_match(void **state)
     moco_dataset_free(flat);
 }
 
+/* ---- one after the other ---- */
+
+static void test_joined_names(void **state)
+{
+    (void)state;
+    draw_sets();
+    scratch_write(&rig.folder, "train/ant/x.tiff", "", 0);
+    scratch_write(&rig.folder, "val/bee/y.tiff", "", 0);
+    scratch_write(&rig.folder, "val/bee/none", "", 0);
+    moco_dataset *train = open("train"), *val = open("val"), *both, *all;
+    assert_int_equal(moco_dataset_join(&both, train, val), MOCO_OK);
+    moco_dataset_free(train); /* held by `both` */
+    const int32_t labels[8] = {0, 1, 2, 3, 1, 1, 2, 4};
+    const uint8_t greys[8] = {1, 2, 3, 10, 20, 21, 30, 40};
+    const char *const names[5] = {"ant", "bee", "cat", "asp", "dog"};
+    assert_int_equal(moco_dataset_count(both), 8);
+    assert_int_equal(moco_dataset_classes(both), 5);
+    for (int i = 0; i < 5; i++)
+        assert_string_equal(moco_dataset_class_name(both, i), names[i]);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(moco_dataset_label(both, i), labels[i]);
+    int64_t files;
+    assert_string_equal(moco_dataset_left_out(both, 0, &files), ".tiff");
+    assert_int_equal(files, 2);
+    assert_string_equal(moco_dataset_left_out(both, 1, &files), "");
+    assert_int_equal(moco_dataset_join(&all, both, val), MOCO_OK);
+    assert_int_equal(moco_dataset_count(all), 13);
+    assert_int_equal(moco_dataset_classes(all), 5);
+    char path[4096];
+    assert_int_equal(moco_dataset_path(all, 8, path, sizeof path), MOCO_OK);
+    assert_non_null(strstr(path, "val/asp/0.png"));
+    assert_int_equal(moco_dataset_label(all, 8), 3);
+    moco_augment_options recipe;
+    moco_loader_options o;
+    moco_loader *loader;
+    moco_batch batch;
+    moco_augment_options_preset(&recipe, "none", SIDE);
+    moco_loader_options_init(&o);
+    moco_batch_init(&batch);
+    o.batch_size = 8;
+    o.permuted = 0;
+    o.recipe[0] = &recipe;
+    assert_int_equal(moco_loader_create(&loader, both, &o), MOCO_OK);
+    moco_dataset_free(both);
+    moco_dataset_free(val);
+    moco_dataset_free(all);
+    assert_int_equal(moco_loader_start(loader, 0), MOCO_OK);
+    assert_int_equal(moco_loader_next(loader, &batch), MOCO_OK);
+    for (int i = 0; i < 8; i++)
+        assert_int_equal(batch.view[0][i * SIDE * SIDE * 3], greys[i]);
+    moco_loader_free(loader);
+}
+
+static moco_dataset *numbered(const int32_t *labels)
+{
+    static uint8_t pixels[2 * SIDE * SIDE * 3];
+    moco_tensor t;
+    moco_tensor_init(&t);
+    t.dtype = MOCO_U8;
+    t.ndim = 4;
+    t.shape[0] = 2;
+    t.shape[1] = t.shape[2] = SIDE;
+    t.shape[3] = 3;
+    t.data = pixels;
+    moco_dataset *ds;
+    assert_int_equal(moco_dataset_from_memory(&ds, rig.context, &t, labels), MOCO_OK);
+    return ds;
+}
+
+static void test_joined_numbers(void **state)
+{
+    (void)state;
+    moco_dataset *some = numbered((const int32_t[]){0, 4}), *more = numbered((const int32_t[]){1, 2}),
+                 *none = numbered(NULL), *both, *all;
+    assert_int_equal(moco_dataset_join(&both, more, some), MOCO_OK);
+    assert_int_equal(moco_dataset_classes(both), 5);
+    assert_int_equal(moco_dataset_label(both, 1), 2);
+    assert_int_equal(moco_dataset_label(both, 3), 4);
+    assert_int_equal(moco_dataset_join(&all, none, both), MOCO_OK);
+    assert_int_equal(moco_dataset_classes(all), 5);
+    assert_int_equal(moco_dataset_label(all, 0), -1);
+    assert_int_equal(moco_dataset_label(all, 5), 4);
+    assert_string_equal(moco_dataset_class_name(all, 4), "");
+    draw_sets();
+    moco_dataset *named = open("train"), *odd;
+    assert_int_equal(moco_dataset_join(&odd, named, some), MOCO_EINVAL);
+    assert_null(odd);
+    assert_non_null(strstr(moco_error(), "(\"ant\")"));
+    assert_int_equal(moco_dataset_join(&odd, some, named), MOCO_EINVAL);
+    assert_int_equal(moco_dataset_join(&odd, named, none), MOCO_OK);
+    assert_int_equal(moco_dataset_label(odd, 4), -1);
+    assert_string_equal(moco_dataset_class_name(odd, 2), "cat");
+    moco_dataset *const every[] = {some, more, none, both, all, named, odd};
+    for (int i = 0; i < 7; i++)
+        moco_dataset_free(every[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_joined_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_joined_numbers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_pixels_and_order_of_freeing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_to_match, set_up, tear_down),
