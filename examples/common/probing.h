@@ -8,6 +8,7 @@
 
 #include <moco/moco.h>
 
+#include "any_encoder.h"
 #include "contention.h"
 #include "encode.h"
 #include "frozen.h"
@@ -25,6 +26,7 @@ struct probing {
     moco_context *context;
     moco_device *device;
     moco_model *encoder;
+    struct any_encoder from;
     moco_model_info info;
     char hash[FROZEN_TEXT];
     struct open_data data;
