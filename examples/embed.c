@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data_source.h"
+#include "images/data_source.h"
 #include "measure/embed_files.h"
 #include "support/cli_options.h"
 #include "support/human.h"

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * inspect: what is in a file of weights, whoever wrote it: its tensors, its texts, and what a reader should know of it.
+ * inspect: what is in a file of weights, whoever wrote it: its tensors, its texts, the encoders in it by the prefix of
+ * their names, and what a reader should know of it.
  * Nothing in the file is run. With --verify every number is read too, and compared with the file's checksums. */
 #include <moco/moco.h>
 
@@ -114,6 +115,22 @@ static void print_texts(const moco_weights *weights)
     }
 }
 
+/* What --prefix of the programs takes, and which encoder that is. */
+static void print_candidates(const moco_weights *weights)
+{
+    static const char *const which[] = {"query encoder", "key encoder", "encoder"};
+    moco_import_found found;
+    moco_status status;
+    moco_import_found_init(&found);
+    for (int64_t i = 0; (status = moco_import_candidate(weights, i, &found)) == MOCO_OK; i++) {
+        printf("%s\t", which[found.which]);
+        print_text(found.prefix[0] != 0 ? found.prefix : ".");
+        printf("\n");
+    }
+    if (status != MOCO_ENOTFOUND)
+        check(status);
+}
+
 int main(int argc, char **argv)
 {
     const char *path = NULL;
@@ -142,6 +159,7 @@ int main(int argc, char **argv)
     check(moco_weights_open(&weights, context, path));
     print_tensors(weights, verify);
     print_texts(weights);
+    print_candidates(weights);
     for (int64_t i = 0; (note = moco_weights_note(weights, i)) != NULL; i++) {
         printf("note\t");
         print_text(note);

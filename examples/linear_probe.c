@@ -95,7 +95,11 @@ static moco_status open_all(struct probing *p, struct err *err)
     for (int i = 0; i < p->data.notes.count; i++)
         probing_warn(p->data.notes.text[i]);
     TRY(check_data(p, err));
-    TRY(from_moco(moco_model_open(&p->encoder, p->device, c->pretrained), err));
+    moco_import_options import;
+    moco_import_options_init(&import);
+    import.prefix = c->prefix[0] != 0 ? c->prefix : NULL;
+    import.stem = c->stem[0] != 0 ? c->stem : NULL;
+    TRY(any_encoder_open(&p->from, &p->encoder, p->context, p->device, c->pretrained, &import, err));
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
     TRY(probe_config_settle(c, p->encoder, &p->eval_view, &p->guessed, err));
     TRY(probe_config_train_view(c, &p->train_view, err));
@@ -104,8 +108,13 @@ static moco_status open_all(struct probing *p, struct err *err)
 
 static void describe(const struct probing *p)
 {
-    printf("encoder   %s: %s, width %g, %d features; all %d tensors read, none missing\n", p->config.pretrained,
-           p->info.arch, p->info.width, p->info.feature_dim, p->info.tensor_count);
+    printf("encoder   %s: %s, width %g, %d features", p->config.pretrained, p->info.arch, p->info.width,
+           p->info.feature_dim);
+    if (p->from.imported)
+        printf("\n");
+    else
+        printf("; all %d tensors read, none missing\n", p->info.tensor_count);
+    any_encoder_print(&p->from, "", 9);
     printf("data      %s: %s training, %s held-out images, %d classes\n", p->data.kind,
            human_count(moco_dataset_count(p->data.train)), human_count(moco_dataset_count(p->data.held_out)),
            (int)p->classes);

@@ -17,7 +17,14 @@ enum { SAVED = 1 };
 
 static const struct cli_option table[] = {
     {"pretrained", NULL, 0, CLI_PATH, AT(pretrained), 0, 0, NULL, 0, "FILE",
-     "== The encoder\nencoder.safetensors, or a checkpoint of a run (its query encoder); needed"},
+     "== The encoder\nencoder.safetensors, a checkpoint of a run (its query encoder), or the\n"
+     "weights of another program (.pth, .pth.tar, .ckpt, safetensors); needed"},
+    {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, 0, "P",
+     "of another program's file: which encoder, as build/examples/inspect lists\n"
+     "them: what its names begin with (. for nothing)"},
+    {"stem", NULL, 0, CLI_NAME, AT(stem), 0, 0, "imagenet|cifar|small", 0, "NAME",
+     "of another program's file, whose first convolution is 3x3: cifar (stride\n"
+     "1) or small (stride 2)"},
     {"arch", NULL, 'a', CLI_NAME, AT(arch), 0, 0, NULL, 0, "NAME",
      "fails if the file holds another network; it knows its own, so this may\nbe left out"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS",

@@ -9,6 +9,7 @@
 #include <moco/moco.h>
 
 #include "images/open_data.h"
+#include "measure/any_encoder.h"
 #include "measure/encode.h"
 #include "measure/frozen.h"
 #include "probe_config.h"
@@ -25,6 +26,7 @@ struct probing {
     moco_context *context;
     moco_device *device;
     moco_model *encoder;
+    struct any_encoder from;
     moco_model_info info;
     char hash[FROZEN_TEXT];
     struct open_data data;

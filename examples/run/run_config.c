@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "images/eval_view.h"
+#include "support/note_text.h"
 #include "support/precision.h"
 #include "support/wait_policy.h"
 
@@ -35,6 +36,14 @@ static const struct cli_option table[] = {
      "the last BN of each residual branch starts with weight 0 (SimCLR)"},
     {"mlp", NULL, 0, CLI_ALIAS, 0, 0, 0, "head=mlp", 0, NULL, "the same as --head mlp"},
     {"moco-dim", NULL, 0, CLI_INT, AT(dim), 1, 65536, NULL, SAVED, "C", "length of an embedding"},
+    {"init", NULL, 0, CLI_PATH, AT(init), 0, 0, NULL, SAVED, "FILE",
+     "start from the weights in a file of whatever program (safetensors, .pth,\n"
+     ".pth.tar, .ckpt), whose architecture and width the run then has; its\n"
+     "head is taken if it is the run's kind; read once, not on --resume"},
+    {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, SAVED, "P",
+     "with --init: which encoder of the file, as build/examples/inspect lists\n"
+     "them: what its names begin with (. for nothing); without it the query\n"
+     "encoder is looked for"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS", "side of a view"},
     {"recipe", NULL, 0, CLI_NAME, AT(recipe), 0, 0, "moco-v1|moco-v2|cifar10|demo|simclr|simclr-cifar10", SAVED, "NAME",
      "augmentation of the training views: moco-v1, moco-v2, cifar10, demo,\n"
@@ -289,9 +298,21 @@ static moco_status check_mechanism(const struct run_config *c, struct err *err)
     return MOCO_OK;
 }
 
+static moco_status check_init(const struct run_config *c, struct err *err)
+{
+    char text[NOTE_PATHS];
+    if (c->prefix[0] != 0 && c->init[0] == 0)
+        return err_set(err, MOCO_EINVAL, "--prefix goes with --init, and says which encoder of that file");
+    if (!note_text_encode(c->init, text, sizeof text) || !note_text_encode(c->prefix, text, sizeof text))
+        return err_set(err, MOCO_EINVAL, "--init or --prefix is too long to be recorded: at most %d bytes",
+                       NOTE_PATHS - 1);
+    return MOCO_OK;
+}
+
 moco_status run_config_check(const struct run_config *c, struct err *err)
 {
     TRY(check_mechanism(c, err));
+    TRY(check_init(c, err));
     if (c->batch % c->group != 0 && !(shared(c) && c->group == 2 * c->batch))
         return err_set(err, MOCO_EINVAL,
                        "--batch-size %lld is not a multiple of --bn-group-size %lld; change one of them",
@@ -370,16 +391,26 @@ double run_config_lr(const struct run_config *c, int64_t step, int64_t steps_per
     return moco_lr_steps(c->lr, epoch, c->milestones.at, c->milestones.count, 0.1);
 }
 
+/* As it stands in a note; 0: nothing is kept of an option without a value. */
+static int kept_text(const struct run_config *config, int i, char value[CLI_PATH_SIZE])
+{
+    char plain[CLI_PATH_SIZE];
+    cli_text(&run_cli, i, config, value, CLI_PATH_SIZE);
+    if (table[i].kind != CLI_PATH)
+        return 1;
+    memcpy(plain, value, sizeof plain);
+    return note_text_encode(plain, value, NOTE_PATHS) && value[0] != 0;
+}
+
 size_t run_config_json(const struct run_config *config, char *text, size_t size)
 {
     size_t used = 0;
     char value[CLI_PATH_SIZE];
     for (int i = 0; i < run_cli.count; i++) {
-        if (!table[i].saved)
+        if (!table[i].saved || !kept_text(config, i, value))
             continue;
         int number = table[i].kind == CLI_INT || table[i].kind == CLI_REAL || table[i].kind == CLI_FLAG;
         const char *quote = number ? "" : "\""; /* names and lists hold nothing that JSON would escape */
-        cli_text(&run_cli, i, config, value, sizeof value);
         int length = snprintf(text + used, size - used, "%s\"%s\":%s%s%s", used > 0 ? "," : "", table[i].name, quote,
                               value, quote);
         if (length < 0 || (size_t)length >= size - used)
@@ -396,17 +427,27 @@ moco_status run_config_take(struct run_config *config, const char *key, const ch
     if (index < 0 || !table[index].saved)
         return err_set(err, MOCO_ENOTSUP, "it holds an option \"%.40s\" that this program does not know", key);
     struct err reason = {0};
+    char path[CLI_PATH_SIZE];
+    if (table[index].kind == CLI_PATH) {
+        if (!note_text_decode(value, path, sizeof path))
+            return err_set(err, MOCO_EFORMAT, "its \"%.40s\" is no path as such a note has it", key);
+        value = path;
+    }
     if (cli_set(&run_cli, index, config, value, &reason) != MOCO_OK) /* of a file, not of a command line */
         return err_set(err, MOCO_EFORMAT, "%s", reason.text);
     taken[index] = 1;
     return MOCO_OK;
 }
 
-moco_status run_config_complete(const unsigned char *taken, struct err *err)
+moco_status run_config_complete(struct run_config *config, const unsigned char *taken, struct err *err)
 {
-    for (int i = 0; i < run_cli.count; i++)
-        if (table[i].saved && !taken[i])
+    for (int i = 0; i < run_cli.count; i++) {
+        if (!table[i].saved || taken[i])
+            continue;
+        if (table[i].kind != CLI_PATH)
             return err_set(err, MOCO_EFORMAT, "it lacks the option \"%s\"", table[i].name);
+        *((char *)config + table[i].offset) = 0; /* those are kept only if they were given */
+    }
     return MOCO_OK;
 }
 
@@ -433,7 +474,7 @@ static moco_status take_or_refuse(const struct run_config *mine, struct run_conf
     return err_set(err, MOCO_EINVAL,
                    "the checkpoint was made with --%s %.60s and the command line says --%s %.60s; leave the option out "
                    "to go on with the checkpoint's, or start a new run in another --out",
-                   table[i].name, there, table[i].name, here);
+                   table[i].name, there[0] != 0 ? there : "(none)", table[i].name, here);
 }
 
 moco_status run_config_revise(const struct run_config *mine, struct run_config *saved, char *changes, size_t size,

@@ -23,6 +23,8 @@ static const char help_head[] =
     "  train_imagenet /data/imagenet --out run1\n"
     "The paper's other rows: --preset moco-v1; with --mlp --moco-t 0.2; with --aug-plus; with --mlp --moco-t 0.2\n"
     "--aug-plus; --preset moco-v2 --epochs 800. What it is compared with: --preset simclr, --preset end-to-end.\n"
+    "From the weights of another program (torchvision, an official checkpoint; docs/weights.md):\n"
+    "  train_imagenet /data/pictures --init moco_v2_800ep_pretrain.pth.tar --out run2\n"
     "A look before the leap, a run of an hour or two, and going on after anything that ended a run:\n"
     "  train_imagenet /data/imagenet --dry-run\n"
     "  train_imagenet /data/cifar10 --preset cifar10 --width 0.25 --epochs 10 --out cifar\n"

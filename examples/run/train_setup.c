@@ -14,6 +14,7 @@
 #include "support/from_moco.h"
 #include "support/stop_signal.h"
 #include "train_advice.h"
+#include "train_init.h"
 #include "verify.h"
 
 static void on_log(void *user, int level, const char *line)
@@ -74,7 +75,7 @@ moco_status train_choose_checkpoint(struct run *r, int *found, struct err *err)
     snprintf(r->note.data, sizeof r->note.data, "%s", r->data.print);
     data_sketch_make(&sketch, r->data.train, r->note.config.data);
     data_sketch_text(&sketch, r->note.sketch);
-    return MOCO_OK;
+    return train_take_init(r, err);
 }
 
 void train_set_monitor(struct run *r)
@@ -129,7 +130,8 @@ moco_status train_make_trainer(struct run *r, struct err *err)
     run_config_trainer(c, &trainer);
     trainer.progress = on_launch;
     trainer.progress_user = &r->progress;
-    TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
+    if (r->model == NULL) /* --init has made it */
+        TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
     TRY(from_moco(moco_model_set_recipe(r->model, &r->eval_view), err));
     if (trainer.negatives == MOCO_NEGATIVES_QUEUE)
         TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
