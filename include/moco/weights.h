@@ -71,6 +71,15 @@ MOCO_API moco_status moco_weights_find(const moco_weights *weights, const char *
  * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_weights_read(moco_weights *weights, int64_t index, moco_tensor *tensor);
 
+/* Writes all of the file in the container that the path's ending asks for: .safetensors, or torch's zip form (.pth,
+ * .pt, .pth.tar, .ckpt). Tensors keep names, types and every bit, in C order. A torch file's texts, numbers and bools,
+ * and the shape of its dicts and lists, become texts in __metadata__ (what stands in dicts by its name: "epoch"; all in
+ * "torch.tree"), and from those the same torch file again: .pth.tar to .safetensors to .pth.tar loses nothing but
+ * objects of programs, integers beyond 64 bits and bytes. Other safetensors files become one dict of tensors. Written
+ * beside the path and renamed; memory: the largest tensor. Errors: MOCO_EINVAL: another ending, or a torch file of 4
+ * GiB; MOCO_EFORMAT, MOCO_EIO, MOCO_ENOMEM. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_weights_save(moco_weights *weights, const char *path);
+
 /* A text, number or bool beside the tensors, as text into `text` (ends in 0): of safetensors a value of __metadata__,
  * of a torch file what is at that name: "epoch", "arch", "optimizer.param_groups.0.lr". Errors: MOCO_ENOTFOUND;
  * MOCO_ESHAPE: `size` is too small, the sentence says how much it takes. Threads: any. Since 0.1. */

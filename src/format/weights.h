@@ -23,7 +23,8 @@ struct weights_tensor {
     int proved;                       /* 1: reading it proves its bytes by a checksum in the file */
 };
 
-enum weights_number { WEIGHTS_F32, WEIGHTS_F64, WEIGHTS_I64, WEIGHTS_U8, WEIGHTS_BF16 };
+/* AS_IS: the type that the file has. */
+enum weights_number { WEIGHTS_F32, WEIGHTS_F64, WEIGHTS_I64, WEIGHTS_U8, WEIGHTS_BF16, WEIGHTS_AS_IS };
 
 struct weights;
 

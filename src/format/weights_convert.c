@@ -103,7 +103,9 @@ static void to_integer(enum safetensors_dtype dtype, const void *from, int64_t c
 void weights_convert(enum safetensors_dtype dtype, const void *from, int64_t count, enum weights_number number,
                      void *to)
 {
-    if (number == WEIGHTS_F32 || number == WEIGHTS_F64)
+    if (number == WEIGHTS_AS_IS)
+        memcpy(to, from, (size_t)count * safetensors_dtype_size(dtype));
+    else if (number == WEIGHTS_F32 || number == WEIGHTS_F64)
         to_real(dtype, from, count, number, to);
     else if (number == WEIGHTS_I64)
         to_integer(dtype, from, count, to);

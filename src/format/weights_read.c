@@ -66,13 +66,18 @@ static moco_status checksum_compare(const struct region *r, struct checksum *c, 
     return MOCO_OK;
 }
 
+static int64_t out_size(enum safetensors_dtype dtype, enum weights_number number)
+{
+    return (int64_t)(number == WEIGHTS_AS_IS ? safetensors_dtype_size(dtype) : weights_number_size(number));
+}
+
 /* ---- in a row ---- */
 
 static int is_raw(enum safetensors_dtype dtype, enum weights_number number)
 {
-    return (dtype == SAFETENSORS_F32 && number == WEIGHTS_F32) || (dtype == SAFETENSORS_F64 && number == WEIGHTS_F64) ||
-           (dtype == SAFETENSORS_I64 && number == WEIGHTS_I64) || (dtype == SAFETENSORS_U8 && number == WEIGHTS_U8) ||
-           (dtype == SAFETENSORS_BF16 && number == WEIGHTS_BF16);
+    return number == WEIGHTS_AS_IS || (dtype == SAFETENSORS_F32 && number == WEIGHTS_F32) ||
+           (dtype == SAFETENSORS_F64 && number == WEIGHTS_F64) || (dtype == SAFETENSORS_I64 && number == WEIGHTS_I64) ||
+           (dtype == SAFETENSORS_U8 && number == WEIGHTS_U8) || (dtype == SAFETENSORS_BF16 && number == WEIGHTS_BF16);
 }
 
 /* `bytes` from `offset` on; numbers NULL: only through the checksum. `checksum` NULL: without one. */
@@ -80,7 +85,7 @@ static moco_status read_row(const struct region *r, int64_t offset, int64_t byte
                             enum weights_number number, char *numbers, char *piece, struct checksum *checksum,
                             struct err *err)
 {
-    int64_t element = (int64_t)safetensors_dtype_size(dtype), size = (int64_t)weights_number_size(number);
+    int64_t element = (int64_t)safetensors_dtype_size(dtype), size = out_size(dtype, number);
     int raw = numbers != NULL && is_raw(dtype, number);
     for (int64_t at = 0; at < bytes;) {
         int64_t part = bytes - at < PIECE ? bytes - at : PIECE; /* whole elements */
@@ -159,7 +164,7 @@ static moco_status read_scattered(const struct region *r, const struct weights_t
 {
     struct gather g = {.region = r, .piece = piece};
     int64_t index[SAFETENSORS_DIMS] = {0}, offset = t->offset, out = 0;
-    int64_t element = (int64_t)safetensors_dtype_size(t->dtype), size = (int64_t)weights_number_size(number);
+    int64_t element = (int64_t)safetensors_dtype_size(t->dtype), size = out_size(t->dtype, number);
     gather_order(&g, t);
     for (int64_t left = t->count; left > 0; left--) {
         const char *at = NULL;

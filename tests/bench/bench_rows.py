@@ -234,6 +234,13 @@ def weights(machine):
     return lines
 
 
+def export(machine):
+    """A ResNet-50 as a file, against a copy of that file that is as safe (fsync, rename), in turn in one process."""
+    run = ours("export", runs=2 * machine.rounds + 1)
+    return [at_least(f"export of ResNet-50 to .{form}: of a copy's rate", run[form]["of_copy"], 0.5,
+                     f"{run[form]['ms']} ms, {run[form]['mb']} MB") for form in ("safetensors", "onnx")]
+
+
 def start(machine):
     run = ours("start", threads=machine.threads)
     parts = ", ".join(f"{name} {ms}" for name, ms in run["parts_ms"].items())
@@ -323,6 +330,7 @@ ROWS = {
     "infonce": Row(infonce, 9, 5, "InfoNCE against matrix products and PyTorch", False),
     "infonce-4m": Row(infonce_4m, 0, 25, "InfoNCE at four million keys (3 GB)", False),
     "weights": Row(weights, 1, 4, "momentum update and SGD against a copy", False),
+    "export": Row(export, 4, 5, "files for other programs against copies of them", False),
     "r50-bf16": Row(r50_bf16, 22, 100, "ResNet-50 in bf16 against its convolutions and PyTorch, group 16", False),
     "r50-f32": Row(r50_f32, 34, 110, "the same in f32", False),
     "cifar-4096": Row(cifar_4096, 22, 25, "ResNet-18 at 32 px, a batch of 512 in 8 groups", False),

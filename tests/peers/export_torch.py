@@ -104,8 +104,8 @@ class ReferenceMoCo(torch.nn.Module):
         self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
 
 
-def reference_resumes(state):
-    checkpoint = load("state.pth.tar")
+def reference_resumes(state, name):
+    checkpoint = load(name)
     assert sorted(checkpoint) == ["arch", "epoch", "optimizer", "state_dict"]
     assert (checkpoint["epoch"], checkpoint["arch"]) == (7, "resnet50")
     model = torch.nn.Module()
@@ -130,7 +130,7 @@ def reference_resumes(state):
     step = group["momentum"] * momentum + parameter.grad + group["weight_decay"] * before
     optimizer.step()
     assert torch.allclose(parameter, before - group["lr"] * step, rtol=1e-5, atol=1e-6)
-    said("the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
+    said(f"{name}: the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
 
 
 def detectron2_reads(state):
@@ -186,7 +186,8 @@ def damage_is_found():
 def main():
     state = state_by_name()
     torchvision_strict(state)
-    reference_resumes(state)
+    reference_resumes(state, "state.pth.tar")
+    reference_resumes(state, "back.pth.tar")  # by way of safetensors
     detectron2_reads(state)
     timm_loads()
     damage_is_found()

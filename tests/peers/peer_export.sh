@@ -20,6 +20,8 @@ write() { # folder, tool_export's arguments
 }
 
 write v2
+"$BUILD/examples/convert" "$work/v2/state.pth.tar" "$work/v2/state.safetensors" &&
+    "$BUILD/examples/convert" "$work/v2/state.safetensors" "$work/v2/back.pth.tar" || failed=1
 PYTHONPATH=$BUILD/peers-timm "$torch" tests/peers/export_torch.py "$work/v2" 64 || failed=1
 "$onnx" tests/peers/export_onnx.py "$work/v2" 64 pool || failed=1
 rm -rf "$work/v2"

@@ -26,6 +26,7 @@ static moco_device *device;
 static moco_model *model, *plain; /* a small one, and one that timm has a name for */
 static moco_queue *queue;
 static moco_trainer *trainer;
+static moco_weights *weights; /* of somebody else */
 
 static void ok(moco_status status)
 {
@@ -61,12 +62,14 @@ static int set_up(void **state)
     ok(moco_model_create(&model, device, &network));
     ok(moco_queue_create(&queue, device, 4, 8, 0));
     ok(moco_trainer_create(&trainer, model, queue, &training));
+    ok(moco_weights_open(&weights, context, "tests/golden/fixtures/weights-torch-2/moco.zip.pth"));
     return 0;
 }
 
 static int tear_down(void **state)
 {
     (void)state;
+    moco_weights_free(weights);
     moco_trainer_free(trainer);
     moco_queue_free(queue);
     moco_model_free(model);
@@ -79,15 +82,17 @@ static int tear_down(void **state)
 
 /* ---- the forms ---- */
 
-static const char *const names[] = {"a.safetensors", "a.pth", "a.pkl", "a.onnx", "a.pth.tar", "a/"};
-enum { STATE = 4, FOLDER = 5, FORMS = 6 };
+static const char *const names[] = {"a.safetensors", "a.pth",         "a.pkl", "a.onnx",
+                                    "a.pth.tar",     "w.safetensors", "w.pth", "a/"};
+enum { STATE = 4, COPY = 5, COPY_TORCH = 6, FOLDER = 7, FORMS = 8 };
 
 static moco_status export_form(int form)
 {
     const char *path = scratch_path(&folder, names[form]);
-    return form == STATE    ? moco_trainer_export(trainer, path, NULL)
-           : form == FOLDER ? moco_model_export(plain, path, NULL)
-                            : moco_model_export(model, path, NULL);
+    return form == STATE                        ? moco_trainer_export(trainer, path, NULL)
+           : form == COPY || form == COPY_TORCH ? moco_weights_save(weights, path)
+           : form == FOLDER                     ? moco_model_export(plain, path, NULL)
+                                                : moco_model_export(model, path, NULL);
 }
 
 /* The file that is looked at. */
@@ -171,7 +176,7 @@ static void allocations(void **state)
             if (status == MOCO_OK)
                 break;
             assert_int_equal(status, MOCO_ENOMEM);
-            assert_non_null(strstr(moco_error(), "_export: "));
+            assert_non_null(strstr(moco_error(), form == COPY || form == COPY_TORCH ? "_save: " : "_export: "));
             expect_content(form, old, sizeof old, "allocation", n);
         }
         assert_true(n > 5);

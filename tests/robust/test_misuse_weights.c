@@ -69,6 +69,10 @@ static void asking(void **state)
     REFUSED(ENOTFOUND, "is a dict", moco_weights_text(weights, "loops", text, sizeof text));
     REFUSED(ENOTFOUND, "is an object", moco_weights_text(weights, "hyper_parameters", text, sizeof text));
     REFUSED(ENOTFOUND, "nothing at epoch.x", moco_weights_text(weights, "epoch.x", text, sizeof text));
+    REFUSED(EINVAL, "weights is NULL", moco_weights_save(NULL, scratch_path(&misuse.folder, "a.pth")));
+    REFUSED(EINVAL, "path is NULL", moco_weights_save(weights, NULL));
+    REFUSED(EINVAL, "must end in", moco_weights_save(weights, scratch_path(&misuse.folder, "a.onnx")));
+    REFUSED(EIO, "none", moco_weights_save(weights, scratch_path(&misuse.folder, "none/a.pth")));
     misuse_ok(moco_weights_text(weights, "deep.a.b.1", text, sizeof text));
     assert_string_equal(text, "3");
     misuse_ok(moco_weights_text(weights, "optimizer_states.0.param_groups.0.lr", text, sizeof text));

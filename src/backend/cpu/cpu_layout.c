@@ -87,22 +87,6 @@ size_t cpu_layout_bytes(const struct be_layout *layout)
     return layout->floats * sizeof(float);
 }
 
-/* Place in the slab's order of the number that stands at [o][i][yx] in the reference's shape. */
-static int64_t place(const struct cpu_param *p, int64_t o, int64_t i, int64_t yx)
-{
-    int64_t b = p->block, inputs = p->dims[1], area = p->dims[2] * p->dims[3];
-    switch (p->order) {
-    case SHIM_OIHW8:
-    case SHIM_OIHW16:
-        return ((o / b * (inputs / b) + i / b) * area + yx) * b * b + i % b * b + o % b;
-    case SHIM_OHWI8:
-    case SHIM_OHWI16:
-        return ((o / b * area + yx) * inputs + i) * b + o % b;
-    default:
-        return (o * inputs + i) * area + yx;
-    }
-}
-
 size_t cpu_param_at(const struct be_layout *layout, int index)
 {
     return (index < layout->count ? layout->params[index].offset : layout->floats) * sizeof(float);
@@ -116,16 +100,46 @@ static moco_status find(const struct be_layout *layout, int index, const struct 
     return MOCO_OK;
 }
 
+/* How a blocked order lies: lines of `block` outputs, `inner` of which, of neighbouring inputs, lie one behind the other. */
+struct lines {
+    int64_t block, inner, inputs, outputs, area;
+};
+
+static struct lines lines_of(const struct cpu_param *p)
+{
+    int linear = p->order != SHIM_OIHW8 && p->order != SHIM_OIHW16 && p->order != SHIM_OHWI8 && p->order != SHIM_OHWI16;
+    int by_area = p->order == SHIM_OHWI8 || p->order == SHIM_OHWI16;
+    return (struct lines){.block = linear ? 0 : p->block,
+                          .inner = by_area ? p->dims[1] : p->block,
+                          .inputs = p->dims[1],
+                          .outputs = p->dims[0],
+                          .area = p->dims[2] * p->dims[3]};
+}
+
+/* Each line once, in the slab's order: `body` sees it at `line` and its first number's place at `at` in the reference's
+ * shape, where its `count` numbers lie `row` apart. */
+#define FOR_LINES(l, body)                                                                                             \
+    for (int64_t o = 0, line = 0, row = (l).inputs * (l).area; o < (l).outputs; o += (l).block)                        \
+        for (int64_t first = 0; first < (l).inputs; first += (l).inner)                                                \
+            for (int64_t yx = 0; yx < (l).area; yx++)                                                                  \
+                for (int64_t i = first; i < first + (l).inner; i++, line += (l).block) {                               \
+                    int64_t at = o * row + i * (l).area + yx;                                                          \
+                    int64_t count = (l).outputs - o < (l).block ? (l).outputs - o : (l).block;                         \
+                    for (int64_t k = 0; k < count; k++)                                                                \
+                        body;                                                                                          \
+                }
+
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err)
 {
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
     const float *from = (const float *)slab + p->offset;
-    int64_t area = p->dims[2] * p->dims[3];
-    for (int64_t o = 0; o < p->dims[0]; o++)
-        for (int64_t i = 0; i < p->dims[1]; i++)
-            for (int64_t yx = 0; yx < area; yx++)
-                values[(o * p->dims[1] + i) * area + yx] = from[place(p, o, i, yx)];
+    const struct lines l = lines_of(p);
+    if (l.block > 0)
+        FOR_LINES(l, values[at + k * row] = from[line + k])
+    else
+        for (int64_t i = 0; i < l.outputs * l.inputs * l.area; i++)
+            values[i] = from[i];
     return MOCO_OK;
 }
 
@@ -134,10 +148,11 @@ moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index,
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
     float *to = (float *)slab + p->offset;
-    int64_t area = p->dims[2] * p->dims[3];
-    for (int64_t o = 0; o < p->dims[0]; o++)
-        for (int64_t i = 0; i < p->dims[1]; i++)
-            for (int64_t yx = 0; yx < area; yx++)
-                to[place(p, o, i, yx)] = (float)values[(o * p->dims[1] + i) * area + yx];
+    const struct lines l = lines_of(p);
+    if (l.block > 0)
+        FOR_LINES(l, to[line + k] = (float)values[at + k * row])
+    else
+        for (int64_t i = 0; i < l.outputs * l.inputs * l.area; i++)
+            to[i] = (float)values[i];
     return MOCO_OK;
 }

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * weights_copy: a file of weights as the other container holds them: every tensor in its own type and to the bit, and
+ * what stands around them. What a reader would get wrong: a torch file that became safetensors keeps the shape of its
+ * dicts in one text (torch_tree.h), from which it can be made again; a safetensors file without that becomes one dict. */
+#ifndef MOCO_FORMAT_WEIGHTS_COPY_H
+#define MOCO_FORMAT_WEIGHTS_COPY_H
+
+#include "format/weights.h"
+
+/* Strides are lost: all tensors are written in C order. Memory: the largest tensor and the tree. */
+moco_status weights_copy_torch(struct weights *from, const char *path, struct err *err);
+moco_status weights_copy_safetensors(struct weights *from, const char *path, struct err *err);
+
+#endif
