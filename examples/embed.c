@@ -391,7 +391,6 @@ static int parse(struct arguments *a, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct arguments a = {.wait = "", .files = {.what = MOCO_FEATURES}};
-    struct err err = {0};
     moco_context *context;
     moco_device *device;
     moco_model *model;

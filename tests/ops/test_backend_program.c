@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "support/net_harness.h"
+#include "support/test_device.h"
 
 static struct harness_subject subjects[8];
 static int subject_count;
@@ -688,7 +689,7 @@ int main(void)
         cmocka_unit_test(memory_is_counted_and_parameters_have_places),
     };
     subject_count = harness_subjects(subjects);
-    if (!harness_has(harness_device(), BE_F32))
-        printf("SKIPPED: there is no device %s; only ref is tested\n", harness_device());
+    if (!harness_has(test_device(), BE_F32))
+        printf("SKIPPED: there is no device %s; only ref is tested\n", test_device());
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
