@@ -250,7 +250,7 @@ demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN 
 install_lib := $(DESTDIR)$(LIBDIR)
 install_include := $(DESTDIR)$(INCLUDEDIR)/moco
 install_bin := $(DESTDIR)$(BINDIR)
-tools := $(filter $(addprefix $(BUILD)/examples/,train_imagenet linear_probe),$(examples))
+tools := $(filter $(BUILD)/examples/moco,$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
 # Paths below the prefix are written with it, so that a package which is moved needs one line changed.
@@ -348,9 +348,16 @@ $(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c))
 	rm -f $@
 	$(AR) rcs $@ $^
 
+# The commands of `moco` are the programs themselves: the same objects, their main under another name.
+commands := train_imagenet linear_probe embed compare report verify show_views inspect convert
+$(BUILD)/obj/moco/%.o: $(BUILD)/obj/examples/%.o
+	@mkdir -p $(@D)
+	objcopy --redefine-sym main=$*_main $< $@
+$(BUILD)/examples/moco: $(commands:%=$(BUILD)/obj/moco/%.o)
+
 $(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(BUILD)/libprograms.a $(BUILD)/liblib.a | $(BUILD)/libmoco.so
 	@mkdir -p $(@D)
-	$(link) -o $@ $^ -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' -Wl,--as-needed $(filter-out -ldnnl -fopenmp -lstdc++,$(LIBS))
+	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' -Wl,--as-needed $(filter-out -ldnnl -fopenmp -lstdc++,$(LIBS))
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)

@@ -21,6 +21,7 @@
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/precision.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/wait_policy.h"
 
@@ -92,7 +93,7 @@ static void on_log(void *user, int level, const char *line)
 {
     (void)user;
     if (level >= MOCO_LOG_WARN)
-        fprintf(stderr, "compare: warning: %s\n", line);
+        fprintf(stderr, "%s: warning: %s\n", program_name("compare"), line);
 }
 
 /* ---- settings ---- */
@@ -331,7 +332,7 @@ static moco_status run_all(struct compare *c, const double *seconds, double left
         if (status == MOCO_OK)
             say_result(cell);
         else
-            fprintf(stderr, "compare: %s\n", why.text);
+            fprintf(stderr, "%s: %s\n", program_name("compare"), why.text);
         *failed += status != MOCO_OK;
         planned += seconds[i];
         TRY(write_tables(c, err));
@@ -381,20 +382,20 @@ int main(int argc, char **argv)
                                            .cost_steps = 4,
                                            .cost_group = 16};
     if (cli_parse(&cli, argc, argv, &c.settings, given, c.settings.data, &err) != MOCO_OK) {
-        fprintf(stderr, "compare: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("compare"), err.text);
         return 2;
     }
     if (c.settings.help) {
-        fputs(help_head, stdout);
+        program_help(help_head, stdout);
         cli_help(&cli, stdout);
-        return program_printed("compare");
+        return program_printed(program_name("compare"));
     }
     wait_policy_apply(c.settings.wait, c.settings.threads, argv); /* the runs inherit it */
     moco_status status = run(&c, &failed, &err);
     if (status != MOCO_OK)
-        fprintf(stderr, "compare: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("compare"), err.text);
     if (failed > 0)
-        fprintf(stderr, "compare: %d runs failed; the same command tries them again\n", failed);
+        fprintf(stderr, "%s: %d runs failed; the same command tries them again\n", program_name("compare"), failed);
     cells_free(&c.cells);
     open_data_free(&c.data);
     moco_device_free(c.place.device);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/program_name.h"
 #include "support/program_start.h"
 
 static const char usage[] =
@@ -27,7 +28,7 @@ static void check(moco_status status)
 {
     if (status == MOCO_OK)
         return;
-    fprintf(stderr, "convert: %s\n", moco_error());
+    fprintf(stderr, "%s: %s\n", program_name("convert"), moco_error());
     exit(1);
 }
 
@@ -39,7 +40,7 @@ static void copy(moco_context *context, const char *from, const char *to)
     check(moco_weights_save(weights, to));
     printf("%s: %lld tensors\n", to, (long long)moco_weights_count(weights));
     for (int64_t i = 0; (note = moco_weights_note(weights, i)) != NULL; i++)
-        fprintf(stderr, "convert: %s\n", note);
+        fprintf(stderr, "%s: %s\n", program_name("convert"), note);
     moco_weights_free(weights);
 }
 
@@ -69,8 +70,8 @@ int main(int argc, char **argv)
     moco_export_options_init(&o);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(usage, stdout);
-            return program_printed("convert");
+            program_help(usage, stdout);
+            return program_printed(program_name("convert"));
         }
         int head = strcmp(argv[i], "--head") == 0, u8 = strcmp(argv[i], "--u8") == 0,
             bn = strcmp(argv[i], "--separate-bn") == 0, is_encoder = strcmp(argv[i], "--encoder") == 0;
@@ -88,7 +89,7 @@ int main(int argc, char **argv)
         paths[count++] = argv[i];
     }
     if (count != 2 || (options && !encoder)) {
-        fputs(usage, stderr);
+        program_help(usage, stderr);
         return 2;
     }
     check(moco_context_create(&context, NULL));
@@ -97,5 +98,5 @@ int main(int argc, char **argv)
     else
         copy(context, paths[0], paths[1]);
     moco_context_free(context);
-    return program_printed("convert");
+    return program_printed(program_name("convert"));
 }

@@ -19,6 +19,7 @@
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/precision.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/progress.h"
 #include "support/stop_signal.h"
@@ -84,13 +85,13 @@ static void on_log(void *user, int level, const char *line)
 {
     const int *silent = user; /* an untrained encoder is measured on purpose: no need to be warned of it */
     if (level >= MOCO_LOG_WARN && !*silent)
-        fprintf(stderr, "demo: warning: %s\n", line);
+        fprintf(stderr, "%s: warning: %s\n", program_name("demo"), line);
 }
 static int silent;
 
 static void warn(const char *sentence)
 {
-    fprintf(stderr, "demo: warning: %s\n", sentence);
+    fprintf(stderr, "%s: warning: %s\n", program_name("demo"), sentence);
 }
 enum { EXIT_STOPPED = 75 }; /* by a signal: as the other programs */
 
@@ -120,9 +121,9 @@ static moco_status get_pictures(struct demo *d, struct err *err)
         d->pictures.classes = 0;
     if (d->preset.queue_length > count / 4)
         fprintf(stderr,
-                "demo: warning: the queue of %lld keys is longer than a quarter of the %lld pictures: many negatives "
+                "%s: warning: the queue of %lld keys is longer than a quarter of the %lld pictures: many negatives "
                 "will be other views of the query's own picture\n",
-                (long long)d->preset.queue_length, (long long)count);
+                program_name("demo"), (long long)d->preset.queue_length, (long long)count);
     return MOCO_OK;
 }
 
@@ -345,19 +346,19 @@ int main(int argc, char **argv)
     program_start();
     d.settings = (struct settings){.steps = 1600, .lr = 0.06, .device = "cpu", .precision = "auto", .out = "moco-demo"};
     if (cli_parse(&cli, argc, argv, &d.settings, given, d.settings.folder, &err) != MOCO_OK) {
-        fprintf(stderr, "demo: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("demo"), err.text);
         return 2;
     }
     if (d.settings.help) {
-        fputs(help_head, stdout);
+        program_help(help_head, stdout);
         cli_help(&cli, stdout);
-        return program_printed("demo");
+        return program_printed(program_name("demo"));
     }
     wait_policy_apply(d.settings.wait, d.settings.threads, argv);
     moco_status status = run(&d, &err);
     if (status != MOCO_OK && status != MOCO_ECANCELED) {
         progress_break(&d.progress);
-        fprintf(stderr, "demo: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("demo"), err.text);
     }
     demo_record_close(&d.record);
     wait_beside_end();

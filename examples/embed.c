@@ -14,6 +14,7 @@
 #include "measure/embed_files.h"
 #include "support/cli_options.h"
 #include "support/human.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/wait_policy.h"
 
@@ -24,7 +25,7 @@ static void check(moco_status status)
 {
     if (status == MOCO_OK)
         return;
-    fprintf(stderr, "embed: %s\n", moco_error());
+    fprintf(stderr, "%s: %s\n", program_name("embed"), moco_error());
     exit(1);
 }
 
@@ -32,7 +33,7 @@ static void *take(size_t count, size_t size)
 {
     void *memory = calloc(count > 0 ? count : 1, size);
     if (memory == NULL) {
-        fprintf(stderr, "embed: out of memory for the features of %zu images\n", count);
+        fprintf(stderr, "%s: out of memory for the features of %zu images\n", program_name("embed"), count);
         exit(1);
     }
     return memory;
@@ -46,7 +47,7 @@ static moco_dataset *open_images(moco_context *context, const char *paths)
     struct err err = {0};
     if (data_source_open_all(&images, context, paths, NULL, &err) == MOCO_OK)
         return images;
-    fprintf(stderr, "embed: %s\n", err.text);
+    fprintf(stderr, "%s: %s\n", program_name("embed"), err.text);
     exit(1);
 }
 
@@ -62,9 +63,9 @@ static moco_augment_options choose_view(moco_model *model, const char *file, con
         check(status);
     if (name == NULL)
         fprintf(stderr,
-                "embed: %s does not say how images are to be looked at; they are as with --eval-recipe eval (resize to "
+                "%s: %s does not say how images are to be looked at; they are as with --eval-recipe eval (resize to "
                 "256/224 of the size, centre crop)\n",
-                file);
+                program_name("embed"), file);
     moco_model_info_init(&info);
     check(moco_model_describe(model, &info));
     check(moco_augment_options_preset(&view, name != NULL ? name : "eval", info.image_size));
@@ -122,7 +123,7 @@ static void print_bad(int64_t id, const char *path, const char *reason)
     char line[4096 + 700], shown[sizeof line];
     snprintf(line, sizeof line, "image number %lld, %s, cannot be read: %s", (long long)id, path, reason);
     human_line(line, shown, sizeof shown);
-    fprintf(stderr, "embed: %s\n", shown);
+    fprintf(stderr, "%s: %s\n", program_name("embed"), shown);
 }
 
 struct bad {
@@ -151,9 +152,9 @@ static void judge_bad(moco_loader *loader, int64_t count, int64_t asked)
         return;
     check(moco_loader_bad_images(loader, tell_bad, &bad));
     if (bad.shown > BAD_SHOWN)
-        fprintf(stderr, "embed: and so on\n");
-    fprintf(stderr, "embed: %lld of %lld could not be read and %s left out\n", (long long)stats.bad_images,
-            (long long)count, stats.bad_images == 1 ? "is" : "are");
+        fprintf(stderr, "%s: and so on\n", program_name("embed"));
+    fprintf(stderr, "%s: %lld of %lld could not be read and %s left out\n", program_name("embed"),
+            (long long)stats.bad_images, (long long)count, stats.bad_images == 1 ? "is" : "are");
     if (stats.bad_images == count || bad.met)
         exit(1);
 }
@@ -207,7 +208,7 @@ static void check_file(moco_status status, const struct err *err)
 {
     if (status == MOCO_OK)
         return;
-    fprintf(stderr, "embed: %s\n", err->text);
+    fprintf(stderr, "%s: %s\n", program_name("embed"), err->text);
     exit(1);
 }
 
@@ -239,7 +240,7 @@ static void write_files(moco_model *model, moco_dataset *images, const moco_augm
     judge_bad(loader, moco_dataset_count(images), -1);
     moco_loader_free(loader);
     check_file(embed_files_commit(writer, &rows, &err), &err);
-    fprintf(stderr, "embed: %s holds %lld rows\n", files->features, (long long)rows);
+    fprintf(stderr, "%s: %s holds %lld rows\n", program_name("embed"), files->features, (long long)rows);
 }
 
 /* ---- what is printed ---- */
@@ -362,9 +363,9 @@ static int parse(struct arguments *a, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            fputs(help, stdout);
-            fputs(more_help, stdout);
-            exit(program_printed("embed"));
+            program_help(help, stdout);
+            program_help(more_help, stdout);
+            exit(program_printed(program_name("embed")));
         }
         const char **text = text_option(a, argv[i]);
         if (text != NULL && i + 1 < argc)
@@ -397,7 +398,7 @@ int main(int argc, char **argv)
     moco_dataset *images;
     program_start();
     if (!parse(&a, argc, argv)) {
-        fputs(help, stderr);
+        program_help(help, stderr);
         return 2;
     }
     wait_policy_apply(a.wait, 0, argv); /* how threads wait matters beside other programs */
@@ -407,7 +408,8 @@ int main(int argc, char **argv)
     images = open_images(context, a.at[1]);
     int64_t n = moco_dataset_count(images), asked = -1;
     if (a.count > 2 && cli_int(a.at[2], 0, (double)(n - 1), &asked) != 1) {
-        fprintf(stderr, "embed: there is no image number %s; there are %lld, from 0\n", a.at[2], (long long)n);
+        fprintf(stderr, "%s: there is no image number %s; there are %lld, from 0\n", program_name("embed"), a.at[2],
+                (long long)n);
         exit(2);
     }
     moco_augment_options view = choose_view(model, a.at[0], a.recipe);
@@ -419,5 +421,5 @@ int main(int argc, char **argv)
     moco_model_free(model);
     moco_device_free(device);
     moco_context_free(context);
-    return program_printed("embed");
+    return program_printed(program_name("embed"));
 }

@@ -11,13 +11,14 @@
 #include <string.h>
 
 #include "support/human.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 
 static void check(moco_status status)
 {
     if (status == MOCO_OK)
         return;
-    fprintf(stderr, "inspect: %s\n", moco_error());
+    fprintf(stderr, "%s: %s\n", program_name("inspect"), moco_error());
     exit(1);
 }
 
@@ -63,7 +64,8 @@ static int64_t read_tensor(moco_weights *weights, int64_t index, const moco_weig
     memcpy(tensor.shape, info->shape, sizeof info->shape);
     double *numbers = malloc((size_t)info->count * sizeof *numbers + 1);
     if (numbers == NULL) {
-        fprintf(stderr, "inspect: out of memory for the %lld numbers of %s\n", (long long)info->count, info->name);
+        fprintf(stderr, "%s: out of memory for the %lld numbers of %s\n", program_name("inspect"),
+                (long long)info->count, info->name);
         exit(1);
     }
     tensor.data = numbers;
@@ -146,11 +148,11 @@ int main(int argc, char **argv)
         path = option ? path : argv[i];
     }
     if (help || odd || files != 1) {
-        fputs("usage: inspect FILE [--verify]\n"
-              "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
-              "--verify: every number is read, too, and compared with the file's checksums\n",
-              help ? stdout : stderr);
-        return help ? program_printed("inspect") : 2;
+        program_help("usage: inspect FILE [--verify]\n"
+                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
+                     "--verify: every number is read, too, and compared with the file's checksums\n",
+                     help ? stdout : stderr);
+        return help ? program_printed(program_name("inspect")) : 2;
     }
     moco_context *context;
     moco_weights *weights;
@@ -167,5 +169,5 @@ int main(int argc, char **argv)
     }
     moco_weights_free(weights);
     moco_context_free(context);
-    return program_printed("inspect");
+    return program_printed(program_name("inspect"));
 }

@@ -18,6 +18,7 @@
 #include "probe/probing_train.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/progress.h"
 #include "support/stop_signal.h"
@@ -227,7 +228,8 @@ fail:
     if (status == MOCO_ECANCELED)
         return EXIT_STOPPED;
     fflush(stdout);
-    fprintf(stderr, "linear_probe: %s%s\n", err.text, status == MOCO_EBADDATA ? "; " UNREADABLE_REMEDY : "");
+    fprintf(stderr, "%s: %s%s\n", program_name("linear_probe"), err.text,
+            status == MOCO_EBADDATA ? "; " UNREADABLE_REMEDY : "");
     return EXIT_FAILED;
 }
 
@@ -237,18 +239,18 @@ int main(int argc, char **argv)
     program_start();
     struct probing *p = calloc(1, sizeof *p);
     if (p == NULL) {
-        fprintf(stderr, "linear_probe: out of memory\n");
+        fprintf(stderr, "%s: out of memory\n", program_name("linear_probe"));
         return EXIT_FAILED;
     }
     int code = EXIT_USAGE;
     p->lock = -1;
     if (probe_config_parse(&p->config, argc, argv, &err) != MOCO_OK) {
-        fprintf(stderr, "linear_probe: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("linear_probe"), err.text);
     } else if (p->config.help) {
-        fputs(help_head, stdout);
+        program_help(help_head, stdout);
         cli_help(&probe_cli, stdout);
-        fputs(help_tail, stdout);
-        code = program_printed("linear_probe");
+        program_help(help_tail, stdout);
+        code = program_printed(program_name("linear_probe"));
     } else {
         wait_policy_apply(p->config.wait, p->config.threads, argv);
         code = run(p);

@@ -16,6 +16,7 @@
 #include "folder/run_dir.h"
 #include "report/gallery_remake.h"
 #include "report/report.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 
 static const char help[] =
@@ -35,7 +36,8 @@ struct arguments {
 
 static int usage(const char *why, const char *what)
 {
-    fprintf(stderr, "report: %s%s\n%s", why, what, help);
+    fprintf(stderr, "%s: %s%s\n", program_name("report"), why, what);
+    program_help(help, stderr);
     return 2;
 }
 
@@ -47,8 +49,8 @@ static int parse(struct arguments *a, int argc, char **argv)
         if (!only_folders && strcmp(argv[i], "--") == 0) {
             only_folders = 1;
         } else if (!only_folders && (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)) {
-            fputs(help, stdout);
-            return 1 + program_printed("report");
+            program_help(help, stdout);
+            return 1 + program_printed(program_name("report"));
         } else if (!only_folders && strcmp(argv[i], "--out") == 0) {
             if (++i == argc)
                 return 1 + usage("--out needs the name of a file", "");
@@ -70,21 +72,21 @@ static int parse(struct arguments *a, int argc, char **argv)
 
 static void warn(const char *sentence)
 {
-    fprintf(stderr, "report: warning: %s\n", sentence);
+    fprintf(stderr, "%s: warning: %s\n", program_name("report"), sentence);
 }
 
 static void tell(const char *sentence)
 {
-    fprintf(stderr, "report: %s\n", sentence);
+    fprintf(stderr, "%s: %s\n", program_name("report"), sentence);
 }
 
 static void tell_problems(const struct run_log *log)
 {
     for (int64_t i = 0; i < log->problems && i < RUN_PROBLEMS_KEPT; i++)
-        fprintf(stderr, "report: %s, line %lld: %s; it is left out\n", log->path, (long long)log->problem[i].line,
-                log->problem[i].text);
+        fprintf(stderr, "%s: %s, line %lld: %s; it is left out\n", program_name("report"), log->path,
+                (long long)log->problem[i].line, log->problem[i].text);
     if (log->problems > RUN_PROBLEMS_KEPT)
-        fprintf(stderr, "report: %s: %lld more lines are left out\n", log->path,
+        fprintf(stderr, "%s: %s: %lld more lines are left out\n", program_name("report"), log->path,
                 (long long)(log->problems - RUN_PROBLEMS_KEPT));
 }
 
@@ -128,7 +130,7 @@ int main(int argc, char **argv)
             TRY_GOTO(status, gallery_remake(run[i], warn, &err), done);
         struct err why = {0};
         if (gallery_read(&gallery[i], run[i]->folder, &why) != MOCO_OK)
-            fprintf(stderr, "report: %s; the page goes without it\n", why.text);
+            fprintf(stderr, "%s: %s; the page goes without it\n", program_name("report"), why.text);
     }
     if (status == MOCO_OK && !a.csv) {
         tell_apart(run, a.folders);
@@ -141,7 +143,7 @@ done:
     if (status == MOCO_OK && !a.csv)
         printf("%s\n", a.out != NULL ? a.out : path);
     if (status != MOCO_OK)
-        fprintf(stderr, "report: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("report"), err.text);
     for (int i = 0; i < a.folders; i++) {
         run_log_free(run[i]);
         gallery_free(gallery[i]);

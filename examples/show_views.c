@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 
 #include "support/cli_options.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 
 enum { GAP = 6 };
@@ -29,13 +30,14 @@ struct options {
 
 static int usage(const char *why, const char *what)
 {
-    fprintf(stderr, "show_views: %s%s\n" USAGE, why, what);
+    fprintf(stderr, "%s: %s%s\n", program_name("show_views"), why, what);
+    program_help(USAGE, stderr);
     return 2;
 }
 
 static int failed(const char *what)
 {
-    fprintf(stderr, "show_views: %s: %s\n", what, moco_error());
+    fprintf(stderr, "%s: %s: %s\n", program_name("show_views"), what, moco_error());
     return 1;
 }
 
@@ -136,7 +138,7 @@ static int write_png(const char *path, png_image *png, const uint8_t *sheet)
     if (file != NULL && fclose(file) != 0)
         made = 0;
     if (!made)
-        fprintf(stderr, "show_views: %s cannot be written: %s\n", path,
+        fprintf(stderr, "%s: %s cannot be written: %s\n", program_name("show_views"), path,
                 png->message[0] != 0 ? png->message : strerror(errno));
     return !made;
 }
@@ -147,7 +149,7 @@ static int write_sheet(const struct options *o, moco_augment *augment, const moc
     size_t width = (size_t)(GAP + columns * (o->size + GAP)), height = (size_t)(GAP + rows * (o->size + GAP));
     uint8_t *sheet = malloc(width * height * 3);
     if (sheet == NULL) {
-        fprintf(stderr, "show_views: no memory for a sheet of %zu x %zu\n", width, height);
+        fprintf(stderr, "%s: no memory for a sheet of %zu x %zu\n", program_name("show_views"), width, height);
         return 1;
     }
     memset(sheet, 255, width * height * 3);
@@ -170,9 +172,10 @@ int main(int argc, char **argv)
     struct options o = {.recipe = "moco-v2", .views = 24, .size = 160};
     program_start();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(USAGE "Draws views of a picture as training sees it, side by side, and prints the parameters of each.\n",
-              stdout);
-        return program_printed("show_views");
+        program_help(USAGE
+                     "Draws views of a picture as training sees it, side by side, and prints the parameters of each.\n",
+                     stdout);
+        return program_printed(program_name("show_views"));
     }
     int status = parse(&o, argc, argv);
     if (status != 0)

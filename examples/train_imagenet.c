@@ -22,6 +22,7 @@
 #include "run/watch.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/stop_signal.h"
 #include "support/wait_beside.h"
@@ -171,13 +172,13 @@ static int failed_on_the_way(struct run *r, moco_status status, const struct err
     train_complain(r, status, err);
     if (!saved && r->checkpoints == 0 && resume_from_elsewhere(&r->resume)) {
         fprintf(stderr,
-                "train_imagenet: nothing is saved in %s; afterwards remove the metrics.jsonl in it and give the same "
+                "%s: nothing is saved in %s; afterwards remove the metrics.jsonl in it and give the same "
                 "command again\n",
-                r->note.config.out);
+                program_name("train_imagenet"), r->note.config.out);
         return EXIT_FAILED;
     }
     train_how_to_go_on(r, command, sizeof command);
-    fprintf(stderr, "train_imagenet: %s; afterwards go on with: %s\n",
+    fprintf(stderr, "%s: %s; afterwards go on with: %s\n", program_name("train_imagenet"),
             saved ? "all steps until then are saved" : "the steps since the last checkpoint are not saved", command);
     return EXIT_FAILED;
 }
@@ -251,8 +252,8 @@ static int prepare_and_train(struct run *r)
     return train_and_finish(r);
 fail:
     if (status == MOCO_ECANCELED) {
-        fprintf(stderr, "train_imagenet: stopped by signal %d before the first step; nothing was trained or saved\n",
-                stop_signal_came());
+        fprintf(stderr, "%s: stopped by signal %d before the first step; nothing was trained or saved\n",
+                program_name("train_imagenet"), stop_signal_came());
         return EXIT_STOPPED;
     }
     train_complain(r, status, &err);
@@ -265,7 +266,7 @@ int main(int argc, char **argv)
     program_start();
     struct run *r = calloc(1, sizeof *r);
     if (r == NULL) {
-        fprintf(stderr, "train_imagenet: out of memory\n");
+        fprintf(stderr, "%s: out of memory\n", program_name("train_imagenet"));
         return EXIT_FAILED;
     }
     r->metrics.file.fd = -1;
@@ -273,7 +274,7 @@ int main(int argc, char **argv)
     if (status == MOCO_OK && r->note.config.help) {
         train_help(stdout);
         free(r);
-        return program_printed("train_imagenet");
+        return program_printed(program_name("train_imagenet"));
     }
     if (status == MOCO_OK && r->note.config.resume[0] == 0)
         status = run_config_check(&r->note.config, &err);
@@ -281,7 +282,7 @@ int main(int argc, char **argv)
     if (status == MOCO_OK)
         wait_policy_apply(r->note.config.wait, r->note.config.threads, argv);
     if (status != MOCO_OK)
-        fprintf(stderr, "train_imagenet: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("train_imagenet"), err.text);
     else
         code = prepare_and_train(r);
     train_warn_lost_output();

@@ -15,6 +15,7 @@
 #include "run/run_config.h"
 #include "support/child.h"
 #include "support/from_moco.h"
+#include "support/program_name.h"
 #include "utf8.h"
 
 #define MEASURING 8.0 /* seconds of kNN, linear probe and start of a small run */
@@ -251,9 +252,17 @@ static moco_status run_child(const struct compare_place *place, const struct cel
                              const char **word, const char *log_name, struct child_result *result, struct err *err)
 {
     char path[RUN_PATH_SIZE], log[RUN_PATH_SIZE], said[300];
-    snprintf(path, sizeof path, "%.1000s/%.64s", place->programs, program);
+    const char *as_command[CELL_WORDS + 6], *command = program_command(program);
+    snprintf(path, sizeof path, "%.1000s/%.64s", place->programs, command != NULL ? "moco" : program);
     cell_path(place, cell, log_name, log);
     word[0] = path;
+    if (command != NULL) {
+        int words = 0;
+        for (as_command[words++] = path, as_command[words++] = command; words < CELL_WORDS + 6; words++)
+            if ((as_command[words] = word[words - 1]) == NULL)
+                break;
+        word = as_command;
+    }
     TRY(child_run(word, log, result, err));
     if (result->exit == STOPPED || (result->exit != 0 && child_stopped()))
         return err_set(err, MOCO_ECANCELED, "%s was stopped; the same command goes on with it", cell->key);

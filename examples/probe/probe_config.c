@@ -8,6 +8,7 @@
 
 #include "images/eval_view.h"
 #include "support/from_moco.h"
+#include "support/program_name.h"
 #include "support/wait_policy.h"
 
 #define AT(member) offsetof(struct probe_config, member)
@@ -95,7 +96,8 @@ moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, st
     if (c->help)
         return MOCO_OK;
     if (c->data[0] == 0)
-        return err_set(err, MOCO_EINVAL, "which images? Name a folder: linear_probe DIR (--help explains it)");
+        return err_set(err, MOCO_EINVAL, "which images? Name a folder: %s DIR (--help explains it)",
+                       program_name("linear_probe"));
     if (c->pretrained[0] == 0)
         return err_set(err, MOCO_EINVAL, "which encoder? Name its file: --pretrained encoder.safetensors");
     if (c->milestones.count > 3)

@@ -11,13 +11,15 @@
 #include "folder/run_dir.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/program_name.h"
+#include "support/program_start.h"
 #include "support/stop_signal.h"
 
 #define STATS_ROWS 4000 /* of the held-out features: time grows with their square */
 
 void probing_warn(const char *sentence)
 {
-    fprintf(stderr, "linear_probe: warning: %s\n", sentence);
+    fprintf(stderr, "%s: warning: %s\n", program_name("linear_probe"), sentence);
 }
 
 /* As sanity_check of main_lincls.py: what was frozen must not have moved. */

@@ -10,6 +10,7 @@
 #include "images/eval_view.h"
 #include "support/note_text.h"
 #include "support/precision.h"
+#include "support/program_name.h"
 #include "support/wait_policy.h"
 
 #define AT(member) offsetof(struct run_config, member)
@@ -267,7 +268,8 @@ moco_status run_config_parse(struct run_config *config, int argc, char **argv, s
     TRY(from_preset(&untouched, preset, err));
     follow(config, &untouched);
     if (config->data[0] == 0)
-        return err_set(err, MOCO_EINVAL, "which images? Name a folder: train_imagenet DIR (--help explains it)");
+        return err_set(err, MOCO_EINVAL, "which images? Name a folder: %s DIR (--help explains it)",
+                       program_name("train_imagenet"));
     return MOCO_OK;
 }
 

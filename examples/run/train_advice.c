@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "disk_need.h"
+#include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/progress.h"
 #include "support/rerun.h"
@@ -52,7 +53,7 @@ static const char *advice(const struct run *r, moco_status status)
 
 void train_complain(const struct run *r, moco_status status, const struct err *err)
 {
-    fprintf(stderr, "train_imagenet: %s%s\n", err->text, advice(r, status));
+    fprintf(stderr, "%s: %s%s\n", program_name("train_imagenet"), err->text, advice(r, status));
 }
 
 void train_warn_options(const struct run *r)

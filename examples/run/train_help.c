@@ -4,6 +4,7 @@
 #include "train_help.h"
 
 #include "run_config.h"
+#include "support/program_name.h"
 
 static const char help_head[] =
     "usage: train_imagenet DIR... [OPTIONS]\n"
@@ -56,7 +57,7 @@ static const char help_tail[] =
 
 void train_help(FILE *to)
 {
-    fputs(help_head, to);
+    program_help(help_head, to);
     cli_help(&run_cli, to);
-    fputs(help_tail, to);
+    program_help(help_tail, to);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cli_options.h"
+#include "program_name.h"
 
 #define ONE_PROCESS "libmoco trains in one process on the machine's processors: leave out %s"
 #define RESUME_COUNTS "a resumed run knows its epoch: leave out %s"
@@ -69,6 +70,7 @@ int cli_foreign(const struct cli *cli, int argc, char **argv, const char *argume
         used += (size_t)snprintf(all + used, sizeof all - used, "%s%.*s", used > 0 ? ", " : "", (int)length, argv[i]);
     }
     snprintf(sentence, sizeof sentence, "%.*s%s", (int)(strlen(first->answer) - 2), first->answer, all);
+    program_words(sentence);
     err_set(err, MOCO_EINVAL, "%s", sentence);
     return 1;
 }

@@ -3,6 +3,7 @@
  * cli_options: see cli_options.h. The programs never call setlocale, so printf and strtod use the point of the C
  * locale whatever the user's environment says. */
 #include "cli_options.h"
+#include "program_name.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -364,10 +365,12 @@ void cli_help(const struct cli *cli, FILE *to)
 {
     for (int i = 0; i < cli->count; i++) {
         const struct cli_option *o = &cli->option[i];
-        const char *help = o->help;
-        char left[64];
-        if (help == NULL)
+        char left[64], words[2048];
+        if (o->help == NULL)
             continue;
+        snprintf(words, sizeof words, "%s", o->help);
+        program_words(words);
+        const char *help = words;
         if (strncmp(help, "== ", 3) == 0) {
             size_t n = strcspn(help, "\n");
             fprintf(to, "\n%.*s\n", (int)(n - 3), help + 3);

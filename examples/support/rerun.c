@@ -2,6 +2,7 @@
  *
  * rerun: see rerun.h. */
 #include "rerun.h"
+#include "program_name.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -57,7 +58,10 @@ size_t rerun_resume(const struct cli *cli, const char *folder, const char *out, 
     char path[CLI_PATH_SIZE + 2], number[24];
     snprintf(path, sizeof path, "%s%s", folder[0] == '-' ? "./" : "", folder); /* or it would be an option */
     snprintf(number, sizeof number, "%d", threads);
-    size_t used = add(text, size, 0, cli->program);
+    const char *command = program_command(cli->program);
+    size_t used = add(text, size, 0, command != NULL ? "moco" : cli->program);
+    if (command != NULL)
+        used = add(text, size, used, command);
     used = add(text, size, used, path);
     for (int i = 0; i < cli->count; i++)
         if (given[i] && cli->option[i].kind != CLI_ALIAS && (saved || !cli->option[i].saved) &&

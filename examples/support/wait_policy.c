@@ -4,6 +4,7 @@
  * that the other two variables are no wish of the user's: they do not calibrate again, and --wait given to one of them
  * still counts. It counts only while it agrees with them. */
 #include "wait_policy.h"
+#include "program_name.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,7 +158,7 @@ static void start_again(const struct wait_plan *plan, char **argv)
     set((const char *const[]){plan->kind == WAIT_PASSIVE ? "passive" : NULL, plan->kind == WAIT_ACTIVE ? NULL : spins,
                               ours});
     fflush(NULL);
-    execv(path, argv);
+    execv(path, program_line(argv));
     set((const char *const *)before);
     for (int i = 0; i < VARIABLES; i++)
         free(before[i]);
