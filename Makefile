@@ -44,7 +44,7 @@ missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/nu
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
 has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
-needs_build := $(filter-out list clean format uninstall,$(or $(MAKECMDGOALS),all))
+needs_build := $(filter-out list clean format format-check uninstall,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
 $(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev $(if $(filter 1,$(WEBP)),libwebp-dev )zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
@@ -168,7 +168,7 @@ fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format demo
+.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
@@ -290,8 +290,16 @@ list: ## this list
 clean: ## remove build products
 	rm -rf $(BUILD)
 
+# Version 14, Debian 12's: another one breaks lines elsewhere.
+CLANG_FORMAT ?= clang-format-14
+sources_kept = git ls-files '*.c' '*.h' '*.cc'
 format: ## clang-format everything
-	git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
+	$(sources_kept) | xargs $(CLANG_FORMAT) -i
+
+format-check: ## say which files clang-format would change, and fail if there are any
+	@$(sources_kept) | { failed=0; while read -r file; do \
+	    $(CLANG_FORMAT) "$$file" | cmp -s - "$$file" || { echo "$$file is not as make format has it"; failed=1; }; \
+	done; exit $$failed; }
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 $(BUILD)/obj/src/data/%.o: CFLAGS_ALL += -O3 -ffp-contract=off
