@@ -39,7 +39,7 @@ static int chunk_of(const struct be_info *info, int h, int w)
     return chunk < 1 ? 1 : chunk > info->embed_images ? info->embed_images : (int)chunk;
 }
 
-void embedder_free(struct encoder *encoder)
+static void embedder_free(struct encoder *encoder)
 {
     struct embedder *m = encoder->embedder;
     if (m == NULL)
@@ -103,6 +103,7 @@ static moco_status prepare(struct encoder *e, const struct embed_input *input, e
     if (m == NULL)
         return MOCO_ENOMEM;
     e->embedder = m;
+    e->embedder_free = embedder_free;
     m->h = input->h;
     m->w = input->w;
     m->f32 = input->f32;

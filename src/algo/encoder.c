@@ -123,7 +123,8 @@ void encoder_free(struct encoder *encoder)
 {
     if (encoder == NULL)
         return;
-    embedder_free(encoder);
+    if (encoder->embedder != NULL)
+        encoder->embedder_free(encoder);
     encoder_numbers_free(encoder, &encoder->numbers);
     if (encoder->layout != NULL)
         encoder->be->layout_free(encoder->layout);

@@ -38,6 +38,7 @@ struct encoder {
     struct encoder_numbers numbers;
     uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
     struct embedder *embedder;   /* of the last kind of embedding asked for; NULL before the first */
+    void (*embedder_free)(struct encoder *encoder); /* there if that is */
     _Atomic(void *) owner;       /* the trainer that uses it */
     char (*names)[ENCODER_NAME]; /* [graph->state_count] */
 };
@@ -119,6 +120,5 @@ int encoder_embed_dim(const struct encoder *encoder, enum embed_what what);
 /* Writes n rows of encoder_embed_dim numbers, f32 or (`f64`) f64. */
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err);
-void embedder_free(struct encoder *encoder);
 
 #endif

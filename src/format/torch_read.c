@@ -18,21 +18,6 @@ static int64_t get64(const unsigned char *bytes)
     return result;
 }
 
-moco_status torch_table(struct torch_file *t, int64_t count, size_t size, void *table, struct err *err)
-{
-    if (count > t->budget / (int64_t)size)
-        return err_set(err, MOCO_EFORMAT,
-                       "%.300s: at byte %lld: the pickle here lists more tensors, or longer names, than one of %zu "
-                       "bytes may",
-                       t->file.path, (long long)t->pickle.origin, t->pickle.size);
-    t->budget -= count * (int64_t)size;
-    void *memory = mem_array(t->ctx, (size_t)count, size, err);
-    if (memory == NULL)
-        return MOCO_ENOMEM;
-    memcpy(table, &memory, sizeof memory);
-    return MOCO_OK;
-}
-
 /* The main pickle, then everything that it says. */
 static moco_status read_pickle(struct torch_file *t, int64_t begin, int64_t limit, int64_t *end, struct err *err)
 {

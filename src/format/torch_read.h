@@ -6,7 +6,8 @@
  * share, in any order of elements (strides); torch's own checks are not relied on.
  *
  * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_tensor.c reads
- * the call that stands for a tensor, torch_walk.c finds all of them among the values, torch_text.c finds the rest. */
+ * the call that stands for a tensor, torch_walk.c finds all of them among the values, torch_text.c finds the rest,
+ * torch_table.c takes the memory for all of that. */
 #ifndef MOCO_FORMAT_TORCH_READ_H
 #define MOCO_FORMAT_TORCH_READ_H
 

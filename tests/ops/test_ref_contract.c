@@ -14,7 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/ref/ref_plan.h"
+#include "backend/program/program_buffers.h"
+#include "backend/ref/ref_program.h"
 #include "support/net_harness.h"
 
 static struct harness_spec small(enum be_precision precision)
@@ -66,14 +67,13 @@ static void test_rounding_points(void **state)
         harness_open(&h, &spec);
         harness_forward(&h, 0, NULL);
         int maps = 0, vectors = 0;
-        for (int v = 0; v < h.graph->value_count; v++) {
-            const struct ref_value *value = &h.train->values[v];
-            const struct memplan_buffer *buffer = &h.train->buffers[value->buffer];
-            if (!value->stored || buffer->last < h.graph->op_count)
+        const struct program *program = &h.train->program;
+        for (int i = 0; i < program->node_count; i++) {
+            int v = program->nodes[i].out, vector = program->value_vector[v];
+            if (program->buffers[program->value_buffer[v]].place.last < program->node_count)
                 continue; /* not kept for backward: its memory may hold others by now */
-            int vector = h.graph->ops[h.graph->values[v].producer].kind == OP_LINEAR;
-            expect_rounded("an activation", vector ? BE_F32 : value->rounding, ref_at(h.train, value->buffer),
-                           value->count);
+            expect_rounded("an activation", vector ? BE_F32 : p, ref_value(h.train, v),
+                           program_value_count(program, v, program->spec.n));
             maps += !vector;
             vectors += vector;
         }

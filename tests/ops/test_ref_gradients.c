@@ -207,13 +207,24 @@ static void one_bn(struct ref_shape s, int groups)
     ref_bn_stats(&s, groups, o.x, EPS, o.saved, stage);
     for (int i = 0; i < s.c; i++)
         expect_bn(&o, stage, i);
-    ref_bn_backward(&s, groups, o.x, o.saved, o.gamma, dy, dx, dg, db, scratch);
+    struct ref_bn_back back = {.shape = s,
+                               .groups = groups,
+                               .x = o.x,
+                               .saved = o.saved,
+                               .gamma = o.gamma,
+                               .dy = dy,
+                               .dx = dx,
+                               .d_gamma = dg,
+                               .d_beta = db,
+                               .scratch = scratch};
+    ref_bn_backward(&back);
     struct probe p = {name, eval_bn, &o, o.y, dy, count};
     expect_gradient(&p, "input", o.x, count, dx);
     expect_gradient(&p, "weight", o.gamma, c, dg);
     expect_gradient(&p, "bias", o.beta, c, db);
     ref_bn_stats(&s, groups, o.x, EPS, o.saved, NULL); /* the probe left those of its last step */
-    ref_bn_backward(&s, groups, o.x, o.saved, o.gamma, dy, dy, dg, db, scratch);
+    back.dx = dy;
+    ref_bn_backward(&back);
     assert_memory_equal(dx, dy, count * sizeof *dx); /* in place */
     double *all[] = {o.x, o.gamma, o.beta, o.saved, o.y, dy, dx, dg, db, scratch, stage};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)

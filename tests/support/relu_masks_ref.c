@@ -5,14 +5,14 @@
  * zero or to a number too small to count in any product. */
 #include <math.h>
 
-#include "backend/ref/ref_plan.h"
+#include "backend/ref/ref_program.h"
 #include "support/relu_masks.h"
 
 #define TINY 1e-200
 
 static double *relu_output(const struct be_plan *plan, const struct graph_op *op)
 {
-    return ref_at(plan, plan->values[op->out].buffer);
+    return ref_value(plan, op->out);
 }
 
 void relu_masks_read_ref(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks)
@@ -20,8 +20,8 @@ void relu_masks_read_ref(const struct be_plan *plan, const struct graph *graph, 
     for (int i = 0, relu = 0; i < graph->op_count; i++) {
         if (graph->ops[i].kind != OP_RELU)
             continue;
-        const double *y = relu_output(plan, &graph->ops[i]);
-        for (size_t k = 0; k < masks->size[relu]; k++)
+        const double *y = relu_output(plan, &graph->ops[i]); /* NULL: the output does not need this one */
+        for (size_t k = 0; y != NULL && k < masks->size[relu]; k++)
             masks->open[relu][k] = y[k] > 0;
         relu++;
     }
@@ -35,7 +35,7 @@ size_t relu_masks_impose(struct be_plan *ref, const struct graph *graph, const s
         if (graph->ops[i].kind != OP_RELU)
             continue;
         double *y = relu_output(ref, &graph->ops[i]), squares = 0, most = 0;
-        for (size_t k = 0; k < masks->size[relu]; k++) {
+        for (size_t k = 0; y != NULL && k < masks->size[relu]; k++) {
             squares += y[k] * y[k];
             if ((y[k] > 0) == masks->open[relu][k])
                 continue;

@@ -61,7 +61,7 @@ moco_status ref_ema_readers(struct be_program *program, const void *k, const voi
 /* k = m * k + (1 - m) * q; k NULL: nothing. */
 void ref_follow(const struct be_layout *layout, double *k, const double *q, double m);
 
-/* ref_plan.c and ref_run.c: */
+/* ref_plan.c: */
 moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                             struct err *err);
 void ref_plan_free(struct be_plan *plan);

@@ -63,27 +63,28 @@ void ref_bn_apply(const struct ref_shape *s, int groups, const double *x, const 
                 y[i] = (x[i] - saved[i]) * saved[c + i] * gamma[i] + (beta != NULL ? beta[i] : 0);
 }
 
-/* With xh = (x - mean) * invstd: dx = gamma * invstd * (dy - mean(dy) - xh * mean(dy * xh)), means over the group. */
-void ref_bn_backward(const struct ref_shape *s, int groups, const double *x, const double *saved, const double *gamma,
-                     const double *dy, double *dx, double *d_gamma, double *d_beta, double *scratch)
+/* With xh = (x - mean) * invstd: dx = gamma * invstd * (dy - mean(dy) - xh * mean(dy * xh)), means over the group, which with
+ * frozen statistics are no part of it. */
+void ref_bn_backward(const struct ref_bn_back *io)
 {
-    size_t c = (size_t)s->c, m = pixels_of(s) / (size_t)groups;
-    double *restrict sum = scratch, *restrict sum_xh = scratch + c;
-    memset(d_gamma, 0, c * sizeof *d_gamma);
-    memset(d_beta, 0, c * sizeof *d_beta);
-    for (int g = 0; g < groups; g++, saved += 2 * c, x += m * c, dy += m * c, dx += m * c) {
+    size_t c = (size_t)io->shape.c, m = pixels_of(&io->shape) / (size_t)io->groups;
+    const double *x = io->x, *saved = io->saved, *gamma = io->gamma, *dy = io->dy;
+    double *dx = io->dx, *restrict sum = io->scratch, *restrict sum_xh = io->scratch + c;
+    memset(io->d_gamma, 0, c * sizeof *dx);
+    memset(io->d_beta, 0, c * sizeof *dx);
+    for (int g = 0; g < io->groups; g++, saved += 2 * c, x += m * c, dy += m * c, dx += m * c) {
         const double *mean = saved, *invstd = saved + c;
-        memset(scratch, 0, 2 * c * sizeof *scratch);
+        memset(io->scratch, 0, 2 * c * sizeof *dx);
         for (size_t p = 0; p < m; p++)
             for (size_t i = 0; i < c; i++) {
                 sum[i] += dy[p * c + i];
                 sum_xh[i] += dy[p * c + i] * ((x[p * c + i] - mean[i]) * invstd[i]);
             }
         for (size_t i = 0; i < c; i++) {
-            d_gamma[i] += sum_xh[i];
-            d_beta[i] += sum[i];
-            sum[i] /= (double)m;
-            sum_xh[i] /= (double)m;
+            io->d_gamma[i] += sum_xh[i];
+            io->d_beta[i] += sum[i];
+            sum[i] = io->frozen ? 0 : sum[i] / (double)m;
+            sum_xh[i] = io->frozen ? 0 : sum_xh[i] / (double)m;
         }
         for (size_t p = 0; p < m; p++)
             for (size_t i = 0; i < c; i++) {

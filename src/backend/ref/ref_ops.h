@@ -46,9 +46,16 @@ void ref_bn_stats(const struct ref_shape *s, int groups, const double *x, double
 /* beta NULL: 0. y may be x. */
 void ref_bn_apply(const struct ref_shape *s, int groups, const double *x, const double *saved, const double *gamma,
                   const double *beta, double *y);
-/* dx may be dy; scratch: 2 c numbers. */
-void ref_bn_backward(const struct ref_shape *s, int groups, const double *x, const double *saved, const double *gamma,
-                     const double *dy, double *dx, double *d_gamma, double *d_beta, double *scratch);
+struct ref_bn_back {
+    struct ref_shape shape;
+    int groups;
+    int frozen; /* 1: `saved` does not depend on x */
+    const double *x, *saved, *gamma, *dy;
+    double *dx; /* may be dy */
+    double *d_gamma, *d_beta;
+    double *scratch; /* 2 c numbers */
+};
+void ref_bn_backward(const struct ref_bn_back *io);
 /* y = x * scale + shift per channel; scale NULL: 1. y may be x. */
 void ref_affine(const struct ref_shape *s, const double *x, const double *scale, const double *shift, double *y);
 

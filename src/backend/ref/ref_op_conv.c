@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ref_op_conv: convolutions, and linear layers, which are convolutions of 1 x 1 maps. */
+#include "backend/program/program_buffers.h"
+#include "backend/ref/ref_program.h"
+
+struct ref_op_conv {
+    int scratch;
+    int shift; /* INFER: of a folded batch norm without a bias; NONE */
+};
+
+struct ref_op_conv_back {
+    int scratch;
+    int gradient; /* WEIGHTS: this launch's, of the weight and behind it of the bias */
+};
+
+static struct ref_conv conv_of(const struct be_plan *plan, const struct program_node *node)
+{
+    const struct graph_op *op = node->op;
+    struct ref_window window = {op->kernel, op->stride, op->pad};
+    if (op->kind == OP_LINEAR)
+        window = (struct ref_window){1, 1, 0};
+    return (struct ref_conv){ref_shape_of(plan, node->in), ref_shape_of(plan, op->out), window};
+}
+
+static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
+{
+    (void)n;
+    struct ref_op_conv *state = node->state;
+    struct ref_conv conv = conv_of(plan, node);
+    state->shift = NONE;
+    if (node->bn != NULL && node->bn->param[1] < 0)
+        TRY(program_persistent(&plan->program, &state->shift, (size_t)conv.out.c * sizeof(double), err));
+    return program_buffer(&plan->program, &state->scratch, ref_conv_scratch(&conv) * sizeof(double), CLASS_SCRATCH,
+                          moment, err);
+}
+
+static moco_status compile_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)
+{
+    struct ref_op_conv_back *state = step->state;
+    const struct graph_op *op = step->node->op;
+    const struct graph_param *params = plan->program.spec.graph->params;
+    struct ref_conv conv = conv_of(plan, step->node);
+    state->gradient = NONE;
+    if (step->kind == STEP_WEIGHTS) {
+        size_t count = (size_t)params[op->param[0]].count;
+        if (op->param[1] >= 0)
+            count += (size_t)params[op->param[1]].count;
+        TRY(program_buffer(&plan->program, &state->gradient, count * sizeof(double), CLASS_SCRATCH, moment, err));
+    }
+    return program_buffer(&plan->program, &state->scratch, ref_conv_scratch(&conv) * sizeof(double), CLASS_SCRATCH,
+                          moment, err);
+}
+
+static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
+{
+    (void)err;
+    const struct be_plan *plan = run->plan;
+    const struct ref_op_conv *state = node->state;
+    const struct ref_conv conv = conv_of(plan, node);
+    double *y = ref_value(plan, node->out);
+    ref_conv_forward(&conv, ref_value(plan, node->in), ref_weight(run, node->op, 0), y, ref_at(plan, state->scratch));
+    if (node->op->kind == OP_LINEAR && node->op->param[1] >= 0)
+        ref_bias(&conv.out, ref_other_param(run, node->op, 1), y);
+    if (node->bn != NULL)
+        ref_affine(&conv.out, y, NULL, state->shift == NONE ? ref_weight(run, node->bn, 1) : ref_at(plan, state->shift),
+                   y);
+    ref_finish(plan, node);
+    return MOCO_OK;
+}
+
+static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
+{
+    (void)err;
+    const struct be_plan *plan = run->plan;
+    const struct ref_op_conv_back *state = step->state;
+    const struct program_node *node = step->node;
+    const struct ref_conv conv = conv_of(plan, node);
+    const double *dy = ref_at(plan, step->in[0]);
+    double *scratch = ref_at(plan, state->scratch), *to = ref_at(plan, step->out[0]);
+    if (step->kind == STEP_DATA) {
+        ref_conv_backward_data(&conv, ref_param(plan, run->io->weights, node->op, 0), dy, to, scratch);
+        ref_round_value(plan, node->in, to);
+        return MOCO_OK;
+    }
+    double *gradient = ref_at(plan, state->gradient);
+    if (node->op->param[1] >= 0) {
+        double *d_bias = gradient + plan->program.spec.graph->params[node->op->param[0]].count;
+        ref_bias_backward(&conv.out, dy, d_bias);
+        ref_add_gradient(run, node->op, 1, d_bias);
+    }
+    ref_conv_backward_weight(&conv, ref_at(plan, step->in[1]), dy, gradient, scratch);
+    ref_add_gradient(run, node->op, 0, gradient);
+    return MOCO_OK;
+}
+
+static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
+                        struct err *err)
+{
+    (void)masters; /* the copy is made already */
+    (void)err;
+    if (node->bn == NULL)
+        return MOCO_OK;
+    const struct ref_op_conv *state = node->state;
+    const double *scale = ref_fold_bn(plan, node->bn, stats, ref_at(plan, state->shift));
+    int channels = plan->program.spec.graph->values[node->op->out].c, param = node->op->param[0];
+    int64_t each = plan->program.spec.graph->params[param].count / channels;
+    double *weight = ref_at(plan, plan->folded) + plan->program.spec.layout->offset[param];
+    for (int c = 0; c < channels; c++)
+        for (int64_t k = 0; k < each; k++)
+            weight[c * each + k] *= scale[c];
+    return MOCO_OK;
+}
+
+const struct program_op ref_op_conv = {.state = sizeof(struct ref_op_conv),
+                                       .back = sizeof(struct ref_op_conv_back),
+                                       .compile = compile,
+                                       .compile_back = compile_back,
+                                       .run = run,
+                                       .run_back = run_back,
+                                       .fold = fold};
+
+const struct program_op ref_op_linear = {.state = sizeof(struct ref_op_conv),
+                                         .back = sizeof(struct ref_op_conv_back),
+                                         .compile = compile,
+                                         .compile_back = compile_back,
+                                         .run = run,
+                                         .run_back = run_back};

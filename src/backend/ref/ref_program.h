@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * ref_program: a plan of this device: its program, whose nodes are those of the device cpu, so that results are rounded
+ * where that stores them: once a node, and not between the ops of one. What a reader would get wrong: a gradient that
+ * comes from two readers is the sum of two rounded numbers, and is rounded again only where the op before it has to
+ * read it from memory, as pooling and convolutions do; batch norm adds the two by itself. */
+#ifndef MOCO_REF_PROGRAM_H
+#define MOCO_REF_PROGRAM_H
+
+#include "backend/program/program.h"
+#include "backend/ref/ref.h"
+#include "backend/ref/ref_ops.h"
+
+struct be_plan {
+    struct program program;
+    int folded;      /* INFER: buffer: its own copy of the parameters, in the slab's layout; else NONE */
+    int has_weights; /* plan_fold was called since plan_bind */
+};
+
+static inline struct ref_shape ref_shape_of(const struct be_plan *plan, int value)
+{
+    const struct graph_value *v = &plan->program.spec.graph->values[value];
+    return (struct ref_shape){plan->program.spec.n, v->c, v->h, v->w};
+}
+
+/* How a value and its gradient are stored. From the pooling over all pixels on, vectors are f32 in bf16 too. */
+static inline enum be_precision ref_rounding(const struct be_plan *plan, int value)
+{
+    enum be_precision precision = plan->program.spec.precision;
+    return plan->program.value_vector[value] ? ref_master(precision) : precision;
+}
+
+static inline double *ref_value(const struct be_plan *plan, int value)
+{
+    return program_value_at(&plan->program, value, 0);
+}
+
+static inline double *ref_at(const struct be_plan *plan, int buffer)
+{
+    return program_at(&plan->program, buffer, 0);
+}
+
+void ref_round_value(const struct be_plan *plan, int value, double *numbers);
+
+/* What a node has taken of the ops behind it, and rounding: of its value, which is all there but for these. */
+void ref_finish(const struct be_plan *plan, const struct program_node *node);
+
+/* A parameter in a slab; NULL: the op has none. */
+const double *ref_param(const struct be_plan *plan, const void *slab, const struct graph_op *op, int which);
+const double *ref_weight(const struct program_forward *run, const struct graph_op *op, int which); /* a convolution's */
+const double *ref_other_param(const struct program_forward *run, const struct graph_op *op, int which);
+
+/* Adds this launch's gradient, rounded as it leaves the op, to the slab. */
+void ref_add_gradient(const struct program_backward *run, const struct graph_op *op, int which, const double *values);
+
+/* INFER: weight and bias of a batch norm become scale and shift in the plan's own copy of the parameters; without a
+ * bias the shift is written to `apart`. Returns the scale, not rounded yet. */
+const double *ref_fold_bn(struct be_plan *plan, const struct graph_op *bn, const void *stats, double *apart);
+
+#endif
