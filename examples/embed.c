@@ -13,6 +13,7 @@
 #include "common/cli_options.h"
 #include "common/data_source.h"
 #include "common/human.h"
+#include "common/left_out.h"
 #include "common/program_start.h"
 #include "common/wait_policy.h"
 
@@ -43,10 +44,16 @@ static moco_dataset *open_images(moco_context *context, const char *paths)
 {
     moco_dataset *images;
     struct err err = {0};
-    if (data_source_open_all(&images, context, paths, NULL, &err) == MOCO_OK)
-        return images;
-    fprintf(stderr, "embed: %s\n", err.text);
-    exit(1);
+    char sentence[512], shown[4 * sizeof sentence];
+    if (data_source_open_all(&images, context, paths, NULL, &err) != MOCO_OK) {
+        fprintf(stderr, "embed: %s\n", err.text);
+        exit(1);
+    }
+    if (left_out_pictures(images, paths, sentence, sizeof sentence) > 0) {
+        human_line(sentence, shown, sizeof shown);
+        fprintf(stderr, "embed: %s\n", shown);
+    }
+    return images;
 }
 
 /* How images are looked at: as `name` says, or as the encoder's file does. */
