@@ -150,7 +150,7 @@ static moco_status parse(struct run_note *note, const char *text, struct err *er
                        : !t.done  ? "epoch_done"
                        : !t.steps ? "epoch_steps"
                                   : "epoch_loss");
-    return run_config_complete(t.taken, err);
+    return run_config_complete(&note->config, t.taken, err);
 }
 
 moco_status checkpoint_read_note(moco_context *context, const char *path, struct run_note *note, struct err *err)

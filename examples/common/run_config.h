@@ -15,6 +15,7 @@
 struct run_config {
     char data[CLI_PATH_SIZE], out[CLI_PATH_SIZE], resume[CLI_PATH_SIZE];
     char preset[CLI_NAME_SIZE], arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], head[CLI_NAME_SIZE];
+    char augment[CLI_PATH_SIZE]; /* changes to the recipe: see augment_text.h */
     char recipe[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], lr_schedule[CLI_NAME_SIZE];
     char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], knn_on[CLI_NAME_SIZE];
     char negatives[CLI_NAME_SIZE], encoder_k[CLI_NAME_SIZE], loss[CLI_NAME_SIZE], optimizer[CLI_NAME_SIZE];
@@ -57,7 +58,8 @@ size_t run_config_json(const struct run_config *config, char *text, size_t size)
  * MOCO_ENOTSUP: no such option is known, so the checkpoint is whole and a later version's. */
 moco_status run_config_take(struct run_config *config, const char *key, const char *value, unsigned char *taken,
                             struct err *err);
-moco_status run_config_complete(const unsigned char *taken, struct err *err); /* MOCO_EFORMAT: an option is missing */
+/* MOCO_EFORMAT: an option is missing. */
+moco_status run_config_complete(struct run_config *config, const unsigned char *taken, struct err *err);
 
 /* Puts those options that `mine` names into `saved`, where the rates alone follow from them: `changes` lists what is
  * another now ("lr 0.01 (was 0.03)"; "": nothing). MOCO_EINVAL if another option that it names differs; the sentence
