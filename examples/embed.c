@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cli_options.h"
-#include "common/data_source.h"
-#include "common/human.h"
-#include "common/left_out.h"
-#include "common/program_start.h"
-#include "common/wait_policy.h"
+#include "images/data_source.h"
+#include "images/left_out.h"
+#include "support/cli_options.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/wait_policy.h"
 
 #define NEAREST 5
 #define BAD_SHOWN 10

@@ -14,9 +14,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/augment_text.h"
-#include "common/cli_options.h"
-#include "common/program_start.h"
+#include "images/augment_text.h"
+#include "support/cli_options.h"
+#include "support/program_start.h"
 
 enum { GAP = 6 };
 
