@@ -108,6 +108,8 @@ static moco_status get_pictures(struct demo *d, struct err *err)
         TRY(demo_pictures_draw(&d->pictures, s->seed, err));
     if (unreadable.count > 0)
         warn(unreadable_text(&unreadable, "pictures", text, sizeof text));
+    if (d->pictures.left_out[0] != 0)
+        warn(d->pictures.left_out);
     int64_t count = d->pictures.all - d->pictures.held_out;
     progress_say(&d->progress, "%s %s pictures to train on and %s held out, %d classes (%s)",
                  s->folder[0] != 0 ? "read" : "drew", human_count(count), human_count(d->pictures.held_out),

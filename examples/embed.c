@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "images/data_source.h"
+#include "images/left_out.h"
 #include "measure/embed_files.h"
 #include "support/cli_options.h"
 #include "support/human.h"
@@ -45,10 +46,16 @@ static moco_dataset *open_images(moco_context *context, const char *paths)
 {
     moco_dataset *images;
     struct err err = {0};
-    if (data_source_open_all(&images, context, paths, NULL, &err) == MOCO_OK)
-        return images;
-    fprintf(stderr, "%s: %s\n", program_name("embed"), err.text);
-    exit(1);
+    char sentence[512], shown[4 * sizeof sentence];
+    if (data_source_open_all(&images, context, paths, NULL, &err) != MOCO_OK) {
+        fprintf(stderr, "%s: %s\n", program_name("embed"), err.text);
+        exit(1);
+    }
+    if (left_out_pictures(images, paths, sentence, sizeof sentence) > 0) {
+        human_line(sentence, shown, sizeof shown);
+        fprintf(stderr, "%s: %s\n", program_name("embed"), shown);
+    }
+    return images;
 }
 
 /* How images are looked at: as `name` says, or as the encoder's file does. */

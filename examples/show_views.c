@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "images/augment_text.h"
 #include "support/cli_options.h"
 #include "support/program_name.h"
 #include "support/program_start.h"
@@ -21,12 +22,13 @@
 enum { GAP = 6 };
 
 struct options {
-    const char *picture, *out, *recipe;
+    const char *picture, *out, *recipe, *augment;
     int views, size;
     uint64_t seed;
 };
 
-#define USAGE "usage: show_views PICTURE OUT.png [--recipe NAME] [--views 1..400] [--size 8..512] [--seed N]\n"
+#define USAGE                                                                                                          \
+    "usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
 
 static int usage(const char *why, const char *what)
 {
@@ -62,6 +64,8 @@ static int parse(struct options *o, int argc, char **argv)
         i++;
         if (strcmp(name, "--recipe") == 0)
             o->recipe = value;
+        else if (strcmp(name, "--augment") == 0)
+            o->augment = value;
         else if (strcmp(name, "--views") == 0 && cli_int(value, 1, 400, &n) == 1)
             o->views = (int)n;
         else if (strcmp(name, "--size") == 0 && cli_int(value, 8, 512, &n) == 1)
@@ -167,9 +171,22 @@ static int write_sheet(const struct options *o, moco_augment *augment, const moc
     return status;
 }
 
+/* As train_imagenet --augment. */
+static moco_status change_recipe(moco_augment_options *recipe, const char *given)
+{
+    char text[AUGMENT_TEXT];
+    struct err err = {0};
+    moco_status status = augment_text_settle(given, text, &err);
+    if (status == MOCO_OK)
+        status = augment_text_apply(recipe, text, &err);
+    if (status != MOCO_OK)
+        fprintf(stderr, "show_views: %s\n", err.text);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
-    struct options o = {.recipe = "moco-v2", .views = 24, .size = 160};
+    struct options o = {.recipe = "moco-v2", .augment = "", .views = 24, .size = 160};
     program_start();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         program_help(USAGE
@@ -188,6 +205,8 @@ int main(int argc, char **argv)
     moco_tensor_init(&pixels);
     if (moco_augment_options_preset(&recipe, o.recipe, o.size) != MOCO_OK)
         status = failed("recipe");
+    else if (change_recipe(&recipe, o.augment) != MOCO_OK)
+        status = 1;
     else if (moco_context_create(&context, NULL) != MOCO_OK ||
              moco_image_read(&image, context, o.picture, 0) != MOCO_OK || moco_image_pixels(image, &pixels) != MOCO_OK)
         status = failed("picture");

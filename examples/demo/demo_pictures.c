@@ -8,6 +8,7 @@
 
 #include "images/data_source.h"
 #include "images/draw_patterns.h"
+#include "images/left_out.h"
 #include "support/from_moco.h"
 
 static moco_status take_memory(struct demo_pictures *p, struct err *err)
@@ -88,9 +89,12 @@ moco_status demo_pictures_read(struct demo_pictures *p, moco_context *context, c
 {
     moco_dataset *set = NULL;
     TRY(data_source_open_all(&set, context, folder, NULL, err));
+    char sentence[sizeof p->left_out] = "";
+    left_out_pictures(set, folder, sentence, sizeof sentence);
     int64_t count = moco_dataset_count(set), most = DEMO_TRAIN + DEMO_HELD_OUT;
     *p = (struct demo_pictures){.size = view->size, .channels = 3, .all = count < most ? count : most};
     p->classes = moco_dataset_classes(set);
+    memcpy(p->left_out, sentence, sizeof sentence);
     moco_status status = take_memory(p, err);
     if (status == MOCO_OK)
         status = read_all(p, set, view, seed, unreadable, err);

@@ -19,6 +19,7 @@ struct demo_pictures {
     int32_t classes;       /* 0: no labels */
     uint8_t *pixels;       /* [all, size, size, 3] */
     int32_t *labels;       /* [all]; all 0 if there are none */
+    char left_out[512];    /* a sentence about pictures that libmoco does not read; "": there are none */
 };
 
 moco_status demo_pictures_draw(struct demo_pictures *pictures, int64_t seed, struct err *err);

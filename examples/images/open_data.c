@@ -13,6 +13,7 @@
 #include "data_sketch.h"
 #include "data_source.h"
 #include "file_retry.h"
+#include "left_out.h"
 #include "support/from_moco.h"
 
 #define PATH_BYTES 4096
@@ -183,18 +184,6 @@ static moco_status compare_classes(struct open_data *d, const char *held, struct
     return MOCO_OK;
 }
 
-/* An extension of pictures that libmoco does not read. */
-static int is_foreign_picture(const char *extension)
-{
-    static const char *const known[] = {".bmp", ".gif", ".tif", ".tiff", ".heic",  ".heif", ".avif", ".jxl",
-                                        ".jp2", ".j2k", ".ppm", ".pgm",  ".pnm",   ".dng",  ".cr2",  ".nef",
-                                        ".raw", ".tga", ".svg", ".jpg_", ".jpeg_", NULL};
-    for (int i = 0; known[i] != NULL; i++)
-        if (strcmp(extension, known[i]) == 0)
-            return 1;
-    return 0;
-}
-
 /* 1: images lie beside class folders. */
 static int has_images_beside(const moco_dataset *set)
 {
@@ -205,34 +194,12 @@ static int has_images_beside(const moco_dataset *set)
     return 0;
 }
 
-/* What opening left out because of its name, and a note if pictures are among it. */
-static void tell_left_out(struct open_data *d, const moco_dataset *set, const char *folder, char *text, size_t size)
+static void tell_left_out(struct open_data *d, const moco_dataset *set, const char *where, char *text, size_t size)
 {
-    const char *extension;
-    int64_t count, all = 0, pictures = 0;
-    char list[200] = "", among[200] = "";
-    for (int i = 0; (extension = moco_dataset_left_out(set, i, &count)) != NULL; i++) {
-        char one[48];
-        snprintf(one, sizeof one, "%lld %.20s", (long long)count, extension[0] != 0 ? extension : "without ending");
-        all += count;
-        if (strlen(list) + strlen(one) + 8 < sizeof list)
-            snprintf(list + strlen(list), sizeof list - strlen(list), "%s%s", list[0] != 0 ? ", " : "", one);
-        else if (strcmp(list + strlen(list) - 3, "...") != 0)
-            snprintf(list + strlen(list), sizeof list - strlen(list), ", ...");
-        if (!is_foreign_picture(extension))
-            continue;
-        pictures += count;
-        if (strlen(among) + strlen(one) + 8 < sizeof among)
-            snprintf(among + strlen(among), sizeof among - strlen(among), "%s%s", among[0] != 0 ? ", " : "", one);
-    }
-    text[0] = 0;
-    if (all > 0)
-        snprintf(text, size, "%lld files: %s", (long long)all, list);
-    if (pictures > 0)
-        data_note(&d->notes,
-                  "%lld pictures in %.150s are left out (%s), beside the %lld that are read; libmoco reads .jpg .jpeg "
-                  ".jpe .jfif .png and .webp: convert them",
-                  (long long)pictures, folder, among, (long long)moco_dataset_count(set));
+    char sentence[sizeof d->notes.text[0]];
+    left_out_text(set, text, size);
+    if (left_out_pictures(set, where, sentence, sizeof sentence) > 0)
+        data_note(&d->notes, "%s", sentence);
 }
 
 /* All images in one folder may be what was wanted, or its folders are the classes. */

@@ -8,6 +8,7 @@
 
 #include "folder/run_dir.h"
 #include "gallery_make.h"
+#include "images/augment_text.h"
 #include "images/eval_view.h"
 #include "images/open_data.h"
 #include "support/from_moco.h"
@@ -39,6 +40,9 @@ static moco_status plan(struct remake *r, const struct run_log *log, void (*warn
     TRY(option(log, "eval-recipe", &eval, err));
     TRY(option(log, "knn-on", &on, err));
     TRY(from_moco(moco_augment_options_preset(&r->plan.view, recipe, info.image_size), err));
+    const char *augment = run_log_option(log, "augment");
+    if (augment != NULL)
+        TRY(augment_text_apply(&r->plan.view, augment, err));
     TRY(eval_view_of(&r->plan.eval, r->model, 0, &known, err));
     if (!known) /* an encoder of before: the run's options say how it was looked at */
         TRY(eval_view_named(&r->plan.eval, eval, info.image_size, err));

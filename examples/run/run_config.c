@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "images/augment_text.h"
 #include "images/eval_view.h"
 #include "support/note_text.h"
 #include "support/precision.h"
@@ -49,6 +50,11 @@ static const struct cli_option table[] = {
     {"recipe", NULL, 0, CLI_NAME, AT(recipe), 0, 0, "moco-v1|moco-v2|cifar10|demo|simclr|simclr-cifar10", SAVED, "NAME",
      "augmentation of the training views: moco-v1, moco-v2, cifar10, demo,\n"
      "simclr, simclr-cifar10"},
+    {"augment", NULL, 0, CLI_PATH, AT(augment), 0, 0, NULL, SAVED, "TEXT",
+     "changes to the recipe: name=value,name=value, of scale, ratio, jitter_p,\n"
+     "brightness, contrast, saturation, hue, grey_p, grey_first, blur_p,\n"
+     "blur_sigma, flip_p, interpolation, crop_attempts (moco/data.h); ranges as\n"
+     "scale=0.08:1; or a file with one a line; show_views draws them"},
     {"aug-plus", NULL, 0, CLI_ALIAS, 0, 0, 0, "recipe=moco-v2", 0, NULL, "the same as --recipe moco-v2"},
     {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|simclr-eval|none", SAVED, "NAME",
      "un-augmented view of the kNN monitor: eval (resize to 256/224 of the\n"
@@ -267,6 +273,9 @@ moco_status run_config_parse(struct run_config *config, int argc, char **argv, s
     struct run_config untouched;
     TRY(from_preset(&untouched, preset, err));
     follow(config, &untouched);
+    char augment[AUGMENT_TEXT];
+    TRY(augment_text_settle(config->augment, augment, err)); /* of a file what it holds now */
+    memcpy(config->augment, augment, sizeof augment);
     if (config->data[0] == 0)
         return err_set(err, MOCO_EINVAL, "which images? Name a folder: %s DIR (--help explains it)",
                        program_name("train_imagenet"));
@@ -377,6 +386,7 @@ moco_status run_config_views(const struct run_config *c, moco_augment_options *t
 {
     if (moco_augment_options_preset(train, c->recipe, (int)c->size) != MOCO_OK)
         return err_set(err, MOCO_EINVAL, "%s", moco_error());
+    TRY(augment_text_apply(train, c->augment, err));
     return eval_view_named(eval, c->eval_recipe, (int)c->size, err);
 }
 
@@ -435,7 +445,9 @@ moco_status run_config_take(struct run_config *config, const char *key, const ch
             return err_set(err, MOCO_EFORMAT, "its \"%.40s\" is no path as such a note has it", key);
         value = path;
     }
-    if (cli_set(&run_cli, index, config, value, &reason) != MOCO_OK) /* of a file, not of a command line */
+    moco_augment_options unused = {0};
+    if (cli_set(&run_cli, index, config, value, &reason) != MOCO_OK || /* of a file, not of a command line */
+        (strcmp(key, "augment") == 0 && augment_text_apply(&unused, value, &reason) != MOCO_OK))
         return err_set(err, MOCO_EFORMAT, "%s", reason.text);
     taken[index] = 1;
     return MOCO_OK;
@@ -469,6 +481,8 @@ static moco_status take_or_refuse(const struct run_config *mine, struct run_conf
     char here[CLI_PATH_SIZE], there[CLI_PATH_SIZE];
     cli_text(&run_cli, i, mine, here, sizeof here);
     cli_text(&run_cli, i, saved, there, sizeof there);
+    if (there[0] == 0 && table[i].kind == CLI_PATH)
+        snprintf(there, sizeof there, "\"\"");
     if (strcmp(here, there) == 0)
         return MOCO_OK;
     if (table[i].saved == REVISABLE)

@@ -16,6 +16,7 @@
 struct run_config {
     char data[CLI_PATH_SIZE], out[CLI_PATH_SIZE], resume[CLI_PATH_SIZE], init[CLI_PATH_SIZE], prefix[CLI_PATH_SIZE];
     char preset[CLI_NAME_SIZE], arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], head[CLI_NAME_SIZE];
+    char augment[CLI_PATH_SIZE]; /* changes to the recipe: see augment_text.h */
     char recipe[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], lr_schedule[CLI_NAME_SIZE];
     char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], knn_on[CLI_NAME_SIZE];
     char negatives[CLI_NAME_SIZE], encoder_k[CLI_NAME_SIZE], loss[CLI_NAME_SIZE], optimizer[CLI_NAME_SIZE];

@@ -90,4 +90,11 @@ done
 grep -q "holds 64 pictures" err || fail "demo: $(cat err)"
 "$BUILD/examples/compare" shards --out compared >out 2>err && fail "compare takes too few pictures"
 grep -q "the training set has 48" err || fail "compare: $(cat err)"
+# Pictures that nobody reads are counted at the top.
+cp -r base/val odd && touch odd/0/a.tiff odd/1/b.TIFF odd/2/c.bmp
+"$BUILD/examples/embed" $encoder odd >out 2>err || fail "embed: $(cat err)"
+grep -q "3 pictures in odd are left out (2 .tiff, 1 .bmp), beside the 16 that are read" err || fail "embed says nothing of what is left out: $(cat err)"
+mkdir tiffs && for part in train val; do tar -cf tiffs/$part.tar --sort=name -C odd 0 1; done
+"$BUILD/examples/train_imagenet" tiffs $tiny --dry-run --out none >out 2>err || fail "shards: $(cat err)"
+grep -q "2 pictures in tiffs are left out (2 .tiff)" err || fail "nothing of what shards leave out: $(cat err)"
 exit $failed
