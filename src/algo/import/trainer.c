@@ -9,7 +9,6 @@
 
 #include "algo/import/import.h"
 #include "algo/import/source.h"
-#include "algo/reals.h"
 #include "algo/trainer_fresh.h"
 
 enum momentum_kind { MOMENTUM_NONE, MOMENTUM_BY_ORDER, MOMENTUM_BY_NAME };
@@ -224,8 +223,8 @@ static moco_status read_queue(struct state_source *s, struct err *err)
     if (s->queue < 0) {
         s->fresh.next = t->queue->next;
         s->fresh.filled = t->queue->filled;
-        return device_copy(t->be, t->dev, s->fresh.rows.at, t->queue->rows.at, t->queue->rows.bytes, s->values,
-                           mem_size(s->values), err);
+        TRY(queue_get(t->queue, s->values, err));
+        return queue_set(t->queue, &s->fresh.rows, s->values, err);
     }
     weights_at(s->names.w, s->queue, &q);
     TRY(source_numbers(&s->names, s->queue, t->real_bytes, "queue", s->values, s->report, err));
@@ -264,7 +263,7 @@ static void read_counters(struct state_source *s)
 static moco_status read_all(struct state_source *s, struct err *err)
 {
     struct trainer *t = s->t;
-    struct weights_tensor q = {0};
+    struct weights_tensor q = {.count = t->queue != NULL ? t->queue->dim * t->queue->length : 0};
     const char *optimizer = find_momentum(s);
     int64_t largest = source_largest(t->query);
     if (s->queue >= 0)

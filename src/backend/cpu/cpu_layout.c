@@ -89,20 +89,37 @@ size_t cpu_layout_bytes(const struct be_layout *layout)
     return layout->floats * sizeof(float);
 }
 
-/* Place in the slab's order of the number that stands at [o][i][yx] in the reference's shape. */
-static int64_t place(const struct cpu_param *p, int64_t o, int64_t i, int64_t yx)
+enum { ROW = 64 }; /* numbers of the reference's order that are moved in a row */
+
+/* Between the reference's order and the slab's. A blocked order has `block` output channels by as many input channels,
+ * or by all of the first convolution's, side by side; the numbers of a kernel are `step` apart. Where kernels are one
+ * number, input channels of several blocks are evenly apart, too, and a row is made longer, so that memory is read as
+ * it lies. */
+static inline void move(const struct cpu_param *p, float *slab, double *values, int set)
 {
-    int64_t b = p->block, inputs = p->dims[1], area = p->dims[2] * p->dims[3];
-    switch (p->order) {
-    case SHIM_OIHW8:
-    case SHIM_OIHW16:
-        return ((o / b * (inputs / b) + i / b) * area + yx) * b * b + i % b * b + o % b;
-    case SHIM_OHWI8:
-    case SHIM_OHWI16:
-        return ((o / b * area + yx) * inputs + i) * b + o % b;
-    default:
-        return (o * inputs + i) * area + yx;
+    int square = p->order == SHIM_OIHW8 || p->order == SHIM_OIHW16;
+    int64_t b = p->block, area = p->dims[2] * p->dims[3], all = p->dims[1];
+    int64_t inputs = !square ? all : area == 1 ? ROW : b, step = (square ? b : all) * b;
+    if (p->order == SHIM_PLAIN) {
+        for (int64_t k = 0; k < p->count; k++)
+            if (set)
+                slab[k] = (float)values[k];
+            else
+                values[k] = slab[k];
+        return;
     }
+    for (int64_t o = 0; o < p->dims[0]; o += b)
+        for (int64_t i = 0; i < all; i += inputs)
+            for (int64_t oo = 0; oo < b; oo++)
+                for (int64_t ii = 0; ii < inputs && i + ii < all; ii++) {
+                    double *row = values + ((o + oo) * all + i + ii) * area;
+                    float *at = slab + (o * all + i * b) * area + ii * b + oo;
+                    for (int64_t yx = 0; yx < area; yx++)
+                        if (set)
+                            at[yx * step] = (float)row[yx];
+                        else
+                            row[yx] = at[yx * step];
+                }
 }
 
 static moco_status find(const struct be_layout *layout, int index, const struct cpu_param **out, struct err *err)
@@ -117,12 +134,7 @@ moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int 
 {
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
-    const float *from = (const float *)slab + p->offset;
-    int64_t area = p->dims[2] * p->dims[3];
-    for (int64_t o = 0; o < p->dims[0]; o++)
-        for (int64_t i = 0; i < p->dims[1]; i++)
-            for (int64_t yx = 0; yx < area; yx++)
-                values[(o * p->dims[1] + i) * area + yx] = from[place(p, o, i, yx)];
+    move(p, (float *)(uintptr_t)slab + p->offset, values, 0);
     return MOCO_OK;
 }
 
@@ -130,11 +142,6 @@ moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index,
 {
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
-    float *to = (float *)slab + p->offset;
-    int64_t area = p->dims[2] * p->dims[3];
-    for (int64_t o = 0; o < p->dims[0]; o++)
-        for (int64_t i = 0; i < p->dims[1]; i++)
-            for (int64_t yx = 0; yx < area; yx++)
-                to[place(p, o, i, yx)] = (float)values[(o * p->dims[1] + i) * area + yx];
+    move(p, (float *)slab + p->offset, (double *)(uintptr_t)values, 1);
     return MOCO_OK;
 }
