@@ -5,8 +5,8 @@
 #include "zip.h"
 
 #include <string.h>
-#include <zlib.h>
 
+#include "crc32.h"
 #include "sort.h"
 
 enum {
@@ -372,7 +372,7 @@ const struct zip_member *zip_find(const struct zip *zip, const char *name)
 
 uint32_t zip_crc(uint32_t crc, const void *bytes, size_t size)
 {
-    return (uint32_t)crc32_z(crc, bytes, size);
+    return crc32_add(crc, bytes, size);
 }
 
 moco_status zip_compare_crc(const struct zip *zip, const struct zip_member *member, uint32_t crc, struct err *err)

@@ -9,7 +9,6 @@
 
 #include "algo/import/import.h"
 #include "algo/import/source.h"
-#include "algo/reals.h"
 #include "algo/trainer_fresh.h"
 
 enum momentum_kind { MOMENTUM_NONE, MOMENTUM_BY_ORDER, MOMENTUM_BY_NAME };
@@ -263,7 +262,7 @@ static void read_counters(struct state_source *s)
 static moco_status read_all(struct state_source *s, struct err *err)
 {
     struct trainer *t = s->t;
-    struct weights_tensor q = {0};
+    struct weights_tensor q = {.count = t->queue != NULL ? t->queue->dim * t->queue->length : 0};
     const char *optimizer = find_momentum(s);
     int64_t largest = source_largest(t->query);
     if (s->queue >= 0)

@@ -92,6 +92,39 @@ size_t cpu_param_at(const struct be_layout *layout, int index)
     return (index < layout->count ? layout->params[index].offset : layout->floats) * sizeof(float);
 }
 
+enum { ROW = 64 }; /* numbers of the reference's order that are moved in a row */
+
+/* Between the reference's order and the slab's. A blocked order has `block` output channels by as many input channels,
+ * or by all of the first convolution's, side by side; the numbers of a kernel are `step` apart. Where kernels are one
+ * number, input channels of several blocks are evenly apart, too, and a row is made longer, so that memory is read as
+ * it lies. */
+static inline void move(const struct cpu_param *p, float *slab, double *values, int set)
+{
+    int square = p->order == SHIM_OIHW8 || p->order == SHIM_OIHW16;
+    int64_t b = p->block, area = p->dims[2] * p->dims[3], all = p->dims[1];
+    int64_t inputs = !square ? all : area == 1 ? ROW : b, step = (square ? b : all) * b;
+    if (p->order == SHIM_PLAIN) {
+        for (int64_t k = 0; k < p->count; k++)
+            if (set)
+                slab[k] = (float)values[k];
+            else
+                values[k] = slab[k];
+        return;
+    }
+    for (int64_t o = 0; o < p->dims[0]; o += b)
+        for (int64_t i = 0; i < all; i += inputs)
+            for (int64_t oo = 0; oo < b; oo++)
+                for (int64_t ii = 0; ii < inputs && i + ii < all; ii++) {
+                    double *row = values + ((o + oo) * all + i + ii) * area;
+                    float *at = slab + (o * all + i * b) * area + ii * b + oo;
+                    for (int64_t yx = 0; yx < area; yx++)
+                        if (set)
+                            at[yx * step] = (float)row[yx];
+                        else
+                            row[yx] = at[yx * step];
+                }
+}
+
 static moco_status find(const struct be_layout *layout, int index, const struct cpu_param **out, struct err *err)
 {
     if (index < 0 || index >= layout->count)
@@ -100,46 +133,11 @@ static moco_status find(const struct be_layout *layout, int index, const struct 
     return MOCO_OK;
 }
 
-/* How a blocked order lies: lines of `block` outputs, `inner` of which, of neighbouring inputs, lie one behind the other. */
-struct lines {
-    int64_t block, inner, inputs, outputs, area;
-};
-
-static struct lines lines_of(const struct cpu_param *p)
-{
-    int linear = p->order != SHIM_OIHW8 && p->order != SHIM_OIHW16 && p->order != SHIM_OHWI8 && p->order != SHIM_OHWI16;
-    int by_area = p->order == SHIM_OHWI8 || p->order == SHIM_OHWI16;
-    return (struct lines){.block = linear ? 0 : p->block,
-                          .inner = by_area ? p->dims[1] : p->block,
-                          .inputs = p->dims[1],
-                          .outputs = p->dims[0],
-                          .area = p->dims[2] * p->dims[3]};
-}
-
-/* Each line once, in the slab's order: `body` sees it at `line` and its first number's place at `at` in the reference's
- * shape, where its `count` numbers lie `row` apart. */
-#define FOR_LINES(l, body)                                                                                             \
-    for (int64_t o = 0, line = 0, row = (l).inputs * (l).area; o < (l).outputs; o += (l).block)                        \
-        for (int64_t first = 0; first < (l).inputs; first += (l).inner)                                                \
-            for (int64_t yx = 0; yx < (l).area; yx++)                                                                  \
-                for (int64_t i = first; i < first + (l).inner; i++, line += (l).block) {                               \
-                    int64_t at = o * row + i * (l).area + yx;                                                          \
-                    int64_t count = (l).outputs - o < (l).block ? (l).outputs - o : (l).block;                         \
-                    for (int64_t k = 0; k < count; k++)                                                                \
-                        body;                                                                                          \
-                }
-
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err)
 {
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
-    const float *from = (const float *)slab + p->offset;
-    const struct lines l = lines_of(p);
-    if (l.block > 0)
-        FOR_LINES(l, values[at + k * row] = from[line + k])
-    else
-        for (int64_t i = 0; i < l.outputs * l.inputs * l.area; i++)
-            values[i] = from[i];
+    move(p, (float *)(uintptr_t)slab + p->offset, values, 0);
     return MOCO_OK;
 }
 
@@ -147,12 +145,6 @@ moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index,
 {
     const struct cpu_param *p = NULL;
     TRY(find(layout, index, &p, err));
-    float *to = (float *)slab + p->offset;
-    const struct lines l = lines_of(p);
-    if (l.block > 0)
-        FOR_LINES(l, to[line + k] = (float)values[at + k * row])
-    else
-        for (int64_t i = 0; i < l.outputs * l.inputs * l.area; i++)
-            to[i] = (float)values[i];
+    move(p, (float *)slab + p->offset, (double *)(uintptr_t)values, 1);
     return MOCO_OK;
 }
