@@ -118,7 +118,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
-example_common := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard examples/common/*.c))
+program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
@@ -133,7 +133,7 @@ fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c)
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
 fuzz_support := tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c
-fuzz_more_report := $(wildcard examples/common/*.c) # what a target needs beside the library
+fuzz_more_report := $(program_parts) # what a target needs beside the library
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
 test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
 
@@ -296,33 +296,41 @@ $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 	ln -sf $(<F) $(BUILD)/libmoco.so.$(SOVERSION)
 	ln -sf libmoco.so.$(SOVERSION) $@
 
-$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(example_common) $(BUILD)/libmoco_internal.a
+# An archive, so that a program carries no more of it than it uses.
+$(BUILD)/libprograms.a: $(program_parts:%.c=$(BUILD)/obj/%.o)
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/obj/examples/%.o: CPPFLAGS_ALL += -Iexamples
+# Programs are users of the library like any other: they are linked to libmoco.so, and carry what they use of lib/.
+$(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c))
+	rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/examples/%: $(BUILD)/obj/examples/%.o $(BUILD)/libprograms.a $(BUILD)/liblib.a | $(BUILD)/libmoco.so
 	@mkdir -p $(@D)
-	$(link) -o $@ $^ $(LIBS)
+	$(link) -o $@ $^ -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' -Wl,--as-needed $(filter-out -ldnnl -fopenmp -lstdc++,$(LIBS))
 
 $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) -o $@ $^ $(LIBS)
 
 $(foreach t,file_faults checkpoint paths export_faults,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
-# What programs share, which stands on the library: it is named again behind them.
-$(BUILD)/tests/unit/test_run_files: $(addprefix $(BUILD)/obj/examples/common/,data_sketch.o log_file.o)
-$(BUILD)/obj/tests/unit/test_run_files.o: CPPFLAGS_ALL += -Iexamples
-$(BUILD)/tests/unit/test_run_files: LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 $(BUILD)/tests/robust/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
 $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
-# Parts of the programs that are judged, or measured, alone.
-$(BUILD)/tests/unit/test_contention: $(addprefix $(BUILD)/obj/examples/common/,contention.o human.o)
-$(BUILD)/tests/unit/test_wait_policy $(BUILD)/bench/beside: $(BUILD)/obj/examples/common/wait_policy.o
+# Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/test_,run_files contention wait_policy wait_beside) bench/beside \
+                                 fuzz/replay_report)
+$(of_parts): $(BUILD)/libprograms.a
+$(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
-$(BUILD)/fuzz/replay_report: $(example_common)
 $(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
     $(fuzz_support:%.c=$(BUILD)/obj/%.o) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)

@@ -11,17 +11,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/child.h"
-#include "common/compare_run.h"
-#include "common/compare_tables.h"
-#include "common/demo_pictures.h"
-#include "common/from_moco.h"
-#include "common/human.h"
-#include "common/open_data.h"
-#include "common/program_start.h"
-#include "common/report.h"
-#include "common/run_dir.h"
-#include "common/wait_policy.h"
+#include "compare/compare_run.h"
+#include "compare/compare_tables.h"
+#include "demo/demo_pictures.h"
+#include "folder/run_dir.h"
+#include "images/open_data.h"
+#include "report/report.h"
+#include "support/child.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/wait_policy.h"
 
 #define AT(member) offsetof(struct compare_settings, member)
 #define OF_MEMORY 0.8 /* of what the machine has, what a run may take */

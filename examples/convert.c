@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/program_start.h"
+#include "support/program_start.h"
 
 static const char usage[] =
     "usage: convert IN OUT                      all of IN in another container\n"

@@ -9,19 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cli_options.h"
-#include "common/contention.h"
-#include "common/demo_measure.h"
-#include "common/demo_pictures.h"
-#include "common/demo_record.h"
-#include "common/eval_view.h"
-#include "common/from_moco.h"
-#include "common/human.h"
-#include "common/program_start.h"
-#include "common/progress.h"
-#include "common/run_dir.h"
-#include "common/stop_signal.h"
-#include "common/wait_policy.h"
+#include "demo/demo_measure.h"
+#include "demo/demo_pictures.h"
+#include "demo/demo_record.h"
+#include "folder/run_dir.h"
+#include "images/eval_view.h"
+#include "support/cli_options.h"
+#include "support/contention.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/progress.h"
+#include "support/stop_signal.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 
 struct settings {
     int64_t seed, steps, knn_every, threads, help;
@@ -237,6 +238,7 @@ static moco_status after_step(struct demo *d, int64_t step, struct err *err)
                                   .wait_seconds = stats.wait_seconds,
                                   .report = &report};
     progress_step(&d->progress, &shown);
+    wait_beside_step();
     const char *slowed = contention_step(&d->contention, wait_policy_advice());
     if (slowed != NULL) {
         progress_break(&d->progress);
@@ -355,6 +357,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "demo: %s\n", err.text);
     }
     demo_record_close(&d.record);
+    wait_beside_end();
     moco_loader_free(d.loader);
     moco_dataset_free(d.set);
     moco_trainer_free(d.trainer);

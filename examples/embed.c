@@ -10,11 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/cli_options.h"
-#include "common/embed_files.h"
-#include "common/human.h"
-#include "common/program_start.h"
-#include "common/wait_policy.h"
+#include "measure/embed_files.h"
+#include "support/cli_options.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/wait_policy.h"
 
 #define NEAREST 5
 #define BAD_SHOWN 10

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/human.h"
-#include "common/program_start.h"
+#include "support/human.h"
+#include "support/program_start.h"
 
 static void check(moco_status status)
 {

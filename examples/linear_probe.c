@@ -11,17 +11,18 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "common/from_moco.h"
-#include "common/human.h"
-#include "common/leftovers.h"
-#include "common/probing.h"
-#include "common/probing_train.h"
-#include "common/program_start.h"
-#include "common/progress.h"
-#include "common/run_dir.h"
-#include "common/run_lock.h"
-#include "common/stop_signal.h"
-#include "common/wait_policy.h"
+#include "folder/leftovers.h"
+#include "folder/run_dir.h"
+#include "folder/run_lock.h"
+#include "probe/probing.h"
+#include "probe/probing_train.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/progress.h"
+#include "support/stop_signal.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -240,6 +241,7 @@ int main(int argc, char **argv)
         wait_policy_apply(p->config.wait, p->config.threads, argv);
         code = run(p);
     }
+    wait_beside_end();
     moco_probe_free(p->probe);
     probe_state_free(&p->state);
     encoded_free(&p->train);

@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "common/gallery_remake.h"
-#include "common/leftovers.h"
-#include "common/program_start.h"
-#include "common/report.h"
-#include "common/run_csv.h"
-#include "common/run_dir.h"
+#include "folder/leftovers.h"
+#include "folder/run_csv.h"
+#include "folder/run_dir.h"
+#include "report/gallery_remake.h"
+#include "report/report.h"
+#include "support/program_start.h"
 
 static const char help[] =
     "usage: report RUN                      draw RUN/report.html again\n"

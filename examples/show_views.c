@@ -14,8 +14,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "common/cli_options.h"
-#include "common/program_start.h"
+#include "support/cli_options.h"
+#include "support/program_start.h"
 
 enum { GAP = 6 };
 

@@ -2,7 +2,7 @@
  *
  * train_imagenet: MoCo pre-training (or SimCLR's, or end-to-end) from the command line, with the options of the
  * reference's main_moco.py and a run folder that survives anything: a checkpoint per epoch, exact resume at any step,
- * metrics a program can read. The pieces lie in common/; this file is the order in which they happen. What a reader
+ * metrics a program can read. The parts are in run/; this file is the order in which they happen. What a reader
  * would get wrong: libmoco owns no loop, so epochs, schedule, signals and files are all decided here. */
 #include <moco/moco.h>
 
@@ -10,21 +10,22 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/checkpoints.h"
-#include "common/from_moco.h"
-#include "common/health.h"
-#include "common/human.h"
-#include "common/program_start.h"
-#include "common/run_dir.h"
-#include "common/run_report.h"
-#include "common/stop_signal.h"
-#include "common/train_advice.h"
-#include "common/train_help.h"
-#include "common/train_run.h"
-#include "common/train_setup.h"
-#include "common/verify.h"
-#include "common/wait_policy.h"
-#include "common/watch.h"
+#include "folder/run_dir.h"
+#include "measure/health.h"
+#include "run/checkpoints.h"
+#include "run/run_report.h"
+#include "run/train_advice.h"
+#include "run/train_help.h"
+#include "run/train_run.h"
+#include "run/train_setup.h"
+#include "run/verify.h"
+#include "run/watch.h"
+#include "support/from_moco.h"
+#include "support/human.h"
+#include "support/program_start.h"
+#include "support/stop_signal.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
@@ -288,6 +289,7 @@ int main(int argc, char **argv)
     live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
     live_report_close(&r->report);
+    wait_beside_end();
     moco_loader_free(r->loader);
     moco_trainer_free(r->trainer);
     moco_queue_free(r->queue);

@@ -26,7 +26,7 @@ violations() {
         if (f ~ /^lib\//) return "lib"
         if (match(f, /^src\/backend\/(ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
-        if (f ~ /^examples\/common\//) return "common"
+        if (match(f, /^examples\/[a-z]+\//)) return substr(f, 1, RLENGTH - 1)
         if (f ~ /^examples\//) return "examples"
         if (f ~ /^tests\/tolerances\.h$/) return "support"
         if (f ~ /^tests\/train\/test_faults\.c$/) return "unit" # stands between trainer and device: a test of the inside
@@ -51,16 +51,29 @@ violations() {
         may["algo"] = L3
         may["eval"] = L3 "eval "
         may["api"] = L3 "eval api "
-        may["common"] = L0 "public common "
-        may["examples"] = may["common"]
+        P0 = L0 "public examples/support "
+        P1 = P0 "examples/folder examples/images "
+        P2 = P1 "examples/measure "
+        P3 = P2 "examples/report "
+        may["examples/support"] = P0
+        may["examples/folder"] = P0 "examples/folder "
+        may["examples/images"] = P1
+        may["examples/measure"] = P0 "examples/measure "
+        may["examples/report"] = P3
+        may["examples/run"] = P3 "examples/run "
+        may["examples/probe"] = P3 "examples/probe "
+        may["examples/compare"] = P1 "examples/run examples/compare "
+        may["examples/demo"] = P3 "examples/demo "
+        programs = P3 "examples/run examples/probe examples/compare examples/demo "
+        may["examples"] = programs
         inside = L3 "backend/ref backend/cpu eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
-        may["unit"] = may["unit"] "common " # what programs share is tested alone, too
+        may["unit"] = may["unit"] programs # what programs share is tested alone, too
         may["golden"] = inside
-        may["bench"] = inside "api common bench " # how programs wait is measured
+        may["bench"] = inside "api bench " programs # how programs wait is measured
         may["robust"] = inside "api robust "
         may["peers"] = L1 "format data support peers " # readers and writers of files
-        may["fuzz"] = L3 "eval common support fuzz " # those of states and of programs too
+        may["fuzz"] = L3 "eval support fuzz " programs # those of states and of programs too
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
         may["abi"] = "public status support abi "
@@ -76,8 +89,9 @@ violations() {
                 print $1 " (" from ") includes " $i " (" to ")"
         }
     }' "$work/edges"
-    # An example reaches lib/ through examples/common only.
-    grep -n '#include "' examples/*.c /dev/null 2>/dev/null | grep -v '#include "\(moco\|common\)/'
+    # A program reaches lib/ through its parts only.
+    grep -n '#include "' examples/*.c /dev/null 2>/dev/null |
+        grep -v '#include "\(moco\|support\|folder\|images\|measure\|report\|run\|probe\|compare\|demo\)/'
 }
 
 violations >"$work/found"
@@ -111,6 +125,7 @@ plant src/algo/schedule.c backend/cpu/parallel.h # around the vtable
 plant src/eval/planted.c api/handle.h
 plant tests/train/planted.c graph/graph.h
 plant examples/planted.c ctx.h
-plant examples/common/planted.c data/loader.h
+plant examples/support/planted.c data/loader.h
+plant examples/folder/planted.c run/run_config.h # upward among the parts of programs
 plant src/data/planted.c ../../src/algo/schedule.h
 exit $failed

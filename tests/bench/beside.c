@@ -18,7 +18,8 @@
 #include <unistd.h>
 
 #include "bench/support/timing.h"
-#include "common/wait_policy.h"
+#include "support/wait_beside.h"
+#include "support/wait_policy.h"
 #include "moco/moco.h"
 
 struct options {
@@ -103,6 +104,7 @@ static int child(const struct options *o, char **argv)
         }
         if (moco_trainer_step(t.trainer, &t.batch, 1e-4) != MOCO_OK)
             return fail("step", moco_error());
+        wait_beside_step();
         now = now_ms();
     }
     printf("%.4f\n", (now - begun) / steps);

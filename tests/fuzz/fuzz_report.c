@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include "base_file.h"
-#include "common/checkpoints.h"
-#include "common/gallery.h"
-#include "common/probe_state.h"
-#include "common/run_log.h"
+#include "run/checkpoints.h"
+#include "report/gallery.h"
+#include "probe/probe_state.h"
+#include "folder/run_log.h"
 #include "memory_file.h"
 
 enum { METRICS, GALLERY, RUN_NOTE, PROBE_NOTE, READERS };

@@ -11,7 +11,7 @@
 
 #include <string.h>
 
-#include "common/contention.h"
+#include "support/contention.h"
 
 static double share(double own, double all, int processors, int64_t preempted)
 {

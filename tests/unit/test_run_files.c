@@ -15,8 +15,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#include "common/data_sketch.h"
-#include "common/log_file.h"
+#include "images/data_sketch.h"
+#include "support/log_file.h"
 #include "support/scratch_folder.h"
 
 static struct scratch_folder folder;
