@@ -1,13 +1,17 @@
 # libmoco: one non-recursive Makefile. `make list` explains the targets.
 # Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
-#        ONEDNN (1 | 0)  WERROR (1 | 0)  HARDEN (1 | 0)
+#        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin)
+#        ONEDNN (1 | 0)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
 BUILD ?= build
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+BINDIR ?= $(PREFIX)/bin
 ONEDNN ?= 1
-WERROR ?= 1
+WERROR ?= 0
 HARDEN ?= 1
 SAN ?=
 # What the tests run on and how much of them: full; san and ref leave out the scripts that need the ordinary build, and
@@ -91,6 +95,19 @@ endif
 $(flags_file):
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(flags_now))' >$@
+
+# Where modules with devices are looked for beside libmoco.so's own folder is compiled in, into one object.
+libdir_file := $(BUILD)/obj/libdir
+ifneq ($(MAKECMDGOALS),install)
+ifneq ($(LIBDIR),$(strip $(file <$(libdir_file))))
+.PHONY: $(libdir_file)
+endif
+endif
+$(libdir_file):
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(LIBDIR)' >$@
+$(BUILD)/obj/src/backend/module.o: $(libdir_file)
+$(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/ref/*.c src/comm/*.c src/format/*.c \
@@ -214,13 +231,17 @@ demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN 
 	$(BUILD)/examples/demo
 
 # ---- installation ----------------------------------------------------------------------------------------------------
-install_lib := $(DESTDIR)$(PREFIX)/lib
-install_include := $(DESTDIR)$(PREFIX)/include/moco
-install_bin := $(DESTDIR)$(PREFIX)/bin
+install_lib := $(DESTDIR)$(LIBDIR)
+install_include := $(DESTDIR)$(INCLUDEDIR)/moco
+install_bin := $(DESTDIR)$(BINDIR)
 tools := $(filter $(addprefix $(BUILD)/examples/,train_imagenet linear_probe),$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
-fill := sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
+# Paths below the prefix are written with it, so that a package which is moved needs one line changed.
+from_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
+fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDIR))|g' \
+        -e 's|@INCLUDEDIR@|$(call from_prefix,$(INCLUDEDIR))|g' \
+        -e "s|@INCLUDE_FROM_LIB@|$$(realpath -m --relative-to=$(LIBDIR) $(INCLUDEDIR))|g" -e 's|@VERSION@|$(VERSION)|g' -e 's|@SOVERSION@|$(SOVERSION)|g' \
         -e 's|@VERSION_MINOR@|$(basename $(VERSION))|g' -e 's|@LIBS_PRIVATE@|$(libs_private)|g' \
         -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
 
@@ -235,11 +256,13 @@ install: all ## into PREFIX (/usr/local), below DESTDIR if set
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
 	$(if $(tools),install -m 755 $(tools) $(install_bin))
+	$(if $(DESTDIR),,@echo 'installed into $(LIBDIR). If programs do not find libmoco.so.$(SOVERSION) there, run ldconfig as root.')
 
 uninstall: ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
 	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/pkgconfig/moco.pc
 	rm -rf $(install_include) $(install_lib)/cmake/moco
+	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
 
 list: ## this list

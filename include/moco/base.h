@@ -78,13 +78,18 @@ MOCO_API void moco_tensor_init_sized(moco_tensor *tensor, size_t size);
 /* ---- arithmetic ---- */
 
 /* How a network computes. F32: everything in f32. BF16: activations and working weights in bf16, statistics, logits,
- * gradients of weights, masters and queue in f32; refused with MOCO_ENOTSUP where the CPU has no bf16 instructions.
- * AUTO: BF16 where it is native, F32 elsewhere, F64 on the device "ref". F64: only on "ref". */
+ * gradients of weights, masters and queue in f32. F16: the same with 16-bit floats of 5 exponent bits. TF32: all numbers
+ * in f32, of which products read 11 bits. F64: everything in f64.
+ * Each device has some of these: moco_device_describe says which, and any other is refused with MOCO_ENOTSUP, whose
+ * sentence names those that there are. AUTO is the one in which the device trains fastest: on "cpu" BF16 where it is
+ * native and else F32, on "ref" F64. */
 typedef enum moco_precision {
     MOCO_PRECISION_AUTO = 0,
     MOCO_PRECISION_F32 = 1,
     MOCO_PRECISION_BF16 = 2,
     MOCO_PRECISION_F64 = 3,
+    MOCO_PRECISION_F16 = 4,
+    MOCO_PRECISION_TF32 = 5,
     MOCO_PRECISION_MAX_ = 0x7fffffff
 } moco_precision;
 
@@ -137,28 +142,40 @@ MOCO_API moco_status moco_context_memory(const moco_context *context, int64_t *l
 
 /* ---- device ---- */
 
-/* A place to compute: "cpu" (oneDNN) or "ref" (plain C in double: slow, the oracle of the tests). */
+/* Where numbers are computed. A name is NAME, or NAME:NUMBER where there are several: "cpu" (oneDNN), "ref" (plain C in
+ * double: slow, the oracle of the tests), both of them part of libmoco; or "cuda:0" and the like, from a module, which is
+ * a shared library libmoco_NAME.so of the same release. */
 typedef struct moco_device moco_device;
 
 typedef struct moco_device_info {
     uint32_t struct_size;
     int32_t threads;
     int32_t bf16_native; /* 1: MOCO_PRECISION_BF16 runs on instructions made for it */
+    int32_t precisions;  /* those that run here: bit p, 1 << p, is that of moco_precision p */
+    char name[32];       /* as opened: "cpu" */
+    char isa[64];           /* instruction set in use: "avx512_bf16", "avx2", ...; "" where it has no meaning */
+    char library[64];       /* "oneDNN 3.7.2"; "" for ref */
+    int32_t auto_precision; /* what MOCO_PRECISION_AUTO becomes here */
     int32_t reserved0;
-    char name[32];    /* as opened: "cpu" */
-    char isa[64];     /* instruction set in use: "avx512_bf16", "avx2", ...; "" where it has no meaning */
-    char library[64]; /* "oneDNN 3.7.2"; "" for ref */
 } moco_device_info;
 MOCO_API void moco_device_info_init_sized(moco_device_info *info, size_t size);
 #define moco_device_info_init(i) moco_device_info_init_sized((i), sizeof *(i))
 
 /* Opens `name` (copied). The device is owned by the caller. Any number of threads may compute on one device at once,
- * each with a model, trainer, queue or classifier of its own, and each has its own team of compute threads, which stays
- * until that thread ends. Calls that compute answer MOCO_ESTATE, with the reason, where the system does not start those
- * threads (limits on processes, memory, pids) or OpenMP does not deliver them.
- * Errors: MOCO_ENODEV (no such device in this build or machine), MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * each with a model, trainer, queue or classifier of its own; on "cpu" each has its own team of compute threads, which
+ * stays until that thread ends. A call that computes answers MOCO_ESTATE, with the reason, while the device is not ready:
+ * on "cpu", where the system does not start those threads (limits on processes, memory, pids).
+ * The module of a name that is not built in is looked for in the folder of libmoco.so, then in the one that libmoco was
+ * built to be installed into, and nowhere else; it stays loaded until the process ends.
+ * Errors: MOCO_ENODEV (no such device in this build or machine: the sentence says which there are, or why the module was
+ * not taken: it is not there, is no module, belongs to another release, cannot be loaded), MOCO_EINVAL, MOCO_ENOMEM.
+ * Threads: any. Since 0.1. */
 MOCO_API moco_status moco_device_open(moco_device **device, moco_context *context, const char *name);
+
+/* NULL is fine. Handles made on the device go on working. Threads: any, once. Since 0.1. */
 MOCO_API void moco_device_free(moco_device *device);
+
+/* Fills `info`. Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_device_describe(const moco_device *device, moco_device_info *info);
 
 #ifdef __cplusplus

@@ -145,8 +145,8 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * image_h x image_w in 2 views, which have been read when the call returns. A step is a transaction: on any failure
  * nothing has changed, and a retry gives the same bits as if the failed call had not been made.
  * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite, or a weight after the
- * update: the sentence names the first such tensor), MOCO_ESTATE (the threads planned for are not to be had, or a
- * forked child). Threads: one call per trainer, and as moco_queue_push on its queue. Since 0.1. */
+ * update: the sentence names the first such tensor), MOCO_ESTATE (the device is not ready, or a forked child).
+ * Threads: one call per trainer, and as moco_queue_push on its queue. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
 
 /* Fills `report` for the last committed step. MOCO_ESTATE before the first. Threads: one call per trainer; progress

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "backend/backend.h"
 #include "data/augment.h"
 #include "num.h"
 
@@ -15,8 +16,6 @@
 
 static const char *const kinds[] = {
     [FILE_ENCODER] = "encoder", [FILE_TRAINER] = "trainer", [FILE_PROBE] = "probe", [FILE_BANK] = "bank"};
-static const char *const precisions[] = {
-    [MOCO_PRECISION_F32] = "f32", [MOCO_PRECISION_BF16] = "bf16", [MOCO_PRECISION_F64] = "f64"};
 static const char *const mean_keys[] = {"model.mean.0", "model.mean.1", "model.mean.2"};
 static const char *const std_keys[] = {"model.std.0", "model.std.1", "model.std.2"};
 
@@ -284,7 +283,7 @@ moco_status config_put_trainer(struct safetensors_metadata *m, const moco_traine
         TRY(safetensors_metadata_add_double(m, double_fields[i].key, value, err));
     }
     TRY(put_choices(m, o, err));
-    TRY(safetensors_metadata_add(m, "trainer.precision", precisions[o->precision], err));
+    TRY(safetensors_metadata_add(m, "trainer.precision", backend_precision_name(o->precision), err));
     TRY(safetensors_metadata_add(m, "trainer.real", real_bytes == sizeof(double) ? "f64" : "f32", err));
     TRY(safetensors_metadata_add_int(m, "trainer.queue_length", queue_length, err));
     return safetensors_metadata_add_int(m, "trainer.seed", (int64_t)o->seed, err);
@@ -294,12 +293,13 @@ static moco_status get_precision(const struct safetensors *f, int32_t *precision
 {
     const char *name;
     TRY(safetensors_get_text(f, "trainer.precision", &name, err));
-    for (int p = MOCO_PRECISION_F32; p <= MOCO_PRECISION_F64; p++)
-        if (strcmp(name, precisions[p]) == 0) {
+    const char *known;
+    for (int p = MOCO_PRECISION_F32; (known = backend_precision_name(p)) != NULL; p++)
+        if (strcmp(name, known) == 0) {
             *precision = p;
             return MOCO_OK;
         }
-    return err_set(err, MOCO_EFORMAT, "%s: trainer.precision is \"%.40s\"; it must be f32, bf16 or f64",
+    return err_set(err, MOCO_EFORMAT, "%s: trainer.precision is \"%.40s\"; it must be f32, bf16, f64, f16 or tf32",
                    safetensors_path(f), name);
 }
 

@@ -25,13 +25,10 @@ static moco_status open_device(moco_device *device, const char *name, struct err
     if (strlen(name) >= sizeof device->name)
         return err_set(err, MOCO_ENODEV, "no device has a name as long as \"%.40s...\"", name);
     TRY(backend_find(&device->backend, name, err));
-    if (device->backend->abi != BACKEND_ABI)
-        return err_set(err, MOCO_ENODEV, "device %s speaks version %lu of the contract; this library speaks %d", name,
-                       (unsigned long)device->backend->abi, BACKEND_ABI);
     strcpy(device->name, name);
     TRY(device->backend->open(&device->dev, device->handle.ctx, name, err));
     device->backend->info(device->dev, &device->info);
-    return MOCO_OK;
+    return device->backend->precision(device->dev, MOCO_PRECISION_AUTO, &device->best, err);
 }
 
 static moco_status make(moco_device **out, moco_context *context, const char *name, struct err *err)
@@ -67,7 +64,10 @@ static moco_status describe(const moco_device *device, moco_device_info *info, s
 {
     TRY(handle_check(device, HANDLE_DEVICE, "device", err));
     TRY(struct_check(info, "info", err));
-    moco_device_info filled = {.threads = device->info.threads, .bf16_native = device->info.bf16_native};
+    moco_device_info filled = {.threads = device->info.threads,
+                               .bf16_native = device->info.bf16_native,
+                               .precisions = device->info.precisions,
+                               .auto_precision = (int32_t)device->best};
     memcpy(filled.name, device->name, sizeof filled.name);
     memcpy(filled.isa, device->info.isa, sizeof filled.isa);
     memcpy(filled.library, device->info.library, sizeof filled.library);

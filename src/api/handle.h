@@ -68,6 +68,7 @@ struct moco_device {
     const struct backend *backend;
     struct be_device *dev;
     struct be_info info;
+    enum be_precision best; /* what AUTO becomes */
     char name[32];
 };
 

@@ -54,8 +54,8 @@ static moco_status read_options(moco_trainer_options *o, const moco_trainer_opti
 {
     moco_trainer_options_init(o);
     TRY(struct_read(o, sizeof *o, given, "options", err));
-    if (o->precision < MOCO_PRECISION_AUTO || o->precision > MOCO_PRECISION_F64)
-        return err_set(err, MOCO_EINVAL, "precision is %d; it must be a moco_precision, 0 to 3", o->precision);
+    if (backend_precision_name(o->precision) == NULL)
+        return err_set(err, MOCO_EINVAL, "precision is %d; it must be a moco_precision, 0 to 5", o->precision);
     return MOCO_OK;
 }
 

@@ -77,8 +77,10 @@ struct be_memory {
     size_t bytes;
 };
 
-/* Values of moco_precision, where that has them. TF32: f32 whose products are rounded to 10 bits of mantissa. */
-enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_TF32 = 4, BE_F16 = 5 };
+/* Values of moco_precision. TF32: f32 whose products are rounded to 10 bits of mantissa. The type of masters, statistics
+ * and queue is the device's master type in all of them. */
+enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_F16 = 4, BE_TF32 = 5 };
+#define BE_HAS(precision) (1 << (precision)) /* its bit in be_info.precisions */
 
 enum be_pass {
     BE_TRAIN, /* forward with batch statistics, keeps what backward needs */
@@ -90,7 +92,7 @@ struct be_info {
     int threads, bf16_native;
     size_t real_bytes;
     char isa[64], library[64];
-    uint32_t precisions;         /* bit 1 << enum be_precision for each in which plans compute */
+    int precisions;              /* bits (BE_HAS): those that run here, also slowly */
     enum be_precision master;    /* the type of masters: F32 or F64 */
     enum be_precision inference; /* of INFER plans */
     int64_t launch_pixels;       /* how large a training launch should be: h * w * images; at least one group */
@@ -277,7 +279,8 @@ struct backend {
     moco_status (*open)(struct be_device **out, struct ctx *ctx, const char *name, struct err *err);
     void (*close)(struct be_device *dev);
     void (*info)(const struct be_device *dev, struct be_info *info);
-    /* What AUTO (0) means, or whether a precision runs here: MOCO_ENOTSUP and why. */
+    /* What AUTO (0) means, the fastest that trains well; or whether a precision runs here: MOCO_ENOTSUP, why, and what
+     * there is (backend_has_precision says it). */
     moco_status (*precision)(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
     /* Before a step, before its commit, and when a plan is made: is all there that computing needs (threads, a device
      * that is not lost)? MOCO_ESTATE or MOCO_EDEVICE if not. Does not wait. */
@@ -431,7 +434,19 @@ struct backend {
 extern const struct backend backend_ref; /* always built */
 extern const struct backend backend_cpu; /* with MOCO_HAVE_ONEDNN */
 
-/* Finds a backend by device name ("cpu", "ref", later "cuda:0"); MOCO_ENODEV lists what there is. */
+/* The backends that are linked in, from 0; NULL past the end (backends.c). */
+const struct backend *backend_listed(int index);
+
+/* Finds the backend of a device, NAME or NAME:NUMBER ("cpu", "cuda:0"): a built-in one, or a module libmoco_NAME.so
+ * (module.h), which exports its table under this name. MOCO_ENODEV says what there is, or why the module was not taken.
+ */
+#define BACKEND_MODULE_SYMBOL "moco_backend"
 moco_status backend_find(const struct backend **out, const char *device_name, struct err *err);
+
+/* "f32", ...; NULL for a number that is no moco_precision. */
+const char *backend_precision_name(int precision);
+
+/* Is `wanted` among `precisions` (bits)? MOCO_ENOTSUP names those that are; MOCO_EINVAL: it is no precision at all. */
+moco_status backend_has_precision(const char *device_name, int precisions, int wanted, struct err *err);
 
 #endif

@@ -1,27 +1,58 @@
 /* SPDX-License-Identifier: MIT
  *
- * registry: the backends of this build, found by the name of a device. */
+ * registry: the backend of a device, found by the device's name. What a reader would get wrong: the number of a
+ * NAME:NUMBER is not looked at here; which numbers there are is for the backend's open to say. */
 #include <string.h>
 
 #include "backend/backend.h"
+#include "backend/module.h"
 
-static const struct backend *const built_in[] = {
-#ifdef MOCO_HAVE_ONEDNN
-    &backend_cpu,
-#endif
-    &backend_ref,
-};
+enum { NAME_SIZE = 16, NUMBER_DIGITS = 4 };
+
+/* Cuts NAME off NAME or NAME:NUMBER; 0 if `device_name` is neither. What passes is safe in the name of a file. */
+static int cut_name(char name[NAME_SIZE], const char *device_name)
+{
+    size_t length = strspn(device_name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (length == 0 || length >= NAME_SIZE)
+        return 0;
+    memcpy(name, device_name, length);
+    name[length] = 0;
+    const char *rest = device_name + length;
+    size_t digits = rest[0] == ':' ? strspn(rest + 1, "0123456789") : 0;
+    return rest[0] == 0 || (digits > 0 && digits <= NUMBER_DIGITS && rest[1 + digits] == 0);
+}
+
+static void list_built_in(char *names, size_t size)
+{
+    size_t used = 0;
+    const struct backend *be;
+    names[0] = 0;
+    for (int i = 0; (be = backend_listed(i)) != NULL; i++) {
+        size_t length = strlen(be->name), comma = i > 0 ? 2 : 0;
+        if (used + comma + length >= size)
+            return;
+        memcpy(names + used, ", ", comma);
+        memcpy(names + used + comma, be->name, length + 1);
+        used += comma + length;
+    }
+}
 
 moco_status backend_find(const struct backend **out, const char *device_name, struct err *err)
 {
-    char names[128] = "";
+    char name[NAME_SIZE], built_in[128];
+    const struct backend *be;
     *out = NULL;
-    for (size_t i = 0; i < sizeof built_in / sizeof built_in[0]; i++) {
-        if (strcmp(built_in[i]->name, device_name) == 0) {
-            *out = built_in[i];
+    list_built_in(built_in, sizeof built_in);
+    if (!cut_name(name, device_name))
+        return err_set(
+            err, MOCO_ENODEV,
+            "there is no device \"%.40s\": a name is small letters and digits, with a number behind it where "
+            "there are several, as in \"cuda:0\"; this build has %s",
+            device_name, built_in);
+    for (int i = 0; (be = backend_listed(i)) != NULL; i++)
+        if (strcmp(be->name, name) == 0) {
+            *out = be;
             return MOCO_OK;
         }
-        strcat(strcat(names, i > 0 ? ", " : ""), built_in[i]->name);
-    }
-    return err_set(err, MOCO_ENODEV, "there is no device \"%.40s\" in this build; there is: %s", device_name, names);
+    return module_find(out, name, device_name, built_in, err);
 }

@@ -17,6 +17,7 @@
 
 #include "support/failing_alloc.h"
 #include "support/net_harness.h"
+#include "support/test_device.h"
 #include "tolerances.h"
 
 static struct harness_subject subjects[8];
@@ -534,7 +535,5 @@ int main(void)
         cmocka_unit_test(test_failing_memory),
     };
     subject_count = harness_subjects(subjects);
-    if (!harness_has(harness_device(), BE_F32))
-        printf("SKIPPED: there is no device %s; only ref is tested\n", harness_device());
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -334,7 +334,7 @@ static const struct bad_field bad_trainers[] = {
     BAD_D(moco_trainer_options, weight_decay, -1),
     BAD_D(moco_trainer_options, weight_decay, NAN),
     BAD_I(moco_trainer_options, precision, -1),
-    BAD_I(moco_trainer_options, precision, 4),
+    BAD_I(moco_trainer_options, precision, 6),
     BAD_I(moco_trainer_options, symmetric, 2),
     BAD_I(moco_trainer_options, shuffle, -1),
     BAD_I(moco_trainer_options, interleave, INT32_MIN),

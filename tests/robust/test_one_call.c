@@ -20,6 +20,7 @@
 #include "support/misuse_rig.h"
 #include "support/refused.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 enum { SIDE = 16, DIM = 16, FEATURES = 64, BATCH = 16, LENGTH = 40, ROWS = 4 };
@@ -297,7 +298,7 @@ static int open_world(void **state)
     in_progress = NULL;
     draw();
     rig_ok(moco_context_create(&w.context, &options));
-    rig_ok(moco_device_open(&w.device, w.context, rig_device()));
+    rig_ok(moco_device_open(&w.device, w.context, test_device()));
     rig_ok(moco_model_create(&w.model, w.device, &spec.model));
     rig_ok(moco_queue_create(&w.queue, w.device, DIM, LENGTH, 1));
     trainer_options = spec.trainer;

@@ -16,6 +16,7 @@
 
 #include "support/failing_alloc.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 static struct failing_alloc memory;
@@ -43,7 +44,7 @@ static struct rig_spec tiny(void)
     struct rig_spec spec = rig_spec();
     spec.model.width = 1.0 / 32;
     spec.model.dim = 8;
-    if (strcmp(rig_device(), "ref") == 0)
+    if (test_device_is_exact(test_device()))
         spec.trainer.precision = MOCO_PRECISION_F64;
     spec.context.alloc = failing_alloc;
     spec.context.release = failing_release;
@@ -93,7 +94,7 @@ static moco_status make_all(void *user)
     (void)user;
     moco_status status = moco_context_create(&context, &spec.context);
     if (status == MOCO_OK)
-        status = moco_device_open(&device, context, rig_device());
+        status = moco_device_open(&device, context, test_device());
     if (status == MOCO_OK)
         status = moco_model_create(&model, device, &spec.model);
     if (status == MOCO_OK && spec.trainer.negatives == MOCO_NEGATIVES_QUEUE)

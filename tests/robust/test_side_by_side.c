@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "support/misuse_rig.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 enum { SIDE = 16, DIM = 16, LENGTH = 40 };
@@ -105,7 +106,7 @@ static void two_trainers_share_a_device(void **state)
     options.threads = 2; /* each calling thread has an OpenMP team of its own */
     moco_device *device;
     rig_ok(moco_context_create(&context, &options));
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     open_pair(together, device);
     open_pair(alone, device);
     for (int i = 0; i < 2; i++)

@@ -17,6 +17,7 @@
 
 #include "philox.h"
 #include "support/not_tested.h"
+#include "support/test_device.h"
 
 /* Streams of the harness: the epoch of an RNG_TEST stream. */
 enum { STREAM_PARAM = 0, STREAM_IMAGE = 100000, STREAM_KEY, STREAM_QUEUE };
@@ -165,12 +166,6 @@ static void fill_unit_rows(struct harness *h, struct be_memory *to, int rows, ui
 
 /* ---- open and close ---- */
 
-const char *harness_device(void)
-{
-    const char *name = getenv("MOCO_TEST_DEVICE");
-    return name != NULL && name[0] != 0 ? name : "cpu";
-}
-
 static moco_status build_graph(struct harness *h, struct err *err)
 {
     const struct net_config *config = &h->spec.config;
@@ -192,7 +187,7 @@ static int open_device(struct harness *h)
         h->be->info(h->dev, &h->info);
         status = h->be->precision(h->dev, h->spec.precision, &h->precision, &err);
     }
-    if (status == MOCO_ENODEV || status == MOCO_ENOTSUP) {
+    if (status == MOCO_ENOTSUP) {
         /* ref computes in every precision, so this is a CPU without the instructions. */
         if (h->dev != NULL && h->spec.precision == BE_BF16)
             not_tested_here(NO_BF16);
@@ -279,10 +274,10 @@ int harness_has(const char *device, enum be_precision precision)
 
 int harness_subjects(struct harness_subject subjects[8])
 {
-    const char *names[2] = {"ref", harness_device()};
-    int count = 0;
-    for (int i = 0; i < (strcmp(names[1], "ref") == 0 ? 1 : 2); i++)
-        for (int p = BE_F32; p <= BE_F64; p++)
+    const char *names[2];
+    int count = 0, devices = test_devices(names);
+    for (int i = 0; i < devices; i++)
+        for (int p = BE_F32; p <= BE_TF32; p++)
             if (harness_has(names[i], (enum be_precision)p))
                 subjects[count++] = (struct harness_subject){names[i], (enum be_precision)p};
     return count;

@@ -22,7 +22,7 @@ struct harness;
 typedef void (*harness_watch)(struct harness *h, int launch, void *user);
 
 struct harness_spec {
-    const char *device; /* "ref", "cpu" */
+    const char *device; /* "ref", "cpu", ... */
     int precision;      /* enum be_precision, or 0: the device's own choice */
     int threads;        /* 0: as many as the machine gives */
     int n, groups;      /* samples and BN groups of a launch */
@@ -61,7 +61,7 @@ struct harness {
     double loss, top1, top5, pos, neg; /* sums over the batch of the last harness_train */
 };
 
-/* Whether this build and machine have the device, computing in this precision. */
+/* Whether the device computes in this precision. */
 int harness_has(const char *device, enum be_precision precision);
 
 /* What a test of the contract runs on: `ref` in each precision, and the device of the tests in those it has. */
@@ -74,10 +74,7 @@ int harness_subjects(struct harness_subject subjects[8]); /* their number */
 /* A small network: the fields that tests vary by hand, the others as net_config of a CIFAR-sized picture. */
 struct net_config harness_net(int depth, double width, enum net_stem stem, enum net_head head, int dim, int image);
 
-/* The device that tests run on: MOCO_TEST_DEVICE, or "cpu". */
-const char *harness_device(void);
-
-/* Finds and opens the device. 0: this build or machine has no such device or precision (nothing is held then). */
+/* Finds and opens the device, or fails the test. 0: it does not have this precision (nothing is held then). */
 int harness_try_open(struct harness *h, const struct harness_spec *spec);
 void harness_open(struct harness *h, const struct harness_spec *spec);
 void harness_close(struct harness *h); /* fails the test if memory is still held */

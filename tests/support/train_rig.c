@@ -14,12 +14,7 @@
 
 #include "philox.h"
 #include "support/scratch_folder.h"
-
-const char *rig_device(void)
-{
-    const char *device = getenv("MOCO_TEST_DEVICE");
-    return device != NULL && device[0] != 0 ? device : "cpu";
-}
+#include "support/test_device.h"
 
 struct rig_spec rig_spec(void)
 {
@@ -82,8 +77,8 @@ void rig_open(struct rig *rig, const struct rig_spec *spec)
     memset(rig, 0, sizeof *rig);
     rig->spec = *spec;
     if (rig->spec.device == NULL)
-        rig->spec.device = rig_device();
-    if (strcmp(rig->spec.device, "ref") == 0 && spec->trainer.precision == MOCO_PRECISION_F32)
+        rig->spec.device = test_device();
+    if (spec->trainer.precision == MOCO_PRECISION_F32 && test_device_is_exact(rig->spec.device))
         rig->spec.trainer.precision = MOCO_PRECISION_F64; /* exact unless the test asks for rounding */
     rig_ok(moco_context_create(&rig->context, &spec->context));
     rig_ok(moco_device_open(&rig->device, rig->context, rig->spec.device));

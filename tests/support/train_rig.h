@@ -12,7 +12,7 @@
 #include "moco/moco.h"
 
 struct rig_spec {
-    const char *device; /* NULL: MOCO_TEST_DEVICE, or "cpu" */
+    const char *device; /* NULL: test_device() */
     moco_model_options model;
     moco_trainer_options trainer;
     int64_t queue_length;
@@ -33,7 +33,6 @@ struct rig {
 
 /* A narrow ResNet-18, 16 pixels, batch 16 in 4 groups of one launch each, queue of 40 keys: milliseconds a step. */
 struct rig_spec rig_spec(void);
-const char *rig_device(void); /* of this test run */
 
 /* Every mechanism that a trainer knows, MoCo first: fills the parts of `spec` that say which. */
 enum { RIG_MOCO, RIG_BATCH_KEYS, RIG_END_TO_END, RIG_SIMCLR, RIG_SIMCLR_LARS, RIG_MECHANISMS };

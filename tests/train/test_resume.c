@@ -15,6 +15,7 @@
 
 #include "support/not_tested.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 #define STEPS 6
@@ -118,7 +119,7 @@ static int has_bf16(const char *name)
     spec.trainer.precision = MOCO_PRECISION_BF16;
     moco_memory_estimate_init(&estimate);
     rig_ok(moco_context_create(&context, NULL));
-    rig_ok(moco_device_open(&device, context, name != NULL ? name : rig_device()));
+    rig_ok(moco_device_open(&device, context, name != NULL ? name : test_device()));
     moco_status status = moco_trainer_estimate(device, &spec.model, 8, &spec.trainer, &estimate);
     if (status != MOCO_ENOTSUP)
         rig_ok(status);

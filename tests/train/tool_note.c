@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "support/test_device.h"
+
 static void check(moco_status status)
 {
     if (status == MOCO_OK)
@@ -80,8 +82,7 @@ int main(int argc, char **argv)
     if (argc == 2)
         printf("%s\n", note);
     if (argc > 2) {
-        const char *name = getenv("MOCO_TEST_DEVICE");
-        check(moco_device_open(&device, context, name != NULL ? name : "cpu"));
+        check(moco_device_open(&device, context, test_device()));
         check(moco_model_create(&model, device, &model_options));
         if (length > 0)
             check(moco_queue_create(&queue, device, model_options.dim, length, 0));

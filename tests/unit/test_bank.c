@@ -20,12 +20,7 @@
 #include "philox.h"
 #include "support/misuse_rig.h"
 #include "support/refused.h"
-
-static const char *device_name(void)
-{
-    const char *name = getenv("MOCO_TEST_DEVICE");
-    return name != NULL && *name != 0 ? name : "cpu";
-}
+#include "support/test_device.h"
 
 static moco_device *device;
 
@@ -33,7 +28,7 @@ static int set_up(void **state)
 {
     if (misuse_set_up(state) != 0)
         return -1;
-    return moco_device_open(&device, misuse.context, device_name()) == MOCO_OK ? 0 : -1;
+    return moco_device_open(&device, misuse.context, test_device()) == MOCO_OK ? 0 : -1;
 }
 
 static int tear_down(void **state)

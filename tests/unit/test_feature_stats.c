@@ -18,6 +18,7 @@
 #include "philox.h"
 #include "support/failing_alloc.h"
 #include "support/net_harness.h"
+#include "support/test_device.h"
 
 static struct ctx *ctx;
 static const struct backend *be;
@@ -27,8 +28,8 @@ static int set_up(void **state)
 {
     (void)state;
     return ctx_create(&ctx, &(struct ctx_options){.threads = 2}, NULL) != MOCO_OK ||
-           backend_find(&be, harness_device(), NULL) != MOCO_OK ||
-           be->open(&dev, ctx, harness_device(), NULL) != MOCO_OK;
+           backend_find(&be, test_device(), NULL) != MOCO_OK ||
+           be->open(&dev, ctx, test_device(), NULL) != MOCO_OK;
 }
 
 static int tear_down(void **state)

@@ -17,6 +17,7 @@
 #include "philox.h"
 #include "support/failing_alloc.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 #define IMAGES 70 /* of 16 x 16: one full launch of 64 and a part */
@@ -41,7 +42,7 @@ static int open_device(void **state)
     moco_context_options_init(&options);
     options.log = log_line;
     rig_ok(moco_context_create(&context, &options));
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     struct rng rng;
     rng_init(&rng, 1, 0, 0, 0, RNG_TEST);
     for (size_t i = 0; i < sizeof images; i++)
@@ -300,7 +301,7 @@ static void arguments_are_checked(void **state)
     moco_device_info info;
     moco_device_info_init(&info);
     rig_ok(moco_device_describe(device, &info));
-    assert_string_equal(info.name, rig_device());
+    assert_string_equal(info.name, test_device());
     assert_true(info.threads >= 1);
     moco_device *none = NULL;
     rig_expect(moco_device_open(&none, context, "abacus"), MOCO_ENODEV);
@@ -330,7 +331,7 @@ static moco_status life(struct failing_alloc *alloc)
     options.release = failing_release;
     options.user = alloc;
     moco_trainer_options o = spec.trainer;
-    o.precision = strcmp(rig_device(), "ref") == 0 ? MOCO_PRECISION_F64 : MOCO_PRECISION_F32;
+    o.precision = test_device_is_exact(test_device()) ? MOCO_PRECISION_F64 : MOCO_PRECISION_F32;
     moco_batch_init(&batch);
     batch.n = 16;
     batch.h = batch.w = SIDE;
@@ -341,7 +342,7 @@ static moco_status life(struct failing_alloc *alloc)
     }
     moco_status status = moco_context_create(&c, &options);
     if (status == MOCO_OK)
-        status = moco_device_open(&d, c, rig_device());
+        status = moco_device_open(&d, c, test_device());
     if (status == MOCO_OK)
         status = moco_model_create(&m, d, &spec.model);
     if (status == MOCO_OK)

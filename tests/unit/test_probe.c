@@ -20,6 +20,7 @@
 #include "support/failing_alloc.h"
 #include "support/net_harness.h"
 #include "support/scratch_folder.h"
+#include "support/test_device.h"
 
 enum { DIM = 7, CLASSES = 6, ROWS = 41 };
 
@@ -40,8 +41,8 @@ static int set_up(void **state)
             rows[i * DIM + d] = (float)(0.5 * rng_normal(&r) + (d == labels[i] ? 1 : 0));
     }
     return ctx_create(&ctx, &(struct ctx_options){.threads = 2}, NULL) != MOCO_OK ||
-           backend_find(&be, harness_device(), NULL) != MOCO_OK ||
-           be->open(&dev, ctx, harness_device(), NULL) != MOCO_OK;
+           backend_find(&be, test_device(), NULL) != MOCO_OK ||
+           be->open(&dev, ctx, test_device(), NULL) != MOCO_OK;
 }
 
 static int tear_down(void **state)
@@ -472,7 +473,7 @@ static void failing_memory(void **state)
                                .alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
                            NULL);
             if (status == MOCO_OK) {
-                status = be->open(&device, failing, harness_device(), NULL);
+                status = be->open(&device, failing, test_device(), NULL);
                 if (status == MOCO_OK)
                     status = probe_create(&probe, failing, be, device, &config, NULL);
                 if (status == MOCO_OK)

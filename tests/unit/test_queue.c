@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "philox.h"
+#include "support/test_device.h"
 #include "support/train_rig.h"
 
 #define DIM 5
@@ -26,7 +27,7 @@ static int open_device(void **state)
 {
     (void)state;
     rig_ok(moco_context_create(&context, NULL));
-    rig_ok(moco_device_open(&device, context, rig_device()));
+    rig_ok(moco_device_open(&device, context, test_device()));
     return 0;
 }
 

@@ -48,12 +48,17 @@ static moco_status cpu_open(struct be_device **out, struct ctx *ctx, const char 
     return MOCO_OK;
 }
 
+static int cpu_precisions(const struct be_device *dev)
+{
+    return BE_HAS(BE_F32) | (dev->isa >= SHIM_ISA_AVX512 ? BE_HAS(BE_BF16) : 0);
+}
+
 static void cpu_info(const struct be_device *dev, struct be_info *info)
 {
     *info = (struct be_info){.threads = dev->team.threads,
                              .bf16_native = dev->isa == SHIM_ISA_AVX512_BF16,
                              .real_bytes = sizeof(float),
-                             .precisions = 1U << BE_F32 | (dev->isa >= SHIM_ISA_AVX512 ? 1U << BE_BF16 : 0),
+                             .precisions = cpu_precisions(dev),
                              .master = BE_F32,
                              .inference = BE_F32,
                              .launch_pixels = INT64_C(32) * 224 * 224, /* what caches hold of the feature maps */
@@ -69,26 +74,18 @@ static void cpu_info(const struct be_device *dev, struct be_info *info)
 
 static moco_status cpu_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err)
 {
-    switch (wanted) {
-    case 0:
-        *out = dev->isa == SHIM_ISA_AVX512_BF16 ? BE_BF16 : BE_F32;
-        return MOCO_OK;
-    case BE_F32:
-        *out = BE_F32;
-        return MOCO_OK;
-    case BE_BF16:
-        if (dev->isa < SHIM_ISA_AVX512)
-            return err_set(err, MOCO_ENOTSUP,
-                           "cpu: bf16 needs AVX-512, and oneDNN uses %s here; f32 is the precision to take",
-                           shim_isa_name());
-        if (dev->isa == SHIM_ISA_AVX512)
-            ctx_log(dev->ctx, LOG_WARN,
-                    "cpu: without AVX512_BF16 oneDNN emulates bf16, about three times slower than f32");
-        *out = BE_BF16;
-        return MOCO_OK;
-    default:
-        return err_set(err, MOCO_ENOTSUP, "cpu: precision %d is not computed here: f32 and bf16 are", wanted);
-    }
+    if (wanted == 0)
+        wanted = dev->isa == SHIM_ISA_AVX512_BF16 ? BE_BF16 : BE_F32;
+    if (wanted == BE_BF16 && dev->isa < SHIM_ISA_AVX512)
+        return err_set(err, MOCO_ENOTSUP,
+                       "cpu: bf16 needs AVX-512, and oneDNN uses %s here; f32 is the precision to take",
+                       shim_isa_name());
+    TRY(backend_has_precision("cpu", cpu_precisions(dev), wanted, err));
+    if (wanted == BE_BF16 && dev->isa == SHIM_ISA_AVX512)
+        ctx_log(dev->ctx, LOG_WARN,
+                "cpu: without AVX512_BF16 oneDNN emulates bf16, about three times slower than f32");
+    *out = (enum be_precision)wanted;
+    return MOCO_OK;
 }
 
 /* Entering counts the team. */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define PAGE 4096
+#define PRECISIONS (BE_HAS(BE_F32) | BE_HAS(BE_BF16) | BE_HAS(BE_F64))
 
 static moco_status device_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
 {
@@ -36,7 +37,7 @@ static void device_info(const struct be_device *dev, struct be_info *info)
     (void)dev;
     *info = (struct be_info){.threads = 1,
                              .real_bytes = sizeof(double),
-                             .precisions = 1U << BE_F64 | 1U << BE_F32 | 1U << BE_BF16,
+                             .precisions = PRECISIONS,
                              .master = BE_F64,
                              .inference = BE_F64,
                              .launch_pixels = INT64_C(32) * 224 * 224, /* as cpu, whose oracle it is */
@@ -49,8 +50,8 @@ static void device_info(const struct be_device *dev, struct be_info *info)
 static moco_status device_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err)
 {
     (void)dev;
-    if (wanted != 0 && wanted != BE_F32 && wanted != BE_BF16 && wanted != BE_F64)
-        return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", wanted);
+    if (wanted != 0)
+        TRY(backend_has_precision("ref", PRECISIONS, wanted, err));
     *out = wanted == 0 ? BE_F64 : (enum be_precision)wanted;
     return MOCO_OK;
 }

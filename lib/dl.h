@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dl: shared libraries loaded at run time, by their whole path. What a reader would get wrong: a bare name would be
+ * looked for where LD_LIBRARY_PATH says, so dl_open refuses one; whoever calls it knows the folder. */
+#ifndef MOCO_LIB_DL_H
+#define MOCO_LIB_DL_H
+
+#include <stddef.h>
+
+#include "err.h"
+
+/* Loads the library at `path` with everything that it needs, its symbols for nobody else. MOCO_EINVAL: the path does not
+ * begin with '/'. MOCO_EIO with the loader's own words: not a library, or one that lacks another. */
+moco_status dl_open(void **library, const char *path, struct err *err);
+
+/* The address of an exported symbol; NULL if there is none. */
+void *dl_symbol(void *library, const char *name);
+
+/* Gives the library back; it is unloaded if nobody else holds it. */
+void dl_close(void *library);
+
+/* The folder of the shared library that this code is part of, without its last '/'. 0 and "" where there is none to
+ * name: the code was linked into the program itself, or loaded by a relative path, or `size` is too small. */
+int dl_own_folder(char *folder, size_t size);
+
+#endif
