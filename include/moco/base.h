@@ -136,7 +136,8 @@ MOCO_API moco_status moco_context_create(moco_context **context, const moco_cont
 MOCO_API void moco_context_free(moco_context *context);
 
 /* Bytes that live blocks of this context's allocator hold now, the most they held so far, and how many blocks were ever
- * taken. Any output may be NULL. Threads: any. Since 0.1. */
+ * taken. Memory of the devices "cpu" and "ref" is among them; that of a device with memory of its own would not be. Any
+ * output may be NULL. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_context_memory(const moco_context *context, int64_t *live_bytes, int64_t *peak_bytes,
                                          int64_t *allocations);
 

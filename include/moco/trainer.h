@@ -201,9 +201,9 @@ typedef struct moco_memory_estimate {
     int64_t gradient_bytes;
     int64_t momentum_bytes;
     int64_t queue_bytes;
-    int64_t slab_bytes; /* one launch: activations, their gradients, scratch; with a shared encoder it grows with the
-                           batch */
-    int64_t total_bytes;
+    int64_t slab_bytes;  /* one launch: activations, their gradients, scratch (with a shared encoder it grows with the
+                            batch); and the embeddings of a step */
+    int64_t total_bytes; /* all of these, which are memory of the device, and a few arrays of the host */
     double step_flops;   /* operations of convolutions and linear layers in one step: 2 per multiply-add */
     double step_seconds; /* expected, from a short measurement of this machine; 0: the device cannot tell */
 } moco_memory_estimate;

@@ -6,8 +6,8 @@
 
 #include "algo/trainer_rows.h"
 
-/* Momentum encoder: the keys of a direction, in the order of the query launches' places; then, launch by launch, InfoNCE
- * against them. */
+/* Momentum encoder: the keys of a direction, in the order of the query launches' places; then, launch by launch,
+ * InfoNCE against them. */
 moco_status batch_place_keys(struct trainer *t, const struct step *step, int direction, struct err *err);
 moco_status batch_contrast(struct trainer *t, const void *queries, int launch, struct err *err);
 /* Shared encoder: forward of both views, loss among them, backward. */

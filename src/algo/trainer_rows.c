@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the places
- * of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, and then the
- * rows of the loss at all places. */
+ * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the
+ * places of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, and
+ * then the rows of the loss at all places. */
 #include "algo/trainer_rows.h"
 
 #include "permute.h"
@@ -103,9 +103,18 @@ moco_status query_backward(struct trainer *t, const struct query_launch *launch,
     return t->be->backward(t->query_plan, &io, err);
 }
 
+static void progress(const struct trainer *t, int done)
+{
+    if (t->o.progress != NULL)
+        t->o.progress(t->o.progress_user, done, t->encoders * t->directions * t->launches);
+}
+
 void step_launched(const struct trainer *t, struct step *step)
 {
-    step->done++;
-    if (t->o.progress != NULL)
-        t->o.progress(t->o.progress_user, step->done, t->encoders * t->directions * t->launches);
+    progress(t, ++step->done);
+}
+
+void step_all_launched(const struct trainer *t)
+{
+    progress(t, t->encoders * t->directions * t->launches);
 }

@@ -74,6 +74,8 @@ moco_status query_forward(struct trainer *t, const struct query_launch *launch, 
 /* From the gradients in d_query. */
 moco_status query_backward(struct trainer *t, const struct query_launch *launch, struct err *err);
 
+/* Says so to who asked for progress. */
 void step_launched(const struct trainer *t, struct step *step);
+void step_all_launched(const struct trainer *t);
 
 #endif

@@ -62,6 +62,7 @@ static moco_status check_state(struct trainer *t, struct err *err)
 {
     if (known_finite(t))
         return MOCO_OK;
+    t->be->program_reset(t->program); /* a state that was loaded is at other addresses */
     TRY(step_measure(t, err));
     TRY(running_check_finite(t->query, "encoder_q.", err));
     if (t->key != NULL) {
@@ -300,8 +301,8 @@ static void advance(struct trainer *t, const struct step *step, const struct be_
     t->position = step->batch->position;
 }
 
-/* All that could fail has been done but for the device itself. If that fails, nobody knows how much of the step has been
- * committed, and the trainer says so from then on rather than train on half a step. */
+/* All that could fail has been done but for the device itself. If that fails, nobody knows how much of the step has
+ * been committed, and the trainer says so from then on rather than train on half a step. */
 static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
 {
     int skip, known;
@@ -362,6 +363,8 @@ static moco_status give(struct trainer *t, struct step *step, struct be_outcome 
     }
     if (status != MOCO_OK)
         t->be->program_drop(t->program);
+    else if (step->skip)
+        step_all_launched(t);
     return status;
 }
 

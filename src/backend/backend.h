@@ -387,7 +387,8 @@ struct backend {
     moco_status (*check_slab)(struct be_program *program, enum be_what what, const void *slab, struct err *err);
     moco_status (*check_stats)(struct be_program *program, enum be_what what, const struct graph *graph,
                                const void *stats, struct err *err);
-    /* feature_std = the mean over columns of the standard deviation of n rows: exactly 0 if all rows are equal. */
+    /* feature_std = the mean over columns of the standard deviation of n rows, in double: exactly 0 of equal rows of
+     * f32. */
     moco_status (*row_std)(struct be_program *program, const void *rows, int n, int dim, struct err *err);
     size_t (*infonce_scratch)(struct be_device *dev, int n, int dim, int64_t length); /* bytes of device memory */
     moco_status (*infonce)(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err);
