@@ -86,6 +86,10 @@ static moco_status make(struct be_program *p, struct err *err)
     moco_status status =
         late_map(p->dev, LATE_SLOTS * (p->block_bytes + p->input_bytes) + 2 * p->input_bytes, &p->memory, err);
     if (status == MOCO_OK) {
+        const struct late_block *own = late_find(p->dev, p->memory.at, p->memory.bytes);
+        late_unfence_one(own);
+        memset(p->memory.at, POISON, p->memory.bytes); /* a step takes no page */
+        late_fence_one(own);
         p->next = p->dev->programs;
         p->dev->programs = p;
     }
@@ -149,6 +153,8 @@ void late_program_reset(struct be_program *p)
     late_drain(p->dev); /* works may lie on the tapes */
     forget_recorded(p);
     p->warm = 0;
+    p->told = p->ended; /* of a state that is there no more */
+    p->failed_told = p->failed_run;
     late_unlock();
 }
 
