@@ -18,7 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "support/late_device.h"
+#include "support/late/late_device.h"
 #include "support/step_rig.h"
 
 enum { STEPS = 6 };

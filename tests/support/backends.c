@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
-#include "support/late_device.h"
+#include "support/late/late_device.h"
 #include "support/relu_masks.h"
 #include "support/test_device.h"
 

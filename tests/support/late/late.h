@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "support/late_device.h"
+#include "support/late/late_device.h"
 
 enum { LATE_BEHIND = 2, LATE_SLOTS = LATE_BEHIND + 1, LATE_EVENTS = 64, LATE_RANGES = 8 };
 

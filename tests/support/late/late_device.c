@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "support/late.h"
+#include "support/late/late.h"
 
 static struct be_device *devices; /* all that are open; with the lock held */
 

@@ -3,7 +3,7 @@
  * late_calls: the calls of a step, each of which is queued with a copy of its arguments and done by ref later. What a
  * reader would get wrong: an index is device memory here, as everything that a repeated step may find changed; a host
  * pointer among the arguments is refused by name. */
-#include "support/late.h"
+#include "support/late/late.h"
 
 #define REALS(count) ((size_t)(count) * sizeof(double))
 

@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "hash.h"
-#include "support/late.h"
+#include "support/late/late.h"
 
 #define INPUT_ALIGN ((size_t)64)
 #define POISON 0xa5

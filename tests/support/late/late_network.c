@@ -3,7 +3,7 @@
  * late_network: layouts and plans of the late device: those of ref, whose calls are queued. What a reader would get
  * wrong: what ref would refuse has to be refused when the call is given, since a work that fails later costs the
  * device. */
-#include "support/late.h"
+#include "support/late/late.h"
 
 /* ---- layouts ---- */
 

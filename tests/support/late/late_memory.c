@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "support/late.h"
+#include "support/late/late.h"
 
 static size_t page(void)
 {

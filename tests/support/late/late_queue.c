@@ -3,7 +3,7 @@
  * late_queue: works that were given and are not done, those that were recorded, and who may give which when. What a
  * reader would get wrong: device memory is open while a work runs, and then only; a work finds everything it needs from
  * the host behind itself, for the caller's arrays may be gone. */
-#include "support/late.h"
+#include "support/late/late.h"
 
 #define ALIGN ((size_t)64)
 #define FIRST_SIZE ((size_t)1 << 18)
