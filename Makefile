@@ -165,10 +165,10 @@ fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
 fuzz_support := tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c
 fuzz_more_report := $(program_parts) # what a target needs beside the library
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
-test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c))
+test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tests/support/late/*.c))
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples ## library, examples (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
@@ -178,6 +178,18 @@ tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running 
 
 check: all benches $(tests) $(test_tools) $(fuzz_replays) ## run all tests that guard correctness (about 8 minutes at most)
 	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),$(any_build),$(test_scripts))
+	@$(if $(filter cpufull,$(MOCO_TEST_DEVICE)$(MOCO_TEST_TIER)),$(run_late) $(addprefix $(BUILD)/tests/,$(late_quick)))
+
+# The device of the tests that runs behind its caller (tests/support/late/late_device.h). It computes as ref does, slowly, so
+# that check takes the suites which have most to say about what was done when, in about a minute of one core; golden
+# steps on it are a script of their own, and campaign takes all.
+late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
+              $(addprefix train/test_,transaction resume groups mechanisms faults no_alloc collapse) \
+              $(addprefix robust/test_,checkpoint forged_states misuse_training misuse_handles misuse_eval threads one_call oom)
+run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
+
+check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
+	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all benches tests
@@ -236,7 +248,7 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests ## what is exhaustive: a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
 
 BENCH ?=

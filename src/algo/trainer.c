@@ -161,7 +161,8 @@ static moco_status take_device_memory(struct trainer *t, struct err *err)
     return t->be->plan_bind(t->query_plan, plans, err);
 }
 
-/* Who calls the device in the same order at every step may have it repeat what it recorded. */
+/* Who calls the device in the same order at every step may have it repeat what it recorded. With progress nobody knows
+ * what is called between: the caller may embed with the model, or save it, after every launch. */
 static moco_status make_program(struct trainer *t, struct err *err)
 {
     struct be_program_spec spec = {.layout = t->layout,
@@ -169,7 +170,7 @@ static moco_status make_program(struct trainer *t, struct err *err)
                                        (size_t)t->o.batch_size * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
                                    .views = t->directions == 2 ? 4 : 2, /* keys' may come apart */
                                    .index_count = rows_index_count(t),
-                                   .replay = 1};
+                                   .replay = t->o.progress == NULL};
     TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));
     return t->be->program_create(&t->program, t->dev, &spec, err);
 }

@@ -77,8 +77,8 @@ struct be_memory {
     size_t bytes;
 };
 
-/* Values of moco_precision. The type of masters, statistics and queue is the device's master type in all of them. TF32:
- * f32 whose products are rounded to 10 bits of mantissa. */
+/* Values of moco_precision. TF32: f32 whose products are rounded to 10 bits of mantissa. The type of masters, statistics
+ * and queue is the device's master type in all of them. */
 enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_F16 = 4, BE_TF32 = 5 };
 #define BE_HAS(precision) (1 << (precision)) /* its bit in be_info.precisions */
 
@@ -90,9 +90,9 @@ enum be_pass {
 
 struct be_info {
     int threads, bf16_native;
-    int precisions; /* bits: those that run here, also slowly */
     size_t real_bytes;
     char isa[64], library[64];
+    int precisions;              /* bits (BE_HAS): those that run here, also slowly */
     enum be_precision master;    /* the type of masters: F32 or F64 */
     enum be_precision inference; /* of INFER plans */
     int64_t launch_pixels;       /* how large a training launch should be: h * w * images; at least one group */

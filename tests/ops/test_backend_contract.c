@@ -372,6 +372,8 @@ static void test_on_grad(void **state)
 
 /* ---- cancelling ---- */
 
+/* A device that computes in the call sees the flag there. One that is behind its caller has not begun when the call
+ * returns: it looks at the flag when a step is decided (test_backend_program.c, test_late_device.c). */
 static void test_cancel(void **state)
 {
     (void)state;
@@ -395,13 +397,14 @@ static void test_cancel(void **state)
                                    .d_out = h.d_out.at,
                                    .gradients = h.gradients.at,
                                    .cancel = &flag};
-        assert_int_equal(h.be->forward(h.train, &forward, &err), MOCO_ECANCELED);
-        assert_int_equal(err.status, MOCO_ECANCELED);
+        moco_status seen = h.info.behind > 1 ? MOCO_OK : MOCO_ECANCELED;
+        assert_int_equal(h.be->forward(h.train, &forward, &err), seen);
+        assert_int_equal(err.status, seen);
         flag = 0;
         err = (struct err){0};
         harness_ok(h.be->forward(h.train, &forward, &err), &err);
         flag = 1;
-        assert_int_equal(h.be->backward(h.train, &back, &err), MOCO_ECANCELED);
+        assert_int_equal(h.be->backward(h.train, &back, &err), seen);
         err = (struct err){0};
         flag = 0;
         harness_train(&h); /* and nothing of it is left */

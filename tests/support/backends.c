@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * backends: the list of src/backend/backends.c as test programs have it: the devices of the build, and those that only
- * tests have. It is linked in that one's place. A new one needs a line in each of the two tables. */
+ * tests have. It is linked in that one's place. A new one needs a line in each of the two tables, and one in
+ * test_device_counted if its memory is its own. */
 #include <string.h>
 
 #include "backend/backend.h"
+#include "support/late/late_device.h"
 #include "support/relu_masks.h"
 #include "support/test_device.h"
 
@@ -16,6 +18,7 @@ const struct backend *backend_listed(int index)
 #endif
         &backend_ref,
         backend_twin(),
+        &backend_late,
     };
     return index >= 0 && (size_t)index < sizeof list / sizeof list[0] ? list[index] : NULL;
 }
@@ -31,10 +34,16 @@ test_mask_reader test_device_masks(const char *name)
 #endif
         {"ref", relu_masks_read_ref},
         {"twin", relu_masks_read_ref}, /* its plans are ref's */
+        {"late", late_masks_read},
     };
     size_t length = strcspn(name, ":");
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
         if (strlen(readers[i].name) == length && strncmp(readers[i].name, name, length) == 0)
             return readers[i].read;
     return NULL;
+}
+
+int64_t test_device_counted(const char *name)
+{
+    return strcmp(name, "late") == 0 ? late_live() : -1;
 }

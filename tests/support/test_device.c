@@ -59,6 +59,22 @@ int test_device_is_exact(const char *name)
     return describe(name).real_bytes == sizeof(double);
 }
 
+int test_device_is_behind(const char *name)
+{
+    return describe(name).behind > 1;
+}
+
+int64_t test_device_own_bytes(const char *name)
+{
+    struct be_info info = describe(name);
+    int64_t bytes = info.own_memory ? test_device_counted(name) : 0;
+    if (bytes < 0) {
+        fprintf(stderr, "nobody counts the memory of %s: tests/support/backends.c has to say how\n", name);
+        exit(1);
+    }
+    return bytes;
+}
+
 /* Before main, in every test program, also in those that compute nothing. */
 __attribute__((constructor)) static void check_name(void)
 {

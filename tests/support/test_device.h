@@ -7,6 +7,8 @@
 #ifndef MOCO_TESTS_TEST_DEVICE_H
 #define MOCO_TESTS_TEST_DEVICE_H
 
+#include <stdint.h>
+
 struct backend;
 struct be_plan;
 struct graph;
@@ -21,6 +23,13 @@ int test_devices(const char *names[2]);
 /* 1: its master type is f64, and it rounds nowhere unless it is told to, as "ref". Ends the program as above. */
 int test_device_is_exact(const char *name);
 
+/* 1: it runs behind its caller: what returned may not have been done. */
+int test_device_is_behind(const char *name);
+
+/* Bytes that all open devices of this kind hold in memory of their own, which no context counts; 0 where a device takes
+ * its memory from the context. */
+int64_t test_device_own_bytes(const char *name);
+
 /* ---- devices that only tests have ---- */
 
 /* "twin:0" and "twin:1": "ref" under a name that nothing in src/ knows. */
@@ -30,5 +39,8 @@ const struct backend *backend_twin(void);
  * with "ref" has to do without. */
 typedef void (*test_mask_reader)(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks);
 test_mask_reader test_device_masks(const char *name);
+
+/* For test_device_own_bytes: -1 where nobody counts them. */
+int64_t test_device_counted(const char *name);
 
 #endif

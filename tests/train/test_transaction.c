@@ -82,7 +82,8 @@ static void a_cancelled_step_has_not_been(void **state)
             w.last = w.calls = 0;
             w.at = at;
             rig_expect(rig_step(&rig, at - 1), MOCO_ECANCELED);
-            assert_int_equal(w.calls, at); /* nothing ran on after it */
+            /* Nothing ran on after it; a device behind its caller had been given all of the step, and drops it later. */
+            assert_int_equal(w.calls, test_device_is_behind(test_device()) ? launches : at);
             int64_t step;
             rig_ok(moco_trainer_cursor(rig.trainer, &step, NULL, NULL));
             assert_int_equal(step, at - 1);
