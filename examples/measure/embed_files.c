@@ -2,7 +2,7 @@
  *
  * embed_files: see embed_files.h. */
 #define _DEFAULT_SOURCE /* strcasecmp */
-#include "measure/embed_files.h"
+#include "embed_files.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * npy_file: see npy_file.h. The header has one length whatever it says, and is written last. */
-#include "support/npy_file.h"
+#include "npy_file.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "support/net_harness.h"
+#include "support/test_device.h"
 #include "support/not_tested.h"
 #include "support/relu_masks.h"
 #include "tolerances.h"
@@ -134,13 +135,13 @@ static void read_masks(struct trained *t, struct relu_masks *masks)
 {
     *masks = relu_masks_new(t->h->graph, N);
 #ifdef MOCO_HAVE_ONEDNN
-    if (strcmp(harness_device(), "cpu") == 0) {
+    if (strcmp(test_device(), "cpu") == 0) {
         relu_masks_read_cpu(t->plan, t->h->graph, masks);
         return;
     }
 #endif
-    if (strcmp(harness_device(), "ref") != 0)
-        fail_msg("no reader of ReLU masks for device %s", harness_device());
+    if (strcmp(test_device(), "ref") != 0)
+        fail_msg("no reader of ReLU masks for device %s", test_device());
     relu_masks_read_ref(t->plan, t->h->graph, masks);
 }
 
@@ -258,7 +259,7 @@ static struct harness_tensors gradients_on(const char *device, enum be_precision
 static void compare(enum be_precision precision, enum output output, int frozen)
 {
     struct relu_masks masks = {0};
-    struct harness_tensors got = gradients_on(harness_device(), precision, output, frozen, &masks);
+    struct harness_tensors got = gradients_on(test_device(), precision, output, frozen, &masks);
     struct harness_tensors exact = gradients_on("ref", BE_F64, output, frozen, &masks);
     struct harness_tensors rounded = gradients_on("ref", precision, output, frozen, &masks);
     for (int i = 0; i < exact.count; i++) {
@@ -286,7 +287,7 @@ static void the_device_computes_what_ref_does(void **state)
 {
     (void)state;
     for (enum be_precision precision = BE_F32; precision <= BE_BF16; precision++) {
-        if (!harness_has(harness_device(), precision)) {
+        if (!harness_has(test_device(), precision)) {
             not_tested_here(NO_BF16);
             continue;
         }
