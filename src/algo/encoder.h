@@ -36,11 +36,11 @@ struct encoder {
     struct be_layout *layout;
     pthread_mutex_t lock; /* of numbers, version, config and recipe; nothing else is locked while it is held */
     struct encoder_numbers numbers;
-    uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
-    struct embedder *embedder;   /* of the last kind of embedding asked for; NULL before the first */
+    uint64_t version;          /* moves whenever a number does: folded weights know by it that they are stale */
+    struct embedder *embedder; /* of the last kind of embedding asked for; NULL before the first */
     void (*embedder_free)(struct encoder *encoder); /* there if that is */
-    _Atomic(void *) owner;       /* the trainer that uses it */
-    char (*names)[ENCODER_NAME]; /* [graph->state_count] */
+    _Atomic(void *) owner;                          /* the trainer that uses it */
+    char (*names)[ENCODER_NAME];                    /* [graph->state_count] */
 };
 
 /* Shape of a tensor as it has in the reference. */
