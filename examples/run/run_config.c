@@ -144,8 +144,7 @@ static const struct cli_option table[] = {
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
-    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME",
-     PRECISION_HELP},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},

@@ -194,7 +194,8 @@ static moco_status measure(struct work *w, const float *features, const float *p
     TRY(uniformity(w, &s->uniformity, err));
     TRY(spectrum(w->ctx, w->dim, w->covariance, w->values, err));
     s->effective_rank = effective_rank(w->values, w->dim);
-    s->collapsed = s->std_mean * sqrt(w->dim) < COLLAPSED_SPREAD || (w->dim > 2 && w->n > 3 && s->effective_rank < COLLAPSED_RANK);
+    s->collapsed =
+        s->std_mean * sqrt(w->dim) < COLLAPSED_SPREAD || (w->dim > 2 && w->n > 3 && s->effective_rank < COLLAPSED_RANK);
     return MOCO_OK;
 }
 

@@ -19,7 +19,8 @@
 #include "backend/cpu/simd_table.h"
 #include "ctx.h"
 
-#define WHOLE (1L << 18) /* queue rows: a longer product is made in such pieces, or its result would fill the memory   \
+#define WHOLE                                                                                                          \
+    (1L << 18) /* queue rows: a longer product is made in such pieces, or its result would fill the memory   \
                           */
 
 struct options {
