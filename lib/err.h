@@ -24,19 +24,19 @@ err_set(struct err *err, moco_status status, const char *format, ...);
 void err_prefix(struct err *err, const char *prefix);
 
 /* Leaves the function with the failing status. */
-#define TRY(call)                          \
-    do {                                   \
-        moco_status try_status_ = (call);  \
-        if (try_status_ != MOCO_OK)        \
-            return try_status_;            \
+#define TRY(call)                                                                                                      \
+    do {                                                                                                               \
+        moco_status try_status_ = (call);                                                                              \
+        if (try_status_ != MOCO_OK)                                                                                    \
+            return try_status_;                                                                                        \
     } while (0)
 
 /* Jumps to `label` with the failing status in `var`. */
-#define TRY_GOTO(var, call, label)  \
-    do {                            \
-        (var) = (call);             \
-        if ((var) != MOCO_OK)       \
-            goto label;             \
+#define TRY_GOTO(var, call, label)                                                                                     \
+    do {                                                                                                               \
+        (var) = (call);                                                                                                \
+        if ((var) != MOCO_OK)                                                                                          \
+            goto label;                                                                                                \
     } while (0)
 
 #endif

@@ -154,9 +154,9 @@ typedef struct moco_device moco_device;
 typedef struct moco_device_info {
     uint32_t struct_size;
     int32_t threads;
-    int32_t bf16_native; /* 1: MOCO_PRECISION_BF16 runs on instructions made for it */
-    int32_t precisions;  /* those that run here: bit p, 1 << p, is that of moco_precision p */
-    char name[32];       /* as opened: "cpu" */
+    int32_t bf16_native;    /* 1: MOCO_PRECISION_BF16 runs on instructions made for it */
+    int32_t precisions;     /* those that run here: bit p, 1 << p, is that of moco_precision p */
+    char name[32];          /* as opened: "cpu" */
     char isa[64];           /* instruction set in use: "avx512_bf16", "avx2", ...; "" where it has no meaning */
     char library[64];       /* "oneDNN 3.7.2"; "" for ref */
     int32_t auto_precision; /* what MOCO_PRECISION_AUTO becomes here */

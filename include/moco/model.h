@@ -26,7 +26,7 @@ typedef struct moco_model_options {
     double width;     /* multiplies the channels of every layer: 1 is the standard network (64 channels in the stem) */
     double mean[3];   /* input normalisation, per channel, of values scaled to 0..1; default ImageNet's. What */
     double std[3];    /* comes of 0 and of 1 must be finite in f32 */
-    uint64_t seed;      /* of the initial weights */
+    uint64_t seed;    /* of the initial weights */
     int32_t image_size; /* height and width that images are expected to have (224); others work too */
     int32_t zero_init;  /* 1: the last BN of each residual branch starts with weight 0 (SimCLR), 0: with 1 (MoCo) */
 } moco_model_options;

@@ -19,8 +19,7 @@ MOCO_API moco_status moco_shuffle_permutation(uint64_t seed, int64_t step, int d
 
 /* The sample at `position` of the order of `epoch` over n samples: O(1) memory, any position at once.
  * Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
-MOCO_API moco_status moco_epoch_permutation(uint64_t seed, int64_t epoch, int64_t n, int64_t position,
-                                            int64_t *sample);
+MOCO_API moco_status moco_epoch_permutation(uint64_t seed, int64_t epoch, int64_t n, int64_t position, int64_t *sample);
 
 #ifdef __cplusplus
 }

@@ -18,9 +18,9 @@
 #include <unistd.h>
 
 #include "bench/support/timing.h"
+#include "moco/moco.h"
 #include "support/wait_beside.h"
 #include "support/wait_policy.h"
-#include "moco/moco.h"
 
 struct options {
     const char *network, *wait, *child;

@@ -8,11 +8,11 @@
 #include <string.h>
 
 #include "base_file.h"
-#include "run/checkpoints.h"
-#include "report/gallery.h"
-#include "probe/probe_state.h"
 #include "folder/run_log.h"
 #include "memory_file.h"
+#include "probe/probe_state.h"
+#include "report/gallery.h"
+#include "run/checkpoints.h"
 
 enum { METRICS, GALLERY, RUN_NOTE, PROBE_NOTE, READERS };
 

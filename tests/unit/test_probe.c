@@ -41,8 +41,7 @@ static int set_up(void **state)
             rows[i * DIM + d] = (float)(0.5 * rng_normal(&r) + (d == labels[i] ? 1 : 0));
     }
     return ctx_create(&ctx, &(struct ctx_options){.threads = 2}, NULL) != MOCO_OK ||
-           backend_find(&be, test_device(), NULL) != MOCO_OK ||
-           be->open(&dev, ctx, test_device(), NULL) != MOCO_OK;
+           backend_find(&be, test_device(), NULL) != MOCO_OK || be->open(&dev, ctx, test_device(), NULL) != MOCO_OK;
 }
 
 static int tear_down(void **state)

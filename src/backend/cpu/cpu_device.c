@@ -79,8 +79,7 @@ static moco_status cpu_precision(const struct be_device *dev, int wanted, enum b
                        shim_isa_name());
     TRY(backend_has_precision("cpu", cpu_precisions(dev), wanted, err));
     if (wanted == BE_BF16 && dev->isa == SHIM_ISA_AVX512)
-        ctx_log(dev->ctx, LOG_WARN,
-                "cpu: without AVX512_BF16 oneDNN emulates bf16, about three times slower than f32");
+        ctx_log(dev->ctx, LOG_WARN, "cpu: without AVX512_BF16 oneDNN emulates bf16, about three times slower than f32");
     *out = (enum be_precision)wanted;
     return MOCO_OK;
 }
