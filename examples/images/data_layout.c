@@ -134,6 +134,17 @@ int data_layout_holds_images(const char *folder)
     return holds_image(folder, 2);
 }
 
+int data_layout_has_folders(const char *folder)
+{
+    struct look *l = malloc(sizeof *l);
+    if (l == NULL)
+        return 0;
+    look_at(l, folder);
+    int count = l->folders;
+    free(l);
+    return count > 0;
+}
+
 int data_layout_folders_with_images(const char *folder, int most)
 {
     struct look *l = malloc(sizeof *l);

@@ -38,6 +38,9 @@ moco_status data_layout_find(struct data_layout *layout, const char *folder, con
 /* Is there an image in `folder`, or up to two folders below? */
 int data_layout_holds_images(const char *folder);
 
+/* Folders at its top whose names do not begin with a dot. */
+int data_layout_has_folders(const char *folder);
+
 /* By its ending, a file that libmoco reads. */
 int data_layout_is_image(const char *name);
 

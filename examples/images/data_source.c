@@ -116,7 +116,8 @@ static moco_status open_folder(moco_dataset **set, moco_context *context, const 
     if (status == MOCO_OK && batches.count > 0)
         status =
             from_moco(moco_dataset_open_cifar10(set, context, (const char *const *)batches.path, batches.count), err);
-    else if (status == MOCO_OK && shards.count > 0 && !data_layout_holds_images(folder))
+    else if (status == MOCO_OK && shards.count > 0 && !data_layout_holds_images(folder) &&
+             !data_layout_has_folders(folder))
         status = from_moco(moco_dataset_open_tar(set, context, (const char *const *)shards.path, shards.count), err);
     else if (status == MOCO_OK)
         status = open_images(set, context, folder, out, err);

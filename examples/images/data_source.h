@@ -2,7 +2,7 @@
  *
  * data_source: one set of images, whatever it lies in, for every program alike:
  *   a folder of images, or of class folders
- *   a folder of tar shards (*.tar, and no images), or one shard
+ *   a folder of tar shards (*.tar, no images and no folders), or one shard
  *   CIFAR-10's binary files (a folder of data_batch_*.bin), or one of them
  *   a list: any other file, one path a line
  * Several are named in one word, with colons between them, or as several words; a path that is there as a whole is one,

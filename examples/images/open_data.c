@@ -286,7 +286,7 @@ static moco_status open_source(struct open_data *d, moco_context *context, const
         status = data_files_find(&shards, path, data_files_is_shard, err);
     if (status == MOCO_OK && batches.count > 0)
         status = open_cifar(d, context, path, &batches, err);
-    else if (status == MOCO_OK && shards.count > 0 && !data_layout_holds_images(path))
+    else if (status == MOCO_OK && shards.count > 0 && !data_layout_holds_images(path) && !data_layout_has_folders(path))
         status = open_shards(d, context, &shards, err);
     else if (status == MOCO_OK)
         status = open_folders(d, context, path, out, err);

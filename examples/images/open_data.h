@@ -2,7 +2,7 @@
  *
  * open_data: finds the images of a run, and those that are held out, in what a person named: one or several of
  *   data_batch_*.bin       a folder of CIFAR-10's binary files, and test_batch.bin
- *   *.tar                  a folder of tar shards; those with val or test in their names are held out
+ *   *.tar                  a folder of tar shards and no folders; those with val or test in their names are held out
  *   train/ [val/ | test/]  a folder of class folders, of images, or of tar shards, each
  *   a folder               class folders, or images, with nothing held out
  *   a file                 a tar shard, or a list of images; val.* or test.* beside train.* is held out */

@@ -7,7 +7,7 @@
  * the canvas. What a reader would get wrong: WebP has no checksum, and libwebp no warnings: bytes that are missing are
  * noticed, bytes that are other ones are often a picture, too. And libwebp takes memory by itself, which no context
  * counts: a lossless picture needs five bytes a pixel whatever part of it is wanted, and tables of codes besides, of
- * which a hostile file can name one for each 4 x 4 pixels, 12 KiB each, and no more than 65,536. */
+ * which a hostile file can name one for each 4 x 4 pixels, 12 to 20 KiB each, and no more than 65,536. */
 #include <string.h>
 
 #include <webp/decode.h>

@@ -69,6 +69,11 @@ grep -q "^  data .*train.tar and val.tar: 16 images" out || fail "a shard: $(gre
 "$BUILD/examples/train_imagenet" "$(find base/val -name '*.png' | head -n 1)" $tiny --dry-run --out none >out 2>err && fail "one image"
 grep -q "is one image" err || fail "not said: $(cat err)"
 
+# An archive that was unpacked beside itself is no shard.
+mkdir -p deep/a/b/c/d && cp base/train/?/*.png deep/a/b/c/d && tar -cf deep/all.tar -C base val
+"$BUILD/examples/train_imagenet" deep $tiny --dry-run --out none >out 2>err || fail "deep: $(cat err)"
+grep -q "^  data .*class folders: 48 images" out || fail "deep: $(grep '^  data' out)"
+
 # The other programs.
 encoder=runs/folder/encoder.safetensors
 vectors() { "$BUILD/examples/embed" $encoder "$1" 2>err | cut -f 2- >"$2" || fail "embed $1: $(cat err)"; [ -s "$2" ] || fail "embed $1: $(cat err)"; }
