@@ -24,6 +24,7 @@ write v2
     "$BUILD/examples/convert" "$work/v2/state.safetensors" "$work/v2/back.pth.tar" || failed=1
 PYTHONPATH=$BUILD/peers-timm "$torch" tests/peers/export_torch.py "$work/v2" 64 || failed=1
 "$onnx" tests/peers/export_onnx.py "$work/v2" 64 pool || failed=1
+"$torch" -W ignore tests/peers/export_detection.py "$work/v2/backbone.pth" || failed=1
 rm -rf "$work/v2"
 
 # network stem head width dim side
