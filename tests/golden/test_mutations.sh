@@ -25,14 +25,18 @@ golden() { # 0: passed; 1: differs from PyTorch; 2: anything else
     return 2
 }
 
-mutant() { # name, file, sed expressions
-    name=$1 file=$2
+mutant() { # name, files, sed expressions
+    name=$1 files=$2
     shift 2
     count=$((count + 1))
-    cp "$file" original
-    sed "$@" original >"$file"
-    if cmp -s original "$file"; then
-        verdict="NO EDIT: the pattern is not in $file any more"
+    verdict=
+    for file in $files; do
+        cp "$file" "original.$(basename "$file")"
+        sed "$@" "original.$(basename "$file")" >"$file"
+        cmp -s "original.$(basename "$file")" "$file" && verdict="NO EDIT: the pattern is not in $file any more"
+    done
+    if [ -n "$verdict" ]; then
+        :
     elif ! build_test; then
         verdict="does not compile"
         cat "$log"
@@ -47,39 +51,39 @@ mutant() { # name, file, sed expressions
     fi
     [ "$verdict" = killed ] || failed=$((failed + 1))
     echo "$name: $verdict ($(grep -c '^\[  FAILED  \] .*,.*,' "$log" | awk '{ print $1 / 2 }') of 10 cases)"
-    cp original "$file" # with a new date: make builds it again
+    for file in $files; do
+        cp "original.$(basename "$file")" "$file" # with a new date: make builds it again
+    done
 }
 
 build_test || { cat "$log"; exit 1; }
 golden || { echo "test_golden fails without any mutation"; cat "$log"; exit 1; }
 
-step=src/algo/trainer_step.c
-sgd=src/backend/ref/ref_step.c
-mutant "no weight decay" $sgd -e 's/io->weight_decay \* p\[i\]/0 * p[i]/'
-mutant "weight decay beside the momentum" $sgd -e 's/double decayed = g\[i\] + io->weight_decay \* p\[i\];/double decayed = g[i];/' \
-    -e 's/p\[i\] - io->lr \* v\[i\]/p[i] - io->lr * (v[i] + io->weight_decay * p[i])/'
-# On ref a key block in f64 is a slab.
-average='if (t->key != NULL) TRY(t->be->ema_readers(t->layout, t->precision, t->key->numbers.masters.at, t->query->numbers.masters.at, t->o.key_momentum, t->key->numbers.masters.at, err));'
-mutant "key update late: from weights after SGD" $step -e 's/\.key = t->key != NULL ? /.key = 0 ? /' \
-    -e "/moco_status status = step_update(t/a $average"
-mutant "key update late: keys come from the old key weights" $step \
-    -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/'
-mutant "key update early: one too many, at the end of the step" $step -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/' \
-    -e 's/\.key = t->key != NULL ? /.key = 0 ? /' -e "/moco_status status = step_update(t/a $average"
-mutant "key update never" $step -e '/ema_readers(/,/;/s/t->o\.key_momentum/1.0/' \
-    -e 's/\.key = t->key != NULL ? /.key = 0 ? /'
-mutant "keys from weights averaged the wrong way round" $step -e 's/t->o\.key_momentum, step_at/1 - t->o.key_momentum, step_at/'
-mutant "key update the wrong way round" src/algo/trainer_update.c -e 's/\.m = t->o\.key_momentum/.m = 1 - t->o.key_momentum/'
-mutant "keys enqueued before the loss" $step -e '/TRY(queue_push(/d' \
-    -e '/TRY(all_keys(/a if (t->queue != NULL) TRY(queue_push(t->queue, t->host.keys, (int64_t)t->directions * t->o.batch_size, err));'
+step=src/algo/trainer_step.c rows=src/algo/trainer_rows.c
+sgd=src/backend/ref/ref_step.c layout=src/backend/ref/ref_layout.c
+mutant "no weight decay" $sgd -e 's/(g\[i\] + rule->weight_decay \* p\[i\])/g[i]/'
+mutant "weight decay beside the momentum" $sgd -e 's/(g\[i\] + rule->weight_decay \* p\[i\])/g[i]/' \
+    -e 's/p\[i\] - rule->lr \* v\[i\]/p[i] - rule->lr * (v[i] + rule->weight_decay * p[i])/'
+late='s/^    program->so_far\.finite =/    ref_follow(layout, io->k, io->p, program->now.key_momentum);\n&/'
+old_keys='s/ema_slab(layout, k, q, program->now\.key_momentum, out)/ema_slab(layout, k, q, 1.0, out)/'
+mutant "key update late: from weights after SGD" $sgd -e '/^    ref_follow(/d' -e "$late"
+mutant "key update late: keys come from the old key weights" $layout -e "$old_keys"
+mutant "key update early: one too many, at the end of the step" "$sgd $layout" -e "$old_keys" -e '/^    ref_follow(/d' -e "$late"
+mutant "key update never" "$sgd $layout" -e "$old_keys" -e '/^    ref_follow(/d'
+mutant "keys from weights averaged the wrong way round" $layout \
+    -e 's/ema_slab(layout, k, q, program->now\.key_momentum, out)/ema_slab(layout, k, q, 1 - program->now.key_momentum, out)/'
+mutant "key update the wrong way round" $sgd -e 's/io->p, program->now\.key_momentum)/io->p, 1 - program->now.key_momentum)/'
+mutant "keys enqueued before the loss" $step \
+    -e '/TRY(all_keys(/a for (int i = 0; t->queue != NULL \&\& i < t->directions * t->o.batch_size; i++) TRY(t->be->copy(t->dev, (char *)t->queue->rows.at + (size_t)((t->queue->next + i) % t->queue->length) * step_row(t), step_at(t, t->at.keys) + (size_t)i * step_row(t), step_row(t), err));'
 mutant "key BN buffers averaged with the query's" $step \
     -e '/TRY(commit_statistics(t, t->key/i for (int64_t i = 0; i < t->graph->stat_total; i++) ((double *)t->key->numbers.stats.at)[i] = t->o.key_momentum * ((double *)t->key->numbers.stats.at)[i] + (1 - t->o.key_momentum) * ((double *)t->query->numbers.stats.at)[i];'
 mutant "running variance biased" src/backend/ref/ref_ops.c -e 's/var\[i\] \/ (double)(m - 1)/var[i] \/ (double)m/'
 mutant "running statistics summed over groups" $sgd -e 's/(from\[c\] \/ groups)/from[c]/'
-mutant "shuffle off" $step -e 's/if (t->o\.shuffle)/if (0)/'
-mutant "keys not un-shuffled" $step -e 's/memcpy(keys + (size_t)t->host\.index\[j\] \* step_row/memcpy(keys + (size_t)(first + j) * step_row/'
-mutant "one shuffle for all steps" $step -e 's/permute_batch(t->o\.seed, (uint64_t)t->step,/permute_batch(t->o.seed, 0,/'
-mutant "gradients of the last launch only" $step -e 's/\.accumulate = .*/.accumulate = 0,/'
+mutant "shuffle off" $rows -e 's/if (t->o\.shuffle)/if (0)/'
+mutant "keys not un-shuffled" $step \
+    -e 's/t->be->scatter(t->program, rows_keys(t, direction), io\.out, samples, t->launch_n, t->dim, err)/t->be->copy(t->dev, rows_keys(t, direction) + (size_t)(launch * t->launch_n) * step_row(t), io.out, (size_t)t->launch_n * step_row(t), err)/'
+mutant "one shuffle for all steps" $rows -e 's/permute_batch(t->o\.seed, (uint64_t)t->step,/permute_batch(t->o.seed, 0,/'
+mutant "gradients of the last launch only" $step -e 's/\.accumulate = .*/.accumulate = 0};/'
 loss=src/backend/ref/ref_loss.c pairs=src/algo/trainer_batch.c
 mutant "NT-Xent halved: the mean over 2 N views" $pairs -e 's/io->scale = 1\.0 \/ t->o\.batch_size/io->scale = (io->k ? 1.0 : 0.5) \/ t->o.batch_size/'
 mutant "NT-Xent: a view is a negative of itself" $loss -e 's/self = ntxent ? i : -1/self = -1/'
@@ -89,13 +93,14 @@ mutant "NT-Xent without the negatives of its own view" $loss \
 mutant "gradient to keys dropped" $loss -e 's/ntxent ? io->d_q : io->d_k;/ntxent ? io->d_q : NULL;/'
 mutant "gradient to candidates dropped" $loss -e 's/\*d_rows = ntxent ? io->d_q/*d_rows = ntxent ? NULL/'
 mutant "LARS decays and scales everything" src/backend/ref/ref_layout.c -e 's/layout->plain\[i\] = .*/layout->plain[i] = 0;/'
-mutant "LARS with the rate outside the buffer" $sgd -e 's/io->momentum \* v\[i\] + rate \* (g/io->momentum * v[i] + (g/' \
+mutant "LARS with the rate outside the buffer" $sgd -e 's/now->sgd_momentum \* v\[i\] + rate \* (g/now->sgd_momentum * v[i] + (g/' \
     -e 's/p\[i\] - v\[i\])/p[i] - rate * v[i])/'
 mutant "LARS: norm of the gradient before decay" $sgd -e 's/pull = norm_of_pull(count, g, p, decay)/pull = norm_of_pull(count, g, p, 0)/'
-mutant "pairs: the second view not shuffled back" $pairs \
-    -e 's/return (size_t)(t->host\.index\[place\] + (place < n ? 0 : n))/return (size_t)(place < n ? t->host.index[place] : n + t->host.order[place - n])/'
-mutant "keys of the batch in sample order against places" $pairs -e 's/t->host\.order\[place + j\] \* row/(place + j) * row/'
-mutant "queue rows pushed at one place" src/algo/queue.c -e 's/queue->next = row;/queue->next = 0;/'
+mutant "pairs: the second view not shuffled back" $rows \
+    -e 's/t->host\.index\[place\] + (place < batch ? 0 : batch)/(place < batch ? t->host.index[place] : batch + t->host.index[place - batch])/'
+mutant "keys of the batch in sample order against places" $pairs \
+    -e 's/t->be->gather(t->program, step_at(t, t->at\.positives), rows_keys(t, direction), rows_of_queries(t, step, 0),/t->be->copy(t->dev, step_at(t, t->at.positives), rows_keys(t, direction), (size_t)t->o.batch_size * step_row(t), err); (void)(step,/'
+mutant "queue rows pushed at one place" src/algo/queue.c -e 's/queue->next = (queue->next + count) % queue->length;/queue->next = 0;/'
 
 echo "$count mutants, $failed not killed"
 [ $failed -eq 0 ]
