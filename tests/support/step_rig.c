@@ -16,12 +16,7 @@
 
 #include "philox.h"
 
-#define OK(call)                                                                                                       \
-    do {                                                                                                               \
-        struct err err = {0};                                                                                          \
-        moco_status status_ = (call);                                                                                  \
-        step_rig_expect(status_, MOCO_OK, &err);                                                                       \
-    } while (0)
+#define OK STEP_OK
 
 enum { STREAM_IMAGES = 1, STREAM_ROWS, STREAM_ORDER };
 
@@ -29,6 +24,12 @@ void step_rig_expect(moco_status status, moco_status wanted, const struct err *e
 {
     if (status != wanted)
         fail_msg("status %d instead of %d: %s", (int)status, (int)wanted, err->text);
+}
+
+void step_rig_expect_words(const struct err *err, const char *words)
+{
+    if (strstr(err->text, words) == NULL)
+        fail_msg("\"%s\" says nothing of \"%s\"", err->text, words);
 }
 
 /* ---- making ---- */
@@ -322,4 +323,22 @@ char *step_rig_state(struct step_rig *r, size_t *bytes)
     for (size_t i = 0; i < count; at += all[i++]->bytes)
         OK(r->be->read(r->dev, state + at, all[i]->at, all[i]->bytes, &err));
     return state;
+}
+
+int step_rig_same_state(struct step_rig *a, struct step_rig *b)
+{
+    size_t na, nb;
+    char *x = step_rig_state(a, &na), *y = step_rig_state(b, &nb);
+    int same = na == nb && memcmp(x, y, na) == 0;
+    free(x);
+    free(y);
+    return same;
+}
+
+int step_rig_same_outcome(const struct be_outcome *a, const struct be_outcome *b)
+{
+    return a->step == b->step && a->bad == b->bad && a->committed == b->committed && a->cancelled == b->cancelled &&
+           a->follows == b->follows && a->finite == b->finite && a->loss == b->loss && a->top1 == b->top1 &&
+           a->top5 == b->top5 && a->pos == b->pos && a->neg == b->neg && a->sum_squares == b->sum_squares &&
+           a->feature_std == b->feature_std;
 }

@@ -55,4 +55,25 @@ char *step_rig_state(struct step_rig *r, size_t *bytes);
 /* Fails the test with the sentence unless status is `wanted`. */
 void step_rig_expect(moco_status status, moco_status wanted, const struct err *err);
 
+/* Equal to the bit? */
+int step_rig_same_state(struct step_rig *a, struct step_rig *b);
+int step_rig_same_outcome(const struct be_outcome *a, const struct be_outcome *b);
+
+#define STEP_OK(call)                                                                                                  \
+    do {                                                                                                               \
+        struct err err = {0};                                                                                          \
+        moco_status status_ = (call);                                                                                  \
+        step_rig_expect(status_, MOCO_OK, &err);                                                                       \
+    } while (0)
+
+/* The call is refused with this status, and the sentence holds these words. */
+#define STEP_REFUSED(call, wanted, words)                                                                              \
+    do {                                                                                                               \
+        struct err err = {0};                                                                                          \
+        moco_status status_ = (call);                                                                                  \
+        step_rig_expect(status_, (wanted), &err);                                                                      \
+        step_rig_expect_words(&err, (words));                                                                          \
+    } while (0)
+void step_rig_expect_words(const struct err *err, const char *words);
+
 #endif

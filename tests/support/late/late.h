@@ -64,7 +64,7 @@ struct late_tape {
 
 struct late_event {
     struct be_device *dev;
-    int64_t number;
+    int64_t device, number; /* neither is given twice, as the address of a device may be */
 };
 
 struct late_cancel {
@@ -87,7 +87,7 @@ struct be_device {
     int64_t pending, repeats;
     struct err lost; /* status MOCO_OK: it is not */
     struct late_event events[LATE_EVENTS];
-    int64_t marked, reached;
+    int64_t number, marked, reached;
     struct late_cancel *cancels;
     struct be_program *programs;
 };
@@ -118,13 +118,15 @@ struct late_block_of_step {
     int repeat;
 };
 
+enum late_phase { LATE_IDLE, LATE_WORKS, LATE_JUDGED, LATE_COMMITS };
+
 struct be_program {
     struct be_device *dev;
     struct be_program *ref, *probe; /* the probe only looks at arguments */
     struct be_program *next;
     struct be_program_spec spec;
     const struct be_layout *layout;
-    enum { LATE_IDLE, LATE_WORKS, LATE_JUDGED, LATE_COMMITS } phase;
+    _Atomic int phase; /* enum late_phase; others look whether a step of theirs is open */
     enum { LATE_EAGER, LATE_RECORD, LATE_REPEAT } mode; /* of the open step */
     pthread_t owner;                                    /* of the open step */
     double temperature;

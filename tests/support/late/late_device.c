@@ -7,6 +7,7 @@
 
 #include "support/late/late.h"
 
+static int64_t opened;
 static struct be_device *devices; /* all that are open; with the lock held */
 
 /* As MOCO_LATE_FAULT says. */
@@ -49,6 +50,7 @@ static moco_status device_open(struct be_device **out, struct ctx *ctx, const ch
     }
     dev->fault = fault_of_all();
     late_lock();
+    dev->number = ++opened;
     dev->next = devices;
     devices = dev;
     late_unlock();
@@ -275,37 +277,39 @@ static size_t batch_loss_scratch(struct be_device *dev, int n, int keys, int dim
 
 static moco_status run_mark(struct be_device *dev, const struct late_call *call, const void *args, struct err *err)
 {
-    (void)call;
     (void)err;
-    dev->reached = ((const struct late_event *)args)->number;
+    memcpy(&dev->reached, late_tail(call, args), sizeof dev->reached);
     return MOCO_OK;
 }
 
 static moco_status device_mark(struct be_device *dev, void **event, struct err *err)
 {
-    struct late_event args = {dev, dev->marked + 1};
-    struct late_call call = {.name = "mark", .run = run_mark};
-    TRY(late_queue(dev, &call, &args, sizeof args, err));
-    struct late_event *out = &dev->events[++dev->marked % LATE_EVENTS];
-    *out = args;
+    int none = 0;
+    void *tail;
+    struct late_call call = {.name = "mark", .run = run_mark, .args = sizeof none, .tail = sizeof dev->marked};
+    TRY(late_queue_begin(dev, &call, &none, &tail, err));
+    struct late_event *out = &dev->events[++dev->marked % LATE_EVENTS]; /* numbers are in the order of the queue */
+    *out = (struct late_event){dev, dev->number, dev->marked};
+    memcpy(tail, &dev->marked, sizeof dev->marked);
     *event = out;
-    return MOCO_OK;
+    return late_queued(err);
 }
 
-static int is_open(const struct be_device *dev)
+static int is_reached(const struct late_event *event)
 {
-    for (const struct be_device *d = devices; d != NULL; d = d->next)
-        if (d == dev)
-            return 1;
-    return 0;
+    const struct be_device *d = devices;
+    while (d != NULL && d != event->dev)
+        d = d->next;
+    /* One that is closed has done all. */
+    return d == NULL || d->number != event->device || d->reached >= event->number;
 }
 
-/* The other device's works run here, as far as the event: nobody else may ask it to. One that is closed has done all. */
+/* The other device's works run here, as far as the event: nobody else may ask it to. */
 static moco_status run_await(struct be_device *dev, const struct late_call *call, const void *args, struct err *err)
 {
     const struct late_event *event = args;
     (void)call;
-    while (dev->fault != LATE_NO_AWAIT && is_open(event->dev) && event->dev->reached < event->number)
+    while (dev->fault != LATE_NO_AWAIT && !is_reached(event))
         if (event->dev->running || !late_run_one(event->dev))
             return err_set(err, MOCO_ESTATE, "the event is never reached");
     return MOCO_OK;

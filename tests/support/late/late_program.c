@@ -344,6 +344,8 @@ static moco_status open_step(struct be_program *p, const struct be_scalars *scal
     if (p->dropped) /* the slot is that of the step which was dropped, and may not have been read yet */
         late_drain(p->dev);
     p->dropped = 0;
+    if (p->mode == LATE_RECORD)
+        forget_recorded(p);
     p->given = input != NULL ? *input : (struct be_input){.index = NULL};
     p->temperature = scalars->temperature;
     p->owner = pthread_self();
@@ -364,8 +366,6 @@ moco_status late_program_begin(struct be_program *p, const struct be_scalars *sc
     int place = p->spec.replay ? p->mode != LATE_EAGER : (int)(p->opened % 2);
     struct step_args args = {.slot = slot_of(p), .place = LATE_SLOTS + place};
     hash_input(p, p->hash);
-    if (p->mode == LATE_RECORD)
-        forget_recorded(p);
     TRY(queue_own(p, "program_begin", run_begin, &args, err));
     p->phase = LATE_WORKS;
     p->opened++;
@@ -402,12 +402,14 @@ moco_status late_verdict(struct be_program *p, struct be_outcome *out, struct er
 /* A flag of cancel_alloc: the device reads it by itself, from memory that it can reach. */
 static moco_status check_cancel(const struct be_program *p, be_cancel *cancel, struct err *err)
 {
-    if (cancel == NULL)
-        return MOCO_OK;
-    for (const struct late_cancel *c = p->dev->cancels; c != NULL; c = c->next)
-        if (&c->flag == cancel)
-            return MOCO_OK;
-    return err_set(err, MOCO_EINVAL, "late: the flag that decide is given was not made by cancel_alloc");
+    late_lock();
+    const struct late_cancel *c = p->dev->cancels;
+    while (c != NULL && &c->flag != cancel)
+        c = c->next;
+    late_unlock();
+    if (cancel != NULL && c == NULL)
+        return err_set(err, MOCO_EINVAL, "late: the flag that decide is given was not made by cancel_alloc");
+    return MOCO_OK;
 }
 
 moco_status late_decide(struct be_program *p, be_cancel *cancel, uint32_t veto, int *skip, struct err *err)
