@@ -27,6 +27,7 @@ ANSWERS = {
     "start": dict(ms=30.0, runs=15, parts_ms=dict(load=2)), "loader": dict(img_per_s=700.0, img_per_s_per_core=700.0,
                                                                          of_decode=0.6),
     "beside": dict(wait="auto", default_alone_ms=28.0, alone_ms=28.2, beside_ms=50.0, times=1.8, of_default=1.007),
+    "export": dict(safetensors=dict(of_copy=0.6, ms=90.0, mb=94), onnx=dict(of_copy=0.6, ms=90.0, mb=94)),
     "search": dict(of_reading=0.9, of_gemm=0.7, queries_per_s=9),
     "eval": dict(of_gemm=0.5, queries_per_s=9, of_conv_bound=0.9, img_per_s=9.0),
     "torch_step.py": dict(img_per_s=10.0, peak_rss_mb=2000, settings="s", blas="b"),
