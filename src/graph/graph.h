@@ -120,9 +120,6 @@ const char *graph_kind_name(enum op_kind kind); /* "conv" */
 /* Full name of state `i` ("bn1.running_mean") into text. */
 void graph_state_name(const struct graph *g, int i, char *text, size_t size);
 
-/* One line per op into `text` (ends in 0, cut to size); returns the bytes the whole dump needs, 0 included. */
-size_t graph_dump(const struct graph *g, char *text, size_t size);
-
 /* 2 x multiply-adds of one forward of one sample over convolutions and linear layers. */
 double graph_flops(const struct graph *g);
 

@@ -172,7 +172,7 @@ static void check_update(struct harness *h, const struct slabs *s, const char *l
     const struct kern_team *team = &h->dev->team;
     float *p1 = copy(s->p0, s->bytes), *v1 = copy(s->v0, s->bytes), *k1 = copy(s->k0, s->bytes);
     kern_ema(team, count, 0.99, k1, p1, k1);
-    slab_sgd(team, count, 0.03, 0.9, 1e-4, p1, h->gradients.at, v1);
+    team->simd->slab->sgd(count, 0.03F, 0.9F, 1e-4F, p1, h->gradients.at, v1);
     const struct be_scalars scalars = {
         .lr = 0.03, .sgd_momentum = 0.9, .weight_decay = 1e-4, .key_momentum = 0.99, .loss_scale = 1};
     void *readers = h->precision == BE_BF16 ? h->readers.at : NULL;

@@ -47,7 +47,7 @@ static void sgd(void **state)
         for (size_t c = 0; c < COUNTS; c++) {
             size_t count = counts[c], cut = count / 3;
             float *p1 = copy(p), *v1 = copy(v), *p2 = copy(p), *v2 = copy(v);
-            slab_sgd(&walk.team, count, lr, momentum, decay, p1, g, v1);
+            walk.team.simd->slab->sgd(count, (float)lr, (float)momentum, (float)decay, p1, g, v1);
             for (size_t i = 0; i < count; i++) {
                 double step = (double)g[i] + decay * (double)p[i] + momentum * (double)v[i];
                 check_near((double)v1[i], step, 1e-6, 0, "v", i);
@@ -55,8 +55,9 @@ static void sgd(void **state)
             }
             assert_memory_equal(p1 + count, p + count, sizeof(float) * (MOST - count));
             assert_memory_equal(v1 + count, v + count, sizeof(float) * (MOST - count));
-            slab_sgd(&walk.team, cut, lr, momentum, decay, p2, g, v2);
-            slab_sgd(&walk.team, count - cut, lr, momentum, decay, p2 + cut, g + cut, v2 + cut);
+            walk.team.simd->slab->sgd(cut, (float)lr, (float)momentum, (float)decay, p2, g, v2);
+            walk.team.simd->slab->sgd(count - cut, (float)lr, (float)momentum, (float)decay, p2 + cut, g + cut,
+                                      v2 + cut);
             assert_memory_equal(p1, p2, sizeof(float) * count);
             assert_memory_equal(v1, v2, sizeof(float) * count);
             free(p1);
@@ -94,7 +95,7 @@ static void lars(void **state)
             }
             assert_true(weight == alone[0] && pull == alone[1]); /* whatever the number of threads */
             float *p1 = copy(p), *v1 = copy(v);
-            slab_lars(&walk.team, count, rate, momentum, decay, p1, g, v1);
+            walk.team.simd->slab->lars(count, (float)rate, (float)momentum, (float)decay, p1, g, v1);
             for (size_t i = 0; i < count; i++) {
                 double step = momentum * (double)v[i] + rate * ((double)g[i] + decay * (double)p[i]);
                 check_near((double)v1[i], step, 1e-6, 0, "v", i);
@@ -203,7 +204,7 @@ static void bf16(void **state)
         memcpy(&from[i], &bits, sizeof bits);
     }
     for (struct team_walk walk = {0}; team_next(&walk);) {
-        slab_to_bf16(&walk.team, ALL, from, got);
+        walk.team.simd->slab->to_bf16(ALL, from, got);
         for (size_t i = 0; i < ALL; i++)
             if (got[i] != bf16_from_float(from[i]))
                 fail_msg("%s: %a becomes %04x, not %04x", walk.level, (double)from[i], (unsigned)got[i],

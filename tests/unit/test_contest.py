@@ -25,7 +25,7 @@ ANSWERS = {
     "step": STEP, "infonce": dict(ms=20.0, gemm_floor_ms=22.0, of_floor=1.1, extra_bytes=10 ** 6, isa="avx512bf16"),
     "weights": dict(copy_gb_per_s=50.0, ema_readers=PASS, sgd=PASS, ema_sgd=PASS),
     "start": dict(ms=30.0, runs=15, parts_ms=dict(load=2)), "loader": dict(img_per_s=700.0, img_per_s_per_core=700.0,
-                                                                         of_decode=0.6, encoded_of_folder=1.0),
+                                                                         of_decode=0.6, encoded_of_folder=1.0, rounds=[1.0]),
     "beside": dict(wait="auto", default_alone_ms=28.0, alone_ms=28.2, beside_ms=50.0, times=1.8, of_default=1.007),
     "export": dict(safetensors=dict(of_copy=0.6, ms=90.0, mb=94), onnx=dict(of_copy=0.6, ms=90.0, mb=94)),
     "search": dict(of_reading=0.9, of_gemm=0.7, queries_per_s=9),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * optimizer: SGD, LARS and the check of gradients over slabs. What a reader would get wrong: squares are summed in
+ * optimizer: norms for LARS and the check of gradients over slabs. What a reader would get wrong: squares are summed in
  * double, where no f32 overflows, so that the sum is finite exactly if every number is; only a sum that is not is
  * searched for who did it. */
 #include "backend/cpu/kernels/optimizer.h"
@@ -17,10 +17,8 @@ enum {
 struct optimizer_job {
     const struct kern_team *team;
     size_t count;
-    float lr, momentum, decay;
-    float *p, *v;
-    const float *g;
-    uint16_t *half;
+    float decay;
+    const float *p, *g;
     double sums[PARTS], pulls[PARTS];
 };
 
@@ -32,27 +30,6 @@ static size_t stretch(size_t count, int part, int parts, size_t *begin)
     *begin *= LINE;
     end = end * LINE < count ? end * LINE : count;
     return end > *begin ? end - *begin : 0;
-}
-
-static void sgd_part(void *arg, int thread, int threads)
-{
-    const struct optimizer_job *job = arg;
-    size_t at, count = stretch(job->count, thread, threads, &at);
-    job->team->simd->slab->sgd(count, job->lr, job->momentum, job->decay, job->p + at, job->g + at, job->v + at);
-}
-
-void slab_sgd(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, float *p,
-              const float *g, float *v)
-{
-    struct optimizer_job job = {.team = team,
-                                .count = count,
-                                .lr = (float)lr,
-                                .momentum = (float)momentum,
-                                .decay = (float)weight_decay,
-                                .p = p,
-                                .g = g,
-                                .v = v};
-    parallel_run(team->threads, sgd_part, &job);
 }
 
 static void norm_parts(void *arg, int thread, int threads)
@@ -71,7 +48,7 @@ static void norm_parts(void *arg, int thread, int threads)
 void slab_norms(const struct kern_team *team, size_t count, double weight_decay, const float *p, const float *g,
                 double *weight, double *pull)
 {
-    struct optimizer_job job = {.team = team, .count = count, .decay = (float)weight_decay, .p = (float *)p, .g = g};
+    struct optimizer_job job = {.team = team, .count = count, .decay = (float)weight_decay, .p = p, .g = g};
     parallel_run(team->threads, norm_parts, &job);
     *weight = *pull = 0;
     for (int part = 0; part < PARTS; part++) {
@@ -80,40 +57,6 @@ void slab_norms(const struct kern_team *team, size_t count, double weight_decay,
     }
     *weight = sqrt(*weight);
     *pull = sqrt(*pull);
-}
-
-static void lars_part(void *arg, int thread, int threads)
-{
-    const struct optimizer_job *job = arg;
-    size_t at, count = stretch(job->count, thread, threads, &at);
-    job->team->simd->slab->lars(count, job->lr, job->momentum, job->decay, job->p + at, job->g + at, job->v + at);
-}
-
-void slab_lars(const struct kern_team *team, size_t count, double lr, double momentum, double weight_decay, float *p,
-               const float *g, float *v)
-{
-    struct optimizer_job job = {.team = team,
-                                .count = count,
-                                .lr = (float)lr,
-                                .momentum = (float)momentum,
-                                .decay = (float)weight_decay,
-                                .p = p,
-                                .g = g,
-                                .v = v};
-    parallel_run(team->threads, lars_part, &job);
-}
-
-static void narrow_part(void *arg, int thread, int threads)
-{
-    const struct optimizer_job *job = arg;
-    size_t at, count = stretch(job->count, thread, threads, &at);
-    job->team->simd->slab->to_bf16(count, job->g + at, job->half + at);
-}
-
-void slab_to_bf16(const struct kern_team *team, size_t count, const float *from, uint16_t *to)
-{
-    struct optimizer_job job = {.team = team, .count = count, .g = from, .half = to};
-    parallel_run(team->threads, narrow_part, &job);
 }
 
 static void check_parts(void *arg, int thread, int threads)
