@@ -15,7 +15,7 @@ static const char *wanted(void)
     return name != NULL && name[0] != 0 ? name : NULL;
 }
 
-static void end_without(const char *name, const struct err *err)
+static _Noreturn void end_without(const char *name, const struct err *err)
 {
     fprintf(stderr, "no test was run: MOCO_TEST_DEVICE is %s: %s\n", name, err->text);
     exit(1);
