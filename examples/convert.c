@@ -1,26 +1,28 @@
 /* SPDX-License-Identifier: MIT
  *
- * convert: files of weights in the containers and forms of other programs. Without --encoder a container becomes
- * another one with all that is in it; with it, the encoder of a file of libmoco is written in any form of
- * moco/export.h. What a reader would get wrong: both go by the ending of OUT, and a file that is there is replaced. */
+ * convert: files of weights in the containers and forms of other programs. A container becomes another one with all that
+ * is in it; or the encoder of a file, whoever wrote it, is written in any form of moco/export.h: with --encoder, or where
+ * OUT can hold nothing else. What a reader would get wrong: both go by the ending of OUT, and a file that is there is replaced. */
 #include <moco/moco.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "measure/any_encoder.h"
 #include "support/program_name.h"
 #include "support/program_start.h"
 
 static const char usage[] =
     "usage: convert IN OUT                      all of IN in another container\n"
     "       convert IN OUT --encoder [OPTIONS]  its encoder for another program\n"
-    "IN: safetensors, or what torch.save wrote; nothing in it is run. With --encoder: an encoder or a checkpoint of\n"
-    "libmoco.\n"
+    "IN: safetensors, or what torch.save wrote, of any program; nothing in it is run.\n"
     "OUT: .safetensors, .pth, .pt, .pth.tar; .pth.tar to .safetensors and back gives the same tensors, texts and\n"
-    "numbers. With --encoder: .safetensors, .pth (torchvision's names), .pkl (detectron2), .onnx, FOLDER/ (timm,\n"
-    "transformers).\n"
-    "OPTIONS: --head        the projection head too (fc.*; ONNX: an output \"projection\")\n"
+    "numbers. An encoder: .safetensors, .pth (torchvision's names), and, which hold nothing else, .pkl (detectron2),\n"
+    ".onnx, FOLDER/ (timm, transformers).\n"
+    "OPTIONS: --prefix P    of another program's file: names of the encoder begin with P (inspect lists them)\n"
+    "         --stem NAME   of another program's file: cifar or small, where its first convolution is 3 x 3\n"
+    "         --head        the projection head too (fc.*; ONNX: an output \"projection\")\n"
     "         --u8          ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
     "         --separate-bn ONNX has nodes of batch norm, not folded into convolutions\n";
 
@@ -44,15 +46,34 @@ static void copy(moco_context *context, const char *from, const char *to)
     moco_weights_free(weights);
 }
 
-static void export_encoder(moco_context *context, const char *from, const char *to, const moco_export_options *options)
+/* Forms that hold one encoder and nothing else. */
+static int is_for_encoder(const char *to)
 {
+    static const char *const endings[] = {".onnx", ".pkl", "/"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        size_t length = strlen(to), end = strlen(endings[i]);
+        if (length >= end && strcmp(to + length - end, endings[i]) == 0)
+            return 1;
+    }
+    return 0;
+}
+
+static void export_encoder(moco_context *context, const char *from, const char *to, const moco_import_options *import,
+                           const moco_export_options *options)
+{
+    static struct any_encoder read;
+    struct err err = {0};
     moco_device *device;
     moco_model *model;
     moco_model_info info;
     moco_model_info_init(&info);
     if (moco_device_open(&device, context, "cpu") != MOCO_OK)
         check(moco_device_open(&device, context, "ref"));
-    check(moco_model_open(&model, device, from));
+    if (any_encoder_open(&read, &model, context, device, from, import, &err) != MOCO_OK) {
+        fprintf(stderr, "%s: %s\n", program_name("convert"), err.text);
+        exit(1);
+    }
+    any_encoder_print(&read, "", 9);
     check(moco_model_export(model, to, options));
     check(moco_model_describe(model, &info));
     printf("%s: %s, %d features%s\n", to, info.arch, info.feature_dim, options->head ? ", with its head" : "");
@@ -63,11 +84,13 @@ static void export_encoder(moco_context *context, const char *from, const char *
 int main(int argc, char **argv)
 {
     const char *paths[2] = {NULL, NULL};
-    int count = 0, encoder = 0, options = 0;
+    int count = 0, encoder = 0;
     moco_context *context;
     moco_export_options o;
+    moco_import_options import;
     program_start();
     moco_export_options_init(&o);
+    moco_import_options_init(&import);
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
             program_help(usage, stdout);
@@ -75,11 +98,18 @@ int main(int argc, char **argv)
         }
         int head = strcmp(argv[i], "--head") == 0, u8 = strcmp(argv[i], "--u8") == 0,
             bn = strcmp(argv[i], "--separate-bn") == 0, is_encoder = strcmp(argv[i], "--encoder") == 0;
+        const char **text = strcmp(argv[i], "--prefix") == 0 ? &import.prefix
+                            : strcmp(argv[i], "--stem") == 0 ? &import.stem
+                                                             : NULL;
+        if (text != NULL && i + 1 < argc) {
+            *text = argv[++i];
+            encoder = 1;
+            continue;
+        }
         o.head |= head;
         o.onnx_input |= u8;
         o.separate_bn |= bn;
-        encoder |= is_encoder;
-        options |= head || u8 || bn;
+        encoder |= is_encoder || head || u8 || bn;
         if (head || u8 || bn || is_encoder)
             continue;
         if (argv[i][0] == '-' || count == 2) {
@@ -88,13 +118,13 @@ int main(int argc, char **argv)
         }
         paths[count++] = argv[i];
     }
-    if (count != 2 || (options && !encoder)) {
+    if (count != 2) {
         program_help(usage, stderr);
         return 2;
     }
     check(moco_context_create(&context, NULL));
-    if (encoder)
-        export_encoder(context, paths[0], paths[1], &o);
+    if (encoder || is_for_encoder(paths[1]))
+        export_encoder(context, paths[0], paths[1], &import, &o);
     else
         copy(context, paths[0], paths[1]);
     moco_context_free(context);

@@ -40,7 +40,9 @@ static int is_ours(moco_context *context, const char *path)
     char text[64];
     if (moco_weights_open(&weights, context, path) != MOCO_OK)
         return 0;
-    int ours = moco_weights_text(weights, "xxh3", text, sizeof text) == MOCO_OK; /* our hash of the header */
+    /* convert gives a file of others a hash, too, but not what says of a network how it is made */
+    int ours = moco_weights_text(weights, "moco.format", text, sizeof text) == MOCO_OK ||
+               moco_weights_text(weights, "format_version", text, sizeof text) == MOCO_OK;
     moco_weights_free(weights);
     return ours;
 }

@@ -89,8 +89,26 @@ expect() { # status, words, arguments
 }
 expect 2 "usage: convert"
 expect 2 "usage: convert" a.pth b.pth c.pth
-expect 2 "usage: convert" a.pth b.onnx --head
+expect 2 "usage: convert" a.pth b.onnx --prefix
+expect 1 "a.pth: it cannot be opened" a.pth b.onnx --head
 expect 1 "must end in" tests/golden/fixtures/weights-torch-2/list.zip.pth "$work/list.npz"
 expect 1 "cannot be opened" "$work/none.pth" "$work/list.pth"
-expect 1 "not one that libmoco wrote" "$work/weights-torch-2-moco.zip.safetensors" "$work/e.onnx" --encoder
+expect 1 "there is no ResNet in it" "$work/weights-torch-2-moco.zip.safetensors" "$work/e.onnx"
+
+# An encoder, of libmoco and after a detour by another program's form: the same ONNX but for who wrote it.
+mkdir "$work/pictures" && "$BUILD/tests/train/tool_draw" "$work/pictures" 48 24 || exit 1
+for stem in imagenet small; do
+    "$BUILD/examples/train_imagenet" "$work/pictures/train" --preset demo --stem $stem --width 0.125 --batch-size 16 --bn-group-size 16 \
+        --moco-k 16 --max-steps 1 --knn-every 0 --no-report --threads 1 --workers 1 --out "$work/$stem" >"$work/out" 2>&1 ||
+        { cat "$work/out"; fail "no encoder"; }
+    expect 0 "resnet18" "$work/$stem/encoder.safetensors" "$work/$stem.onnx"
+    expect 0 "resnet18" "$work/$stem/encoder.safetensors" "$work/$stem.pth" --encoder
+done
+expect 0 "resnet18" "$work/imagenet.pth" "$work/again.onnx"
+[ "$(wc -c <"$work/again.onnx")" -gt 100000 ] || fail "an ONNX file of $(wc -c <"$work/again.onnx") bytes"
+expect 1 "stem" "$work/small.pth" "$work/again.onnx"
+expect 0 "resnet18" "$work/small.pth" "$work/again.onnx" --stem small
+expect 1 "of another width" "$work/imagenet.pth" "$work/folder/"
+expect 0 "tensors" "$work/imagenet.pth" "$work/foreign.safetensors" # a container: still another program's
+expect 0 "resnet18" "$work/foreign.safetensors" "$work/again.onnx"
 exit $failed
