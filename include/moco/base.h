@@ -139,8 +139,8 @@ MOCO_API moco_status moco_context_create(moco_context **context, const moco_cont
 MOCO_API void moco_context_free(moco_context *context);
 
 /* Bytes that live blocks of this context's allocator hold now, the most they held so far, and how many blocks were ever
- * taken. Memory of the devices "cpu" and "ref" is among them; that of a device with memory of its own would not be. Any
- * output may be NULL. Threads: any. Since 0.1. */
+ * taken. Memory of the devices "cpu" and "ref" is among them; that of a device with memory of its own is not
+ * (moco_device_memory). Any output may be NULL. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_context_memory(const moco_context *context, int64_t *live_bytes, int64_t *peak_bytes,
                                          int64_t *allocations);
 
@@ -182,6 +182,11 @@ MOCO_API void moco_device_free(moco_device *device);
 
 /* Fills `info`. Errors: MOCO_EINVAL. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_device_describe(const moco_device *device, moco_device_info *info);
+
+/* Bytes of the device's memory that this device's handles hold now (weights, queues, the work memory of trainers and
+ * models), and how many more it has, -1: not known, as of "cpu" and "ref", where both are also in moco_context_memory.
+ * Any output may be NULL. Errors: MOCO_EINVAL, MOCO_EDEVICE. Threads: any. Since 0.1. */
+MOCO_API moco_status moco_device_memory(const moco_device *device, int64_t *live_bytes, int64_t *available_bytes);
 
 #ifdef __cplusplus
 }

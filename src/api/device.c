@@ -80,3 +80,21 @@ moco_status moco_device_describe(const moco_device *device, moco_device_info *in
     struct err err = {0};
     return api_return(describe(device, info, &err), "moco_device_describe", &err);
 }
+
+static moco_status memory(const moco_device *device, int64_t *live, int64_t *available, struct err *err)
+{
+    int64_t held, left;
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    TRY(device->backend->memory(device->dev, &held, &left, err));
+    if (live != NULL)
+        *live = held;
+    if (available != NULL)
+        *available = left;
+    return MOCO_OK;
+}
+
+moco_status moco_device_memory(const moco_device *device, int64_t *live_bytes, int64_t *available_bytes)
+{
+    struct err err = {0};
+    return api_return(memory(device, live_bytes, available_bytes, &err), "moco_device_memory", &err);
+}

@@ -299,6 +299,7 @@ static union {
     X(decode, "context", CONTEXT, EFORMAT, moco_image_decode(&made.image, h, picture, 1, 0))                           \
     X(augment, "context", CONTEXT, OK, moco_augment_create(&made.augment, h, &recipe))                                 \
     X(info, "device", DEVICE, OK, moco_device_describe(h, &device_info))                                               \
+    X(device_bytes, "device", DEVICE, OK, moco_device_memory(h, &number, NULL))                                        \
     X(knn, "device", DEVICE, OK, moco_knn_create(&made.knn, h, DIM, 1, 0.1))                                           \
     X(model, "device", DEVICE, OK, moco_model_create(&made.model, h, &model_options))                                  \
     X(queue, "device", DEVICE, OK, moco_queue_create(&made.queue, h, DIM, 6, 1))                                       \

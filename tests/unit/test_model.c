@@ -303,12 +303,19 @@ static void arguments_are_checked(void **state)
     rig_ok(moco_device_describe(device, &info));
     assert_string_equal(info.name, test_device());
     assert_true(info.threads >= 1);
+    int64_t held = 0, left = 0, after = 0;
+    rig_ok(moco_device_memory(device, &held, &left));
+    assert_true(held >= 4 * 1000 && left >= -1); /* the model's weights, if nothing else */
+    rig_ok(moco_device_memory(device, NULL, NULL));
+    rig_expect(moco_device_memory((moco_device *)context, &held, &left), MOCO_EINVAL);
     moco_device *none = NULL;
     rig_expect(moco_device_open(&none, context, "abacus"), MOCO_ENODEV);
     assert_non_null(strstr(moco_error(), "ref")); /* it lists what there is */
     rig_expect(moco_device_open(&none, context, "a name that is far longer than any device's could be"), MOCO_ENODEV);
     moco_model_free(model);
     moco_model_free(NULL);
+    rig_ok(moco_device_memory(device, &after, NULL));
+    assert_true(after < held);
 }
 
 /* Every allocation of a whole small life fails once. */
@@ -364,10 +371,10 @@ static moco_status life(struct failing_alloc *alloc)
 /* Copies an encoder's file without its last tensor, or with one more; sound in itself. */
 static void copy_file(const char *from, const char *to, int more)
 {
-    static const char *const keys[] = {"format",       "moco.format",    "kind",         "model.arch",
-                                       "model.stem",   "model.head",     "model.width",  "model.dim",
-                                       "model.mean.0", "model.mean.1",   "model.mean.2", "model.std.0",
-                                       "model.std.1",  "model.std.2",    "model.seed",   "model.image_size"};
+    static const char *const keys[] = {"format",       "moco.format",  "kind",         "model.arch",
+                                       "model.stem",   "model.head",   "model.width",  "model.dim",
+                                       "model.mean.0", "model.mean.1", "model.mean.2", "model.std.0",
+                                       "model.std.1",  "model.std.2",  "model.seed",   "model.image_size"};
     struct ctx *ctx = NULL;
     struct safetensors *f = NULL;
     struct safetensors_writer *w = NULL;
