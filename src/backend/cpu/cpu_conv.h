@@ -19,6 +19,7 @@ struct cpu_conv {
     struct shim_prim order; /* given -> run's (backward weights: run's -> given); empty: they are one layout */
     size_t ordered;         /* where in a scratch block, behind the primitives' own, the re-ordered weights are */
     size_t bytes;           /* of that block */
+    int blank;              /* the primitive reads parts of its scratch that it has not written: they must be zeros */
 };
 
 /* The fastest way for `spec` (its `weights` are ignored), given that the weights are, or shall be, in `given`. */

@@ -230,6 +230,8 @@ static moco_status back_weights(const struct be_plan *plan, const struct program
     float *result = accumulate ? (float *)(void *)(scratch + state->result) : gradient;
     int reorders = conv->order.primitive != NULL;
     void *written = reorders ? (void *)(scratch + conv->ordered) : result;
+    if (conv->blank) /* or what happens to be there, times zero, is added to the sum: NaN, if it is no number */
+        memset(scratch, 0, conv->run.scratch);
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = x, [SHIM_WEIGHTS] = written, [SHIM_DST] = dy, [SHIM_SCRATCH] = scratch};
     TRY(shim_run(&conv->run, at, err));
     if (reorders) {
