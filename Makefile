@@ -122,7 +122,8 @@ $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
-           src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c src/eval/*.c src/api/*.c)
+           src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c \
+           src/algo/export/*.c src/eval/*.c src/api/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
@@ -228,8 +229,8 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c)) \
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
-state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c src/algo/import/*.c \
-                        src/eval/*.c)
+state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
+                        src/algo/import/*.c src/algo/export/*.c src/eval/*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers

@@ -481,8 +481,6 @@ static moco_status take_or_refuse(const struct run_config *mine, struct run_conf
     char here[CLI_PATH_SIZE], there[CLI_PATH_SIZE];
     cli_text(&run_cli, i, mine, here, sizeof here);
     cli_text(&run_cli, i, saved, there, sizeof there);
-    if (there[0] == 0 && table[i].kind == CLI_PATH)
-        snprintf(there, sizeof there, "\"\"");
     if (strcmp(here, there) == 0)
         return MOCO_OK;
     if (table[i].saved == REVISABLE)

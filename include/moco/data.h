@@ -105,6 +105,7 @@ typedef struct moco_encoded_source {
     int32_t (*label)(void *user, int64_t id); /* 0 to classes - 1, or -1; NULL: no labels. As `read`, from any thread */
     void *user;
 } moco_encoded_source;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_encoded_source_init_sized(moco_encoded_source *source, size_t size);
 #define moco_encoded_source_init(s) moco_encoded_source_init_sized((s), sizeof *(s))
 

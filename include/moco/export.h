@@ -52,6 +52,7 @@ typedef struct moco_export_options {
     int64_t
         epoch; /* of moco_trainer_export: epochs that are done, as the reference counts; -1: the last batch's and 1 */
 } moco_export_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_export_options_init_sized(moco_export_options *options, size_t size);
 #define moco_export_options_init(o) moco_export_options_init_sized((o), sizeof *(o))
 

@@ -58,6 +58,7 @@ typedef struct moco_import_options {
     int32_t image_size; /* as in moco_model_options: 224 */
     int32_t reserved0;
 } moco_import_options;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_import_options_init_sized(moco_import_options *options, size_t size);
 #define moco_import_options_init(o) moco_import_options_init_sized((o), sizeof *(o))
 
@@ -88,6 +89,7 @@ typedef struct moco_import_report {
     int64_t count[8]; /* lines of each moco_import_kind */
     char prefix[248]; /* of the encoder that was taken; of a trainer, of its query encoder */
 } moco_import_report;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_import_report_init_sized(moco_import_report *report, size_t size);
 #define moco_import_report_init(r) moco_import_report_init_sized((r), sizeof *(r))
 
@@ -96,6 +98,7 @@ typedef struct moco_import_found {
     int32_t which;    /* moco_import_which */
     char prefix[248]; /* UTF-8, ends in 0; "" for an encoder whose names have nothing in front */
 } moco_import_found;
+/* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_import_found_init_sized(moco_import_found *found, size_t size);
 #define moco_import_found_init(f) moco_import_found_init_sized((f), sizeof *(f))
 

@@ -3,7 +3,7 @@
  * moco/export.h: encoders and training states as files of other programs. */
 #include "moco/export.h"
 
-#include "algo/export.h"
+#include "algo/export/export.h"
 #include "api/objects.h"
 
 _Static_assert(sizeof(moco_export_options) % 8 == 0, "struct sizes are multiples of 8");

@@ -5,7 +5,7 @@
 #include "moco/trainer.h"
 
 #include "algo/checkpoint.h"
-#include "algo/export.h"
+#include "algo/export/export.h"
 #include "algo/trainer.h"
 #include "api/objects.h"
 

@@ -35,7 +35,7 @@ cmp -s less/checkpoint_0001.safetensors file/checkpoint_0001.safetensors || fail
 goes_on file --augment jitter_p=0 && fail "another is taken"
 grep -q "made with --augment scale=0.5:1,jitter_p=0,blur_p=0 and the command line says --augment jitter_p=0;" err || fail "not said: $(cat err)"
 goes_on plain --augment jitter_p=0 && fail "one where there was none is taken"
-grep -q 'made with --augment ""' err || fail "not said: $(cat err)"
+grep -q 'made with --augment (none)' err || fail "not said: $(cat err)"
 goes_on plain || fail "a checkpoint without it: $(cat err)"
 
 # What is wrong.

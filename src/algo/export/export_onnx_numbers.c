@@ -4,7 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "algo/export_onnx.h"
+#include "algo/export/export_onnx.h"
 
 /* Numbers of the encoder by what they are. */
 static moco_status get(const struct encoder *e, enum state_kind kind, int index, double *values, struct err *err)

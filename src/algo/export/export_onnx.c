@@ -4,12 +4,12 @@
  * network's L2 norm is left out (its op is missing where the file shall run), so "projection" is not normalised, like
  * moco_model_embed's; and bytes are normalised by a BN node, since a constant of shape [1,3,1,1] beside a batch is
  * misread by OpenCV 4.6. */
-#include "algo/export_onnx.h"
+#include "algo/export/export_onnx.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/export.h"
+#include "algo/export/export.h"
 #include "algo/file_config.h"
 #include "format/onnx_write.h"
 

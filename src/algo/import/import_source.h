@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * source: one encoder of a file: which network its names and shapes tell of, whether every tensor fits, and its
+ * import_source: one encoder of a file: which network its names and shapes tell of, whether every tensor fits, and its
  * numbers. In that order, and memory for numbers is taken between the last two: nothing is made that does not fit. */
 #ifndef MOCO_ALGO_IMPORT_SOURCE_H
 #define MOCO_ALGO_IMPORT_SOURCE_H
 
 #include "algo/encoder.h"
-#include "algo/import/names.h"
-#include "algo/import/report.h"
+#include "algo/import/import_names.h"
+#include "algo/import/import_report.h"
 
 enum { SOURCE_ZERO = -1, SOURCE_DRAWN = -2 }; /* instead of a tensor of the file: a count of 0, a fresh head's */
 

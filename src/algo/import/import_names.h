@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * names: where in a file of weights an encoder is, by names alone: prefixes that conv1 and layer1.0.conv1 stand
+ * import_names: where in a file of weights an encoder is, by names alone: prefixes that conv1 and layer1.0.conv1 stand
  * behind, what those prefixes mean in the frameworks that are known, and where each of them keeps its head and queue.
  * What a reader would get wrong: the parts "module", "_orig_mod" and "_fsdp_wrapped_module" of a name do not count, so
  * names are compared, ordered and looked up without them; a prefix is shown as it is in the file. */

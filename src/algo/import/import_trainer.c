@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer: a training state of another program, into fresh memory that takes the place of the trainer's at the end. What
+ * import_trainer: a training state of another program, into fresh memory that takes the place of the trainer's at the end. What
  * a reader would get wrong: an optimizer of PyTorch does not name its buffers: number `id` of its state belongs to the
  * parameter that stands at the place of `id` in its list, and the query encoder's stand first, in the order of ours. */
 #include <stdio.h>
@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "algo/import/import.h"
-#include "algo/import/source.h"
+#include "algo/import/import_source.h"
 #include "algo/trainer_fresh.h"
 
 enum momentum_kind { MOMENTUM_NONE, MOMENTUM_BY_ORDER, MOMENTUM_BY_NAME };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * source: see source.h. */
-#include "algo/import/source.h"
+ * import_source: see source.h. */
+#include "algo/import/import_source.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/export.h"
+#include "algo/export/export.h"
 #include "data/augment.h"
 #include "file.h"
 #include "file_folder.h"

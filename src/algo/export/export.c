@@ -2,12 +2,11 @@
  *
  * export: see export.h. The encoder is locked while it is written: a trainer's commit waits, and the file is of one
  * state. */
-#include "algo/export.h"
+#include "algo/export/export.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/file_config.h"
 #include "file_gaps.h"
 #include "format/torch_write.h"
 #include "pickle_write.h"
@@ -57,46 +56,6 @@ moco_status export_format(const char *path, const moco_export_options *o, moco_e
                        ".pt, .pkl, .onnx or (a folder) /, or from options.format",
                        path);
     return MOCO_OK;
-}
-
-struct state export_state(struct encoder_view *view, int head)
-{
-    struct state state = encoder_state(view);
-    state.real_bytes = sizeof(float);
-    for (int i = 0; i < state.count && !head; i++)
-        if (strncmp(view->encoder->names[i], "fc.", 3) == 0)
-            state.count = i; /* the head is built last */
-    return state;
-}
-
-/* ---- safetensors ---- */
-
-static moco_status put_texts(struct safetensors_metadata *m, const struct encoder *e, int head, struct err *err)
-{
-    TRY(config_put_kind(m, head ? FILE_ENCODER : FILE_BACKBONE, err));
-    TRY(config_put_model(m, &e->config, err));
-    return config_put_recipe(m, &e->recipe, err);
-}
-
-moco_status export_safetensors_begin(struct safetensors_writer **out, struct encoder *encoder, const char *path,
-                                     int head, struct err *err)
-{
-    struct encoder_view view = {encoder, &encoder->numbers};
-    struct state state = export_state(&view, head);
-    struct safetensors_metadata metadata;
-    safetensors_metadata_init(&metadata, encoder->ctx);
-    moco_status status = put_texts(&metadata, encoder, head, err);
-    if (status == MOCO_OK)
-        status = state_write(out, encoder->ctx, path, &state, &metadata, err);
-    safetensors_metadata_free(&metadata);
-    return status;
-}
-
-static moco_status export_safetensors(struct encoder *encoder, const char *path, int head, struct err *err)
-{
-    struct safetensors_writer *writer = NULL;
-    TRY(export_safetensors_begin(&writer, encoder, path, head, err));
-    return safetensors_commit(writer, err);
 }
 
 /* ---- a plain state dict of torch ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * report: see report.h. Names come from a file, so a line is made printable first, as a failure's is. */
-#include "algo/import/report.h"
+ * import_report: see report.h. Names come from a file, so a line is made printable first, as a failure's is. */
+#include "algo/import/import_report.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/export.h"
+#include "algo/export/export.h"
 #include "algo/state_file.h"
 #include "algo/trainer_state.h"
 #include "format/torch_write.h"

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * network: which network a file's names and shapes tell of. What a reader would get wrong: this decides what is
+ * import_network: which network a file's names and shapes tell of. What a reader would get wrong: this decides what is
  * looked for, not whether it is there: depth, width, stem and head come from a few tensors, and every other one is held
  * against the network that they make (source_match). */
 #include <stdio.h>
 #include <string.h>
 
-#include "algo/import/source.h"
+#include "algo/import/import_source.h"
 
 static const struct {
     int depth, bottleneck, blocks[4];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * names: see names.h. The table of frameworks says what follows the container ("state_dict.", "model.", any
+ * import_names: see names.h. The table of frameworks says what follows the container ("state_dict.", "model.", any
  * other, or none) in the names of each; what is in none of its rows is an encoder all the same, if it looks like one. */
-#include "algo/import/names.h"
+#include "algo/import/import_names.h"
 
 #include <stdio.h>
 #include <string.h>

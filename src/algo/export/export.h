@@ -3,8 +3,8 @@
  * export: an encoder or a training state in the forms of other programs; see moco/export.h. What a reader would get
  * wrong: the backbone's tensors are the first of an encoder's, so a file without the head is a shorter list.
  *
- * Files: export.c chooses the form and writes those that are lists of tensors, export_folder.c timm's folder,
- * export_onnx.c and export_onnx_numbers.c the network, export_trainer.c the reference's checkpoint. */
+ * Files: export.c chooses the form and writes torch's and detectron2's, export_tensors.c safetensors, export_folder.c
+ * timm's folder, export_onnx.c and export_onnx_numbers.c the network, export_trainer.c the reference's checkpoint. */
 #ifndef MOCO_ALGO_EXPORT_H
 #define MOCO_ALGO_EXPORT_H
 
@@ -27,6 +27,7 @@ struct state export_state(struct encoder_view *view, int head);
 /* A safetensors file that is ready to take its place. */
 moco_status export_safetensors_begin(struct safetensors_writer **out, struct encoder *encoder, const char *path,
                                      int head, struct err *err);
+moco_status export_safetensors(struct encoder *encoder, const char *path, int head, struct err *err);
 moco_status export_folder(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
 moco_status export_onnx(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
 

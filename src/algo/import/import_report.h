@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * report: lines and counts of what became of a file's tensors. What a reader would get wrong: nothing is kept: a
+ * import_report: lines and counts of what became of a file's tensors. What a reader would get wrong: nothing is kept: a
  * line goes to the caller's callback as it is made, so that a file of a million tensors takes no memory for them. */
 #ifndef MOCO_ALGO_IMPORT_REPORT_H
 #define MOCO_ALGO_IMPORT_REPORT_H

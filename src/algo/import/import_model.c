@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * model: see import.h. An encoder is made hollow first: its numbers take memory only once every tensor of the file was
+ * import_model: see import.h. An encoder is made hollow first: its numbers take memory only once every tensor of the file was
  * seen to fit. */
 #include "algo/import/import.h"
 
 #include <string.h>
 
-#include "algo/import/source.h"
+#include "algo/import/import_source.h"
 
 static moco_status read_all(struct source *s, struct encoder *e, moco_import_report *report, struct err *err)
 {
