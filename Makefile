@@ -128,7 +128,7 @@ without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
 ifeq ($(ONEDNN),1)
-src_c += $(wildcard src/backend/cpu/*.c src/backend/cpu/kernels/*.c)
+src_c += $(wildcard src/backend/cpu/*.c src/backend/cpu/ops/*.c src/backend/cpu/kernels/*.c)
 src_cc += $(wildcard src/backend/cpu/*.cc)
 endif
 # *_simd.c is compiled once per instruction set, with SIMD_NAME(x) = x_<level>: no kernel is out of a test's reach.

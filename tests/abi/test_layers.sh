@@ -24,7 +24,7 @@ violations() {
         if (f ~ /^include\/moco\/status\.h$/) return "status"
         if (f ~ /^include\//) return "public"
         if (f ~ /^lib\//) return "lib"
-        if (match(f, /^src\/backend\/(cpu\/kernels|program|ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
+        if (match(f, /^src\/backend\/(cpu\/kernels|cpu\/ops|program|ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^examples\/[a-z]+\//)) return substr(f, 1, RLENGTH - 1)
         if (f ~ /^examples\//) return "examples"
@@ -46,6 +46,7 @@ violations() {
         may["backend/ref"] = may["backend/program"] "backend/ref "
         may["backend/cpu/kernels"] = L0 "backend graph backend/cpu/kernels " # graph: of backend.h
         may["backend/cpu"] = may["backend/program"] "backend/cpu/kernels backend/cpu "
+        may["backend/cpu/ops"] = may["backend/cpu"] "backend/cpu/ops "
         may["backend/cuda"] = may["backend/program"] "backend/cuda "
         may["comm"] = L0 "public comm "
         may["format"] = L0 "public format "
@@ -68,7 +69,7 @@ violations() {
         may["examples/demo"] = P3 "examples/demo "
         programs = P3 "examples/run examples/probe examples/compare examples/demo "
         may["examples"] = programs
-        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/kernels eval support golden "
+        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/ops backend/cpu/kernels eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
         may["unit"] = may["unit"] programs # what programs share is tested alone, too
         may["golden"] = inside
@@ -123,6 +124,8 @@ plant src/net/planted.h backend/backend.h       # sibling, in a header that nobo
 plant src/backend/memplan.c backend/cpu/kernels/kernels.h # the contract looks at one of those who fulfil it
 plant src/backend/program/planted.c backend/cpu/cpu_layout.h # what devices share looks at one of them
 plant src/backend/cpu/kernels/kernels_bn.c backend/program/program.h # a kernel knows no plan
+plant src/backend/cpu/cpu_readers.c backend/cpu/ops/op_conv.h # what ops share looks at one of them
+plant src/backend/cpu/kernels/planted.h backend/cpu/ops/op_bn.h
 plant src/comm/comm.c backend/backend.h       # what it carries is bytes
 plant src/data/planted.h comm/comm.h
 plant src/graph/planted.h comm/comm.h

@@ -21,7 +21,7 @@
 
 #include "api/handle.h"
 #include "backend/cpu/cpu_program.h"
-#include "backend/cpu/op_conv.h"
+#include "backend/cpu/ops/op_conv.h"
 #include "bench/support/conv_bound.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"

@@ -18,7 +18,7 @@
 #ifdef MOCO_HAVE_ONEDNN
 
 #include "backend/cpu/cpu_program.h"
-#include "backend/cpu/op_conv.h"
+#include "backend/cpu/ops/op_conv.h"
 
 #define TOL_F32 1e-4  /* measured 1e-6: other primitives, other order of sums */
 #define TOL_BF16 0.01 /* measured below 1e-6; another order of sums would flip single roundings */

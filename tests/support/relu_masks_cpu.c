@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "backend/cpu/cpu_program.h"
-#include "backend/cpu/op_bn.h"
+#include "backend/cpu/ops/op_bn.h"
 
 static int number_above_zero(const void *values, size_t i, int bf16)
 {

@@ -8,9 +8,7 @@
 
 #include <string.h>
 
-#include "backend/cpu/cpu_ops.h"
 #include "backend/cpu/cpu_program.h"
-#include "backend/cpu/op_steps.h"
 #include "backend/program/program_buffers.h"
 #include "backend/program/program_compile.h"
 #include "backend/program/program_run.h"
@@ -21,8 +19,15 @@
  * twelfth of a step's memory for four thousandths of its time. */
 #define NEVER_KEPT ((size_t)512 << 10) /* bytes a sample */
 
+/* Op NAME of graph.h's list is cpu_op_NAME, in one of the files of ops/. */
+#define DECLARE(kind, name) extern const struct program_op cpu_op_##name;
+GRAPH_OPS(DECLARE)
+
+#define ROW(kind, name) [kind] = &cpu_op_##name,
+static const struct program_op *const ops[OP_KINDS] = {GRAPH_OPS(ROW)};
+
 static const struct program_device device = {
-    .name = "cpu", .ops = cpu_ops, .plain = cpu_plain, .slice_bytes = SLICE_BYTES, .recomputes = 1};
+    .name = "cpu", .ops = ops, .plain = cpu_plain, .slice_bytes = SLICE_BYTES, .recomputes = 1};
 
 static moco_status check_spec(const struct be_device *dev, const struct be_plan_spec *spec, struct err *err)
 {

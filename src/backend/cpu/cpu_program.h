@@ -43,4 +43,7 @@ const float *cpu_vector_param(const struct be_plan *plan, const struct be_forwar
 const float *cpu_master_of(const struct be_plan *plan, const void *masters, const struct graph_op *op, int which);
 float *cpu_gradient_of(const struct be_plan *plan, const struct be_backward *io, const struct graph_op *op, int which);
 
+/* The steps of backward that are of no op (ops/op_steps.c): program_device.plain. */
+moco_status cpu_plain(const struct program_backward *run, const struct program_step *step, struct err *err);
+
 #endif

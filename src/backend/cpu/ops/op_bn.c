@@ -2,7 +2,7 @@
  *
  * op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: for inference, and in training with
  * frozen statistics, it is an affine map whose statistics are given; in the latter case all samples are one group. */
-#include "backend/cpu/op_bn.h"
+#include "backend/cpu/ops/op_bn.h"
 
 #include <math.h>
 #include <string.h>

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_steps: see op_steps.h. */
-#include "backend/cpu/op_steps.h"
-
+ * op_steps: the steps of backward that are of no op: sums of gradients, copies, ReLUs undone. */
 #include <string.h>
 
 #include "backend/cpu/cpu_program.h"
