@@ -9,7 +9,6 @@ trap 'rm -rf "$work"' EXIT
 
 cat >"$work/ceilings" <<'END'
 lib 33
-src/algo 23
 src/api 21
 src/data 30
 src/format 22

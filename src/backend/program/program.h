@@ -31,7 +31,7 @@ enum program_kind {
     STEP_PACK,    /* out = in, the node's input, in the form that its STEP_WEIGHTS reads */
     STEP_WEIGHTS, /* gradients of the node's parameters; in: gradient of its value, its input (packed) */
     STEP_DATA     /* out = gradient of the node's input, and of what is added; in: its value's, in one or two parts.
-                     Of a batch norm also the gradients of its parameters. */
+                     Without a STEP_WEIGHTS also the gradients of its parameters. */
 };
 
 struct program_step {

@@ -18,7 +18,7 @@ struct program_fact {
     unsigned char takes_add, takes_relu; /* an ADD, a ReLU behind it that alone reads it becomes part of its node */
     unsigned char folds;                 /* INFER: takes the batch norm behind it, and what that takes */
     unsigned char input_kept;            /* the gradient of its input reads the input, as forward left it */
-    unsigned char weights;               /* gradients of its parameters are a step of their own: STEP_WEIGHTS */
+    unsigned char weights;               /* its parameters have a step of their own, STEP_WEIGHTS; else STEP_DATA */
     unsigned char joins; /* its STEP_DATA adds two parts of a gradient, undoes ADD and ReLU, and works in place */
 };
 

@@ -174,13 +174,15 @@ static moco_status order_weights(struct program *p, const struct program_node *n
     return compile(p, step, err);
 }
 
-/* The gradient of the node's input goes into a new buffer. */
+/* The gradient of the node's input goes into a new buffer. Images need none, but the same step may be what makes the
+ * gradients of parameters. */
 static moco_status order_data(struct order *o, const struct program_node *node, int dy, struct err *err)
 {
     struct program *p = o->program;
     struct program_step *step;
-    if (node->in == p->spec.graph->input)
-        return MOCO_OK; /* images have no gradient */
+    int parameters = node->op->param[0] >= 0 && !program_facts[node->op->kind].weights;
+    if (node->in == p->spec.graph->input && !parameters)
+        return MOCO_OK;
     TRY(emit(p, &step, (struct program_step){STEP_DATA, node, node->out, {dy, NONE}, {NONE, NONE}, NULL}, err));
     TRY(gradient_new(p, step, &step->out[0], node->in, err));
     TRY(contribute(o, node->in, step->out[0], err));
