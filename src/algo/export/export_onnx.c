@@ -144,7 +144,7 @@ static void put_gap(struct build *b, const struct graph_op *op)
     onnx_node_end(&b->w);
 }
 
-static void put_op(struct build *b, int i)
+static moco_status put_op(struct build *b, int i, struct err *err)
 {
     const struct graph_op *op = &b->g->ops[i];
     const char *in = op->in[0] >= 0 ? b->names[op->in[0]] : "", *out = b->names[op->out];
@@ -175,9 +175,11 @@ static void put_op(struct build *b, int i)
     case OP_GAP:
         put_gap(b, op);
         break;
-    default: /* the L2 norm, behind the last output */
-        break;
+    default: /* the L2 norm is behind the last output */
+        return err_set(err, MOCO_ENOTSUP, "ONNX: nothing here writes %s, an op of kind %s", op->name,
+                       graph_kind_name(op->kind));
     }
+    return MOCO_OK;
 }
 
 /* ---- the graph ---- */
@@ -216,16 +218,17 @@ static void put_output(struct build *b, const char *name, int value)
     onnx_output(&b->w, name, axes, 2);
 }
 
-static void put_graph(struct build *b)
+static moco_status put_graph(struct build *b, struct err *err)
 {
     int last = b->g->values[b->o->head ? b->g->projection : b->g->features].producer;
     fold(b);
     name_values(b);
     for (int i = 0; i <= last; i++)
-        put_op(b, i);
+        TRY(put_op(b, i, err));
     put_output(b, FEATURES, b->g->features);
     if (b->o->head)
         put_output(b, PROJECTION, b->g->projection);
+    return MOCO_OK;
 }
 
 /* ---- the file ---- */
@@ -270,7 +273,7 @@ static moco_status write_numbers(struct build *b, struct file_save *save, struct
 static moco_status write_file(struct build *b, const char *path, struct err *err)
 {
     struct file_save save;
-    put_graph(b);
+    TRY(put_graph(b, err));
     TRY(begin(b, &save, path, err));
     moco_status status = write_numbers(b, &save, err);
     if (status == MOCO_OK)
