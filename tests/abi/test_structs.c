@@ -75,8 +75,8 @@ static void test_layout(void **state)
 static void test_table_is_complete(void **state)
 {
     (void)state;
-    static const char *const headers[] = {"base",   "model",  "queue",  "trainer", "data",    "augment", "eval",
-                                          "probe",  "preset", "random", "search",  "weights", "export",  "import"};
+    static const char *const headers[] = {"base",  "model",  "queue",  "trainer", "data",    "augment", "eval",
+                                          "probe", "preset", "random", "search",  "weights", "export",  "import"};
     int found = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         char path[64], line[512], *at;

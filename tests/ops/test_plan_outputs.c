@@ -17,9 +17,9 @@
 #include <string.h>
 
 #include "support/net_harness.h"
-#include "support/test_device.h"
 #include "support/not_tested.h"
 #include "support/relu_masks.h"
+#include "support/test_device.h"
 #include "tolerances.h"
 
 enum { N = 6, GROUPS = 2, SETTLED = 3 };
