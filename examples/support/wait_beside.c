@@ -59,13 +59,16 @@ static void nothing(void *arg)
     (void)arg;
 }
 
-/* GCC's own entry to OpenMP, so that this file needs no OpenMP to be built. Absent: no GNU OpenMP, and nothing to do. */
+/* GCC's own entry to OpenMP, so that this file needs no OpenMP to be built. NULL: no GNU OpenMP, and nothing to do. */
+static void *entry(void)
+{
+    return dlsym(RTLD_DEFAULT, "GOMP_parallel");
+}
+
 static void form_team(unsigned width)
 {
     void (*parallel)(void (*)(void *), void *, unsigned, unsigned);
-    void *symbol = dlsym(RTLD_DEFAULT, "GOMP_parallel");
-    if (symbol == NULL)
-        return;
+    void *symbol = entry();
     memcpy(&parallel, &symbol, sizeof parallel);
     parallel(nothing, NULL, width, 0);
 }
@@ -119,7 +122,7 @@ static void team_start(void)
 {
     sigset_t all, before;
     team.width = width_wanted();
-    if (team.width == 0 || team.width >= THREADS_MOST)
+    if (entry() == NULL || team.width == 0 || team.width >= THREADS_MOST)
         return;
     sigfillset(&all); /* signals are the program's */
     pthread_sigmask(SIG_SETMASK, &all, &before);
