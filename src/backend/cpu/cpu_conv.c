@@ -5,13 +5,6 @@
 
 #include <string.h>
 
-#define ALIGN 64
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
-
 int cpu_conv_gathers(const struct graph_op *op)
 {
     return op->kind == OP_CONV && op->kernel == 1 && op->stride > 1 && op->pad == 0;
@@ -131,8 +124,8 @@ static moco_status create_own(struct cpu_conv *out, const struct be_device *dev,
     moco_status status = own_reads(&reads, dev, spec, err);
     if (status == MOCO_OK && !shim_md_equal(&reads, given)) {
         status = shim_reorder_create(&out->order, dev->engine, given, &reads, err);
-        out->ordered = aligned(out->order.scratch);
-        out->bytes = out->ordered + aligned(reads.bytes);
+        out->ordered = kern_pad64(out->order.scratch);
+        out->bytes = out->ordered + kern_pad64(reads.bytes);
     }
     shim_md_free(&reads);
     return status;
@@ -183,8 +176,8 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
             scratch = out->order.scratch;
         ordered = out->run.weights.bytes;
     }
-    out->ordered = aligned(scratch);
-    out->bytes = out->ordered + aligned(ordered);
+    out->ordered = kern_pad64(scratch);
+    out->bytes = out->ordered + kern_pad64(ordered);
     out->blank = spec->pass == SHIM_BACK_WEIGHTS && spec->type == SHIM_BF16; /* oneDNN 2.6, where channels are few */
     return MOCO_OK;
 }

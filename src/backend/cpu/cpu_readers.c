@@ -5,13 +5,7 @@
 
 #include "backend/cpu/cpu_conv.h"
 
-#define ALIGN 64
 #define USUAL_BATCH 32
-
-static size_t aligned(size_t bytes)
-{
-    return (bytes + ALIGN - 1) / ALIGN * ALIGN;
-}
 
 /* The layout that is read best, and how it is written. */
 static moco_status plan_reader(struct be_layout *layout, struct cpu_param *p, int which, const struct shim_conv *shape,
@@ -56,8 +50,8 @@ static void lay_out(struct be_layout *layout)
         if (p->reader[0].handle == NULL)
             continue;
         p->reader_at[0] = p->key = at;
-        at += aligned(p->reader[0].bytes);
-        size_t floats = p->fill[0].primitive != NULL ? aligned((size_t)p->count * sizeof(float)) : 0;
+        at += kern_pad64(p->reader[0].bytes);
+        size_t floats = p->fill[0].primitive != NULL ? kern_pad64((size_t)p->count * sizeof(float)) : 0;
         largest = floats > largest ? floats : largest;
     }
     layout->forward_bytes = layout->key_bytes = at;
@@ -65,11 +59,11 @@ static void lay_out(struct be_layout *layout)
         struct cpu_param *p = &layout->params[i];
         if (p->reader[1].handle != NULL) {
             p->reader_at[1] = at;
-            at += aligned(p->reader[1].bytes);
+            at += kern_pad64(p->reader[1].bytes);
         }
         if (p->reader[0].handle == NULL) {
             p->key = layout->key_bytes;
-            layout->key_bytes += aligned((size_t)p->count * sizeof(float));
+            layout->key_bytes += kern_pad64((size_t)p->count * sizeof(float));
         }
     }
     layout->bytes = at;

@@ -45,11 +45,6 @@ struct part {
     int32_t *larger, *equal; /* [unit] */
 };
 
-static size_t pad64(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
 static size_t whole(int value, int unit)
 {
     return (size_t)((value + unit - 1) / unit) * (size_t)unit;
@@ -61,7 +56,7 @@ static size_t whole(int value, int unit)
 static void *piece(char *scratch, size_t *used, size_t bytes)
 {
     size_t at = *used;
-    *used += pad64(bytes);
+    *used += kern_pad64(bytes);
     return scratch == NULL ? NULL : scratch + at;
 }
 

@@ -26,11 +26,6 @@ struct infonce_plan {
     double (*sums)[5]; /* [threads]: loss, top1, top5, pos, neg */
 };
 
-static size_t pad64(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
 static int round_up(int value, int unit)
 {
     return (value + unit - 1) / unit * unit;
@@ -52,7 +47,7 @@ static size_t lay_out_part(const struct infonce_plan *plan, int dim, char *at, s
     size_t bytes = 0;
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         places[i] = at == NULL ? NULL : at + bytes;
-        bytes += pad64(sizes[i]);
+        bytes += kern_pad64(sizes[i]);
     }
     *part = (struct infonce_part){.dim = dim,
                                   .width = plan->width,
@@ -81,8 +76,9 @@ static size_t lay_out(struct infonce_plan *plan, const struct kern_team *team, i
     if (plan->chunk > fit)
         plan->chunk = fit > unit ? (int)fit : unit;
     struct infonce_part part;
-    size_t panel = pad64(sizeof(float) * (size_t)plan->chunk * (size_t)dim);
-    size_t row = pad64(sizeof(float) * (size_t)plan->chunk), sums = pad64(sizeof(double[5]) * (size_t)team->threads);
+    size_t panel = kern_pad64(sizeof(float) * (size_t)plan->chunk * (size_t)dim);
+    size_t row = kern_pad64(sizeof(float) * (size_t)plan->chunk),
+           sums = kern_pad64(sizeof(double[5]) * (size_t)team->threads);
     plan->part_bytes = lay_out_part(plan, dim, NULL, &part);
     if (scratch != NULL) {
         plan->queries = (float *)(void *)scratch;

@@ -22,6 +22,12 @@ struct kern_team {
     int threads;
 };
 
+/* Whole cache lines: where pieces of a block of scratch begin. */
+static inline size_t kern_pad64(size_t bytes)
+{
+    return (bytes + 63) & ~(size_t)63;
+}
+
 /* Inner loops for what oneDNN will use: 0 baseline, 1 AVX2, 2 AVX-512, 3 AVX-512 with bf16 (enum shim_isa). */
 const struct simd_table *kern_table(int isa);
 

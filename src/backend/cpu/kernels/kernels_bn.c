@@ -88,18 +88,13 @@ struct bn_scratch {
     float *periods[6];  /* of one thread: [period + unit] */
 };
 
-static size_t pad64(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
 /* Fills *out for a thread and returns the bytes of all threads together. */
 static size_t lay_out(const struct bn_shape *s, int unit, int thread, int threads, char *scratch,
                       struct bn_scratch *out)
 {
-    size_t channels = pad64(sizeof(float) * (size_t)s->groups * (size_t)s->c);
-    size_t partial = pad64(sizeof(double) * 2 * (size_t)s->groups * (size_t)s->c);
-    size_t period = pad64(sizeof(float) * (size_t)(s->period + unit));
+    size_t channels = kern_pad64(sizeof(float) * (size_t)s->groups * (size_t)s->c);
+    size_t partial = kern_pad64(sizeof(double) * 2 * (size_t)s->groups * (size_t)s->c);
+    size_t period = kern_pad64(sizeof(float) * (size_t)(s->period + unit));
     size_t own = partial + 6 * period;
     if (out != NULL) {
         for (int i = 0; i < 4; i++)

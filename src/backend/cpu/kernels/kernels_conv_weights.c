@@ -60,11 +60,6 @@ struct conv_job {
     char *rooms;
 };
 
-static size_t pad64(size_t bytes)
-{
-    return (bytes + 63) & ~(size_t)63;
-}
-
 static size_t weight_count(const struct kern_conv *conv)
 {
     return (size_t)conv->ci * (size_t)conv->co * (size_t)conv->kernel * (size_t)conv->kernel;
@@ -157,7 +152,7 @@ static struct conv_room lay_out(const struct conv_view *view, const struct conv_
     void *places[sizeof sizes / sizeof *sizes];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         places[i] = at == NULL ? NULL : at + room.bytes;
-        room.bytes += pad64(sizes[i]);
+        room.bytes += kern_pad64(sizes[i]);
     }
     room.pieces = places[0];
     room.runs = places[1];
@@ -169,7 +164,7 @@ static struct conv_room lay_out(const struct conv_view *view, const struct conv_
 
 static size_t zero_bytes(const struct kern_conv *conv)
 {
-    return pad64((size_t)(conv->ci > conv->co ? conv->ci : conv->co) * sizeof(uint16_t));
+    return kern_pad64((size_t)(conv->ci > conv->co ? conv->ci : conv->co) * sizeof(uint16_t));
 }
 
 size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern_conv *conv)

@@ -11,11 +11,6 @@
 #include "backend/cpu/cpu_program.h"
 #include "backend/program/program_buffers.h"
 
-static size_t pad64(size_t bytes)
-{
-    return (bytes + 63) / 64 * 64;
-}
-
 /* Weights as the plan's precision reads them. */
 static const void *weights_of(const struct be_plan *plan, const struct graph_op *op, const void *weights, int backward)
 {
@@ -86,7 +81,7 @@ static moco_status compile_folded(struct be_plan *plan, const struct program_nod
     TRY(program_persistent(&plan->program, &state->bias, (size_t)p->dims[0] * sizeof(float), err));
     if (state->conv.order.primitive == NULL)
         return MOCO_OK;
-    size_t bytes = pad64((size_t)p->count * sizeof(float)) + state->conv.bytes;
+    size_t bytes = kern_pad64((size_t)p->count * sizeof(float)) + state->conv.bytes;
     plan->fold_bytes = bytes > plan->fold_bytes ? bytes : plan->fold_bytes;
     return MOCO_OK;
 }
@@ -323,8 +318,9 @@ static moco_status fold(struct be_plan *plan, const struct program_node *node, c
     }
     if (!reorders)
         return MOCO_OK;
-    void *at[SHIM_SLOTS] = {
-        [SHIM_SRC] = f.to, [SHIM_DST] = folded, [SHIM_SCRATCH] = tmp + pad64((size_t)param->count * sizeof(float))};
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = f.to,
+                            [SHIM_DST] = folded,
+                            [SHIM_SCRATCH] = tmp + kern_pad64((size_t)param->count * sizeof(float))};
     return shim_run(&state->conv.order, at, err);
 }
 
