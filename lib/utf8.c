@@ -73,3 +73,9 @@ void utf8_printable(char *out, size_t room, const char *text)
     }
     out[used] = 0;
 }
+
+int utf8_ends_in(const char *text, const char *ending)
+{
+    size_t length = strlen(text), end = strlen(ending);
+    return length >= end && strcmp(text + length - end, ending) == 0;
+}

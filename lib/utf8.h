@@ -15,4 +15,6 @@ size_t utf8_length(const char *text, size_t size);
  * two characters. Text that is printable stays as it is, so that doing it twice changes nothing. */
 void utf8_printable(char *out, size_t room, const char *text);
 
+int utf8_ends_in(const char *text, const char *ending);
+
 #endif

@@ -9,6 +9,7 @@
 #include "api/objects.h"
 #include "format/weights.h"
 #include "format/weights_copy.h"
+#include "utf8.h"
 
 _Static_assert(sizeof(moco_weights_info) % 8 == 0, "struct sizes are multiples of 8");
 
@@ -216,19 +217,14 @@ const char *moco_weights_note(const moco_weights *weights, int64_t index)
 
 /* ---- as another container ---- */
 
-static int ends_in(const char *path, const char *ending)
-{
-    size_t length = strlen(path), end = strlen(ending);
-    return length >= end && strcmp(path + length - end, ending) == 0;
-}
-
 static moco_status save(moco_weights *w, const char *path, struct err *err)
 {
     TRY(handle_check(w, HANDLE_WEIGHTS, "weights", err));
     TRY(api_not_null(path, "path", err));
-    if (ends_in(path, ".safetensors"))
+    if (utf8_ends_in(path, ".safetensors"))
         return weights_copy_safetensors(w->weights, path, err);
-    if (ends_in(path, ".pth") || ends_in(path, ".pt") || ends_in(path, ".pth.tar") || ends_in(path, ".ckpt"))
+    if (utf8_ends_in(path, ".pth") || utf8_ends_in(path, ".pt") || utf8_ends_in(path, ".pth.tar") ||
+        utf8_ends_in(path, ".ckpt"))
         return weights_copy_torch(w->weights, path, err);
     return err_set(err, MOCO_EINVAL, "%.300s: the name must end in .safetensors, .pth, .pt, .pth.tar or .ckpt", path);
 }

@@ -2,6 +2,7 @@
  *
  * torch_read: both containers of torch.save, opened: where the pickle is, where each storage's bytes are. */
 #include "format/torch_read.h"
+#include "utf8.h"
 
 #include <string.h>
 
@@ -40,19 +41,13 @@ static moco_status wrong(const struct torch_file *t, int64_t at, struct err *err
     return err_set(err, MOCO_EFORMAT, "%.300s: at byte %lld: %s", t->file.path, (long long)at, what);
 }
 
-static int ends_in(const char *name, const char *end)
-{
-    size_t size = strlen(name), tail = strlen(end);
-    return size >= tail && strcmp(name + size - tail, end) == 0;
-}
-
 /* An archive without a pickle of torch: says what it looks like. */
 static moco_status not_torch(const struct torch_file *t, struct err *err)
 {
     int arrays = 0, keras = 0;
     for (int64_t i = 0; i < t->zip.count; i++) {
-        arrays += ends_in(t->zip.members[i].name, ".npy");
-        keras += ends_in(t->zip.members[i].name, ".weights.h5");
+        arrays += utf8_ends_in(t->zip.members[i].name, ".npy");
+        keras += utf8_ends_in(t->zip.members[i].name, ".weights.h5");
     }
     return wrong(t, 0, err,
                  t->zip.count == 0 ? "it is an empty zip archive"

@@ -10,6 +10,7 @@
 #include "file_gaps.h"
 #include "format/torch_write.h"
 #include "pickle_write.h"
+#include "utf8.h"
 
 /* ---- which form ---- */
 
@@ -25,12 +26,6 @@ static const struct {
     {".pkl", MOCO_EXPORT_DETECTRON2},
     {".onnx", MOCO_EXPORT_ONNX},
 };
-
-static int ends_in(const char *path, const char *ending)
-{
-    size_t length = strlen(path), end = strlen(ending);
-    return length >= end && strcmp(path + length - end, ending) == 0;
-}
 
 static int is_switch(int32_t value)
 {
@@ -48,7 +43,7 @@ moco_status export_format(const char *path, const moco_export_options *o, moco_e
         return err_set(err, MOCO_EINVAL, "epoch is %lld; it must be -1 or a count", (long long)o->epoch);
     *format = (moco_export_format)o->format;
     for (size_t i = 0; *format == MOCO_EXPORT_BY_PATH && i < sizeof endings / sizeof *endings; i++)
-        if (ends_in(path, endings[i].ending))
+        if (utf8_ends_in(path, endings[i].ending))
             *format = endings[i].format;
     if (*format == MOCO_EXPORT_BY_PATH)
         return err_set(err, MOCO_EINVAL,
@@ -220,7 +215,7 @@ moco_status encoder_export(struct encoder *encoder, const char *path, const moco
 {
     moco_export_format format;
     TRY(export_format(path, o, &format, err));
-    if (o->format == MOCO_EXPORT_BY_PATH && ends_in(path, ".pth.tar"))
+    if (o->format == MOCO_EXPORT_BY_PATH && utf8_ends_in(path, ".pth.tar"))
         return err_set(err, MOCO_EINVAL,
                        "%.300s: .pth.tar is the reference's checkpoint of a training (moco_trainer_export); an "
                        "encoder's state dict ends in .pth",
