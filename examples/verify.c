@@ -77,16 +77,6 @@ static void show(int64_t looked, int64_t of)
     progress_show("reading pictures: %lld of %lld", (long long)looked, (long long)of);
 }
 
-static void print_bad(const struct checked_pictures *checked)
-{
-    char path[4 * DATA_PATH], reason[1024];
-    for (int64_t i = 0; i < checked->bad; i++) {
-        human_line(checked->list[i].path, path, sizeof path);
-        human_line(checked->list[i].reason, reason, sizeof reason);
-        printf("%s\t%s\n", path, reason);
-    }
-}
-
 static moco_status verify(const struct arguments *a, moco_context *context, int64_t *bad, struct err *err)
 {
     struct checked_pictures checked = {0};
@@ -101,7 +91,7 @@ static moco_status verify(const struct arguments *a, moco_context *context, int6
     moco_status status = check_pictures(&check, &checked, err);
     if (check.progress != NULL)
         fputs("\r\033[K", stdout);
-    print_bad(&checked);
+    checked_pictures_print(&checked, stdout, "", "\t");
     fprintf(stderr, "%s: read %s pictures in %s: %s bad\n", program_name("verify"), human_count(checked.looked),
             human_seconds(seconds_now() - begun), human_count(checked.bad));
     *bad = checked.bad;

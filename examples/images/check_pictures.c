@@ -154,6 +154,16 @@ moco_status check_pictures(const struct check_pictures *check, struct checked_pi
     return w.status;
 }
 
+void checked_pictures_print(const struct checked_pictures *checked, FILE *to, const char *lead, const char *between)
+{
+    char path[4 * 4096], reason[1024];
+    for (int64_t i = 0; i < checked->bad; i++) {
+        human_line(checked->list[i].path, path, sizeof path);
+        human_line(checked->list[i].reason, reason, sizeof reason);
+        fprintf(to, "%s%s%s%s\n", lead, path, between, reason);
+    }
+}
+
 void checked_pictures_free(struct checked_pictures *checked)
 {
     for (int64_t i = 0; i < checked->bad; i++) {

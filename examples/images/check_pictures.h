@@ -8,6 +8,8 @@
 
 #include <moco/moco.h>
 
+#include <stdio.h>
+
 #include "err.h"
 
 struct bad_picture {
@@ -32,6 +34,8 @@ struct checked_pictures {
 
 /* Failures but bad pictures: MOCO_EIO, MOCO_ENOMEM, MOCO_ECANCELED. `out` is to be freed in any case. */
 moco_status check_pictures(const struct check_pictures *check, struct checked_pictures *out, struct err *err);
+/* A line for each bad picture: `lead`, its path, `between`, the reason. */
+void checked_pictures_print(const struct checked_pictures *checked, FILE *to, const char *lead, const char *between);
 void checked_pictures_free(struct checked_pictures *checked);
 
 #endif

@@ -42,23 +42,13 @@ static void clear(const struct check_pictures *check)
         printf("\r\033[K");
 }
 
-static void put_list(FILE *to, const char *lead, const char *between, const struct checked_pictures *checked)
-{
-    char path[4 * 4096], reason[1024];
-    for (int64_t i = 0; i < checked->bad; i++) {
-        human_line(checked->list[i].path, path, sizeof path);
-        human_line(checked->list[i].reason, reason, sizeof reason);
-        fprintf(to, "%s%s%s%s\n", lead, path, between, reason);
-    }
-}
-
 static moco_status write_lists(const char *path, const struct checked_pictures *train,
                                const struct checked_pictures *held_out, struct err *err)
 {
     FILE *file = fopen(path, "w");
     if (file != NULL) {
-        put_list(file, "", "\t", train);
-        put_list(file, "", "\t", held_out);
+        checked_pictures_print(train, file, "", "\t");
+        checked_pictures_print(held_out, file, "", "\t");
     }
     int failed = file == NULL || ferror(file);
     if (file != NULL)
@@ -87,7 +77,7 @@ static moco_status read_all(const struct run_config *c, moco_dataset *set, const
     double begun = seconds_now();
     moco_status status = check_pictures(&check, checked, err);
     clear(&check);
-    put_list(stdout, "bad: ", ": ", checked);
+    checked_pictures_print(checked, stdout, "bad: ", ": ");
     if (status == MOCO_OK)
         printf("read all %s %s images in %s: %s bad\n", human_count(checked->looked), what,
                human_seconds(seconds_now() - begun), human_count(checked->bad));
