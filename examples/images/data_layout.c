@@ -30,7 +30,7 @@ void data_note(struct data_notes *notes, const char *format, ...)
 
 /* ---- looking ---- */
 
-static int is_folder(const char *path)
+int data_layout_is_folder(const char *path)
 {
     struct stat stat_of;
     return stat(path, &stat_of) == 0 && S_ISDIR(stat_of.st_mode);
@@ -48,7 +48,7 @@ static int join(char path[LAYOUT_PATH], const char *folder, const char *name)
 static int has_folder(const char *folder, const char *name)
 {
     char path[LAYOUT_PATH];
-    return join(path, folder, name) && is_folder(path);
+    return join(path, folder, name) && data_layout_is_folder(path);
 }
 
 static int ends_with(const char *name, const char *const *endings)

@@ -35,6 +35,8 @@ struct data_layout {
 moco_status data_layout_find(struct data_layout *layout, const char *folder, const char *out, struct data_notes *notes,
                              struct err *err);
 
+int data_layout_is_folder(const char *path);
+
 /* Is there an image in `folder`, or up to two folders below? */
 int data_layout_holds_images(const char *folder);
 

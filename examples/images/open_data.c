@@ -18,12 +18,6 @@
 
 #define PATH_BYTES 4096
 
-static int is_folder(const char *path)
-{
-    struct stat stat_of;
-    return stat(path, &stat_of) == 0 && S_ISDIR(stat_of.st_mode);
-}
-
 static int is_file(const char *path)
 {
     struct stat stat_of;
@@ -279,7 +273,7 @@ static moco_status open_source(struct open_data *d, moco_context *context, const
                                struct err *err)
 {
     struct data_files batches = {0}, shards = {0};
-    if (!is_folder(path))
+    if (!data_layout_is_folder(path))
         return open_file(d, context, path, err);
     moco_status status = data_files_find(&batches, path, data_files_is_batch, err);
     if (status == MOCO_OK)
