@@ -256,11 +256,11 @@ static moco_status run_child(const struct compare_place *place, const struct cel
     snprintf(path, sizeof path, "%.1000s/%.64s", place->programs, command != NULL ? "moco" : program);
     cell_path(place, cell, log_name, log);
     word[0] = path;
-    if (command != NULL) {
-        int words = 0;
-        for (as_command[words++] = path, as_command[words++] = command; words < CELL_WORDS + 6; words++)
-            if ((as_command[words] = word[words - 1]) == NULL)
-                break;
+    if (command != NULL) { /* moco COMMAND ... */
+        as_command[0] = path;
+        as_command[1] = command;
+        for (int i = 1; (as_command[i + 1] = word[i]) != NULL;)
+            i++;
         word = as_command;
     }
     TRY(child_run(word, log, result, err));
