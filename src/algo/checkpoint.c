@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint: see checkpoint.h. Loading reads everything into fresh memory, which takes the place of the old at the
- * end: a file that turns out bad half-way has touched nothing. */
+ * checkpoint: see checkpoint.h. Loading reads everything into fresh memory, which replaces the old at the end. A
+ * file that turns out bad half-way has therefore changed nothing. */
 #include "algo/checkpoint.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_config: what stands in `__metadata__` of the files that hold an encoder or a training state. A configuration is
- * compared value by value: words and whole numbers as text, other numbers by what the text stands for, and a sentence
- * about a difference shows what the file really says. */
+ * file_config: the values in `__metadata__` of files that hold an encoder or a training state. Configurations are
+ * compared value by value: words and whole numbers as text, other numbers by their value. A sentence about a
+ * difference shows what the file really says. */
 #ifndef MOCO_ALGO_FILE_CONFIG_H
 #define MOCO_ALGO_FILE_CONFIG_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue: see queue.h. Rows cross between host and device in blocks of some rows, so that a queue of any length needs
- * little memory beside itself. */
+ * queue: see queue.h. Rows are copied between host and device in blocks, so that a queue of any length needs little
+ * extra memory. */
 #include "algo/queue.h"
 
 #include <math.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer: making one. `arrange` decides everything that follows from the configuration (groups, launches, plans, where
- * each buffer lies) without taking the memory; creating binds it, estimating only measures it. */
+ * trainer: makes a trainer. `arrange` decides everything that follows from the configuration (groups, launches,
+ * plans, where each buffer is) without allocating it. Creating a trainer then allocates and binds it; an estimate
+ * only measures it. */
 #include "algo/trainer.h"
 
 #include <math.h>

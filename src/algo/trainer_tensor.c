@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_tensor: any part of the training state by its name: the reference's own (queue, queue_ptr, encoder_q.*,
- * encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the parameters. Without a queue or a
- * key encoder there are no such names. */
+ * trainer_tensor: any part of the training state by its name. First come the reference's own names (queue,
+ * queue_ptr, encoder_q.*, encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the
+ * parameters. Without a queue or a key encoder these names do not exist. */
 #include <stdio.h>
 #include <string.h>
 

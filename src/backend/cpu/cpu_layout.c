@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_layout: see cpu_layout.h. A convolution's weights stand in the order that oneDNN's f32 forward and backward
- * weights agree on; everything else stands as the reference has it. Which order that is follows from the channels and
- * the block alone, never from the image size or the batch. */
+ * cpu_layout: see cpu_layout.h. The weights of a convolution are in an order that oneDNN's f32 forward and backward
+ * weights both accept; everything else is in the reference's order. The choice depends on the channels and the block
+ * alone, never on the image size or the batch. */
 #include "backend/cpu/cpu_layout.h"
 
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_memory: the device's memory: the context's allocator, aligned to pages and touched by the compute threads. What a
- * reader would get wrong: the start of the allocator's block stands in the word before the address that callers see. */
+ * cpu_memory: the device's memory, from the context's allocator, aligned to pages and first touched by the compute
+ * threads. What a reader would get wrong: the start of the allocator's block is stored in the word before the
+ * address that callers see. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "backend/cpu/cpu_memory.h"
 

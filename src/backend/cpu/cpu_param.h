@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_param: where every parameter is in a slab, in the bf16 copies that a plan reads (readers), and in the block of a
- * key encoder. What a reader would get wrong: a slab has no padding inside a parameter: blocked orders are used only
- * where channels are multiples of the block. */
+ * cpu_param: where every parameter is in a slab, in the bf16 copies that a plan reads (readers), and in the block of
+ * a key encoder. What a reader would get wrong: a slab has no padding inside a parameter. Blocked orders are used
+ * only if the channels are a multiple of the block. */
 #ifndef MOCO_CPU_PARAM_H
 #define MOCO_CPU_PARAM_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_plan: see cpu_plan.h. Every primitive is made with the plan, once, and every byte that running takes is laid out
- * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once:
- * oneDNN allocates lazily and crashes where that fails, so that it happens there, when little is at stake, and a step
- * never meets it. */
+ * cpu_plan: see cpu_plan.h. Every primitive is made once, with the plan, and all memory for running it is laid out
+ * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once.
+ * oneDNN allocates on first use and crashes if that fails. It therefore happens here, where little is lost, and
+ * never in a step. */
 #include "backend/cpu/cpu_plan.h"
 
 #include <string.h>

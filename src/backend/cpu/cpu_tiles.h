@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_tiles: how a bf16 copy of a convolution's weights lies, told tile by tile: the masters stand in tiles of 16
- * inputs x 16 outputs, and in the layouts that oneDNN reads, each of those is eight cache lines of pairs. What a reader
- * would get wrong: which layout oneDNN takes is its own affair; one that is not of this form has no tiles and is
- * written by its reorder. */
+ * cpu_tiles: the layout of a bf16 copy of a convolution's weights, tile by tile. The masters are in tiles of 16
+ * inputs x 16 outputs. In the layouts that oneDNN reads, each tile is eight cache lines of pairs. What a reader
+ * would get wrong: oneDNN decides which layout it reads. One that does not have this form has no tiles, and oneDNN's
+ * reorder writes it. */
 #ifndef MOCO_CPU_TILES_H
 #define MOCO_CPU_TILES_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_update: what walks over all weights: the optimizer with the average that goes before it, and the copies that
- * plans read. A thread takes its stretch of the slabs piece by piece, and does everything to a piece while it is in the
- * nearest cache. What a reader would get wrong: results do not depend on where a stretch or piece ends, so that pieces
- * are cut only where a tile of a copy, or a cache line, ends too. */
+ * cpu_update: all loops over the whole weights: the optimizer with the momentum average before it, and the copies
+ * that plans read. A thread takes its part of the slabs piece by piece and does everything to a piece while that is
+ * in the nearest cache. What a reader would get wrong: results do not depend on where a part or a piece ends. Pieces
+ * are therefore cut only where a tile of a copy, or a cache line, ends too. */
 #include "backend/cpu/cpu_update.h"
 
 #include <math.h>

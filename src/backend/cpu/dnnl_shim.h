@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnnl_shim: all that this library wants of oneDNN, in C, for its versions 2.6 and 3.x alike. Only dnnl_shim.cc
- * includes oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so that
- * nothing may call it directly; and a primitive made for some number of threads hangs when run with fewer, so that
- * every call here belongs between parallel_enter and parallel_leave. Nothing here takes memory while it runs but the
- * few hundred bytes that oneDNN takes itself per execution. */
+ * dnnl_shim: everything that this library uses of oneDNN, in C, for its versions 2.6 and 3.x. Only dnnl_shim.cc
+ * includes oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so
+ * that no other code may call it directly. And a primitive that was made for some number of threads hangs if it runs
+ * with fewer, so that every call here must be between parallel_enter and parallel_leave. Nothing here allocates
+ * while it runs, except the few hundred bytes that oneDNN itself takes per execution. */
 #ifndef MOCO_CPU_DNNL_SHIM_H
 #define MOCO_CPU_DNNL_SHIM_H
 

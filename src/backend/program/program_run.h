@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_run: runs a program, op by op, through the device's table. What a reader would get wrong: none of this
- * touches a number; where a device keeps its threads or its queue open around a run is its own affair. */
+ * program_run: runs a program op by op through the device's table. What a reader would get wrong: nothing here
+ * touches a number. How a device keeps its threads or its queue open during a run is its own matter. */
 #ifndef MOCO_PROGRAM_RUN_H
 #define MOCO_PROGRAM_RUN_H
 

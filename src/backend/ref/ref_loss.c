@@ -2,7 +2,7 @@
  *
  * ref_loss: InfoNCE and NT-Xent, query by query: all similarities in a row, the positive's first, then softmax,
  * gradient and rank. What a reader would get wrong: similarities are compared before they are divided by the
- * temperature, and all come from the same loop, so that equal vectors tie exactly. */
+ * temperature, and the same loop computes all of them, so that equal vectors tie exactly. */
 #include "backend/ref/ref.h"
 
 #include <math.h>

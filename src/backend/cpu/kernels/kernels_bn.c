@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_bn: batch norm over whole maps: dividing them into runs, merging sums, turning sums into the coefficients of
- * the writing pass. Statistics are sums of x - pivot, with a pivot per channel that is the mean of a few numbers of the
- * map, so that a large mean cancels nothing; they are f32 for at most FOLD numbers and double from there on. What a
- * reader would get wrong: the second pass goes over the runs backwards, because the end of the map is what the caches
- * still hold. */
+ * kernels_bn: batch norm over whole maps: it divides them into runs, merges sums, and turns sums into the
+ * coefficients of the writing pass. Statistics are sums of x - pivot, where the pivot of a channel is the mean of a
+ * few numbers of the map, so that a large mean causes no cancellation. Sums are f32 for at most FOLD numbers and
+ * double beyond. What a reader would get wrong: the second pass goes over the runs backwards, because the caches
+ * still hold the end of the map. */
 #include <math.h>
 #include <string.h>
 

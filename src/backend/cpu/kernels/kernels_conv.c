@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv: convolutions forward, and backward to the data, which is the same work: every place of the map that is
- * written is a sum over the taps of the kernel that meet something, read at some place of the other map. What a reader
- * would get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps lie inside
- * the picture, so that padding costs nothing, and for a stride backward on which taps meet anything at all. */
+ * kernels_conv: convolutions forward, and backward to the data, which is the same work: every pixel of the map that
+ * is written is a sum over the taps of the kernel that have a partner pixel in the other map. What a reader would
+ * get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps are inside
+ * the picture, so that padding costs nothing; backward with a stride they also agree on which taps have a partner at
+ * all. */
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/kernels/simd_table.h"
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv_weights: the gradient of a convolution's weights as products of matrices: for every tap of the kernel,
- * what of x the tap meets against dy, in stretches of output rows that stay in the second cache. In f32 the maps are
- * panels as they stand. In bf16 they are packed, once for all taps, two samples to a pair, so that a tap is a shift of
- * whole pairs. Either way what a tap meets outside the picture is left out, not multiplied by zeros. Threads divide the
- * channels of the wider side, or the rows, with a copy of the gradient each that is added up at the end, whichever
- * costs less. What a reader would get wrong: a "unit" below is a pair of samples in bf16 (an odd sample out is paired
- * with zeros), and one sample in f32. */
+ * kernels_conv_weights: the gradient of a convolution's weights as products of matrices: for every tap of the
+ * kernel, the part of x under the tap times dy, in stretches of output rows that stay in the second-level cache. In
+ * f32 the maps are used as panels without copying. In bf16 they are packed, once for all taps, two samples to a
+ * pair, so that a tap is a shift of whole pairs. In both cases the part of a tap outside the picture is left out,
+ * not multiplied by zeros. Threads divide either the channels of the wider side, or the rows, with one copy of the
+ * gradient each that is added up at the end; the cheaper is chosen. What a reader would get wrong: a "unit" below is
+ * a pair of samples in bf16 (an odd sample is paired with zeros), and one sample in f32. */
 #include <string.h>
 
 #include "backend/cpu/kernels/kernels.h"

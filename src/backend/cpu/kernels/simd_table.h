@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c. Each
- * works on one contiguous run of numbers on one thread; dividing the work is the callers' (kernels_*.c). What a reader
- * would get wrong: parameters per channel come as arrays of `period + unit` floats, in which the channels repeat, so
- * that a vector may start at any channel and no block size needs code of its own. */
+ * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c.
+ * Each works on one contiguous run of numbers on one thread; the callers (kernels_*.c) divide the work. What a
+ * reader would get wrong: parameters per channel are passed as arrays of `period + unit` floats in which the
+ * channels repeat. A vector may therefore start at any channel, and no block size needs its own code. */
 #ifndef MOCO_CPU_SIMD_TABLE_H
 #define MOCO_CPU_SIMD_TABLE_H
 
