@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_quota: how much processor time the control groups of this process allow, version 1 and 2 alike. What a reader
- * would get wrong: a group has no more than any of its ancestors, and a container sees neither its group's whole path
- * nor a hierarchy at the usual place, so that both are looked up. */
+ * cpu_quota: how much processor time the control groups of this process allow, in version 1 and 2. What a reader
+ * would get wrong: a group has no more than any of its ancestors. A container sees neither the whole path of its
+ * group nor the hierarchy at the usual path, so that both are looked up. */
 #ifndef MOCO_LIB_CPU_QUOTA_H
 #define MOCO_LIB_CPU_QUOTA_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * file: reading pieces of a file that may change meanwhile, and replacing a file so that there is always a whole one.
- * Files are read with pread, never mapped: one that shrinks gives an error, not SIGBUS. Interrupted and short calls are
- * continued; one that is interrupted for ever is an error. Sentences name path, offset and the system's reason. */
+ * file: reads pieces of a file that may change meanwhile, and replaces a file so that a whole one always exists.
+ * Files are read with pread, never mapped: a file that shrinks gives an error, not SIGBUS. Interrupted and short
+ * calls are continued; a call that is interrupted for ever is an error. Sentences name path, offset and the system's
+ * reason. */
 #ifndef MOCO_LIB_FILE_H
 #define MOCO_LIB_FILE_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * json: a strict pull parser over bytes in memory, and a writer. The parser allocates nothing and never recurses: the
- * caller asks for token after token and keeps what it wants. The one thing a reader would get wrong: duplicate keys are
- * the caller's to find, and a string token is the raw text between the quotes until json_decode turns it into bytes. */
+ * json: a strict pull parser over bytes in memory, and a writer. The parser allocates nothing and never recurses:
+ * the caller asks for token after token and keeps what it needs. What a reader would get wrong: the parser does not
+ * look for duplicate keys; the caller has to. A string token is the raw text between the quotes until json_decode
+ * turns it into bytes. */
 #ifndef MOCO_LIB_JSON_H
 #define MOCO_LIB_JSON_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * num: numbers as text and back, the same in every locale and rounding mode: the point is always '.', nothing is
- * grouped, and the nearest number is meant. The one thing a reader would get wrong: printf and strtod do follow the
- * locale and the rounding mode of the host program, so files must not be written or read with them. */
+ * num: numbers as text and back, the same in every locale and rounding mode. The decimal point is always '.', digits
+ * are not grouped, and the nearest number is meant. What a reader would get wrong: printf and strtod do follow the
+ * locale and the rounding mode of the host program, so that files must not be written or read with them. */
 #ifndef MOCO_LIB_NUM_H
 #define MOCO_LIB_NUM_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * permute: orders as pure functions. An explicit one for a batch (Fisher-Yates), and one for an epoch that needs no
- * memory in proportion to n: the swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012), which permutes any n
+ * permute: orders as pure functions. There is an explicit one for a batch (Fisher-Yates), and one for an epoch whose
+ * memory does not grow with n: the swap-or-not shuffle (Hoang, Morris, Rogaway, CRYPTO 2012), which permutes any n
  * directly. */
 #ifndef MOCO_LIB_PERMUTE_H
 #define MOCO_LIB_PERMUTE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip: see zip.h. The directory is read into memory once and names are ended in place: each moves one byte forward,
- * over the last byte of a field that has been read by then. */
+ * zip: see zip.h. The directory is read into memory once, and names get their 0 in place: each name moves one byte
+ * forward, over the last byte of a field that was read before. */
 #include "zip.h"
 
 #include <string.h>

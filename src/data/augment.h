@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment: how an image becomes a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are two
- * pure functions, so that a test can feed the second with any parameters and compare with Pillow.
- * What a reader would get wrong: the order of the random draws is part of the format (docs/randomness.md); the order in
- * which they are applied is another one, that of the reference. */
+ * augment: turns an image into a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are
+ * two pure functions, so that a test can pass any parameters to the second and compare with Pillow. What a reader
+ * would get wrong: the order of the random draws is part of the format (docs/randomness.md). The order in which they
+ * are applied is a different one, the reference's. */
 #ifndef MOCO_DATA_AUGMENT_H
 #define MOCO_DATA_AUGMENT_H
 

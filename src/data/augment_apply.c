@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment_apply: parameters and picture to view, with the bytes that Pillow 9.4 and torchvision 0.14 give: resize
- * (Resample.c: antialiased triangle or cubic filter in 22-bit fixed point, horizontal pass first, each pass rounded to
- * 8 bits), ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all horizontal ones
- * first). What a reader would get wrong: the flip is made by the resize, although the reference flips last. Every later
- * op treats left and right alike, so the bytes are the same and a pass is saved. */
+ * augment_apply: makes a view from parameters and picture, with the bytes of Pillow 9.4 and torchvision 0.14: resize
+ * (Resample.c: antialiased triangle or cubic filter in 22-bit fixed point, horizontal pass first, each pass rounded
+ * to 8 bits), ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all
+ * horizontal ones first). What a reader would get wrong: the resize makes the flip, although the reference flips
+ * last. Every later operation treats left and right alike, so that the bytes are the same, and a pass is saved. */
 #include <math.h>
 #include <string.h>
 

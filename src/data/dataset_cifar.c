@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are read
- * and checked when the files are opened; pixels are read when they are wanted. */
+ * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are
+ * read and checked when the files are opened; pixels are read when they are needed. */
 #include <stdio.h>
 
 #include "dataset.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_folder: image files below a folder. Each sub-folder with images is a class and they lie anywhere below it;
- * without images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's
- * ImageFolder's, with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names
- * are kept in one block, relative to their class: four bytes and the name's length per image. */
+ * dataset_folder: image files below a folder. Each sub-folder with images is a class; its images may be anywhere
+ * below it. Without images in sub-folders, the folder itself is searched, and there are no labels. The order is that
+ * of torchvision's ImageFolder, with names compared as bytes: class by class, folder by folder (sorted by path),
+ * name by name. Names are kept in one block, relative to their class: four bytes and the length of the name for each
+ * image. */
 #define _DEFAULT_SOURCE /* d_type */
 #include <dirent.h>
 #include <errno.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_list: a text file that names one picture a line: its path, or its path, a tab and its label (a decimal
- * number). A path that does not start with a slash is taken from the folder of the list. What a reader would get wrong:
- * pictures that do not exist are found when they are read, like any other bad picture, but the first one must be there:
- * where it is not, the lines are probably written in another way, with spaces or commas, and none would be found. */
+ * dataset_list: a text file with one picture a line: its path, or its path, a tab and its label (a decimal number).
+ * A path that does not start with a slash is relative to the folder of the list. What a reader would get wrong:
+ * pictures that do not exist are noticed when they are read, like any other bad picture. Only the first one must
+ * exist when the list is opened: if it does not, the lines are probably written in another way, with spaces or
+ * commas, and none would be found. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>

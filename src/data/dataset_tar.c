@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_tar: tar shards in WebDataset's layout. Members that stand together and share a key (the path up to the first
- * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png, webp) and, if there is one, its label
- * (cls, a decimal number). What a member is its last extension says: x.jpg.json is no picture, and x.seg.png is one, but x.png
- * goes before it. Shards are indexed once; then a picture is one pread, so that any order costs the same. What a reader
- * would get wrong: a key that comes back after another one would silently split a sample in two: it is refused, with
- * its place. */
+ * dataset_tar: tar shards in WebDataset's layout. Neighbouring members that share a key (the path up to the first
+ * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png, webp) and, if there is one, its
+ * label (cls, a decimal number). The last extension of a member decides what it is: x.jpg.json is no picture;
+ * x.seg.png is one, but x.png is preferred to it. Shards are indexed once. After that a picture is one pread, so
+ * that every order costs the same. What a reader would get wrong: a key that appears again after another one would
+ * silently split a sample in two. It is refused, with its position. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>

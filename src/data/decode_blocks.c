@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_blocks: see decode_blocks.h. libjpeg calls its memory manager through pointers and leaves open what a virtual
- * array is, so this one is ours. */
+ * decode_blocks: see decode_blocks.h. libjpeg calls its memory manager through pointers and leaves open what a
+ * virtual array is, so this one is ours. */
 #include "decode_blocks.h"
 
 #include <string.h>

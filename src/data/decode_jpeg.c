@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * decode_jpeg: libjpeg-turbo's classic interface with its defaults (islow DCT, smooth chroma upsampling), as Pillow
- * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings and
- * goes on with grey; here a warning ends the decoding, unless it is one of those in is_harmless, which concern no
- * coefficient. Errors leave by longjmp, so everything that must survive it lives in struct jpeg, not in locals. EXIF
- * orientation is ignored, as torchvision does. */
+ * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings
+ * and continues with grey. Here a warning ends the decoding, except those in is_harmless, which do not concern
+ * coefficients. Errors leave by longjmp, so that everything that must survive one is in struct jpeg, not in locals.
+ * EXIF orientation is ignored, as torchvision does. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * image: a decoded picture that somebody else owns. */
+ * image: a decoded picture in memory that belongs to somebody else. */
 #ifndef MOCO_DATA_IMAGE_H
 #define MOCO_DATA_IMAGE_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader: the caller's side of the ring: options, threads, starting an epoch, fetching a batch. Samples are claimed in
- * the order of the epoch, so when one fails every earlier one is finished or will be; that is why the first error by
- * position is the one reported, whichever thread was first in time. */
+ * loader: the caller's side of the ring: options, threads, starting an epoch, fetching a batch. Samples are claimed
+ * in the order of the epoch. When one fails, every earlier one is therefore finished or will be. That is why the
+ * first error by position is the one reported, whichever thread was first in time. */
 #include "loader.h"
 
 #include <signal.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * view_simd: the inner loops of a view, compiled once per instruction set. The arithmetic is Pillow's to the bit: which
- * product is rounded to float and which stays double is part of it (-ffp-contract=off), and so is every truncation. */
+ * view_simd: the inner loops of a view, compiled once per instruction set. The arithmetic is Pillow's to the bit.
+ * Which product is rounded to float and which stays double is part of it (-ffp-contract=off), and so is every
+ * truncation. */
 #include <math.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * feature_stats: see feature_stats.h. Cosines are f32, and what is summed of them double. */
+ * feature_stats: see feature_stats.h. Cosines are f32; sums of them are double. */
 #include "eval/feature_stats.h"
 
 #include <math.h>
