@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * inspect: what is in a file of weights, whoever wrote it: its tensors, its texts, the encoders in it by the prefix of
- * their names, and what a reader should know of it.
- * Nothing in the file is run. With --verify every number is read too, and compared with the file's checksums. */
+ * inspect: lists the content of a file of weights of any program: its tensors, its texts, the encoders in it by the
+ * prefix of their names, and remarks. Nothing in the file is executed. With --verify every number is read too, and
+ * compared with the file's checksums. */
 #include <moco/moco.h>
 
 #include <math.h>

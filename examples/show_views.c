@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * show_views: what the network sees of a picture. Draws views of it with a training recipe, writes them side by side
+ * show_views: shows what the network sees of a picture. It draws views with a training recipe, writes them side by side
  * into one PNG, and prints the parameters of each. Introduces moco_image_read, moco_augment_draw and
  * moco_augment_apply.
  *

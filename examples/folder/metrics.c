@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * metrics: see metrics.h. Numbers are printed in the C locale (the programs never call setlocale); what is not finite
- * is null, for JSON has no word for it. */
+ * metrics: see metrics.h. Numbers are printed in the C locale (the programs never call setlocale). A number that is
+ * not finite becomes null, because JSON cannot express it. */
 #include "metrics.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: see open_data.h. The fingerprint covers the names below the folders, not where they lie, so that a run can
- * be resumed after its images have moved. */
+ * open_data: see open_data.h. The fingerprint covers the names below the folders, not the path of the folders, so
+ * that a run can be resumed after its images were moved. */
 #include "open_data.h"
 
 #include <inttypes.h>

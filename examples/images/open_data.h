@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: finds the images of a run, and those that are held out, in what a person named: one or several of
+ * open_data: finds the images of a run, and the held-out ones, in the paths that a person named: one or several of
  *   data_batch_*.bin       a folder of CIFAR-10's binary files, and test_batch.bin
  *   *.tar                  a folder of tar shards and no folders; those with val or test in their names are held out
  *   train/ [val/ | test/]  a folder of class folders, of images, or of tar shards, each

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * thumbnail: see thumbnail.h. libjpeg leaves by longjmp when something fails: it is called in one small function that
- * owns nothing else. */
+ * thumbnail: see thumbnail.h. When something fails, libjpeg leaves by longjmp. It is therefore called in one small
+ * function that owns nothing else. */
 #include "thumbnail.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pca: the two directions along which a cloud of points is widest, and where each point lies along them. */
+ * pca: the two directions along which a cloud of points is widest, and the coordinates of each point along them. */
 #ifndef MOCO_EXAMPLES_PCA_H
 #define MOCO_EXAMPLES_PCA_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoints: see checkpoints.h. The note is a flat JSON object whose strings need no escapes, and the reader takes
- * no more than that. */
+ * checkpoints: see checkpoints.h. The note is a flat JSON object whose strings need no escapes, and the reader
+ * accepts nothing more. */
 #include "checkpoints.h"
 
 #include <errno.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * resume: from which checkpoint a run goes on. `auto` tries those of the run folder from the newest back: one that
- * is no checkpoint, or fails verification when it is loaded, is passed over with a warning. One that cannot be read is
- * not: what a disk or a network refuses for a moment is no damage, and ends the program. */
+ * resume: chooses the checkpoint that a run continues from. `auto` tries those of the run folder, newest first. One
+ * that is not a checkpoint, or fails verification when it is loaded, is skipped with a warning. One that cannot be
+ * read is not skipped: a disk or a network may have refused it for a moment, which is no damage. That ends the
+ * program. */
 #ifndef MOCO_EXAMPLES_RESUME_H
 #define MOCO_EXAMPLES_RESUME_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_report: what a run prints before it starts: the full effective configuration, warnings, and (for --dry-run) the
- * memory by kind and the expected time. */
+ * run_report: what a run prints before it starts: the whole configuration in effect, warnings, and (for --dry-run)
+ * the memory by kind and the expected time. */
 #ifndef MOCO_EXAMPLES_RUN_REPORT_H
 #define MOCO_EXAMPLES_RUN_REPORT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * human: sizes, durations and the clock, for lines that people read. The texts are good until the eighth later call. */
+ * human: sizes, durations and the clock, in lines for people. A returned text is valid until the eighth later call. */
 #ifndef MOCO_EXAMPLES_HUMAN_H
 #define MOCO_EXAMPLES_HUMAN_H
 

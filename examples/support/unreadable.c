@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unreadable: see unreadable.h. Names come from disks: what would move a terminal's cursor is not printed. */
+ * unreadable: see unreadable.h. Names come from disks, so that characters that would move a terminal's cursor are
+ * not printed. */
 #include "unreadable.h"
 
 #include <stdio.h>
