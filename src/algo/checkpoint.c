@@ -168,6 +168,8 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     encoder_unlock(query);
 }
 
+/* Checks everything in the file first: configuration, counters, names and shapes, then all hashes. Only then it
+ * allocates and reads, and the last call, adopt, cannot fail. */
 moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;

@@ -137,6 +137,8 @@ static moco_status check_network(const struct safetensors *file, const struct en
     return status;
 }
 
+/* Replaces the numbers of an encoder by those of a file for the same network. The lock makes the replacement atomic
+ * for a thread that embeds. */
 moco_status encoder_load(struct encoder *encoder, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;

@@ -71,6 +71,7 @@ static moco_status draw_rows(struct queue *queue, uint64_t seed, struct err *err
     return status;
 }
 
+/* Makes a queue and fills it with random unit vectors, which are negatives until pushes have replaced them. */
 moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backend *be, struct be_device *dev, int dim,
                          int64_t length, uint64_t seed, struct err *err)
 {

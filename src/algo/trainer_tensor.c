@@ -185,6 +185,8 @@ static moco_status set_query(struct trainer *t, int index, const double *values,
     return status;
 }
 
+/* Writes one state tensor into the trainer, after a check that every number is allowed. It marks what must be
+ * computed or checked again before the next step. */
 moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, struct err *err)
 {
     enum state_part part;

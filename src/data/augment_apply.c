@@ -204,6 +204,8 @@ static void blur_down(const uint8_t *in, int size, int radius, uint32_t ww, uint
 #undef ROW
 }
 
+/* Pillow's GaussianBlur: three box passes along each row, then three along each column. `ww` and `fw` are the
+ * fixed-point weights of the inside and of the fractional edge of a box. */
 static moco_status blur(double sigma, int size, struct augment_scratch *scratch, uint8_t *view, struct err *err)
 {
     float exact = box_radius((float)sigma);

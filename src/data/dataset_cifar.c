@@ -96,6 +96,7 @@ static moco_status read_labels(struct cifar *c, const struct cifar_file *file, u
     return MOCO_OK;
 }
 
+/* Opens all files and counts their records before it reads the labels of all of them into one array. */
 static moco_status open_files(struct cifar *c, const char *const *paths, int count, struct err *err)
 {
     struct ctx *ctx = c->base.ctx;

@@ -164,6 +164,8 @@ static moco_status read_entries(struct walk *w, DIR *dir)
     }
 }
 
+/* Reads a folder and, through read_entries, those below it. It compares device and inode with the folders above, so
+ * that a link back to one of them does not recurse for ever. */
 static moco_status walk_folder(struct walk *w)
 {
     if (w->depth == DEPTH_MAX)
@@ -321,6 +323,8 @@ static moco_status read_folder(struct folder *f, struct walk *w)
     return status;
 }
 
+/* Reads the folder into the data set, and reports what was left out. A folder without images is an error whose
+ * sentence lists what is there instead. */
 static moco_status fill(struct folder *f, struct walk *w, const char *root)
 {
     size_t length = strlen(root);

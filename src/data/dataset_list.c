@@ -80,6 +80,7 @@ static moco_status add_line(struct list *list, const char *path, int64_t line, c
     return names_add(list->base.ctx, &list->paths, text, err);
 }
 
+/* Splits the text into lines in place: each line end becomes a 0. */
 static moco_status parse(struct list *list, const char *path, char *text, size_t size, struct err *err)
 {
     const char *end = text + size;
@@ -132,6 +133,8 @@ static const char *separator(const struct list *list, const char *name)
     return NULL;
 }
 
+/* Looks whether the first picture exists. If not, the sentence says what the line looks like instead: quotes, a
+ * header, label before path, backslashes. */
 static moco_status find_first(const struct list *list, const char *path, struct err *err)
 {
     const char *name = names_at(&list->paths, 0);

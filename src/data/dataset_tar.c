@@ -89,6 +89,7 @@ static int32_t label_of_sample(struct indexing *x)
     return x->label[which];
 }
 
+/* Finishes the current sample: chooses its picture and its label, and appends both. */
 static moco_status add_sample(struct indexing *x, struct err *err)
 {
     struct tar_set *set = x->set;
@@ -123,6 +124,7 @@ static uint64_t hex64(const char *digits)
     return value;
 }
 
+/* Begins a sample with a new key. The hash of the key is kept, so that check_keys can find a key that appears twice. */
 static moco_status start_sample(struct indexing *x, const char *key, int64_t header, struct err *err)
 {
     strcpy(x->key, key);
@@ -205,6 +207,7 @@ static moco_status add_picture(struct indexing *x, const struct tar_member *m, i
     return which == PLAIN ? MOCO_OK : names_add(x->ctx, &x->rest, m->name, err);
 }
 
+/* Puts a member into the current sample, or finishes that and begins the next one when the key changes. */
 static moco_status add_member(struct indexing *x, struct tar_member *m, struct err *err)
 {
     char *slash = strrchr(m->name, '/'), *part = slash != NULL ? slash + 1 : m->name, *dot = strchr(part, '.');
@@ -230,6 +233,7 @@ static moco_status add_member(struct indexing *x, struct tar_member *m, struct e
     return names_add(x->ctx, &x->rest, m->name, err);
 }
 
+/* Indexes one shard from its first member to its last, then logs what was ignored or left out. */
 static moco_status index_shard(struct indexing *x, struct err *err)
 {
     struct tar tar;

@@ -16,6 +16,8 @@
 
 #define WINDOW ((size_t)256 << 10) /* most photographs of training sets are read in one call */
 
+/* Chooses the codec by the first bytes. If reading failed, that is the error: the codec saw only the end of the
+ * data. */
 static moco_status decode(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
                           struct image *image, struct err *err)
 {

@@ -62,6 +62,8 @@ static uint8_t *band_at(const struct blocks *b, JDIMENSION band)
                             : b->spare + (band - b->inside) * b->band_bytes;
 }
 
+/* libjpeg's call to allocate all virtual arrays. Bands of coefficients go into the memory of the picture as far as
+ * they fit behind `lead`, the rest into `spare`. */
 static void realize(j_common_ptr common)
 {
     struct blocks *b = blocks_of(common);

@@ -226,6 +226,8 @@ static void find_end(struct jpeg *j)
     jpeg_finish_decompress(&j->codec);
 }
 
+/* Decodes the wanted box: rows above it are skipped, rows below it are not read. If the box reaches the last row,
+ * the end of the file is checked too. */
 static void read_rows(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;

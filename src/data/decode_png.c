@@ -184,6 +184,7 @@ static void fill_palette(struct png *p)
     png_set_PLTE(p->codec, p->info, all, colours);
 }
 
+/* Reads all rows as 8-bit RGB, pass by pass if the picture is interlaced. */
 static void read_rows(struct png *p)
 {
     png_read_info(p->codec, p->info);

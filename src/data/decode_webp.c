@@ -199,6 +199,7 @@ static moco_status wanted_box(struct webp *w, const WebPBitstreamFeatures *f, st
     return MOCO_OK;
 }
 
+/* Decodes the wanted box from the chunk of colours directly into the memory of the decoder. */
 static moco_status decode_content(struct webp *w, const WebPBitstreamFeatures *f)
 {
     struct image_box box;

@@ -62,6 +62,7 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
     return MOCO_OK;
 }
 
+/* Takes the memory of all slots and workers. Key views come later, at the first loader_start_keys. */
 static moco_status take_memory(struct loader *l, struct err *err)
 {
     size_t rows = (size_t)l->rows, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
@@ -160,6 +161,8 @@ moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dat
     return MOCO_OK;
 }
 
+/* Cancels what is being decoded, waits for the threads, and frees everything; it also frees a loader that was made
+ * only in part. */
 void loader_free(struct loader *l)
 {
     if (l == NULL)

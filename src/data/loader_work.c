@@ -139,6 +139,8 @@ static struct item item_at(const struct loader *l, const struct slot *slot, int 
     return item;
 }
 
+/* Makes item `index` of a slot: reads its image or a replacement, draws the views if the decoder has not asked for
+ * them already, and applies them. */
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
 {
     struct loader *l = w->loader;

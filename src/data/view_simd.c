@@ -293,6 +293,8 @@ static void turn_hue(struct planes *p, int32_t turn)
     }
 }
 
+/* Applies all colour steps to a few pixels as planes, and returns the sum of their luma, which the contrast of a
+ * later step needs. */
 static uint64_t colour_span(uint8_t *rgb, int pixels, const struct colour_step *steps, int count)
 {
     struct planes p;

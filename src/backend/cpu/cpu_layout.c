@@ -28,6 +28,8 @@ static void choose_order(struct cpu_param *p, int block)
     }
 }
 
+/* Gives each parameter its order and its offset in a slab, then lays out the readers. Offsets are padded to whole
+ * vectors; the padding is always zero. */
 moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                               enum be_precision precision, struct err *err)
 {

@@ -28,6 +28,8 @@ static void advise_huge(void *at, size_t bytes)
 #endif
 }
 
+/* Large blocks start at a huge page. The compute threads write the zeros, so that each page is placed near the
+ * thread that uses it. */
 moco_status cpu_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err)
 {
     *out = (struct be_memory){0};

@@ -55,6 +55,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
     return program_end(p, err);
 }
 
+/* Compiles the graph. Maps are f32 or bf16 by the precision; vectors are always f32. */
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                             struct err *err)
 {

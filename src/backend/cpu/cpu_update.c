@@ -109,6 +109,8 @@ static void scale_rate(const struct be_layout *layout, const struct be_sgd *io, 
         rule->lr = rate;
 }
 
+/* One pass over all slabs: momentum average, optimizer and bf16 copies. Copies without tiles are written afterwards,
+ * by oneDNN. */
 static moco_status update(struct be_program *program, const struct be_sgd *io, struct err *err)
 {
     const struct be_layout *layout = program->spec.layout;

@@ -184,6 +184,7 @@ static void rank_tile(const struct batch_loss *b, const struct part *p, int firs
     }
 }
 
+/* Adds a tile to the online softmax of each query: if the maximum grows, the sum so far is rescaled first. */
 static void softmax_tile(const struct batch_loss *b, const struct part *p, int rows)
 {
     size_t unit = (size_t)b->unit, count = (size_t)rows * unit;
@@ -232,6 +233,7 @@ static void measure(const struct batch_loss *b, const struct part *p, int first,
     }
 }
 
+/* For the queries of one thread: ranks, maximum and sum of exponentials over all rows, and from these the loss. */
 static void first_pass(void *arg, int thread, int threads)
 {
     const struct batch_loss *b = arg;
@@ -324,6 +326,8 @@ static void second_pass(void *arg, int thread, int threads)
     }
 }
 
+/* The first pass finds the softmax of every query, the second the gradient of the queries. The third, if wanted, is
+ * the second with the sides exchanged: the gradient of the keys. */
 void cpu_batch_loss(const struct kern_team *team, const struct be_batch_loss *io, double temperature, void *scratch,
                     struct host_sums *out)
 {

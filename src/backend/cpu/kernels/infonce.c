@@ -189,6 +189,8 @@ static void merge_queries(void *arg, int thread, int threads)
         merge_query(plan, (int)i, plan->sums[thread]);
 }
 
+/* For each chunk of queries: the cosines of the positives; then every thread runs over its part of the queue; then
+ * the parts are merged query by query. */
 void cpu_infonce(const struct kern_team *team, const struct be_infonce *io, double temperature, void *scratch,
                  struct host_sums *out)
 {

@@ -97,6 +97,8 @@ static double cost(const struct kern_conv *conv, int rows, int channels, int by_
     return packed + (rows > 1 ? (double)weight_count(conv) * (rows + 1) / (rows * channels) * REDUCED : 0);
 }
 
+/* Divides the team into `rows` times `channels` and takes the cheapest division by `cost`; then chooses a stretch
+ * that fits the cache. */
 static struct conv_split choose(const struct kern_team *team, const struct kern_conv *conv)
 {
     struct conv_view view = view_of(team, conv);
@@ -434,6 +436,8 @@ static void run_part(struct conv_part *part, int add)
     }
 }
 
+/* One thread's share: which rows, which channels, and which copy of the gradient it adds to. In bf16 it packs into
+ * memory of its own; in f32 it reads the maps directly. */
 static void multiply_part(void *arg, int thread, int threads)
 {
     const struct conv_job *job = arg;
