@@ -6,8 +6,8 @@
 #ifndef MOCO_LIB_CPU_QUOTA_H
 #define MOCO_LIB_CPU_QUOTA_H
 
-/* The least quota of this process's group and of every ancestor that can be seen, in whole processors, rounded up, at
- * most 4096. 0: there is none, or nothing can be read. `root` stands before every path: "" but in tests. */
+/* The smallest quota of this process's group and of every visible ancestor, in whole processors, rounded up, at most
+ * 4096. 0: there is none, or nothing can be read. `root` is put before every path: "" except in tests. */
 int cpu_quota(const char *root);
 
 #endif

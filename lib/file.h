@@ -47,7 +47,7 @@ struct file_save {
  * nothing (a link to one is replaced itself). On failure nothing is left. */
 moco_status file_save_begin(struct file_save *s, struct ctx *ctx, const char *path, int64_t size, struct err *err);
 
-/* Within the size that begin was told. Bytes that are never written are 0. */
+/* Writes within the size that was passed to begin. Bytes that are never written are 0. */
 moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *bytes, size_t count, struct err *err);
 
 /* Gives back what was asked for behind `size`: for who knows only at the end how much there is. */

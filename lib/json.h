@@ -53,7 +53,7 @@ struct json {
 void json_start(struct json *j, const void *bytes, size_t size, size_t origin);
 
 /* The next token. MOCO_EFORMAT with offset and reason: not JSON (RFC 8259), not UTF-8, a lone surrogate, deeper than
- * JSON_DEPTH_MAX, a number that no finite double stands for. After an error or JSON_END only json_start is allowed. */
+ * JSON_DEPTH_MAX, a number that is no finite double. After an error or JSON_END only json_start is allowed. */
 moco_status json_next(struct json *j, struct json_token *token, struct err *err);
 
 /* The next token, which must be of this kind; `what` names it in the sentence. */

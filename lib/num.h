@@ -21,8 +21,8 @@ size_t num_format_int(char text[NUM_TEXT], int64_t value);
 int num_parse_int(const char *text, size_t length, int64_t *value);
 int num_parse_double(const char *text, size_t length, double *value);
 
-/* 1: both texts stand for one double. A text of 17 digits also stands for the two doubles beside it: what printf wrote
- * under another rounding mode, as this library did once, can be one off. */
+/* 1: both texts are the same double. A text of 17 digits also matches the two neighbouring doubles, because printf
+ * under another rounding mode, which this library once used, can be one off. */
 int num_same_double(const char *a, const char *b);
 
 #endif

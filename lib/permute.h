@@ -22,7 +22,7 @@ struct permute {
 void permute_init(struct permute *p, uint64_t seed, uint64_t epoch, uint64_t n);
 uint64_t permute_at(const struct permute *p, uint64_t position); /* the sample at a position */
 
-/* place[p] = which of n stands at p: Fisher-Yates from the top, from a stream of the caller's. */
+/* Fills place[p] with the element of n at position p: Fisher-Yates from the top, with a stream of the caller's. */
 void permute_draw(struct rng *r, int n, int32_t *place);
 /* The same from the stream (seed; step, 0, direction, SHUFFLE). */
 void permute_batch(uint64_t seed, uint64_t step, int direction, int n, int32_t *place);

@@ -49,7 +49,7 @@ struct place {
     int64_t offset, size, count;
 };
 
-/* The 64-bit record, if a locator stands before the end record. `end` moves to where it begins. */
+/* Reads the 64-bit record, if its locator is right before the end record. `end` moves to where the record begins. */
 static moco_status read_end64(const struct file *f, struct place *place, int64_t *end, struct err *err)
 {
     unsigned char locator[LOCATOR], record[END64];

@@ -229,8 +229,8 @@ static void described_shape(void *self, int i, struct tensor_shape *shape)
     state_list_shape(&((struct described *)self)->list, i, shape);
 }
 
-/* Whoever makes model, queue and trainer by what the file says takes memory for them: a file that does not hold as much
- * has been told apart before. */
+/* A program that makes model, queue and trainer from the description of a file allocates memory for them. This check
+ * refuses a file that does not hold as much. */
 static moco_status check_described(struct ctx *ctx, const struct safetensors *file, const struct net_config *config,
                                    const moco_trainer_options *options, int64_t queue_length, struct err *err)
 {

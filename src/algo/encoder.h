@@ -99,7 +99,7 @@ moco_status encoder_check_count(double value, const char *name, struct err *err)
 
 /* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. Takes no memory. */
 moco_status running_check_finite(const struct encoder *encoder, const char *prefix, struct err *err);
-/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted). */
+/* The same for the parameters of one slab; `norm` gets their norm (NULL: not wanted). */
 moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
                               struct err *err);
 /* MOCO_ENUMERIC: number `index` of an array of statistics is not finite. */

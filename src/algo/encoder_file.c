@@ -59,7 +59,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
 
 /* ---- reading ---- */
 
-/* Opens a file of either kind, proves all of it, and tells the prefix of the encoder's names and the network. */
+/* Opens a file of either kind, verifies all of it, and returns the prefix of the encoder's names and the network. */
 static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const char *path, const char **prefix,
                                struct net_config *config, struct err *err)
 {

@@ -13,9 +13,9 @@
 
 /* ---- numbers ---- */
 
-/* Room for the largest tensor as doubles. The file's own bytes stand in it too: those of a tensor of `count` numbers
- * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
- * another never overtakes them. */
+/* Memory for the largest tensor as doubles. The file's own bytes are stored in it too: those of a tensor of `count`
+ * numbers of `size` bytes at the end of its `count` doubles (read) or at the start (written). There, converting them
+ * one after another never overwrites one that is still needed. */
 double *state_room(struct ctx *ctx, const struct state *state, struct err *err)
 {
     int64_t largest = 1;

@@ -309,9 +309,9 @@ struct backend {
     void (*cancel_free)(struct be_device *dev, _Atomic int *cancel);
 
     /* ---- parameters ----
-     * Where a number is in a slab is a pure function of (device, graph's parameters): `precision` only says how plans
-     * of this layout read (and tells ref where to round), so slabs pass between layouts of one network. The layout
-     * keeps what it needs of the graph. Values cross as doubles in the reference's shape. */
+     * Where a number is in a slab is a pure function of (device, graph's parameters). `precision` only says how plans
+     * of this layout read (and where ref rounds), so that layouts of one network can use the same slabs. The layout
+     * keeps what it needs of the graph. Values are passed as doubles in the reference's shape. */
     moco_status (*layout_create)(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                                  enum be_precision precision, struct err *err);
     void (*layout_free)(struct be_layout *layout);
@@ -371,9 +371,9 @@ struct backend {
     /* Instead of the rest of a step: nothing of it is committed (unless calls after decide were made: then the state is
      * neither that before nor that after), and it has no outcome. */
     void (*program_drop)(struct be_program *program);
-    /* The outcome of the oldest step that has ended and was not told: each is told once. wait 0: *known = 0 if it still
-     * runs; wait 1: waits for it. MOCO_ESTATE if there is none. A step that did not commit makes those begun behind it
-     * do nothing (`follows`) until its outcome has been fetched. */
+    /* The outcome of the oldest step that has ended and whose outcome was not fetched; each can be fetched once.
+     * wait 0: *known = 0 if the step still runs; wait 1: waits for it. MOCO_ESTATE if there is none. If a step did
+     * not commit, those begun after it do nothing (`follows`) until its outcome has been fetched. */
     moco_status (*outcome)(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
     int (*behind)(const struct be_program *program); /* steps that have ended and were not told */
 

@@ -55,8 +55,8 @@ struct image_box augment_shown(const struct augment_params *params, int count);
  * and views of `size`. */
 moco_status augment_params_check(const struct augment_params *params, int w, int h, int size, struct err *err);
 
-/* Which ops a recipe leaves out, where its grey stands and how it resizes: the part of the parameters that is not
- * drawn. */
+/* Fills in the part of the parameters that is not drawn: which operations the recipe leaves out, when it turns grey
+ * and how it resizes. */
 void augment_params_recipe(const moco_augment_options *options, struct augment_params *params);
 
 /* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */

@@ -41,7 +41,7 @@ static int compare(const char *a, const char *b)
     return order != 0 ? order : strcmp(a + a_length, b + b_length);
 }
 
-/* Merge sort of at[first..count): qsort could not be told where the text is. */
+/* Merge sort of at[first..count). qsort has no argument for the address of the text. */
 static moco_status names_sort(struct ctx *ctx, struct names *n, int64_t first, struct err *err)
 {
     int64_t count = n->count - first;
@@ -124,7 +124,7 @@ static void cut(struct walk *w, size_t length)
 
 static moco_status walk_folder(struct walk *w);
 
-/* The sub-folder whose path stands in w->path. */
+/* Walks the sub-folder whose path is in w->path. */
 static moco_status walk_sub_folder(struct walk *w, const char *name)
 {
     if (w->leave_out != NULL && w->leave_out(w->user, w->path) != 0)

@@ -284,9 +284,9 @@ moco_status loader_start_keys(struct loader *l, int64_t epoch, int64_t position,
     return MOCO_OK;
 }
 
-/* A bad image that a delivered batch met, counted once: MOCO_EBADDATA where there are too many, also in the epoch after
- * the one that found them. The caller who skips is told of all of them afterwards (loader_bad_after), and gets no warning
- * for each. */
+/* Counts a bad image of a delivered batch, once. MOCO_EBADDATA if there are too many, also in the epoch after the
+ * one that found them. With MOCO_BAD_SKIP the caller can ask for all of them afterwards (loader_bad_after), and gets
+ * no warning for each. */
 static moco_status count_one(struct loader *l, struct bad *bad)
 {
     int skip = l->o.bad == MOCO_BAD_SKIP;

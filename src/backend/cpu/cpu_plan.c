@@ -112,7 +112,7 @@ static size_t largest_param(const struct be_layout *layout)
     return most;
 }
 
-/* What stands in for parameters, and for the caller's gradient of the output. */
+/* Bytes of the zeros that are used for parameters, and for the caller's gradient of the output. */
 static size_t zeros_bytes(const struct program *p)
 {
     size_t param = largest_param(p->spec.layout), output = program_value_bytes(p, p->spec.output, p->spec.n);

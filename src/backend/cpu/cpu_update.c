@@ -33,7 +33,7 @@ struct update {
     atomic_int infinite; /* has a number become so? */
 };
 
-/* Units of a parameter at `offset` whose first number stands before `end` of the slab. */
+/* How many units of a parameter at `offset` begin before `end` of the slab. */
 static size_t units_before(size_t end, size_t offset, size_t unit)
 {
     return end <= offset ? 0 : (end - offset + unit - 1) / unit;

@@ -123,7 +123,7 @@ struct program_op {
     /* INFER: what is computed once from masters and statistics. */
     moco_status (*fold)(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
                         struct err *err);
-    /* Runs once whatever must have run before a step may rely on it; `zeros` stands in for every parameter. */
+    /* Runs everything once that must have run before a step may rely on it; `zeros` is used for every parameter. */
     moco_status (*warm)(const struct program_forward *run, const struct program_node *node, void *zeros,
                         struct err *err);
     moco_status (*warm_back)(const struct program_backward *run, const struct program_step *step, void *zeros,

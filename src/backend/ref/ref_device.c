@@ -213,5 +213,5 @@ const struct backend backend_ref = {
     .sgd = ref_sgd,
     .stats_commit = ref_stats_commit,
     .push = host_push,
-    /* No optional slot: what stands in for them is as good here, and nobody waits for ref by choice. */
+    /* No optional slot: the replacements are as good here, and speed does not matter for ref. */
 };

@@ -24,8 +24,8 @@ static double dot(int dim, const double *a, const double *b)
     return sum;
 }
 
-/* The part of m places that the positive takes if ties are broken by chance: it stands behind `larger` others and
- * anywhere among the `equal` it ties with. */
+/* The probability that the positive is among the first m if ties are broken at random: `larger` others are before
+ * it, and its position among the `equal` ones that it ties with is random. */
 static double within(double m, double larger, double equal)
 {
     double part = (m - larger) / (equal + 1);

@@ -18,8 +18,7 @@ enum {
     REDUCED = 8                /* adding up a number costs as much as packing so many */
 };
 
-/* The shape as the loops see it. A kernel of one tap reads every stride-th pixel and no other: packed, they stand side
- * by side. */
+/* The shape as the loops see it. A kernel of one tap reads only every stride-th pixel; packed, these are neighbours. */
 struct conv_view {
     int bf16, lanes, units, h, w, out_h, out_w, kernel, stride, pad;
     int pitch; /* pixels of memory from one that is packed to the next */
@@ -33,7 +32,7 @@ struct conv_split {
     size_t x_own, dy_own; /* channels of one thread, at most */
 };
 
-/* Rows of one unit within a stretch, and where they stand in the panels, in steps. */
+/* Rows of one unit within a stretch, and their position in the panels, in steps. */
 struct conv_piece {
     int unit, out_row, out_rows, row, rows;
     size_t x_at, dy_at;
@@ -323,8 +322,8 @@ static size_t list_runs(const struct conv_part *part, int count, int ky, int kx)
 
 /* ---- fetching ahead ---- */
 
-/* Rows [row, row + rows) of `samples` samples from `sample`, of several all of them, as they stand in the map: in bf16
- * pixel after pixel, in f32 the rows of one block of channels after the other. */
+/* Rows [row, row + rows) of `samples` samples from `sample`, of several all of them, in the order of the map: in
+ * bf16 pixel after pixel, in f32 the rows of one block of channels after the other. */
 static struct conv_fetch fetch_of(const struct conv_part *part, int of_dy, int sample, int samples, int row, int rows)
 {
     const struct conv_view *view = &part->job->view;
