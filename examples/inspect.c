@@ -22,7 +22,7 @@ static void check(moco_status status)
     exit(1);
 }
 
-/* What somebody's file says may hold tabs, line ends, or what makes a terminal do things. */
+/* Prints text of an untrusted file: it may hold tabs, line ends, or sequences that control a terminal. */
 static void print_text(const char *text)
 {
     size_t size = 4 * strlen(text) + 8;

@@ -35,7 +35,7 @@ struct json_token {
     enum json_kind kind;
     const char *text; /* raw: of a key or string what is between the quotes, else the whole token */
     size_t length;
-    size_t at;   /* where the token starts, counted as json_start was told */
+    size_t at;   /* offset of the token; json_start was given the offset of the first byte */
     int escaped; /* a key or string holds backslashes: raw and decoded differ */
     int64_t integer;
     double real; /* also of a JSON_INT */
@@ -80,7 +80,7 @@ struct json_writer {
     char *text; /* ends in 0 once anything has been put; owned by the writer until taken */
     size_t used;
     moco_status status;
-    int comma; /* a value stands before in the same container */
+    int comma; /* the container has a value already */
 };
 
 void json_writer_start(struct json_writer *w, struct ctx *ctx, struct err *err);

@@ -336,7 +336,8 @@ static moco_status open_sources(struct open_data *d, moco_context *context, cons
     return MOCO_OK;
 }
 
-/* When all is open: what was left out, whether both parts speak of the same classes, and what tells the set from others. */
+/* Called when everything is open: reports what was left out, checks whether both parts have the same classes, and
+ * takes the fingerprint of the set. */
 static moco_status finish(struct open_data *d, const char *paths, struct err *err)
 {
     tell_left_out(d, d->train, d->where[0], d->train_left_out, sizeof d->train_left_out);

@@ -28,8 +28,8 @@ struct open_data {
     char classes[HASH_DIGITS + 1]; /* of the names of its classes in order, which is all that a label means */
 };
 
-/* `paths`: see data_source.h. `out`: the folder of this run or probe, which is no data even if it lies among them; NULL: there is none. Folders of
- * runs never are. MOCO_EINVAL too where another folder was clearly meant. */
+/* `paths`: see data_source.h. `out`: the folder of this run or probe, which is not data even if it is among them;
+ * NULL: there is none. Folders of runs are never data. MOCO_EINVAL also if another folder was clearly meant. */
 moco_status open_data(struct open_data *data, moco_context *context, const char *paths, const char *out,
                       struct err *err);
 void open_data_free(struct open_data *data);

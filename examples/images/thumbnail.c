@@ -28,7 +28,7 @@ static void be_silent(j_common_ptr codec)
     (void)codec;
 }
 
-/* Every pixel is the mean of the square of pixels that it stands for, edges in part. */
+/* Every pixel is the mean of the square of pixels that it replaces, with partial pixels at the edges. */
 static void shrink(const uint8_t *from, int side, uint8_t *to, int small)
 {
     double scale = (double)side / small;

@@ -17,7 +17,7 @@ struct any_encoder {
     int note_count;
 };
 
-/* Imports. `options->prefix` "." stands for names without a prefix. */
+/* Imports an encoder. `options->prefix` "." means names without a prefix. */
 moco_status any_encoder_import(struct any_encoder *e, moco_model **model, moco_context *context, moco_device *device,
                                const char *path, const moco_import_options *options, struct err *err);
 

@@ -8,8 +8,8 @@
 
 #include "err.h"
 
-/* `rows`: [n,dim], centred in place. `x`, `y`: [n]. `part`: of the variance that lies along each. A cloud that is one
- * point lies at 0, 0. */
+/* `rows`: [n,dim], centred in place. `x`, `y`: [n]. `part`: the fraction of the variance along each direction. If
+ * all points are the same, they are at 0, 0. */
 moco_status pca_plane(float *rows, int64_t n, int32_t dim, double *x, double *y, double part[2], struct err *err);
 
 #endif

@@ -45,7 +45,7 @@ static int skip(struct reader *r, char wanted)
     return 1;
 }
 
-/* A string without escapes, or (`bare`) a number as it stands. */
+/* A string without escapes, or (`bare`) a number as it is written. */
 static int word(struct reader *r, int bare, char *text, size_t size)
 {
     int quoted = skip(r, '"');

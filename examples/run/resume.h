@@ -28,7 +28,7 @@ moco_status resume_open(struct resume *resume, const struct resume_check *check,
 /* Loads the candidate, or the next older one that is whole; `note` follows. */
 moco_status resume_load(struct resume *resume, moco_trainer *trainer, struct run_note *note, struct err *err);
 
-/* Does the run go on from a file that was named, and lies in another folder than its own? */
+/* 1: the run continues from a named file that is in another folder than its own. */
 int resume_from_elsewhere(const struct resume *resume);
 
 /* MOCO_ESTATE: going on from a file that was named, at `epoch`, would mix two runs in the run folder. */

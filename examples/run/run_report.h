@@ -10,7 +10,7 @@
 
 void run_report_config(const struct run_config *config, const moco_device_info *device, const struct open_data *data);
 
-/* Takes none of the memory that it tells of. */
+/* Reports memory without allocating it. */
 moco_status run_report_estimate(const struct run_config *config, moco_device *device, const struct open_data *data,
                                 struct err *err);
 

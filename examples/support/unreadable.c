@@ -10,7 +10,7 @@
 #include "from_moco.h"
 #include "human.h"
 
-/* The end of a long path tells more than its beginning. */
+/* The end of a long path is more useful than its beginning. */
 static void copy_path(char *to, size_t size, const char *path)
 {
     char whole[4 * 4096];

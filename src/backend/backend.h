@@ -375,7 +375,7 @@ struct backend {
      * wait 0: *known = 0 if the step still runs; wait 1: waits for it. MOCO_ESTATE if there is none. If a step did
      * not commit, those begun after it do nothing (`follows`) until its outcome has been fetched. */
     moco_status (*outcome)(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
-    int (*behind)(const struct be_program *program); /* steps that have ended and were not told */
+    int (*behind)(const struct be_program *program); /* steps that have ended and whose outcome was not fetched */
 
     /* ---- calls of a step before decide: queued ---- */
     /* Writes, for key_momentum * k + (1 - key_momentum) * q computed in the master type, what a KEY launch of the

@@ -17,7 +17,7 @@ enum { ROWS = 8, VECTORS = 2 };
 enum { ROWS = 4, VECTORS = 3 };
 #endif
 
-#if defined(__AVX2__) /* below, no loops, and nothing that they stand on */
+#if defined(__AVX2__) /* lower levels have no loops, and nothing that these need */
 
 INLINE vf multiply_add(int bf16, uint32_t word, vu right, vf sum)
 {

@@ -89,7 +89,7 @@ static void do_places(const struct conv_work *work, size_t begin, size_t end, si
                                .y_sample = work->to.sample,
                                .y_block = work->to.block};
     place.weights_output = place.blocks * place.weights_block;
-    if (work->back && !conv->bf16) { /* blocks of co stand outside */
+    if (work->back && !conv->bf16) { /* blocks of co are the outer index */
         place.weights_output = place.weights_block;
         place.weights_block *= (size_t)work->to.c / lanes;
     }

@@ -205,7 +205,7 @@ static int cut(const struct conv_job *job, int begin, int end, struct conv_piece
         piece.row = first > 0 ? first : 0;
         piece.rows = (last < view->h ? last : view->h) - piece.row;
         piece.rows = piece.rows > 0 ? piece.rows : 0;
-        if (!view->bf16) { /* where they stand in the map, a block of channels after the other */
+        if (!view->bf16) { /* in the order of the map, one block of channels after the other */
             size_t sample = (size_t)piece.unit, x = (size_t)(job->conv->ci / view->lanes) * (size_t)view->h;
             size_t dy = (size_t)(job->conv->co / view->lanes) * (size_t)view->out_h;
             x_at = (sample * x + (size_t)piece.row) * (size_t)view->w;

@@ -147,7 +147,7 @@ struct conv_tile {
     size_t vectors;
     float *out;
     size_t out_step; /* from out[0] to out[1] */
-    int add;         /* to what stands there */
+    int add;         /* 1: adds to the old numbers */
     struct conv_fetch *fetch;
     size_t fetches; /* lines to fetch for each pass over the runs; there are lanes / rows of them */
 };
