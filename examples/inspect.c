@@ -149,8 +149,10 @@ int main(int argc, char **argv)
     }
     if (help || odd || files != 1) {
         program_help("usage: inspect FILE [--verify]\n"
-                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
-                     "--verify: every number is read, too, and compared with the file's checksums\n",
+                     "\n"
+                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run.\n"
+                     "\n"
+                     "  --verify  every number is read, too, and compared with the file's checksums\n",
                      help ? stdout : stderr);
         return help ? program_printed(program_name("inspect")) : 2;
     }

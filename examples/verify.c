@@ -26,7 +26,9 @@ static const char help[] =
     "some cannot, 2 for a wrong command line, 75 if a signal stopped it.\n"
     "\n"
     "DIR: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line).\n"
-    "--workers N: threads that read (default 2). --max-pixels N: the largest picture that is no fault.\n";
+    "\n"
+    "  --workers N     threads that read (default 2)\n"
+    "  --max-pixels N  the largest picture that is no fault\n";
 
 enum { EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 

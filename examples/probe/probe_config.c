@@ -21,7 +21,7 @@ static const struct cli_option table[] = {
      "== The encoder\nencoder.safetensors, a checkpoint of a run (its query encoder), or the\n"
      "weights of another program (.pth, .pth.tar, .ckpt, safetensors); needed"},
     {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, 0, "P",
-     "of another program's file: which encoder, as build/examples/inspect lists\n"
+     "of another program's file: which encoder, as inspect lists\n"
      "them: what its names begin with (. for nothing)"},
     {"stem", NULL, 0, CLI_NAME, AT(stem), 0, 0, "imagenet|cifar|small", 0, "NAME",
      "of another program's file, whose first convolution is 3x3: cifar (stride\n"
