@@ -39,7 +39,7 @@ def parse(text, program):
     lines = text.rstrip("\n").split("\n")
     at = 0
     while at < len(lines) and lines[at].strip():
-        match = re.match(r"(?:usage: | {7})(moco\b.*?)(?: {2,}(\S.*))?$", lines[at])
+        match = re.match(r"(?:Usage: | {7})(moco\b.*?)(?: {2,}(\S.*))?$", lines[at])
         if match is None:
             break
         program.usage.append((match.group(1), match.group(2) or ""))
