@@ -1,5 +1,5 @@
 # The manual pages and the HTML reference, made from the headers and from what the programs say on --help, and their
-# installation. They need Python 3.6 or later (Debian: python3-minimal); where it is missing all else is built and installed.
+# installation. They need Python 3.6 or later (Debian: python3); where it is missing all else is built and installed.
 # What a reader would get wrong: names of pages are read from the headers by sed (names.sed), so that `make uninstall` needs no
 # Python; tests/abi/test_reference.sh holds them against those that were made.
 PYTHON ?= python3
@@ -43,7 +43,7 @@ ifeq ($(has_python),1)
 	$(if $(moco_program),install -m 644 $(BUILD)/man/man1/*.1 $(install_man)/man1)
 	install -m 644 $(BUILD)/html/*.html $(install_doc)/reference
 else
-	@echo 'no manual pages and no HTML reference were installed: they are made by $(PYTHON), which is not here (Debian: python3-minimal).'
+	@echo 'no manual pages and no HTML reference were installed: they are made by $(PYTHON), which is not here (Debian: python3).'
 endif
 
 uninstall-docs:
