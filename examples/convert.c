@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * convert: files of weights in the containers and forms of other programs. A container becomes another one with all that
- * is in it; or the encoder of a file, whoever wrote it, is written in any form of moco/export.h: with --encoder, or where
- * OUT can hold nothing else. What a reader would get wrong: both go by the ending of OUT, and a file that is there is replaced. */
+ * convert: files of weights in the containers and forms of other programs. It writes the whole file in another
+ * container, or, with --encoder or if OUT can hold nothing else, the encoder of a file in any form of moco/export.h,
+ * whichever program wrote it. What a reader would get wrong: in both cases the ending of OUT decides the form, and
+ * an existing file is replaced. */
 #include <moco/moco.h>
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo: MoCo v2 in three minutes. Draws pictures of ten kinds, pre-trains a small encoder on them without their labels,
- * and says how well its features tell the kinds apart on pictures it has not seen, beside raw pixels and the same
- * encoder untrained. `demo DIR` does it on a person's own pictures. The maths is all in libmoco; what is here is the
- * loop. What a reader would get wrong: labels are looked at by the measurements only, never by training. */
+ * demo: MoCo v2 in three minutes. It draws pictures of ten kinds, pre-trains a small encoder on them without their
+ * labels, and measures how well its features distinguish the kinds on unseen pictures, compared with raw pixels and
+ * with the same encoder untrained. `demo DIR` does this on a person's own pictures. libmoco does the mathematics;
+ * this file is the loop. What a reader would get wrong: only the measurements look at labels, never the training. */
 #include <moco/moco.h>
 
 #include <stdlib.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: what an encoder is good for. Loads encoder.safetensors, encodes images, and prints their feature vectors or,
- * for one of them, the images most like it; or writes all vectors, labels and paths for other programs. What a reader would get wrong: an image that
- * cannot be read has no vector, so that row i is image ids[i], not image i. */
+ * embed: uses an encoder. It loads encoder.safetensors, encodes images, and prints their feature vectors or, for one
+ * image, those most like it; or it writes all vectors, labels and paths for other programs. What a reader would get
+ * wrong: an image that cannot be read has no vector. Row i is therefore image ids[i], not image i. */
 #include <moco/moco.h>
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * first: the program to read first. Pre-trains an encoder on a folder of images, without labels, and saves it. The loop
- * is yours: libmoco does one step at a time. */
+ * first: the program to read first. It pre-trains an encoder on a folder of images, without labels, and saves it.
+ * The loop is yours: libmoco does one step at a time. */
 #include <moco/moco.h>
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco: the programs of this folder as commands of one, which is what `make install` installs. The same objects: a
- * command is a program's own main under another name (Makefile). */
+ * moco: the programs of this folder as commands of one program, which `make install` installs. It consists of the
+ * same objects: a command is a program's own main under another name (Makefile). */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * verify: reads every picture of a data set whole, and lists those that cannot be read: before a night of training, or
- * after a download. What a reader would get wrong: a picture is as good as its last pixel here, while training reads no
- * more of it than its views show. */
+ * verify: reads every picture of a data set whole and lists those that cannot be read: before a night of training,
+ * or after a download. What a reader would get wrong: here a picture is only good if all of it can be read, while
+ * training reads only the part that its views show. */
 #include <moco/moco.h>
 
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * num: see num.h. The C library converts (exactly, in glibc and musl); its decimal point, which may be several bytes,
- * is found by printing one half, and exchanged. It rounds as the caller's thread does, so each conversion is done under
- * rounding to nearest. */
+ * num: see num.h. The C library converts (exactly, in glibc and musl). Its decimal point, which may be several
+ * bytes, is found by printing one half, and replaced. The C library rounds in the mode of the calling thread, so
+ * that each conversion sets rounding to nearest. */
 #include "num.h"
 
 #include <fenv.h>

@@ -30,7 +30,7 @@ man3_pages = $(addsuffix .3,libmoco moco $(header_names:%=libmoco-%) $(shell sed
 man1_pages = $(if $(moco_program),moco.1 $(shell sed -n 's/^    {"\([a-z]*\)", "[a-z_]*".*/moco-\1.1/p' examples/moco.c))
 html_pages = $(addsuffix .html,index $(header_names) programs)
 # What is installed as it is, README's links among it.
-doc_files := $(wildcard README.md CHANGES.md LICENSE docs/*.md docs/*.png examples/first.c examples/overnight.c)
+doc_files := $(wildcard README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c)
 
 install_man = $(DESTDIR)$(MANDIR)
 install_doc = $(DESTDIR)$(DOCDIR)

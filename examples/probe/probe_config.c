@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_config: see probe_config.h. Milestones beyond the third have no place in moco_probe_fit_options, and the
- * reference uses two; the list is therefore held to three. */
+ * probe_config: see probe_config.h. moco_probe_fit_options has three milestones, and the reference uses two, so that
+ * the list is limited to three. */
 #include "probe_config.h"
 
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_config: the table of options, and from values to libmoco's structs. Names are those of the reference's
- * main_moco.py where it has the option. */
+ * run_config: the table of options, and the conversion from their values to libmoco's structs. Names are those of
+ * the reference's main_moco.py where it has the option. */
 #include "run_config.h"
 
 #include <stdlib.h>

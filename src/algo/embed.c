@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: images to vectors through an inference plan, BN folded into the convolutions. How many images run at once is a
- * function of the device and the image size alone and every launch is full (the last one repeats its last image), so
- * that a picture's vector does not depend on which others came with it. Plan and memory stay for the next call of the
- * same kind. */
+ * embed: turns images into vectors through an inference plan, with BN folded into the convolutions. How many images
+ * run at once depends on the device and the image size alone, and every launch is full (the last one repeats its
+ * last image). A picture's vector therefore does not depend on the pictures beside it. Plan and memory are kept for
+ * the next call of the same kind. */
 #include <math.h>
 #include <string.h>
 

@@ -29,6 +29,7 @@ static moco_status make_network(struct encoder *e, struct err *err)
     return MOCO_OK;
 }
 
+/* Draws all parameters from the seed and sets running variances to 1. Running means and counts are zero already. */
 static moco_status draw_weights(struct encoder *e, struct err *err)
 {
     int64_t largest = 1;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoder: one network on a device, that is its numbers (master slab, BN's running statistics, batches seen) with the
- * reference's names, and embedding images with them. What a reader would get wrong: everything but the numbers is
- * shared with whoever trains the encoder; a trainer compiles plans of its own, for its own image size and precision,
- * over the same slab. While one thread trains, another may embed with, save or read the same encoder: whoever changes
- * the numbers, and whoever beside a trainer needs them whole, holds the lock for as long. */
+ * encoder: one network on a device: its numbers (master slab, running statistics of BN, batches seen) by the
+ * reference's names, and the embedding of images with them. What a reader would get wrong: only the numbers belong
+ * to the encoder alone. Everything else is shared with the trainer, which compiles its own plans, for its own image
+ * size and precision, over the same slab. While one thread trains, another may embed with the encoder, save it or
+ * read it. A thread that changes the numbers holds the lock; so does a thread that needs them unchanged while a
+ * trainer runs. */
 #ifndef MOCO_ALGO_ENCODER_H
 #define MOCO_ALGO_ENCODER_H
 
@@ -98,7 +99,7 @@ moco_status encoder_check_count(double value, const char *name, struct err *err)
 
 /* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. Takes no memory. */
 moco_status running_check_finite(const struct encoder *encoder, const char *prefix, struct err *err);
-/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted). */
+/* The same for the parameters of one slab; `norm` gets their norm (NULL: not wanted). */
 moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
                               struct err *err);
 /* MOCO_ENUMERIC: number `index` of an array of statistics is not finite. */

@@ -59,7 +59,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
 
 /* ---- reading ---- */
 
-/* Opens a file of either kind, proves all of it, and tells the prefix of the encoder's names and the network. */
+/* Opens a file of either kind, verifies all of it, and returns the prefix of the encoder's names and the network. */
 static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const char *path, const char **prefix,
                                struct net_config *config, struct err *err)
 {
@@ -137,6 +137,8 @@ static moco_status check_network(const struct safetensors *file, const struct en
     return status;
 }
 
+/* Replaces the numbers of an encoder by those of a file for the same network. The lock makes the replacement atomic
+ * for a thread that embeds. */
 moco_status encoder_load(struct encoder *encoder, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;

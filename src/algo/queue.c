@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue: see queue.h. Rows cross between host and device in blocks of some rows, so that a queue of any length needs
- * little memory beside itself. */
+ * queue: see queue.h. Rows are copied between host and device in blocks, so that a queue of any length needs little
+ * extra memory. */
 #include "algo/queue.h"
 
 #include <math.h>
@@ -71,6 +71,7 @@ static moco_status draw_rows(struct queue *queue, uint64_t seed, struct err *err
     return status;
 }
 
+/* Makes a queue and fills it with random unit vectors, which are negatives until pushes have replaced them. */
 moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backend *be, struct be_device *dev, int dim,
                          int64_t length, uint64_t seed, struct err *err)
 {

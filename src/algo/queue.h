@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue: the dictionary of negative keys, a ring of `length` rows of `dim` reals in device memory. Rows stand
- * [length][dim], one key after another; the reference's shape is the transpose, and only queue_get and queue_set know
- * it. What a reader would get wrong: the rows are negatives from the first step, before any key was pushed. */
+ * queue: the queue of negative keys, a ring of `length` rows of `dim` reals in device memory. Rows are stored as
+ * [length][dim], one key after another. The reference's shape is the transpose; only queue_get and queue_set know
+ * it. What a reader would get wrong: the rows are negatives from the first step on, before any key was pushed. */
 #ifndef MOCO_ALGO_QUEUE_H
 #define MOCO_ALGO_QUEUE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * reals: arrays of a device's master type (f32 or f64, told by its bytes) on the host's side. Nothing else above the
+ * reals: arrays of a device's master type (f32 or f64, known by its bytes) on the host. Nothing else above the
  * backends assumes how many bytes a real has. */
 #ifndef MOCO_ALGO_REALS_H
 #define MOCO_ALGO_REALS_H

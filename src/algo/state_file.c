@@ -13,9 +13,9 @@
 
 /* ---- numbers ---- */
 
-/* Room for the largest tensor as doubles. The file's own bytes stand in it too: those of a tensor of `count` numbers
- * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
- * another never overtakes them. */
+/* Memory for the largest tensor as doubles. The file's own bytes are stored in it too: those of a tensor of `count`
+ * numbers of `size` bytes at the end of its `count` doubles (read) or at the start (written). There, converting them
+ * one after another never overwrites one that is still needed. */
 double *state_room(struct ctx *ctx, const struct state *state, struct err *err)
 {
     int64_t largest = 1;
@@ -158,6 +158,7 @@ static moco_status write_tensor(struct safetensors_writer *writer, const struct 
     return safetensors_write(writer, i, values, bytes, err);
 }
 
+/* Writes all tensors of `state` and returns the writer, so that the caller can commit the file or abandon it. */
 moco_status state_write(struct safetensors_writer **out, struct ctx *ctx, const char *path, const struct state *state,
                         const struct safetensors_metadata *metadata, struct err *err)
 {
@@ -203,6 +204,8 @@ static const struct safetensors_tensor *find(const struct safetensors *file, con
     return safetensors_find(file, name);
 }
 
+/* Compares one tensor of the file with what `state` expects: existence, type, shape. `whole`: its type must be
+ * exactly the expected one; otherwise f32 and f64 convert. */
 static moco_status check_tensor(const struct safetensors *file, const char *prefix, int whole,
                                 const struct state *state, int i, struct err *err)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * state_file: named state to and from a safetensors file, whatever it is the state of. Tensors are written in the
+ * state_file: saves named tensors of any state to a safetensors file and loads them. Tensors are written in the
  * device's real (f32, or f64 from "ref") and read into either. What a reader would get wrong: `state_check` decides
- * whether a file fits before anything is taken from it; after it, only I/O or a file changed under our hands can fail.
- */
+ * whether a file fits before anything is taken from it. After that, only I/O can fail, or a file that changes while
+ * it is read. */
 #ifndef MOCO_ALGO_STATE_FILE_H
 #define MOCO_ALGO_STATE_FILE_H
 

@@ -3,6 +3,7 @@
  * trainer_fresh: see trainer_fresh.h. */
 #include "algo/trainer_fresh.h"
 
+/* Puts one state tensor of a file into the fresh memory; the trainer itself is not touched. */
 moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct err *err)
 {
     struct trainer *t = fresh->trainer;

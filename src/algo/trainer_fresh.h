@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_fresh: a training state that is read into memory of its own and takes the place of a trainer's at once, so that
- * a file that turns out bad half-way has touched nothing. What a reader would get wrong: fresh_adopt cannot fail, and all
- * that could is done before it (fresh_finish is the last of it). */
+ * trainer_fresh: a training state that is read into memory of its own and then replaces that of a trainer in one go.
+ * A file that turns out bad half-way has therefore changed nothing. What a reader would get wrong: fresh_adopt
+ * cannot fail. Everything that can fail is done before it; fresh_finish is the last such call. */
 #ifndef MOCO_ALGO_TRAINER_FRESH_H
 #define MOCO_ALGO_TRAINER_FRESH_H
 

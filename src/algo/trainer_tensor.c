@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_tensor: any part of the training state by its name: the reference's own (queue, queue_ptr, encoder_q.*,
- * encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the parameters. Without a queue or a
- * key encoder there are no such names. */
+ * trainer_tensor: any part of the training state by its name. First come the reference's own names (queue,
+ * queue_ptr, encoder_q.*, encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the
+ * parameters. Without a queue or a key encoder these names do not exist. */
 #include <stdio.h>
 #include <string.h>
 
@@ -185,6 +185,8 @@ static moco_status set_query(struct trainer *t, int index, const double *values,
     return status;
 }
 
+/* Writes one state tensor into the trainer, after a check that every number is allowed. It marks what must be
+ * computed or checked again before the next step. */
 moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, struct err *err)
 {
     enum state_part part;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: see handle.h. The thread's last sentence lives outside handles, and each thread has its own. Its
- * address is the mark by which a handle knows the thread that is in it: no two living threads share one. */
+ * handle: see handle.h. The last error sentence belongs to a thread, not to a handle. Its address also identifies
+ * the thread: a handle stores it while that thread's call is running, and no two living threads have the same. */
 #include "api/handle.h"
 
 #include <limits.h>

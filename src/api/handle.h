@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: what every public handle has in common (a tag, a reference count, its context, the thread that is in it), how
- * a public call reports its failure, and how structs whose size the caller's headers fixed are read and written.
+ * handle: what every public handle has in common (a tag, a reference count, its context, the thread whose call is
+ * running), how a public call reports its failure, and how structs are read and written whose size the caller's headers
+ * fixed.
  *
  * A public function looks like this, so that every failure reaches moco_error():
  *
@@ -20,9 +21,9 @@
  *
  * Calls that any number of threads may make at once on one handle only check it (handle_check).
  *
- * What a reader would get wrong: the tag dies when the caller frees the handle, the object only with its last
- * reference, and a call in progress holds one. Code below the API therefore never checks tags, and a freed handle is
- * refused as long as something still holds it. */
+ * What a reader would get wrong: the tag becomes invalid when the caller frees the handle; the object is released with
+ * its last reference, and a running call holds one. Code below the API therefore never checks tags, and a freed handle
+ * is refused as long as something still holds a reference. */
 #ifndef MOCO_API_HANDLE_H
 #define MOCO_API_HANDLE_H
 

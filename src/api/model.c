@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/model.h: an encoder behind a handle. While a trainer has it, embedding, saving and reading go on between steps;
- * what would change its numbers under the trainer's hands is refused. */
+ * moco/model.h: an encoder behind a handle. While a trainer uses it, it can be embedded with, saved and read between
+ * steps. Calls that would change its numbers are refused then. */
 #include "moco/model.h"
 
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * objects: the handles that other handles hold, and how a caller's tensor meets one of ours. */
+ * objects: the handles that other handles hold, and the conversion between a caller's tensor and one of ours. */
 #ifndef MOCO_API_OBJECTS_H
 #define MOCO_API_OBJECTS_H
 

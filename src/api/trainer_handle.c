@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and what can be asked without one (estimate, description of a file). It
- * holds references on model and queue, so any order of freeing is right. */
+ * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and the calls that need none
+ * (estimate, description of a file). A trainer holds references on model and queue, so that they may be freed in any
+ * order. */
 #include "moco/trainer.h"
 
 #include "algo/checkpoint.h"

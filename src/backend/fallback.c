@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * fallback: see fallback.h. Products are summed in double, number by number: slow, and the oracle for those of a
+ * fallback: see fallback.h. Products are summed in double, number by number: slow, but the oracle for those of a
  * device. */
 #include "backend/fallback.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fallback: the optional slots of a device, or what stands in for one that it does not have. What a reader would get
- * wrong: nothing above the contract calls an optional slot itself. */
+ * fallback: the optional slots of a device, or a replacement for a slot that the device lacks. What a reader would
+ * get wrong: code above the contract never calls an optional slot directly. */
 #ifndef MOCO_BACKEND_FALLBACK_H
 #define MOCO_BACKEND_FALLBACK_H
 

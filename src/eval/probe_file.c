@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_file: a probe as a safetensors file, with the momentum of its SGD, so that training goes on to the bit. */
+ * probe_file: a probe as a safetensors file, with the momentum of its SGD, so that training continues to the bit. */
 #include <float.h>
 
 #include "algo/file_config.h"

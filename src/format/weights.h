@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights: the named tensors of a file that somebody else wrote, whatever holds them: safetensors, and torch.save's two
- * containers (a zip archive since 1.6, five pickles in a row before). Told apart by their first bytes.
- * What a reader would get wrong: what these files say of themselves is checked against the bytes that are there, but
- * most of them prove nothing about the numbers; weights_tensor.proved says which do. */
+ * weights: the named tensors of a file that another program wrote, in either of two formats: safetensors, and
+ * torch.save's two containers (a zip archive since 1.6, five pickles in a row before). The first bytes of the file
+ * decide which. What a reader would get wrong: what these files say about themselves is checked against the bytes
+ * that exist, but most of them prove nothing about the numbers. weights_tensor.proved says which do. */
 #ifndef MOCO_FORMAT_WEIGHTS_H
 #define MOCO_FORMAT_WEIGHTS_H
 

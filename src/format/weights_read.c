@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights_read: a tensor's numbers, from whatever order they have in the file, in pieces: memory does not grow with the
- * tensor. What a reader would get wrong: a checksum stands for a whole storage, of which a tensor may be a part; then
- * the storage is read once to be proved, and what is read after that is believed. */
+ * weights_read: reads the numbers of a tensor, from whatever order they have in the file, in pieces: memory does not
+ * grow with the tensor. What a reader would get wrong: a checksum covers a whole storage, of which a tensor may be a
+ * part. The storage is then read once to verify it, and what is read after that is believed. */
 #include <string.h>
 
 #include "format/weights_state.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * export: see export.h. The encoder is locked while it is written: a trainer's commit waits, and the file is of one
- * state. */
+ * export: see export.h. The encoder is locked while it is written: a trainer's commit waits, so that the file holds
+ * one state. */
 #include "algo/export/export.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_onnx: an encoder as an ONNX file: the graph in evaluation mode, op by op. What a reader would get wrong: the
- * network's L2 norm is left out (its op is missing where the file shall run), so "projection" is not normalised, like
- * moco_model_embed's; and bytes are normalised by a BN node, since a constant of shape [1,3,1,1] beside a batch is
- * misread by OpenCV 4.6. */
+ * export_onnx: writes an encoder as an ONNX file: the graph in evaluation mode, op by op. What a reader would get
+ * wrong: the network's L2 normalisation is left out, because programs that run the file lack its op. "projection" is
+ * therefore not normalised, as in moco_model_embed. Bytes are normalised by a BN node, because OpenCV 4.6 misreads a
+ * constant of shape [1,3,1,1] beside a batch. */
 #include "algo/export/export_onnx.h"
 
 #include <stdio.h>

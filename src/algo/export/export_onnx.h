@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_onnx: what the two passes of an ONNX export share: the first puts nodes and the names and shapes of tensors
- * (export_onnx.c), the second their numbers (export_onnx_numbers.c). What a reader would get wrong: a layer with batch
- * norm folded into it has other numbers than the encoder, and a bias of its own. */
+ * export_onnx: what the two passes of an ONNX export share. The first pass writes nodes, and names and shapes of
+ * tensors (export_onnx.c); the second writes their numbers (export_onnx_numbers.c). What a reader would get wrong: a
+ * layer with batch norm folded into it has other numbers than the encoder, and a bias of its own. */
 #ifndef MOCO_ALGO_EXPORT_ONNX_H
 #define MOCO_ALGO_EXPORT_ONNX_H
 

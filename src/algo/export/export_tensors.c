@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_tensors: the encoder's tensors as a list, and as a safetensors file, which is also what a folder holds. */
+ * export_tensors: the encoder's tensors as a list, and as a safetensors file, which an export folder contains too. */
 #include <string.h>
 
 #include "algo/export/export.h"

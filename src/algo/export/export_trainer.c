@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_trainer: a training state as the reference's main_moco.py saves it, for its --resume. What a reader would get
- * wrong: torch numbers an optimizer's parameters in the order of model.parameters(), the query encoder's first and then
- * the key encoder's, which take part in no step and have no momentum. */
+ * export_trainer: writes a training state as the reference's main_moco.py saves it, for its --resume. What a reader
+ * would get wrong: torch numbers an optimizer's parameters in the order of model.parameters(): first the query
+ * encoder's, then the key encoder's, which are in no step and have no momentum. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_model: see import.h. An encoder is made hollow first: its numbers take memory only once every tensor of the file was
- * seen to fit. */
+ * import_model: see import.h. The encoder is made without its numbers first. They take memory only after every
+ * tensor of the file was found to fit. */
 #include "algo/import/import.h"
 
 #include <string.h>

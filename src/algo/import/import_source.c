@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_source: see source.h. */
+ * import_source: see import_source.h. */
 #include "algo/import/import_source.h"
 
 #include <stdio.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_source: one encoder of a file: which network its names and shapes tell of, whether every tensor fits, and its
- * numbers. In that order, and memory for numbers is taken between the last two: nothing is made that does not fit. */
+ * import_source: one encoder of a file. First, which network its names and shapes describe; then, whether every
+ * tensor fits; last, its numbers. Memory for numbers is taken between the last two, so that nothing is made that
+ * does not fit. */
 #ifndef MOCO_ALGO_IMPORT_SOURCE_H
 #define MOCO_ALGO_IMPORT_SOURCE_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_trainer: a training state of another program, into fresh memory that takes the place of the trainer's at the end. What
- * a reader would get wrong: an optimizer of PyTorch does not name its buffers: number `id` of its state belongs to the
- * parameter that stands at the place of `id` in its list, and the query encoder's stand first, in the order of ours. */
+ * import_trainer: reads a training state of another program into fresh memory, which replaces the trainer's at the
+ * end. What a reader would get wrong: an optimizer of PyTorch does not name its buffers. Number `id` of its state
+ * belongs to the parameter whose position in its list is that of `id`. The query encoder's parameters come first, in
+ * the order of ours. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

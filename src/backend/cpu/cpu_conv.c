@@ -112,7 +112,7 @@ moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, con
     return MOCO_OK;
 }
 
-/* A kernel of ours: its scratch, and a reorder where the weights that it reads stand otherwise. */
+/* A kernel of ours: its scratch, and a reorder if its weights are in another layout. */
 static moco_status create_own(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                               const struct shim_md *given, struct err *err)
 {
@@ -148,6 +148,8 @@ static void prefer_given(struct shim_prim *best, const struct be_device *dev, co
     }
 }
 
+/* First takes oneDNN's favourite layout. If that is not the given one, it takes the primitive for the given layout,
+ * provided that oneDNN has the same implementation for it. Otherwise it keeps the favourite and adds a reorder. */
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_device: opens the device, says what it can, and lists its slots. What a reader would get wrong: the instruction
- * set is what oneDNN will use, which its users may narrow from outside, and kernels of our own follow it. */
+ * cpu_device: opens the device, describes it, and lists its slots. What a reader would get wrong: the instruction
+ * set is the one that oneDNN uses, which its users may restrict from outside. Kernels of our own follow it. */
 #include <string.h>
 
 #include "backend/cpu/cpu_layout.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_layout: see cpu_layout.h. A convolution's weights stand in the order that oneDNN's f32 forward and backward
- * weights agree on; everything else stands as the reference has it. Which order that is follows from the channels and
- * the block alone, never from the image size or the batch. */
+ * cpu_layout: see cpu_layout.h. The weights of a convolution are in an order that oneDNN's f32 forward and backward
+ * weights both accept; everything else is in the reference's order. The choice depends on the channels and the block
+ * alone, never on the image size or the batch. */
 #include "backend/cpu/cpu_layout.h"
 
 #include <string.h>
@@ -28,6 +28,8 @@ static void choose_order(struct cpu_param *p, int block)
     }
 }
 
+/* Gives each parameter its order and its offset in a slab, then lays out the readers. Offsets are padded to whole
+ * vectors; the padding is always zero. */
 moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                               enum be_precision precision, struct err *err)
 {

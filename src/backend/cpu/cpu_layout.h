@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_layout: makes a layout, and converts parameters to and from the reference's shapes: slots of the device. */
+ * cpu_layout: the slots of the device that make a layout, and convert parameters to and from the reference's shapes. */
 #ifndef MOCO_CPU_LAYOUT_H
 #define MOCO_CPU_LAYOUT_H
 

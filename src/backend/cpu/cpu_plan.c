@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_plan: see cpu_plan.h. Every primitive is made with the plan, once, and every byte that running takes is laid out
- * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once:
- * oneDNN allocates lazily and crashes where that fails, so that it happens there, when little is at stake, and a step
- * never meets it. */
+ * cpu_plan: see cpu_plan.h. Every primitive is made once, with the plan, and all memory for running it is laid out
+ * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once.
+ * oneDNN allocates on first use and crashes if that fails. It therefore happens here, where little is lost, and
+ * never in a step. */
 #include "backend/cpu/cpu_plan.h"
 
 #include <string.h>
@@ -55,6 +55,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
     return program_end(p, err);
 }
 
+/* Compiles the graph. Maps are f32 or bf16 by the precision; vectors are always f32. */
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                             struct err *err)
 {
@@ -111,7 +112,7 @@ static size_t largest_param(const struct be_layout *layout)
     return most;
 }
 
-/* What stands in for parameters, and for the caller's gradient of the output. */
+/* Bytes of the zeros that are used for parameters, and for the caller's gradient of the output. */
 static size_t zeros_bytes(const struct program *p)
 {
     size_t param = largest_param(p->spec.layout), output = program_value_bytes(p, p->spec.output, p->spec.n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_plan: slots of the device that make and run plans. */
+ * cpu_plan: the slots of the device that make and run plans. */
 #ifndef MOCO_CPU_PLAN_H
 #define MOCO_CPU_PLAN_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_program: a plan of this device: its program, in which order and type its maps are, and what ops want to know of
- * values and parameters. What a reader would get wrong: where weights are depends on the pass: a query encoder reads
- * masters (f32) or readers (bf16), a key encoder one block, inference what plan_fold has left in the slab. */
+ * cpu_program: a plan of this device: its program, the order and type of its maps, and what ops need to know about
+ * values and parameters. What a reader would get wrong: where weights are depends on the pass. A query encoder reads
+ * masters (f32) or readers (bf16), a key encoder one block, inference what plan_fold left in the slab. */
 #ifndef MOCO_CPU_PROGRAM_H
 #define MOCO_CPU_PROGRAM_H
 

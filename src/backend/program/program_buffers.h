@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_buffers: the sizes of values and the buffers that hold them, of which a program only knows how long each
- * lives until all are there. */
+ * program_buffers: the sizes of values, and the buffers that hold them. While a program is compiled, a buffer has a
+ * lifetime only; it gets its offset when all buffers are known. */
 #ifndef MOCO_PROGRAM_BUFFERS_H
 #define MOCO_PROGRAM_BUFFERS_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_fuse: ops become nodes: batch norm takes the ADD and ReLU behind it, a linear layer its ReLU, and for
- * inference a convolution its batch norm and what follows that. What a reader would get wrong: an ADD goes to the
- * operand that is computed last, whichever of the two that is. */
+ * program_fuse: turns ops into nodes. Batch norm takes the ADD and ReLU behind it, a linear layer its ReLU; for
+ * inference a convolution takes its batch norm and what follows that. What a reader would get wrong: an ADD is fused
+ * with the operand that is computed last, whichever of the two that is. */
 #include "backend/program/program_fuse.h"
 
 #include "backend/program/program_facts.h"

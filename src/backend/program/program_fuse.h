@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_fuse: the first part of compiling: which ops the output needs, what form their values have, and which of them
+ * program_fuse: the first part of compiling: which ops the output needs, which form their values have, and which ops
  * run as one node. */
 #ifndef MOCO_PROGRAM_FUSE_H
 #define MOCO_PROGRAM_FUSE_H

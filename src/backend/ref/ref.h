@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. Everything
- * is held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is computed, only
- * which results are rounded before they are stored, at the points where the cpu backend stores them. */
+ * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. All
+ * numbers are held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is
+ * computed. They only decide which results are rounded before they are stored, at the same points where the cpu
+ * backend stores them. */
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 

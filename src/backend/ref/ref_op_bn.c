@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: statistics are rounded as they are
- * stored: the saved ones and the staged sums. */
+ * ref_op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: statistics (the saved ones and
+ * the staged sums) are rounded as they are stored. */
 #include <math.h>
 
 #include "backend/program/program_buffers.h"

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_plan: slots of the device that make and run plans. What a reader would get wrong: the compiler is the one that
- * the device cpu uses, so that it is no part of what this device is an oracle for; golden tests and finite differences
- * are. */
+ * ref_plan: the slots of the device that make and run plans. What a reader would get wrong: the compiler is shared
+ * with the device cpu, so that this device is no oracle for it. Golden tests and finite differences are. */
 #include <string.h>
 
 #include "backend/program/program_buffers.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_program: a plan of this device: its program, whose nodes are those of the device cpu, so that results are rounded
- * where that stores them: once a node, and not between the ops of one. What a reader would get wrong: a gradient that
- * comes from two readers is the sum of two rounded numbers, and is rounded again only where the op before it has to
- * read it from memory, as pooling and convolutions do; batch norm adds the two by itself. */
+ * ref_program: a plan of this device: its program. Its nodes are those of the device cpu, so that results are
+ * rounded where the cpu stores them: once a node, not between the ops of a node. What a reader would get wrong: a
+ * gradient with two contributions is the sum of two rounded numbers. It is rounded again only if the op before it
+ * reads it from memory, as pooling and convolutions do; batch norm adds the two itself. */
 #ifndef MOCO_REF_PROGRAM_H
 #define MOCO_REF_PROGRAM_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: for inference, and in training with
- * frozen statistics, it is an affine map whose statistics are given; in the latter case all samples are one group. */
+ * frozen statistics, it is an affine map with given statistics; in training all samples are then one group. */
 #include "backend/cpu/ops/op_bn.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_bn: what a batch norm's node keeps; here for the tests that look. */
+ * op_bn: the state of a batch norm's node; in a header for the tests that inspect it. */
 #ifndef MOCO_CPU_OP_BN_H
 #define MOCO_CPU_OP_BN_H
 

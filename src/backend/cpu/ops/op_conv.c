@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_conv: convolutions; for inference with the batch norm folded in, and ADD and ReLU behind it. What a reader would
- * get wrong: a gradient of weights may come out of its primitive in another layout than the slab's, or have to be added
- * to what is there; both go through the step's scratch. */
+ * op_conv: convolutions; for inference with the batch norm folded in, and ADD and ReLU behind it. What a reader
+ * would get wrong: a primitive may give the gradient of the weights in another layout than the slab's, or the
+ * gradient may have to be added to an earlier one. Both go through the step's scratch. */
 #include "backend/cpu/ops/op_conv.h"
 
 #include <math.h>

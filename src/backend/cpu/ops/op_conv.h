@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_conv: what a convolution's node and its steps of backward keep; here for the benchmarks and tests that look. */
+ * op_conv: the state of a convolution's node and of its backward steps; in a header for the benchmarks and tests
+ * that inspect it. */
 #ifndef MOCO_CPU_OP_CONV_H
 #define MOCO_CPU_OP_CONV_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * op_linear: linear layers, with ReLU behind them, in f32 on vectors. What a reader would get wrong: the gradient of
- * the weights has two primitives, one that writes and one that adds to what is there. */
+ * the weights has two primitives, one that writes and one that adds to an earlier gradient. */
 #include <string.h>
 
 #include "backend/cpu/cpu_program.h"
