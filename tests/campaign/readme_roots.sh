@@ -2,6 +2,7 @@
 # The commands of README.md (tests/peers/readme_commands.sh) on a bare Debian 12 and a bare Debian 13, by root without sudo
 # and by a user with sudo: four runs, each of which installs the packages and builds. Needs root, debootstrap, the mirror
 # that apt uses, and about 20 minutes of two cores.
+# What a reader would get wrong: the committed source is what is tried, HEAD, not what lies in the folder.
 #
 #   tests/campaign/readme_roots.sh [SUITE:USER...]     (all: bookworm:root bookworm:user trixie:root trixie:user)
 #   MOCO_ROOTS: a folder to keep bare systems in between runs (default: made and removed)
@@ -13,7 +14,10 @@ roots=${MOCO_ROOTS:-$(mktemp -d)}
 root=$roots/tried
 failed=0
 cleanup() {
-    umount "$root/proc" "$roots"/*.bare/proc 2>/dev/null
+    debian_leave "$root"
+    for bare in "$roots"/*.bare; do
+        debian_leave "$bare"
+    done
     rm -rf --one-file-system "$root"
     [ -n "${MOCO_ROOTS:-}" ] || rm -rf --one-file-system "$roots"
 }
@@ -22,7 +26,7 @@ trap cleanup EXIT
 for run; do
     suite=${run%:*} user=${run#*:}
     debian_root "$suite" "$roots/$suite.bare" || exit 1
-    umount "$roots/$suite.bare/proc" 2>/dev/null
+    debian_leave "$roots/$suite.bare"
     rm -rf --one-file-system "$root" && cp -a "$roots/$suite.bare" "$root" && debian_root "$suite" "$root" || exit 1
     mkdir -p "$root/data/imagenet" && "$BUILD/tests/train/tool_draw" "$root/data/imagenet" 256 48 || exit 1
     case $user in
@@ -40,6 +44,6 @@ for run; do
     status=$?
     echo "$run: $([ $status -eq 0 ] && echo ok || echo FAILED)"
     [ $status -eq 0 ] || failed=1
-    umount "$root/proc"
+    debian_leave "$root"
 done
 exit $failed

@@ -10,7 +10,7 @@ debian_mirror() {
     [ -n "$mirror" ] || { echo "SKIPPED: apt has no mirror configured"; exit 0; }
 }
 
-# debian_root SUITE FOLDER: makes it, if it is not there, and mounts /proc in it.
+# debian_root SUITE FOLDER: makes it, if it is not there, and mounts /proc and terminals in it.
 debian_root() {
     if [ ! -e "$2/etc/debian_version" ]; then
         debootstrap --variant=minbase --include=ca-certificates,git "$1" "$2" "$mirror" >"$2.log" 2>&1 ||
@@ -23,6 +23,14 @@ debian_root() {
     mkdir -p "$2/etc/ssl/certs" && cp -L /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/" 2>/dev/null
     printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$2/etc/hosts" # sudo asks for it
     mount -t proc proc "$2/proc" 2>/dev/null || mkdir -p "$2/proc"
+    mount -t devpts devpts "$2/dev/pts" 2>/dev/null || true
+}
+
+# debian_leave FOLDER: takes the mounts away.
+debian_leave() {
+    umount "$1/proc" 2>/dev/null
+    umount "$1/dev/pts" 2>/dev/null
+    true
 }
 
 # debian_source FOLDER: the committed source, there.

@@ -8,7 +8,7 @@ set -u
 debian_mirror
 root=${MOCO_DEBIAN13:-$(mktemp -d)}
 cleanup() {
-    umount "$root/proc" 2>/dev/null
+    debian_leave "$root"
     [ -n "${MOCO_DEBIAN13:-}" ] || rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT
