@@ -22,6 +22,7 @@ cleanup() {
     [ -n "${MOCO_ROOTS:-}" ] || rm -rf --one-file-system "$roots"
 }
 trap cleanup EXIT
+trap 'exit 1' INT TERM
 [ $# -gt 0 ] || set -- bookworm:root bookworm:user trixie:root trixie:user
 for run; do
     suite=${run%:*} user=${run#*:}

@@ -23,7 +23,7 @@ debian_root() {
     mkdir -p "$2/etc/ssl/certs" && cp -L /etc/ssl/certs/ca-certificates.crt "$2/etc/ssl/certs/" 2>/dev/null
     printf '127.0.0.1 localhost %s\n' "$(hostname)" >"$2/etc/hosts" # sudo asks for it
     mount -t proc proc "$2/proc" 2>/dev/null || mkdir -p "$2/proc"
-    mount -t devpts devpts "$2/dev/pts" 2>/dev/null || true
+    mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts "$2/dev/pts" 2>/dev/null || true
 }
 
 # debian_leave FOLDER: takes the mounts away.

@@ -12,6 +12,7 @@ cleanup() {
     [ -n "${MOCO_DEBIAN13:-}" ] || rm -rf --one-file-system "$root"
 }
 trap cleanup EXIT
+trap 'exit 1' INT TERM
 debian_root trixie "$root" && debian_source "$root/src" || exit 1
 in_debian "$root" 'cd /src && ./bootstrap test' >"$root/test.log" 2>&1
 status=$?
