@@ -17,7 +17,7 @@ kept() {
 odd() { # names on the input, those that do not belong on the output
     grep -Ev '^(\.clang-format|\.gitignore|CHANGES\.md|CONTRIBUTING\.md|LICENSE|Makefile|README\.md|bootstrap)$' |
         grep -Ev '^(\.ci|examples|include/moco|lib|pkgconfig|src|tests)/' |
-        grep -Ev '^docs/[a-z0-9-]+\.(md|png)$|^docs/(notebook|reference)/'
+        grep -Ev '^docs/[a-z0-9-]+\.(md|png|svg)$|^docs/(notebook|reference)/'
 }
 
 kept >"$work/kept"
