@@ -85,11 +85,13 @@ int encoder_find(const struct encoder *encoder, const char *name); /* tensor num
 void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape);
 /* The same of a network that nobody has made an encoder of. */
 void network_tensor_shape(const struct graph *graph, int i, struct tensor_shape *shape);
-/* All tensors cross as doubles in the reference's shape; integers up to 2^53 do so exactly. */
+/* Tensors cross in the reference's shape as doubles (`size` 8), integers up to 2^53 exactly, or, all but integers, as
+ * f32 (`size` 4), which spares a device of f32 half the memory's traffic. Threads: several may set tensors of one
+ * encoder at once, each its own. */
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
-                               double *values, struct err *err);
+                               void *values, size_t size, struct err *err);
 moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
-                               const double *values, struct err *err);
+                               const void *values, size_t size, struct err *err);
 /* May these values, which come from the caller, become tensor `i`? MOCO_ENUMERIC if one is not finite in the type that
  * holds it; MOCO_EINVAL for a running variance below 0. Both name the tensor behind `prefix`, and the number. */
 moco_status encoder_check_values(const struct encoder *encoder, int i, const double *values, const char *prefix,

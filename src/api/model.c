@@ -242,7 +242,7 @@ static moco_status read_numbers(void *self, int index, double *values, struct er
 {
     struct encoder *e = self;
     encoder_lock(e);
-    moco_status status = encoder_tensor_get(e, &e->numbers, index, values, err);
+    moco_status status = encoder_tensor_get(e, &e->numbers, index, values, sizeof *values, err);
     encoder_unlock(e);
     return status;
 }
@@ -252,7 +252,7 @@ static moco_status write_numbers(void *self, int index, double *values, struct e
     struct encoder *e = self;
     TRY(encoder_check_values(e, index, values, "", err));
     e->version++;
-    return encoder_tensor_set(e, &e->numbers, index, values, err);
+    return encoder_tensor_set(e, &e->numbers, index, values, sizeof *values, err);
 }
 
 /* Of a model that the caller has entered. */

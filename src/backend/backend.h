@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 4. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 5. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
@@ -18,7 +18,7 @@
  * ---- memory ----
  *   Device memory is what `alloc` returns, and the addresses of views and indices that program_begin returns. Only slots
  *   read or write it. An address inside a block is computed by adding bytes; host code never dereferences it.
- *   Host memory that is passed to a call (structs of arguments, arrays in them, the source of `write` and `param_set`)
+ *   Host memory that is passed to a call (structs of arguments, arrays in them, the sources of `write`, `param_set` and `param_set_f32`)
  *   may be changed or freed when the call returns. There is one exception: the input of program_begin must stay valid
  *   and unchanged until program_end or program_drop returns, because a device that computes in host memory reads it
  *   there.
@@ -67,7 +67,7 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 4
+#define BACKEND_ABI 5
 
 struct be_device; /* defined by each backend */
 struct be_layout;
@@ -437,6 +437,13 @@ struct backend {
      * marked. Without: sync before device memory is touched. */
     moco_status (*mark)(struct be_device *dev, void **event, struct err *err);
     moco_status (*await)(struct be_device *dev, void *event, struct err *err);
+    /* param_get and param_set of a device whose masters are f32, without the way through doubles: for files, which hold
+     * f32. Several threads may set parameters of one slab at once, each its own. Without: through doubles, in memory that
+     * is taken for them. */
+    moco_status (*param_get_f32)(const struct be_layout *layout, const void *slab, int index, float *values,
+                                 struct err *err); /* waits */
+    moco_status (*param_set_f32)(const struct be_layout *layout, void *slab, int index, const float *values,
+                                 struct err *err); /* queued */
 };
 
 extern const struct backend backend_ref; /* always built */

@@ -171,4 +171,6 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .rate = cpu_rate,
                                     .gemm_nt = cpu_gemm_nt,
                                     .gemm_tn = cpu_gemm_tn,
-                                    .on_host = cpu_on_host};
+                                    .on_host = cpu_on_host,
+                                    .param_get_f32 = cpu_param_get_f32,
+                                    .param_set_f32 = cpu_param_set_f32};
