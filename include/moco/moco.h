@@ -41,6 +41,7 @@
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
 #include "moco/eval.h"    /* kNN, statistics of features */
+#include "moco/encoder.h" /* an encoder in a service: many threads, one set of weights */
 #include "moco/search.h"  /* the nearest of many vectors */
 #include "moco/probe.h"   /* linear classification of frozen features */
 #include "moco/weights.h" /* named tensors of a file that another program wrote */

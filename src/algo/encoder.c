@@ -125,8 +125,7 @@ void encoder_free(struct encoder *encoder)
 {
     if (encoder == NULL)
         return;
-    if (encoder->embedder != NULL)
-        encoder->embedder_free(encoder);
+    server_free(encoder->server);
     encoder_numbers_free(encoder, &encoder->numbers);
     if (encoder->layout != NULL)
         encoder->be->layout_free(encoder->layout);
