@@ -126,7 +126,7 @@ $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
            src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c \
-           src/algo/export/*.c src/eval/*.c src/api/*.c)
+           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
@@ -211,7 +211,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 
 # Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
 # the two of robust/ bring their own.
-tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,one_call side_by_side)
+tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
@@ -233,7 +233,7 @@ parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/eval/*.c)
+                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
@@ -252,8 +252,9 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 
 BENCH ?=
 bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out

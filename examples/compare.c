@@ -72,7 +72,7 @@ static const struct cli_option table[] = {
 };
 static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
-static const char help_head[] = "usage: compare DIR... [OPTIONS]\n"
+static const char help_head[] = "Usage: compare DIR... [OPTIONS]\n"
                                 "       compare --patterns [OPTIONS]\n"
                                 "\n"
                                 "Trains MoCo v2, MoCo v1, SimCLR and the end-to-end mechanism on the pictures in DIR "

@@ -15,7 +15,7 @@
 #include "support/program_start.h"
 
 static const char usage[] =
-    "usage: convert IN OUT                      all of IN in another container\n"
+    "Usage: convert IN OUT                      all of IN in another container\n"
     "       convert IN OUT --encoder [OPTIONS]  its encoder for another program\n"
     "\n"
     "IN: safetensors, or what torch.save wrote, of any program; nothing in it is executed.\n"

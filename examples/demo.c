@@ -53,7 +53,7 @@ static const struct cli_option table[] = {
 static const struct cli cli = {"demo", table, (int)(sizeof table / sizeof table[0]), NULL};
 
 static const char help_head[] =
-    "usage: demo [DIR...] [OPTIONS]\n"
+    "Usage: demo [DIR...] [OPTIONS]\n"
     "\n"
     "Pre-trains an encoder with MoCo v2 and measures what it has learnt, in about three minutes on two cores. Without\n"
     "DIR it draws its pictures; otherwise it takes up to 11,000 of the pictures below DIR, reduced to 32 pixels. "

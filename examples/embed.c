@@ -316,7 +316,7 @@ static void print_rows(moco_model *model, moco_dataset *images, const moco_augme
 /* ---- the command line ---- */
 
 static const char help[] =
-    "usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
+    "Usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
     "       embed [OPTIONS] ENCODER IMAGES NUMBER   the images most like number NUMBER (from 0, by name)\n"
     "       embed [OPTIONS] ENCODER IMAGES --out F.npy [--labels L.npy] [--paths P.txt] [--projection] [--normalise]\n"
     "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";

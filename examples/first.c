@@ -18,7 +18,7 @@ static void check(moco_status status)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: first DIR [PRESET [EPOCHS]]\n");
+        fprintf(stderr, "Usage: first DIR [PRESET [EPOCHS]]\n");
         return 2;
     }
     const char *name = argc > 2 ? argv[2] : "moco-v2";

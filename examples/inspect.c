@@ -148,7 +148,7 @@ int main(int argc, char **argv)
         path = option ? path : argv[i];
     }
     if (help || odd || files != 1) {
-        program_help("usage: inspect FILE [--verify]\n"
+        program_help("Usage: inspect FILE [--verify]\n"
                      "\n"
                      "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run.\n"
                      "\n"

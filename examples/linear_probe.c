@@ -29,7 +29,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
 static const char help_head[] =
-    "usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
+    "Usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
     "\n"
     "Trains a linear classifier on the frozen features of an encoder and prints its top-1 and top-5 accuracy on "
     "held-out\n"

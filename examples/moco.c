@@ -36,7 +36,7 @@ static const struct program_command commands[] = {
 
 static int help(FILE *to)
 {
-    fputs("usage: moco COMMAND [ARGUMENTS]\n"
+    fputs("Usage: moco COMMAND [ARGUMENTS]\n"
           "       moco COMMAND --help     options of a command\n"
           "       moco --version\n"
           "\n",

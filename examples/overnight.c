@@ -41,7 +41,7 @@ static void load_state(int64_t *step, int64_t *epoch, int64_t *position)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: overnight DIR [PRESET [EPOCHS]]\n");
+        fprintf(stderr, "Usage: overnight DIR [PRESET [EPOCHS]]\n");
         return 2;
     }
     const char *name = argc > 2 ? argv[2] : "moco-v2";

@@ -20,7 +20,7 @@
 #include "support/program_start.h"
 
 static const char help[] =
-    "usage: report RUN                      draw RUN/report.html again\n"
+    "Usage: report RUN                      draw RUN/report.html again\n"
     "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
     "       report --csv RUN...             write RUN/metrics.csv, a line for each step and epoch, and no page\n"
     "       --gallery                       first make each run's gallery.json again, from its encoder.safetensors "

@@ -28,7 +28,7 @@ struct options {
 };
 
 #define USAGE                                                                                                          \
-    "usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
+    "Usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
 
 static int usage(const char *why, const char *what)
 {

@@ -19,7 +19,7 @@
 #include "support/stop_signal.h"
 
 static const char help[] =
-    "usage: verify DIR... [--workers N] [--max-pixels N]\n"
+    "Usage: verify DIR... [--workers N] [--max-pixels N]\n"
     "\n"
     "Prints a line for each picture that cannot be read: its path, a tab, the reason. Exit status: 0 if all can be "
     "read, 1 if\n"

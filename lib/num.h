@@ -25,4 +25,8 @@ int num_parse_double(const char *text, size_t length, double *value);
  * under another rounding mode, which this library once used, can be one off. */
 int num_same_double(const char *a, const char *b);
 
+/* The first of `count` numbers that is not finite; -1: all are. At the speed of memory: nearly always all are. */
+int64_t num_not_finite_f32(const float *values, size_t count);
+int64_t num_not_finite_f64(const double *values, size_t count);
+
 #endif

@@ -46,7 +46,7 @@ def main(arguments):
         write(arguments[2], man3.pages(declarations.Reference(arguments[1]), date_of(headers_in(arguments[1]))))
     elif len(arguments) == 3 and arguments[0] == "man1":
         programs = program_help.read(arguments[1])
-        version = program_help.output_of([arguments[1], "--version"]).split()[-1]
+        version = program_help.output_of([arguments[1], "--version"]).split()[-1] if programs else ""
         write(arguments[2], man1.pages(programs, date_of([arguments[1]]), version))
     elif len(arguments) in (3, 4) and arguments[0] == "html":
         programs = program_help.read(arguments[3]) if len(arguments) == 4 else []

@@ -65,10 +65,11 @@ def of_struct(reference, entry, poor):
 
 def of_enum(reference, entry):
     entries = [other for group in reference.groups() for other in group.entries]
-    for other in entries:
-        for field in other.fields if other.kind == "struct" else []:
-            if re.search(r"\b%s\b" % entry.name, field.text):
-                return "values of %s in %s" % (field.name, other.name)
+    for where in (r"%s\b", r".*\b%s\b"):  # what a field's comment begins with, or speaks of
+        for other in entries:
+            for field in other.fields if other.kind == "struct" else []:
+                if re.match(where % entry.name, field.text):
+                    return "values of %s in %s" % (field.name, other.name)
     for other in entries:
         if other.kind == "function" and (entry.name + " ") in [before for before, _, _ in other.parameters]:
             return "argument of " + other.name

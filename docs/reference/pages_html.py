@@ -255,8 +255,10 @@ class Pages:
                "<p>%s</p>" % escape(program.summary[0].upper() + program.summary[1:] + ".")]
         out += ['<div class="proto">%s</div>' % escape(call) for call, _ in program.usage]
         for title, blocks in man1.parts(program):
-            out.append("<h4>%s</h4>" % title.capitalize())
-            out.append(self.blocks(blocks))
+            text = self.blocks(blocks)
+            if program.name == ["moco"]:
+                text = re.sub(r"<dt><code>([a-z]+)</code>", r'<dt><a href="#moco-\1"><code>moco \1</code></a>', text)
+            out += ["<h4>%s</h4>" % title.capitalize(), text]
         return "\n".join(out) + "\n</article>"
 
     def all_programs(self):

@@ -7,6 +7,7 @@ a line of text.
 """
 import re
 import subprocess
+import sys
 
 
 class Program:
@@ -18,16 +19,19 @@ class Program:
 def output_of(command):
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    except OSError as error:
-        raise SystemExit("%s: %s" % (command[0], error))
+    except OSError as error:  # built for another machine
+        sys.stderr.write("no pages of the programs: %s does not run here: %s\n" % (command[0], error))
+        return None
     if done.returncode != 0:
         raise SystemExit("%s: status %d: %s" % (" ".join(command), done.returncode, done.stderr.decode()))
     return done.stdout.decode("utf-8")
 
 
 def read(path):
-    """The Programs of moco: itself and its commands, in the order of its help."""
+    """The Programs of moco: itself and its commands, in the order of its help; none where it does not run."""
     text = output_of([path, "--help"])
+    if text is None:
+        return []
     whole = parse(text, Program(["moco"], "MoCo v2 on the command line: learn an image encoder from pictures without labels"))
     commands = [(term, said) for block in whole.blocks if block[0] == "defs" for term, said in block[1]]
     if len(commands) < 5:
@@ -39,7 +43,7 @@ def parse(text, program):
     lines = text.rstrip("\n").split("\n")
     at = 0
     while at < len(lines) and lines[at].strip():
-        match = re.match(r"(?:usage: | {7})(moco\b.*?)(?: {2,}(\S.*))?$", lines[at])
+        match = re.match(r"(?:Usage: | {7})(moco\b.*?)(?: {2,}(\S.*))?$", lines[at])
         if match is None:
             break
         program.usage.append((match.group(1), match.group(2) or ""))

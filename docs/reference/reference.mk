@@ -1,5 +1,5 @@
 # The manual pages and the HTML reference, made from the headers and from what the programs say on --help, and their
-# installation. They need Python 3.6 or later (Debian: python3-minimal); where it is missing all else is built and installed.
+# installation. They need Python 3.6 or later (Debian: python3); where it is missing all else is built and installed.
 # What a reader would get wrong: names of pages are read from the headers by sed (names.sed), so that `make uninstall` needs no
 # Python; tests/abi/test_reference.sh holds them against those that were made.
 PYTHON ?= python3
@@ -12,8 +12,13 @@ moco_program := $(filter $(BUILD)/examples/moco,$(examples))
 
 .PHONY: reference man html
 reference: $(if $(has_python),man html)
+ifeq ($(has_python),1)
 man: $(BUILD)/man/man3.made $(if $(moco_program),$(BUILD)/man/man1.made) ## manual pages: section 3 from the headers, section 1 from --help (python3)
 html: $(BUILD)/html.made ## the reference as pages for a browser, in BUILD/html (python3)
+else
+man html:
+	@echo '$(PYTHON), which makes the manual pages and the HTML reference, is not here (Debian: python3)'; exit 1
+endif
 
 $(BUILD)/man/man3.made: $(headers) $(reference_src)
 	$(make_reference) man3 include/moco $(BUILD)/man/man3
@@ -40,10 +45,10 @@ install-docs: reference
 ifeq ($(has_python),1)
 	install -d $(install_man)/man3 $(install_doc)/reference $(if $(moco_program),$(install_man)/man1)
 	install -m 644 $(BUILD)/man/man3/*.3 $(install_man)/man3
-	$(if $(moco_program),install -m 644 $(BUILD)/man/man1/*.1 $(install_man)/man1)
+	set -- $(BUILD)/man/man1/*.1; [ ! -e "$$1" ] || install -m 644 "$$@" $(install_man)/man1
 	install -m 644 $(BUILD)/html/*.html $(install_doc)/reference
 else
-	@echo 'no manual pages and no HTML reference were installed: they are made by $(PYTHON), which is not here (Debian: python3-minimal).'
+	@echo 'no manual pages and no HTML reference were installed: they are made by $(PYTHON), which is not here (Debian: python3).'
 endif
 
 uninstall-docs:

@@ -42,12 +42,12 @@ char **program_line(char **argv)
     return commands != NULL ? argv - 1 : argv;
 }
 
-/* Is this where a line says how a program is called: "usage: NAME ", "  NAME " at the start of a line? */
+/* Is this where a line says how a program is called: "Usage: NAME ", "  NAME " at the start of a line? */
 static int is_call(const char *text, const char *at, size_t name)
 {
     if (at[name] != ' ')
         return 0; /* "  report.html" */
-    static const char usage[] = "usage: ";
+    static const char usage[] = "Usage: ";
     const size_t length = sizeof usage - 1;
     if ((size_t)(at - text) >= length && memcmp(at - length, usage, length) == 0)
         return 1;

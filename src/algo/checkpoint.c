@@ -23,9 +23,9 @@ static void tensor_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(self, i, shape);
 }
 
-static moco_status tensor_get(void *self, int i, double *values, struct err *err)
+static moco_status tensor_get(void *self, int i, void *values, size_t size, struct err *err)
 {
-    return trainer_tensor_get(self, i, values, err);
+    return trainer_tensor_get(self, i, values, size, err);
 }
 
 static struct state state_of(struct trainer *t)
@@ -33,6 +33,8 @@ static struct state state_of(struct trainer *t)
     return (struct state){.self = t,
                           .count = trainer_list(t).saved,
                           .real_bytes = t->real_bytes,
+                          .file_bytes = t->real_bytes,
+                          .device = {t->be, t->dev},
                           .name = tensor_name,
                           .shape = tensor_shape,
                           .get = tensor_get};
@@ -87,9 +89,9 @@ static void fresh_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(((struct fresh *)self)->trainer, i, shape);
 }
 
-static moco_status set_tensor(void *self, int i, const double *values, struct err *err)
+static moco_status set_tensor(void *self, int i, const void *values, size_t size, struct err *err)
 {
-    return fresh_set(self, i, values, err);
+    return fresh_set(self, i, values, size, err);
 }
 
 static moco_status check_config(const struct safetensors *file, struct trainer *t, struct err *err)

@@ -11,7 +11,7 @@
 
 #include <pthread.h>
 
-#include "backend/backend.h"
+#include "algo/serve/server.h"
 #include "moco/data.h"
 #include "net/net.h"
 
@@ -24,8 +24,6 @@ struct encoder_numbers {
     int64_t *tracked;       /* [stat_count]: num_batches_tracked of each BN */
 };
 
-struct embedder; /* see embed.c */
-
 struct encoder {
     struct ctx *ctx;
     const struct backend *be;
@@ -37,11 +35,11 @@ struct encoder {
     struct be_layout *layout;
     pthread_mutex_t lock; /* of numbers, version, config and recipe; nothing else is locked while it is held */
     struct encoder_numbers numbers;
-    uint64_t version;          /* moves whenever a number does: folded weights know by it that they are stale */
-    struct embedder *embedder; /* of the last kind of embedding asked for; NULL before the first */
-    void (*embedder_free)(struct encoder *encoder); /* there if that is */
-    _Atomic(void *) owner;                          /* the trainer that uses it */
-    char (*names)[ENCODER_NAME];                    /* [graph->state_count] */
+    uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
+    struct server *server;       /* that embeds; NULL before it is asked to for the first time */
+    uint64_t folded;             /* version of what the server folded last, + 1; 0: nothing */
+    _Atomic(void *) owner;       /* the trainer that uses it */
+    char (*names)[ENCODER_NAME]; /* [graph->state_count] */
 };
 
 /* Shape of a tensor as it has in the reference. */
@@ -85,11 +83,13 @@ int encoder_find(const struct encoder *encoder, const char *name); /* tensor num
 void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape);
 /* The same of a network that nobody has made an encoder of. */
 void network_tensor_shape(const struct graph *graph, int i, struct tensor_shape *shape);
-/* All tensors cross as doubles in the reference's shape; integers up to 2^53 do so exactly. */
+/* Tensors cross in the reference's shape as doubles (`size` 8), integers up to 2^53 exactly, or, all but integers, as
+ * f32 (`size` 4), which spares a device of f32 half the memory's traffic. Threads: several may set tensors of one
+ * encoder at once, each its own. */
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
-                               double *values, struct err *err);
+                               void *values, size_t size, struct err *err);
 moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
-                               const double *values, struct err *err);
+                               const void *values, size_t size, struct err *err);
 /* May these values, which come from the caller, become tensor `i`? MOCO_ENUMERIC if one is not finite in the type that
  * holds it; MOCO_EINVAL for a running variance below 0. Both name the tensor behind `prefix`, and the number. */
 moco_status encoder_check_values(const struct encoder *encoder, int i, const double *values, const char *prefix,
@@ -108,16 +108,10 @@ moco_status stats_bad(const struct encoder *encoder, int64_t index, const char *
 
 /* ---- embedding ---- */
 
-enum embed_what { EMBED_FEATURES, EMBED_PROJECTION };
-
-struct embed_input {
-    const void *images; /* u8 [n,h,w,3], or f32 [n,3,h,w] already normalised */
-    int f32;
-    int64_t n;
-    int h, w;
-};
-
 int encoder_embed_dim(const struct encoder *encoder, enum embed_what what);
+/* Folds the encoder's numbers into the server's weights, all of one state. MOCO_ENUMERIC names a tensor that holds a
+ * number which is not finite. */
+moco_status encoder_fold(struct encoder *encoder, struct server *server, struct err *err);
 /* Writes n rows of encoder_embed_dim numbers, f32 or (`f64`) f64. */
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err);

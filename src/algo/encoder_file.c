@@ -15,16 +15,16 @@ static void view_shape(void *self, int i, struct tensor_shape *shape)
     encoder_tensor_shape(((struct encoder_view *)self)->encoder, i, shape);
 }
 
-static moco_status view_get(void *self, int i, double *values, struct err *err)
+static moco_status view_get(void *self, int i, void *values, size_t size, struct err *err)
 {
     struct encoder_view *view = self;
-    return encoder_tensor_get(view->encoder, view->numbers, i, values, err);
+    return encoder_tensor_get(view->encoder, view->numbers, i, values, size, err);
 }
 
-static moco_status view_set(void *self, int i, const double *values, struct err *err)
+static moco_status view_set(void *self, int i, const void *values, size_t size, struct err *err)
 {
     struct encoder_view *view = self;
-    return encoder_tensor_set(view->encoder, view->numbers, i, values, err);
+    return encoder_tensor_set(view->encoder, view->numbers, i, values, size, err);
 }
 
 struct state encoder_state(struct encoder_view *view)
@@ -32,6 +32,8 @@ struct state encoder_state(struct encoder_view *view)
     return (struct state){.self = view,
                           .count = view->encoder->graph->state_count,
                           .real_bytes = view->encoder->real_bytes,
+                          .file_bytes = view->encoder->real_bytes,
+                          .device = {view->encoder->be, view->encoder->dev},
                           .name = view_name,
                           .shape = view_shape,
                           .get = view_get,

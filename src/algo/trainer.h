@@ -31,7 +31,7 @@ void trainer_cursor(const struct trainer *trainer, int64_t *step, int64_t *epoch
 const char *trainer_tensor_name(const struct trainer *trainer, int i); /* NULL past the end */
 int trainer_find(const struct trainer *trainer, const char *name);     /* -1: no such name */
 void trainer_tensor_shape(const struct trainer *trainer, int i, struct tensor_shape *shape);
-moco_status trainer_tensor_get(struct trainer *trainer, int i, double *values, struct err *err);
+moco_status trainer_tensor_get(struct trainer *trainer, int i, void *values, size_t size, struct err *err);
 moco_status trainer_tensor_set(struct trainer *trainer, int i, const double *values, struct err *err);
 
 #endif

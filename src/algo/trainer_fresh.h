@@ -19,8 +19,11 @@ struct fresh {
 moco_status fresh_alloc(struct fresh *fresh, struct err *err); /* of fresh->trainer; fresh_free it on failure, too */
 void fresh_free(struct fresh *fresh);
 
-/* State tensor `i` of trainer_tensor_name, gradients left out. MOCO_EFORMAT: the values are no such tensor. */
-moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct err *err);
+/* State tensor `i` of trainer_tensor_name, gradients left out; `size` as of encoder_tensor_set. MOCO_EFORMAT: the values
+ * are no such tensor. */
+moco_status fresh_set(struct fresh *fresh, int i, const void *values, size_t size, struct err *err);
+/* The momentum of parameter `index`. */
+moco_status fresh_set_momentum(struct fresh *fresh, int index, const void *values, size_t size, struct err *err);
 
 /* What follows from the numbers: call it once all are set. */
 moco_status fresh_finish(struct fresh *fresh, struct err *err);

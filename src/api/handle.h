@@ -49,7 +49,8 @@ enum handle_kind {
     HANDLE_AUGMENT,
     HANDLE_PROBE,
     HANDLE_BANK,
-    HANDLE_WEIGHTS
+    HANDLE_WEIGHTS,
+    HANDLE_ENCODER
 };
 
 struct handle { /* the first member of every public handle */
@@ -107,6 +108,17 @@ moco_status handle_enter_nested(struct turn *turn, const void *handle, enum hand
 moco_status handle_enter_held(struct turn *turn, struct handle *handle, enum handle_kind kind, const char *name,
                               struct err *err);
 void handle_leave(struct turn *turn);
+
+/* A call's hold on a handle that serves any number of calls at once: `struct hold hold HANDLE_HOLD;`. */
+struct hold {
+    struct handle *handle; /* NULL: nothing to leave */
+};
+#define HANDLE_HOLD __attribute__((cleanup(handle_let_go))) = {0}
+
+/* handle_check; the object stays until the hold ends, also if it is freed before. */
+moco_status handle_hold(struct hold *hold, const void *handle, enum handle_kind kind, const char *name,
+                        struct err *err);
+void handle_let_go(struct hold *hold);
 
 /* handle_check without a sentence, for the calls that answer something harmless. */
 int handle_valid(const void *handle, enum handle_kind kind);

@@ -149,7 +149,7 @@ moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step_count
 
 static moco_status read_state(void *self, int index, double *values, struct err *err)
 {
-    return trainer_tensor_get(self, index, values, err);
+    return trainer_tensor_get(self, index, values, sizeof *values, err);
 }
 
 static moco_status write_state(void *self, int index, double *values, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 4. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 5. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
@@ -12,17 +12,24 @@
  *           elementwise.
  *   reader  a copy of the weights in the form that a plan reads (bf16, another block order). A precision may need none:
  *           the plan then reads the master slab, and reader bytes are 0.
+ *   weights folded weights: what INFER plans read, with batch norms folded into the convolutions. One set serves all
+ *           plans of a network and a precision.
  *   launch  n samples that go through a plan at once: `groups` BN groups of n / groups contiguous samples each.
  *   step    the calls from program_begin to program_end: one training step.
  *
  * ---- memory ----
  *   Device memory is what `alloc` returns, and the addresses of views and indices that program_begin returns. Only slots
  *   read or write it. An address inside a block is computed by adding bytes; host code never dereferences it.
- *   Host memory that is passed to a call (structs of arguments, arrays in them, the source of `write` and `param_set`)
- *   may be changed or freed when the call returns. There is one exception: the input of program_begin must stay valid
+ *   Host memory that is passed to a call (structs of arguments, arrays in them, the sources of `write`, `param_set` and
+ *   `param_set_f32`) may be changed or freed when the call returns. There is one exception: the input of program_begin must stay valid
  *   and unchanged until program_end or program_drop returns, because a device that computes in host memory reads it
  *   there.
  *   Only slots that create, open, alloc or bind allocate memory. A step allocates none.
+ *
+ * ---- threads ----
+ *   Calls that use one thing (a plan, a program, weights that are folded or that a plan is made over) are made by one
+ *   thread at a time. Calls that use different things may be made by several threads at once: INFER plans over the same
+ *   weights run side by side, each in memory of its own, while another plan is made over these weights.
  *
  * ---- time ----
  *   A slot marked "queued" may return before its work is done. A device does queued work as if one call came after
@@ -67,12 +74,13 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 4
+#define BACKEND_ABI 5
 
 struct be_device; /* defined by each backend */
 struct be_layout;
 struct be_plan;
 struct be_program;
+struct be_weights;
 
 struct be_memory {
     void *at;
@@ -87,7 +95,7 @@ enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_F16 = 4, BE_TF32 = 5
 enum be_pass {
     BE_TRAIN, /* forward with batch statistics, keeps what backward needs */
     BE_KEY,   /* forward with batch statistics, keeps nothing */
-    BE_INFER  /* forward with running statistics, BN folded into the convolutions */
+    BE_INFER  /* forward with running statistics, over folded weights */
 };
 
 struct be_info {
@@ -113,7 +121,10 @@ struct be_plan_spec {
     int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
     int output;    /* value number that forward writes: any vector behind global pooling, such as features, projection
                       or embedding */
-    int f32_input; /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+    struct be_weights *weights; /* INFER: what it reads, of the same layout and precision; outlives the plan. The plan
+                                   may add a copy in another order to it. Else NULL */
+    int f32_input;              /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+    int steady;    /* INFER: 1: what comes of a sample is the same bits at any n, whichever samples are beside it */
     int recompute; /* TRAIN: 1: outputs of batch norm are computed once more in backward rather than kept, where the
                       device can; results are the same bits */
     int frozen;    /* TRAIN: 1: batch norms apply given statistics (be_forward.stats), in all groups the same, and
@@ -124,7 +135,7 @@ struct be_plan_bytes {
     size_t slab;        /* all of it, multiple of 4096: what bind needs */
     size_t activations; /* of which values kept for backward */
     size_t gradients;   /* of which gradients of activations */
-    size_t scratch;     /* of which primitives' scratch, weight reorders, folded weights */
+    size_t scratch;     /* of which primitives' scratch, weight reorders */
 };
 
 /* The flag by which another thread, or a signal handler, cancels: any number but 0. It is in memory of cancel_alloc,
@@ -214,7 +225,7 @@ struct be_forward {
     const int32_t *index; /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Where images are; not with
                              f32_input */
     const void *weights;  /* master slab (precisions without readers) or reader block; KEY: what ema_readers wrote;
-                             INFER: NULL, see plan_fold */
+                             INFER: NULL, see be_plan_spec.weights */
     const void *masters;  /* master slab: BN weight and bias, linear bias; KEY and INFER: NULL */
     const void *stats;    /* frozen plans: reals [stat_total], mean and variance of each batch norm; else unused */
     void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER, in
@@ -335,14 +346,24 @@ struct backend {
                            struct err *err);             /* queued */
     size_t (*key_bytes)(const struct be_layout *layout); /* never 0 */
 
+    /* ---- folded weights, of a network at any image size ----
+     * Made for plans of `precision` in the orders that a plan of one sample of the graph's size reads. They hold memory
+     * of their own, weights_bytes of it, which grows when a plan that reads another order is made. `graph` and `layout`
+     * outlive them. A fold replaces all numbers: plans that read them do not run meanwhile, and need no other call. Until
+     * the first one forward is MOCO_ESTATE. */
+    moco_status (*weights_create)(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                                  const struct be_layout *layout, enum be_precision precision, struct err *err);
+    void (*weights_free)(struct be_weights *weights); /* NULL is fine */
+    size_t (*weights_bytes)(const struct be_weights *weights);
+    moco_status (*weights_fold)(struct be_weights *weights, const void *masters, const void *stats,
+                                struct err *err); /* queued */
+
     /* ---- plans ---- */
     moco_status (*plan_create)(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                                struct err *err);
     void (*plan_free)(struct be_plan *plan);
     void (*plan_bytes)(const struct be_plan *plan, struct be_plan_bytes *bytes);
     moco_status (*plan_bind)(struct be_plan *plan, void *slab, struct err *err); /* may wait and overwrite the slab */
-    moco_status (*plan_fold)(struct be_plan *plan, const void *masters, const void *stats,
-                             struct err *err);                                                    /* queued */
     moco_status (*forward)(struct be_plan *plan, const struct be_forward *io, struct err *err);   /* queued */
     moco_status (*backward)(struct be_plan *plan, const struct be_backward *io, struct err *err); /* queued */
 
@@ -437,6 +458,13 @@ struct backend {
      * marked. Without: sync before device memory is touched. */
     moco_status (*mark)(struct be_device *dev, void **event, struct err *err);
     moco_status (*await)(struct be_device *dev, void *event, struct err *err);
+    /* param_get and param_set of a device whose masters are f32, without the way through doubles: for files, which hold
+     * f32. Several threads may set parameters of one slab at once, each its own. Without: through doubles, in memory that
+     * is taken for them. */
+    moco_status (*param_get_f32)(const struct be_layout *layout, const void *slab, int index, float *values,
+                                 struct err *err); /* waits */
+    moco_status (*param_set_f32)(const struct be_layout *layout, void *slab, int index, const float *values,
+                                 struct err *err); /* queued */
 };
 
 extern const struct backend backend_ref; /* always built */

@@ -47,6 +47,10 @@ int weights_converts(enum safetensors_dtype dtype, enum weights_number number);
 
 /* All elements in C order. On failure `numbers` may have been written to. Threads: any number at once. */
 moco_status weights_read(struct weights *w, int64_t i, enum weights_number number, void *numbers, struct err *err);
+/* The same as f32 or f64; *bad is the first number that is not finite, or -1. Numbers are looked at while they are in
+ * cache. */
+moco_status weights_read_finite(struct weights *w, int64_t i, enum weights_number number, void *numbers, int64_t *bad,
+                                struct err *err);
 
 /* A text value of a safetensors file, or a text, number or bool in the dicts and lists of a torch file ("epoch",
  * "optimizer.param_groups.0.lr"), into `text`, ended by 0. MOCO_ENOTFOUND, MOCO_ESHAPE: too small. */

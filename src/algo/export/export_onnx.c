@@ -24,7 +24,7 @@ struct build {
     const moco_export_options *o;
     struct onnx_writer w;
     struct onnx_fill *fills; /* [tensors], in the order of w.gaps */
-    int64_t fill_room, largest;
+    int64_t fill_room;
     int *folded;         /* [op]: of a layer the BN folded into it, of that BN the layer; else -1 */
     char (*names)[NAME]; /* [value] */
 };
@@ -35,11 +35,6 @@ struct build {
 static void put_tensor(struct build *b, const char *suffix, struct onnx_fill fill, const int64_t *shape, int ndim)
 {
     char name[NAME + 16];
-    int64_t count = 1;
-    for (int d = 0; d < ndim; d++)
-        count *= shape[d];
-    if (count > b->largest)
-        b->largest = count;
     snprintf(name, sizeof name, "%s.%s", b->g->ops[fill.op].name, suffix);
     if (b->w.gaps.count < b->fill_room)
         b->fills[b->w.gaps.count] = fill;
@@ -256,7 +251,12 @@ static moco_status write_numbers(struct build *b, struct file_save *save, struct
     for (int i = 0; i < b->g->stat_count; i++)
         if (b->g->stats[i].channels > channels)
             channels = b->g->stats[i].channels;
-    double *values = mem_array(b->e->ctx, (size_t)b->largest, sizeof *values, err);
+    size_t room = 1;
+    for (int64_t i = 0; i < b->w.gaps.count; i++) {
+        size_t bytes = onnx_room(b->e, &b->fills[i], b->w.gaps.gaps[i].size / (int64_t)sizeof(float));
+        room = bytes > room ? bytes : room;
+    }
+    void *values = mem_alloc(b->e->ctx, room, err);
     double *own = mem_array(b->e->ctx, (size_t)channels, 4 * sizeof *own, err);
     moco_status status = values != NULL && own != NULL ? MOCO_OK : MOCO_ENOMEM;
     for (int64_t i = 0; i < b->w.gaps.count && status == MOCO_OK; i++) {

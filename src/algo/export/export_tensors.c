@@ -9,7 +9,7 @@
 struct state export_state(struct encoder_view *view, int head)
 {
     struct state state = encoder_state(view);
-    state.real_bytes = sizeof(float);
+    state.file_bytes = sizeof(float);
     for (int i = 0; i < state.count && !head; i++)
         if (strncmp(view->encoder->names[i], "fc.", 3) == 0)
             state.count = i; /* the head is built last */

@@ -184,6 +184,14 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     return MOCO_OK;
 }
 
+void cpu_conv_as_read(struct cpu_conv *conv, struct shim_md *order)
+{
+    *order = conv->run.weights;
+    conv->run.weights = (struct shim_md){0};
+    shim_prim_free(&conv->order);
+    conv->bytes = conv->ordered;
+}
+
 void cpu_conv_free(struct cpu_conv *conv)
 {
     shim_prim_free(&conv->run);

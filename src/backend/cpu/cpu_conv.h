@@ -28,6 +28,9 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
                             const struct shim_md *given, struct err *err);
 void cpu_conv_free(struct cpu_conv *conv);
 
+/* The weights will be where this one is run in the order that it reads, which goes to `order`: no reorder is left. */
+void cpu_conv_as_read(struct cpu_conv *conv, struct shim_md *order);
+
 /* 1: a kernel of ours computes `spec`. */
 int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec);
 

@@ -13,5 +13,9 @@ size_t cpu_layout_bytes(const struct be_layout *layout);
 size_t cpu_param_at(const struct be_layout *layout, int index);
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
 moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
+moco_status cpu_param_get_f32(const struct be_layout *layout, const void *slab, int index, float *values,
+                              struct err *err);
+moco_status cpu_param_set_f32(const struct be_layout *layout, void *slab, int index, const float *values,
+                              struct err *err);
 
 #endif

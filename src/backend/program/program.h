@@ -17,7 +17,7 @@
 /* One or more ops of the graph that run as one. */
 struct program_node {
     const struct graph_op *op; /* the first of them */
-    const struct graph_op *bn; /* INFER: a batch norm folded into this convolution; NULL */
+    const struct graph_op *bn; /* INFER: the batch norm that is folded into this convolution; NULL */
     int in, other, out;        /* values; other: what is added, or NONE */
     int relu;
     void *state; /* the device's: program_op.state bytes; NULL: none */
@@ -120,9 +120,9 @@ struct program_op {
     moco_status (*compile_back)(struct be_plan *plan, struct program_step *step, int moment, struct err *err);
     moco_status (*run)(const struct program_forward *run, const struct program_node *node, struct err *err);
     moco_status (*run_back)(const struct program_backward *run, const struct program_step *step, struct err *err);
-    /* INFER: what is computed once from masters and statistics. */
-    moco_status (*fold)(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err);
+    /* What inference reads of this op, computed from masters and statistics. `bn`: program_folded. */
+    moco_status (*fold)(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,
+                        const void *masters, const void *stats, struct err *err);
     /* Runs everything once that must have run before a step may rely on it; `zeros` is used for every parameter. */
     moco_status (*warm)(const struct program_forward *run, const struct program_node *node, void *zeros,
                         struct err *err);

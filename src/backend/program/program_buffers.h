@@ -16,9 +16,6 @@ moco_status program_buffer(struct program *p, int *out, size_t bytes, enum progr
                            struct err *err);
 void program_use(struct program *p, int buffer, int moment); /* it lives then, too; NONE is fine */
 
-/* A buffer of forward's that keeps what it holds from one run to the next. */
-moco_status program_persistent(struct program *p, int *out, size_t bytes, struct err *err);
-
 /* Offsets in one slab, and how many bytes each class of buffers takes. */
 moco_status program_lay_out(struct program *p, struct err *err);
 

@@ -17,8 +17,9 @@ moco_status program_backward(struct program *p, const struct be_backward *io, st
  * the first step of program_backward. */
 int program_has_param(const struct program *p, int param);
 
-/* Of a program for inference. */
-moco_status program_fold(struct program *p, const void *masters, const void *stats, struct err *err);
+/* Calls `fold` of every op of the graph that has one, but for batch norms that are folded into another op. */
+moco_status program_fold(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
+                         const void *masters, const void *stats, struct err *err);
 
 /* Every op's warm and warm_back. */
 moco_status program_warm(struct program *p, void *zeros, struct err *err);

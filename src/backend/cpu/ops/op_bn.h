@@ -6,7 +6,7 @@
 
 /* Buffers; NONE where there is none. */
 struct op_bn {
-    int saved; /* mean and 1 / deviation, of each group; INFER: and gamma, beta */
+    int saved; /* mean and 1 / deviation, of each group; INFER: NONE */
     int mask;  /* TRAIN: what ReLU let through */
     int scratch;
 };

@@ -10,8 +10,9 @@
 /* Buffers; NONE where there is none. */
 struct op_conv {
     struct cpu_conv conv;
-    int dense;        /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
-    int folded, bias; /* INFER */
+    int dense;          /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
+    const void *folded; /* INFER: where its weights and its bias are */
+    const float *bias;
     int scratch;
 };
 
