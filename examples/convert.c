@@ -18,16 +18,16 @@ static const char usage[] =
     "Usage: convert IN OUT                      all of IN in another container\n"
     "       convert IN OUT --encoder [OPTIONS]  its encoder for another program\n"
     "\n"
-    "IN: safetensors, or what torch.save wrote, of any program; nothing in it is run.\n"
+    "IN: safetensors, or what torch.save wrote, of any program; nothing in it is executed.\n"
     "OUT: .safetensors, .pth, .pt, .pth.tar; .pth.tar to .safetensors and back gives the same tensors, texts and\n"
-    "numbers. An encoder: .safetensors, .pth (torchvision's names), and, which hold nothing else, .pkl (detectron2),\n"
+    "numbers. An encoder: .safetensors, .pth (torchvision's names), or, for an encoder only, .pkl (detectron2),\n"
     ".onnx, FOLDER/ (timm, transformers).\n"
     "\n"
-    "  --prefix P     of another program's file: names of the encoder begin with P (inspect lists them)\n"
-    "  --stem NAME    of another program's file: cifar or small, where its first convolution is 3 x 3\n"
-    "  --head         the projection head too (fc.*; ONNX: an output \"projection\")\n"
+    "  --prefix P     for another program's file: the start of the encoder's names (inspect lists them)\n"
+    "  --stem NAME    for another program's file: cifar or small, if its first convolution is 3 x 3\n"
+    "  --head         also the projection head (fc.*; ONNX: an output \"projection\")\n"
     "  --u8           ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
-    "  --separate-bn  ONNX has nodes of batch norm, not folded into convolutions\n";
+    "  --separate-bn  ONNX has nodes for batch norm, instead of folding it into convolutions\n";
 
 static void check(moco_status status)
 {

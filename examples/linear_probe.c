@@ -39,7 +39,7 @@ static const char help_head[] =
     "(see train_imagenet --help).\n"
     "Option names are those of the reference's main_lincls.py, and so are the defaults:\n"
     "  linear_probe /data/imagenet -a resnet50 --lr 30 --batch-size 256 --pretrained run1/encoder.safetensors\n"
-    "The answer within a minute or two, for an encoder of small images:\n"
+    "For an answer within a minute or two, for an encoder of small images:\n"
     "  linear_probe /data/cifar10 --pretrained cifar/encoder.safetensors --fast\n";
 
 static const char help_tail[] =
@@ -48,13 +48,12 @@ static const char help_tail[] =
     "the\n"
     "features); without --fast also " PROBING_STATE " after each epoch and at a signal, and " PROBING_BEST ".\n"
     "\n"
-    "Images that cannot be read are left out, and said: accuracy is over those that can be. In probe.json they are\n"
+    "Images that cannot be read are left out and reported; accuracy is over the others. In probe.json they are\n"
     "train_unreadable and held_out_unreadable; scored is the number of held-out images that accuracy is over.\n"
     "\n"
-    "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable "
-    "than\n"
-    "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
-    "SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same bits.\n";
+    "Exit codes: 0 done, even if some images could not be read. 1 failed, or nothing could be read, or more than\n"
+    "--max-bad could not; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
+    "SIGHUP or SIGUSR1, and saved: --resume auto continues from there, to the same bits.\n";
 
 static void on_log(void *user, int level, const char *line)
 {

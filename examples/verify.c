@@ -28,7 +28,7 @@ static const char help[] =
     "DIR: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line).\n"
     "\n"
     "  --workers N     threads that read (default 2)\n"
-    "  --max-pixels N  the largest picture that is no fault\n";
+    "  --max-pixels N  larger pictures count as bad\n";
 
 enum { EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 

@@ -17,8 +17,8 @@
     "how compute threads wait for each other: auto (spin for 60\n"                                                     \
     "microseconds, or a few while other programs take the processors,\n"                                               \
     "then sleep: the default, unless OMP_WAIT_POLICY or\n"                                                             \
-    "GOMP_SPINCOUNT is set), active (spin for milliseconds: a machine of\n"                                            \
-    "one's own), passive (sleep: beside other programs); the same bits"
+    "GOMP_SPINCOUNT is set), active (spin for milliseconds: for an idle\n"                                             \
+    "machine), passive (sleep: beside other programs); the same bits"
 
 /* Call it when the command line has been read, before anything is opened or printed. wanted: auto, active, passive, or
  * "" if the user did not say; threads: that will compute, 0: all. Starts the program again with the same arguments,

@@ -39,7 +39,7 @@ MOCO_API void moco_bank_free(moco_bank *bank);
  * from the bank's count on. On failure the bank is unchanged.
  * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a row that is not finite, MOCO_ENOMEM; MOCO_ESTATE: another
  * thread appends to, searches or saves this bank.
- * Threads: a bank serves one append at a time, and no search beside it. Since 0.1. */
+ * Threads: a bank serves one append at a time, and no search or save beside it. Since 0.1. */
 MOCO_API moco_status moco_bank_append(moco_bank *bank, const moco_tensor *vectors, const int64_t *ids);
 
 /* Adds the keys of a queue. `ids` [length] numbers the key in each row; -1 leaves a row out, for example one that
