@@ -405,8 +405,8 @@ $(BUILD)/tests/robust/test_power_loss: \
 $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
-of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/test_,run_files contention wait_policy wait_beside) bench/beside \
-                                 fuzz/replay_report)
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
+                                 bench/beside fuzz/replay_report)
 $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 

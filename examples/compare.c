@@ -296,7 +296,7 @@ static void overlay(const struct compare *c)
         runs++;
     }
     run_dir_path(c->settings.out, "compare.html", path);
-    if (runs > 0 && report_write(path, run, gallery, runs, NULL) == MOCO_OK)
+    if (runs > 0 && report_write(path, run, gallery, runs, REPORT_ENDED, NULL) == MOCO_OK)
         printf("curves: %s\n", path);
     for (int i = 0; i < runs; i++)
         run_log_free(run[i]);

@@ -136,8 +136,10 @@ int main(int argc, char **argv)
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
+        int goes_on = a.folders == 1 && a.out == NULL && run_log_busy(run[0]); /* its driver will draw over this */
         leftovers_remove_beside(a.out != NULL ? a.out : path, tell);
-        status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
+        status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders,
+                              goes_on ? REPORT_GOES_ON : REPORT_ENDED, &err);
     }
 done:
     if (status == MOCO_OK && !a.csv)

@@ -24,7 +24,4 @@ double axis_part(const struct axis *axis, double value);
 /* A tick's number with as many digits as the step between ticks asks for: 1,200 and 0.05. */
 void axis_text(const struct axis *axis, double value, char text[AXIS_TEXT]);
 
-/* A number for people: about four digits, thousands grouped. */
-void axis_number(double value, char text[AXIS_TEXT]);
-
 #endif
