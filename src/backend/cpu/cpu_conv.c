@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Pairs of channels for which weights of tiles of 4 x 4 outputs are at most 2.4 MB. */
+#define WIDE_PAIRS (128 * 128)
+
 int cpu_conv_gathers(const struct graph_op *op)
 {
     return op->kind == OP_CONV && op->kernel == 1 && op->stride > 1 && op->pad == 0;
@@ -86,6 +89,31 @@ int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec)
            pays(dev, spec);
 }
 
+/* Multiplications of a pair of channels for one sample. */
+static int64_t winograd_products(const struct kern_winograd *w, int tile)
+{
+    int64_t side = tile + 2;
+    return (int64_t)((w->h + tile - 1) / tile) * ((w->w + tile - 1) / tile) * side * side;
+}
+
+/* Inference in f32: where Winograd's way takes at most half of the multiplications of the definition. The larger tile
+ * takes fewest, but has four times as many weights as the slab, and more of them than the second cache holds are waited
+ * for where a launch is one picture. What a reader would get wrong: the size of the launch is no part of the choice, so
+ * that a picture has the same bits in every launch. */
+static int is_winograd(struct kern_winograd *out, const struct be_device *dev, const struct shim_conv_spec *spec)
+{
+    const struct shim_conv *c = &spec->shape;
+    if (spec->pass != SHIM_INFER || spec->type != SHIM_F32 || c->kernel != 3 || c->stride != 1 || c->pad != 1 ||
+        spec->src != spec->dst || spec->src == SHIM_PLAIN)
+        return 0;
+    *out = (struct kern_winograd){
+        .n = c->n, .ci = c->ci, .co = c->co, .h = c->h, .w = c->w, .blocked = spec->src != SHIM_NHWC, .tile = 2};
+    int64_t small = winograd_products(out, 2), large = winograd_products(out, 4);
+    if ((int64_t)c->ci * c->co <= WIDE_PAIRS && large < small)
+        out->tile = 4;
+    return 2 * winograd_products(out, out->tile) <= (int64_t)9 * c->h * c->w && kern_winograd_fits(&dev->team, out);
+}
+
 /* What a kernel of ours reads. */
 static moco_status own_reads(struct shim_md *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                              struct err *err)
@@ -154,6 +182,12 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     *out = (struct cpu_conv){.own = cpu_conv_own(dev, spec), .kern = kern_of(spec)};
     if (out->own)
         return create_own(out, dev, spec, given, err);
+    out->winograd = is_winograd(&out->wino, dev, spec);
+    if (out->winograd) {
+        out->bytes = kern_winograd_scratch(&dev->team, &out->wino);
+        out->weight_bytes = kern_winograd_weights_bytes(&out->wino);
+        return MOCO_OK;
+    }
     struct shim_conv_spec any = *spec;
     any.weights = NULL;
     TRY(shim_conv_create(&out->run, dev->engine, &any, err));
@@ -178,6 +212,7 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     }
     out->ordered = kern_pad64(scratch);
     out->bytes = out->ordered + kern_pad64(ordered);
+    out->weight_bytes = out->run.weights.bytes;
     out->blank = spec->pass == SHIM_BACK_WEIGHTS && spec->type == SHIM_BF16; /* oneDNN 2.6, where channels are few */
     return MOCO_OK;
 }

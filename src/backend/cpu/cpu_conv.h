@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * cpu_conv: how a convolution is done: by a kernel of ours where there is one, which reads and writes the layouts that
- * the slab and the readers have; else by the fastest of oneDNN's in its own layout, with a reorder of the weights into
+ * the slab and the readers have (for inference Winograd's, whose weights have a form of their own); else by the fastest of oneDNN's in its own layout, with a reorder of the weights into
  * a scratch block if that layout is another one: weights are small beside activations. What a reader would get wrong:
  * asked for a given layout, oneDNN falls back to a slower implementation, or to its reference, without a word; hence
  * the comparison of names. */
@@ -15,10 +15,13 @@
 struct cpu_conv {
     int own; /* kern_conv_*: `run` is empty, and `order` only brings the weights into their layout */
     struct kern_conv kern;
+    int winograd; /* INFER: kern_winograd_*: `run` and `order` are empty */
+    struct kern_winograd wino;
     struct shim_prim run;
     struct shim_prim order; /* given -> run's (backward weights: run's -> given); empty: they are one layout */
     size_t ordered;         /* where in a scratch block, behind the primitives' own, the re-ordered weights are */
     size_t bytes;           /* of that block */
+    size_t weight_bytes;    /* of the weights as they are read */
     int blank;              /* the primitive reads parts of its scratch that it has not written: they must be zeros */
 };
 

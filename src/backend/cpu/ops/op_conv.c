@@ -77,7 +77,7 @@ static moco_status compile_folded(struct be_plan *plan, const struct program_nod
                                   struct err *err)
 {
     const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
-    TRY(program_persistent(&plan->program, &state->folded, state->conv.run.weights.bytes, err));
+    TRY(program_persistent(&plan->program, &state->folded, state->conv.weight_bytes, err));
     TRY(program_persistent(&plan->program, &state->bias, (size_t)p->dims[0] * sizeof(float), err));
     if (state->conv.order.primitive == NULL)
         return MOCO_OK;
@@ -188,6 +188,17 @@ static moco_status forward(const struct program_forward *run, const struct progr
         kern_conv_forward(&plan->dev->team, &state->conv.kern, src, weights, dst);
         return MOCO_OK;
     }
+    if (state->conv.winograd) {
+        struct kern_winograd_io io = {.x = src,
+                                      .weights = weights,
+                                      .bias = program_at(p, state->bias, sample),
+                                      .y = dst,
+                                      .sum = node->other != NONE,
+                                      .relu = node->relu,
+                                      .scratch = scratch};
+        kern_winograd_forward(&plan->dev->team, &state->conv.wino, &io);
+        return MOCO_OK;
+    }
     if (state->dense != NONE) {
         void *dense = program_at(p, state->dense, sample);
         gather(plan, node, run->slice.n, src, dense);
@@ -290,6 +301,15 @@ static void fold_rows(void *arg, int thread, int threads)
             f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
 }
 
+/* The weights times their factors, for the kernel that reads them, or on their way to a reorder. */
+static void fold_weights(const struct be_plan *plan, const struct op_conv *state, struct fold *f)
+{
+    if (state->conv.winograd)
+        kern_winograd_weights(&plan->dev->team, &state->conv.wino, f->from, f->scale, f->to);
+    else
+        parallel_run(plan->dev->team.threads, fold_rows, f);
+}
+
 /* weights * gamma / deviation, beta - mean * gamma / deviation. */
 static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
                         struct err *err)
@@ -310,11 +330,11 @@ static moco_status fold(struct be_plan *plan, const struct program_node *node, c
         f.scale = bias; /* first the factors, then what they leave */
         for (int i = 0; i < c; i++)
             bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + node->bn->eps));
-        parallel_run(plan->dev->team.threads, fold_rows, &f);
+        fold_weights(plan, state, &f);
         for (int i = 0; i < c; i++)
             bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
     } else {
-        parallel_run(plan->dev->team.threads, fold_rows, &f);
+        fold_weights(plan, state, &f);
     }
     if (!reorders)
         return MOCO_OK;
