@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Pairs of channels for which weights of tiles of 4 x 4 outputs are at most 2.4 MB. */
+#define WIDE_PAIRS (128 * 128)
+
 int cpu_conv_gathers(const struct graph_op *op)
 {
     return op->kind == OP_CONV && op->kernel == 1 && op->stride > 1 && op->pad == 0;
@@ -84,6 +87,43 @@ int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec)
     enum shim_order order = kern.bf16 ? SHIM_NHWC : cpu_block(dev) == 16 ? SHIM_BLOCK16 : SHIM_BLOCK8;
     return spec->pass != SHIM_INFER && spec->src == order && spec->dst == order && kern_conv_fits(&dev->team, &kern) &&
            pays(dev, spec);
+}
+
+/* Multiplications of a pair of channels for one sample. */
+static int64_t winograd_products(const struct kern_winograd *w, int tile)
+{
+    int64_t side = tile + 2;
+    return (int64_t)((w->h + tile - 1) / tile) * ((w->w + tile - 1) / tile) * side * side;
+}
+
+static struct kern_winograd winograd_of(const struct shim_conv_spec *spec, int tile)
+{
+    const struct shim_conv *c = &spec->shape;
+    return (struct kern_winograd){
+        .n = c->n, .ci = c->ci, .co = c->co, .h = c->h, .w = c->w, .blocked = spec->src != SHIM_NHWC, .tile = tile};
+}
+
+/* Winograd's way is taken where it needs at most half of the multiplications of the definition. The larger tile needs
+ * fewest, but has four times as many weights as the slab, and a launch of one picture waits for what of them the second
+ * cache does not hold. */
+int cpu_conv_tile(const struct be_device *dev, const struct shim_conv_spec *spec)
+{
+    const struct shim_conv *c = &spec->shape;
+    if (spec->pass != SHIM_INFER || spec->type != SHIM_F32 || c->kernel != 3 || c->stride != 1 || c->pad != 1 ||
+        spec->src != spec->dst || spec->src == SHIM_PLAIN)
+        return 0;
+    struct kern_winograd w = winograd_of(spec, 2);
+    int64_t small = winograd_products(&w, 2), large = winograd_products(&w, 4);
+    if ((int64_t)c->ci * c->co <= WIDE_PAIRS && large < small)
+        w.tile = 4;
+    int pays = 2 * winograd_products(&w, w.tile) <= (int64_t)9 * c->h * c->w;
+    return pays && kern_winograd_fits(&dev->team, &w) ? w.tile : 0;
+}
+
+void cpu_conv_winograd(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec, int tile)
+{
+    *out = (struct cpu_conv){.winograd = 1, .wino = winograd_of(spec, tile)};
+    out->bytes = kern_winograd_scratch(&dev->team, &out->wino);
 }
 
 /* What a kernel of ours reads. */

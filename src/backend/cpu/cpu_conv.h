@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * cpu_conv: decides how a convolution is done. If there is a kernel of ours, it is used; it reads and writes the
- * layouts of the slab and the readers. Otherwise oneDNN's fastest primitive is used in its own layout; if that is
+ * layouts of the slab and the readers (Winograd's, for inference, has weights of a form of its own). Otherwise oneDNN's fastest primitive is used in its own layout; if that is
  * another one, the weights are first reordered into a scratch block, which is cheap because weights are small beside
  * activations. What a reader would get wrong: if oneDNN is given a layout, it silently falls back to a slower
  * implementation, or to its reference. That is why names of implementations are compared. */
@@ -15,6 +15,8 @@
 struct cpu_conv {
     int own; /* kern_conv_*: `run` is empty, and `order` only brings the weights into their layout */
     struct kern_conv kern;
+    int winograd; /* kern_winograd_*: `run` and `order` are empty */
+    struct kern_winograd wino;
     struct shim_prim run;
     struct shim_prim order; /* from the given layout to run's (backward weights: back); empty: both are the same */
     size_t ordered;         /* offset of the reordered weights in a scratch block, after the primitives' own scratch */
@@ -27,6 +29,12 @@ struct cpu_conv {
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err);
 void cpu_conv_free(struct cpu_conv *conv);
+
+/* Inference in f32: by tiles of how many outputs each way Winograd's kernel should compute `spec`; 0: it should not. The
+ * answer does not depend on n, so that a picture has the same bits in every launch. */
+int cpu_conv_tile(const struct be_device *dev, const struct shim_conv_spec *spec);
+/* Instead of cpu_conv_create, by such tiles. */
+void cpu_conv_winograd(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec, int tile);
 
 /* The weights will be where this one is run in the order that it reads, which goes to `order`: no reorder is left. */
 void cpu_conv_as_read(struct cpu_conv *conv, struct shim_md *order);

@@ -155,11 +155,37 @@ static moco_status copy_in(struct be_weights *w, const struct cpu_param *param, 
     return MOCO_OK;
 }
 
+/* The only copy of a convolution that is done by Winograd's kernel. */
+static moco_status copy_winograd(struct be_weights *w, const struct kern_winograd *wino, struct cpu_weights_copy **list,
+                                 struct err *err)
+{
+    if (*list != NULL)
+        return MOCO_OK;
+    struct cpu_weights_copy *copy = mem_zalloc(w->dev->ctx, sizeof *copy, err);
+    if (copy == NULL)
+        return MOCO_ENOMEM;
+    copy->wino = *wino;
+    moco_status status = cpu_alloc(w->dev, kern_winograd_weights_bytes(wino), &copy->memory, err);
+    if (status != MOCO_OK) {
+        copy_free(copy, w->dev);
+        return status;
+    }
+    *list = copy;
+    return MOCO_OK;
+}
+
 moco_status cpu_weights_conv(struct be_weights *w, const struct graph_op *op, const struct shim_conv_spec *spec,
                              struct cpu_conv *conv, const void **at, struct err *err)
 {
     const struct cpu_param *param = &w->layout->params[op->param[0]];
     struct cpu_weights_copy **copies = &w->of[op->param[0]].copies, *copy;
+    int tile = *copies == NULL ? cpu_conv_tile(w->dev, spec) : (*copies)->wino.tile;
+    if (tile != 0) {
+        cpu_conv_winograd(conv, w->dev, spec, tile);
+        TRY(copy_winograd(w, &conv->wino, copies, err));
+        *at = (*copies)->memory.at;
+        return MOCO_OK;
+    }
     struct shim_md master, order = {0};
     TRY(cpu_param_master(&master, param, err));
     moco_status status = cpu_conv_create(conv, w->dev, spec, *copies != NULL ? &(*copies)->order : &master, err);

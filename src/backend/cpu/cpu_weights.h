@@ -3,7 +3,9 @@
  * cpu_weights: folded weights: of each convolution one copy or more, in the orders that plans read, and its bias; of
  * linear layers, and of batch norms that are not folded, their vectors. What a reader would get wrong: oneDNN chooses
  * the order of a convolution's weights with the shape of its input. A plan is first offered the order that is there;
- * only where oneDNN would fall back to another implementation for it does a second copy come into being. */
+ * only where oneDNN would fall back to another implementation for it is a second copy made. A convolution whose first
+ * plan takes Winograd's kernel has one copy, and all later plans take that kernel by the same tiles, because masters may
+ * be gone when a plan for images of another size is made. */
 #ifndef MOCO_CPU_WEIGHTS_H
 #define MOCO_CPU_WEIGHTS_H
 
@@ -11,6 +13,8 @@
 #include "backend/cpu/cpu_param.h"
 
 struct cpu_weights_copy {
+    struct kern_winograd
+        wino; /* tile 0: the copy has an order; else it is of this form, and order and fill are empty */
     struct shim_md order;
     struct shim_prim fill; /* from the master's order; empty: they are one */
     struct be_memory memory;

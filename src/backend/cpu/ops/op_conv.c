@@ -185,6 +185,17 @@ static moco_status forward(const struct program_forward *run, const struct progr
         kern_conv_forward(&plan->dev->team, &state->conv.kern, src, weights, dst);
         return MOCO_OK;
     }
+    if (state->conv.winograd) {
+        struct kern_winograd_io io = {.x = src,
+                                      .weights = weights,
+                                      .bias = state->bias,
+                                      .y = dst,
+                                      .sum = node->other != NONE,
+                                      .relu = node->relu,
+                                      .scratch = scratch};
+        kern_winograd_forward(&plan->dev->team, &state->conv.wino, &io);
+        return MOCO_OK;
+    }
     if (state->dense != NONE) {
         void *dense = program_at(p, state->dense, sample);
         gather(plan, node, run->slice.n, src, dense);
@@ -287,16 +298,26 @@ static void fold_rows(void *arg, int thread, int threads)
             f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
 }
 
-/* weights * gamma / deviation into `to`, in the master's order, and beta - mean * gamma / deviation into `bias`. */
+/* The weights times their factors, for the kernel that reads them, or in the master's order. */
+static void fold_weights(const struct be_weights *w, const struct cpu_weights_copy *copy, struct fold *f)
+{
+    if (copy->wino.tile != 0)
+        kern_winograd_weights(&w->dev->team, &copy->wino, f->from, f->scale, f->to);
+    else
+        parallel_run(w->dev->team.threads, fold_rows, f);
+}
+
+/* weights * gamma / deviation into `to`, and beta - mean * gamma / deviation into `bias`. */
 static void fold_into(const struct be_weights *w, const struct graph_op *op, const struct graph_op *bn,
-                      const void *masters, const void *stats, float *bias, float *to)
+                      const void *masters, const void *stats, const struct cpu_weights_copy *copy, float *bias,
+                      float *to)
 {
     const struct cpu_param *param = &w->layout->params[op->param[0]];
     struct fold f = {.param = param, .from = (const float *)masters + param->offset, .to = to};
     int c = (int)param->dims[0];
     memset(bias, 0, (size_t)c * sizeof(float));
     if (bn == NULL) {
-        parallel_run(w->dev->team.threads, fold_rows, &f);
+        fold_weights(w, copy, &f);
         return;
     }
     const float *gamma = cpu_weights_master(w, masters, bn, 0), *beta = cpu_weights_master(w, masters, bn, 1);
@@ -304,7 +325,7 @@ static void fold_into(const struct be_weights *w, const struct graph_op *op, con
     f.scale = bias; /* first the factors, then what they leave */
     for (int i = 0; i < c; i++)
         bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + bn->eps));
-    parallel_run(w->dev->team.threads, fold_rows, &f);
+    fold_weights(w, copy, &f);
     for (int i = 0; i < c; i++)
         bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
 }
@@ -318,7 +339,7 @@ static moco_status fold(struct be_weights *w, const struct graph_op *op, const s
     for (const struct cpu_weights_copy *copy = of->copies; copy != NULL; copy = copy->next) {
         int reorders = copy->fill.primitive != NULL;
         float *to = reorders ? w->scratch.at : copy->memory.at;
-        fold_into(w, op, bn, masters, stats, of->vector.at, to);
+        fold_into(w, op, bn, masters, stats, copy, of->vector.at, to);
         if (!reorders)
             continue;
         void *at[SHIM_SLOTS] = {
