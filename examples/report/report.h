@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * report: report.html, one page with everything a run tells, in one file that needs nothing else: no network, no fonts,
- * no script (a little of it shows numbers under the pointer). Several runs are overlaid. */
+ * no script (a little of it shows numbers and pictures under the pointer). Several runs are overlaid. */
 #ifndef MOCO_EXAMPLES_REPORT_H
 #define MOCO_EXAMPLES_REPORT_H
 
