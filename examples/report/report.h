@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * report: report.html, one page with everything that a run recorded, in one file that needs nothing else: no
- * network, no fonts, no script (a little script shows numbers under the pointer). Several runs are drawn over each
+ * network, no fonts, no script (a little script shows numbers and pictures under the pointer). Several runs are drawn over each
  * other. */
 #ifndef MOCO_EXAMPLES_REPORT_H
 #define MOCO_EXAMPLES_REPORT_H

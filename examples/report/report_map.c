@@ -296,7 +296,7 @@ static void draw_map(struct markup *m, const struct report_runs *r, int run)
         draw_plane(m, g, run, "tsne", "Map of embeddings by t-SNE");
     draw_plane(m, g, run, "pca", "Map of embeddings, principal components");
     if (g->tiles.jpeg != NULL) {
-        markup_put(m, "<div class=\"tip\" hidden=\"hidden\"><div class=\"crop\"><img class=\"tiles\" src=\"data:image/"
+        markup_put(m, "<div class=\"tip\" hidden=\"hidden\"><div class=\"crop\"><img class=\"pieces\" src=\"data:image/"
                       "jpeg;base64,");
         markup_text(m, g->tiles.jpeg);
         markup_put(m, "\" alt=\"The image under the pointer\"/></div><span></span></div>\n");

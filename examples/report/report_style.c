@@ -103,7 +103,7 @@ const char *const report_css[] = {
     ".tip{position:absolute;z-index:2;pointer-events:none;background:var(--page);border:1px solid var(--soft);border-radius:4px;padding:4px;\n",
     "font-size:.75rem;line-height:1.2;text-align:center;width:106px;box-shadow:0 2px 8px #0004;overflow-wrap:anywhere}\n",
     ".crop{position:relative;width:96px;height:96px;overflow:hidden;margin-bottom:3px}\n",
-    ".crop img{position:absolute;transform-origin:0 0;max-width:none}\n",
+    ".crop img{position:absolute;left:0;top:0;transform-origin:0 0;max-width:none}\n",
     ".under{fill:none;stroke:var(--ink);stroke-width:2}\n",
     "#spectrum sup{font-size:.9em;line-height:0}\n",
     "#spectrum .plot{height:18rem;margin-top:0}\n",

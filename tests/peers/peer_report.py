@@ -25,7 +25,7 @@ STRICT = "new XMLSerializer().serializeToString(document)"
 DRAWN = """[...document.querySelectorAll('path.line, path.point')].filter(p => p.checkVisibility()).map(p => {
   const box = p.getBoundingClientRect(), style = getComputedStyle(p);
   return box.width > 0 && box.height >= 0 && (style.fill !== 'none' || style.stroke !== 'none' && parseFloat(style.strokeWidth) > 0); })"""
-PICTURES = "[...document.images].map(i => i.className === 'tiles' ? i.naturalWidth > 8 : i.complete && i.naturalWidth > 0 && i.getBoundingClientRect().width > 8)"
+PICTURES = "[...document.images].map(i => i.className === 'pieces' ? i.naturalWidth > 8 : i.complete && i.naturalWidth > 0 && i.getBoundingClientRect().width > 8)"
 
 
 # Words of one figure that lie on each other: [one, other], ...
@@ -66,15 +66,17 @@ def check_map(look, folder):
             const r = p.getBoundingClientRect(), at = JSON.parse(document.getElementById('maps').textContent).map0.{kind};
             return [r.left + at[{2 * point}] * r.width / 1000, r.top + at[{2 * point + 1}] * r.width / 1000]; }})()""")
         look.move(*at)
-        hidden, text, transform, crop = look.evaluate("""(() => { const t = document.querySelector('.tip'); return [t.hidden,
-            t.lastChild.textContent, t.querySelector('img').style.transform, t.querySelector('.crop').clientWidth]; })()""")
+        hidden, text, left, top, crop = look.evaluate("""(() => { const t = document.querySelector('.tip'), c = t.querySelector('.crop'),
+            r = c.getBoundingClientRect(), i = t.querySelector('img').getBoundingClientRect();
+            return [t.hidden, t.lastChild.textContent, i.left - r.left, i.top - r.top, c.clientWidth]; })()""")
         tiles = gallery["tiles"]
+        zoom = crop / tiles["side"]
         here = [i for i in range(len(gallery["map"]["label"]))
                 if math.hypot(gallery[member]["x"][i] - gallery[member]["x"][point],
                               gallery[member]["y"][i] - gallery[member]["y"][point]) < 1e-9] # others of the same place
-        right = [f"translate({-(i % tiles['columns']) * tiles['pitch']}px, {-(i // tiles['columns']) * tiles['pitch']}px)" for i in here]
+        right = [(-(i % tiles["columns"]) * tiles["pitch"] * zoom, -(i // tiles["columns"]) * tiles["pitch"] * zoom) for i in here]
         assert not hidden and text == gallery["classes"][gallery["map"]["label"][point]], (hidden, text)
-        assert any(r in transform for r in right) and f"scale({crop / tiles['side']:g})" in transform, (transform, right)
+        assert any(math.hypot(left - x, top - y) < 0.5 for x, y in right), (left, top, right)
         look.move(1, 1)
         assert look.evaluate("document.querySelector('.tip').hidden"), "the picture stays"
     look.evaluate("document.querySelector('.as-tsne').click()")
