@@ -60,7 +60,7 @@ MOCO_API void moco_export_options_init_sized(moco_export_options *options, size_
  * head 1, moco_model_open makes the encoder again. A folder is made if there is none. Other programs take images as
  * the encoder's recipe says only where the file has a place for it (config.json: size, crop, interpolation).
  * Errors: MOCO_EINVAL: no such form; a folder of a network that timm has no name for (stem not "imagenet", or width
- * not 1); a zip form or pickle of 4 GiB. MOCO_ENUMERIC: a number is not finite in f32 (the sentence names the tensor).
+ * not 1); a tensor of 4 GiB in a pickle. MOCO_ENUMERIC: a number is not finite in f32 (the sentence names the tensor).
  * MOCO_EIO, MOCO_ENOMEM. Threads: one call per model. Since 0.1. */
 MOCO_API moco_status moco_model_export(moco_model *model, const char *path, const moco_export_options *options);
 
