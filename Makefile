@@ -233,7 +233,7 @@ parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c)
+                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/data/augment*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers

@@ -62,7 +62,7 @@ MOCO_API void moco_export_options_init_sized(moco_export_options *options, size_
  * recipe prepares images is stored only where the form has a field for it (config.json: size, crop, interpolation);
  * of other files the program that loads them must know it.
  * Errors: MOCO_EINVAL: no such form; a folder for a network that timm has no name for (stem not "imagenet", or width
- * not 1); a zip form or pickle of 4 GiB. MOCO_ENUMERIC: a number is not finite in f32 (the sentence names the
+ * not 1); a tensor of 4 GiB in a pickle. MOCO_ENUMERIC: a number is not finite in f32 (the sentence names the
  * tensor). MOCO_EIO, MOCO_ENOMEM.
  * Threads: a model serves one call at a time. Since 0.1. */
 MOCO_API moco_status moco_model_export(moco_model *model, const char *path, const moco_export_options *options);

@@ -12,7 +12,7 @@ failed=0
 
 plant() { # TARGET, FILE, sed command, what it is
     local target=$1 file=$2 change=$3 what=$4 more=
-    case $target in model | trainer | probe) more=$state_src ;; esac
+    case $target in model | trainer | probe | import) more=$state_src ;; esac
     [ -z "${wanted:-}" ] || case " $wanted " in *" $target "*) ;; *) return ;; esac
     rm -rf "$work/tree" "$work/finds" && mkdir -p "$work/tree" "$work/finds" "$work/new"
     cp -r lib src include tests "$work/tree/"
@@ -93,4 +93,13 @@ plant weights src/format/torch_tensor.c 's/if (tensor->count > 0 \&\& last >= s-
 plant weights src/format/torch_read.c 's/if (torch_storage_bytes(s) > t->file.size - s->offset)/if (0)/; s/return at == t->file.size ?/return 1 ?/' \
     "storages may be longer than the file"
 plant weights src/format/torch_text.c 's/if (found.size >= size)/if (0)/' "texts of any length are copied"
+plant legacy src/format/torch_tensor.c 's/if (tensor->count > 0 \&\& last >= s->numel)/if (0)/' "tensors may reach beyond their storage"
+plant legacy src/format/weights_read.c 's/index\[d\] < g.shape\[d\]/index[d] <= g.shape[d]/' "one element too many of each row"
+plant legacy src/format/torch_read.c 's/if (torch_storage_bytes(s) > t->file.size - s->offset)/if (0)/; s/return at == t->file.size ?/return 1 ?/' \
+    "storages may be longer than the file"
+plant import src/algo/import/import_source.c 's/    return status != MOCO_OK ? bad(n, \&why, err) : MOCO_OK;/    return MOCO_OK;/' \
+    "numbers that are not finite are imported"
+plant import src/algo/import/import_source.c 's/        if (value < 0) {/        if (0) {/' "a variance below 0 is imported"
+plant import src/algo/import/import_source.c 's/    if (m.count == 0)$/    if (1)/' "tensors of any shape are taken"
+plant import src/algo/import/import_trainer.c 's/if (!(value >= 0 \&\& value < (double)length) || /if (/' "a queue_ptr behind the queue"
 exit $failed

@@ -247,22 +247,18 @@ static moco_status read_one(void *self, int part, int i, struct err *err)
     return encoder_tensor_set(e, r->numbers, i, values, size, err);
 }
 
-/* A tensor that the file does not have, as a fresh network has it. */
-static moco_status draw(const struct encoder *e, struct encoder_numbers *numbers, int i, struct err *err)
+/* A tensor that the file does not have, as a fresh network has it; `values`: room for its doubles. */
+static moco_status draw(const struct encoder *e, struct encoder_numbers *numbers, int i, double *values,
+                        struct err *err)
 {
     const struct graph_state *state = &e->graph->states[i];
     struct tensor_shape shape;
     encoder_tensor_shape(e, i, &shape);
-    double *values = mem_array(e->ctx, (size_t)shape.count, sizeof *values, err);
-    if (values == NULL)
-        return MOCO_ENOMEM;
     if (state->kind == STATE_PARAM)
         init_param(e->graph, state->index, e->config.seed, values);
-    for (int64_t c = 0; state->kind == STATE_VAR && c < shape.count; c++)
-        values[c] = 1;
-    moco_status status = encoder_tensor_set(e, numbers, i, values, sizeof *values, err);
-    mem_free(e->ctx, values);
-    return status;
+    for (int64_t c = 0; state->kind != STATE_PARAM && c < shape.count; c++)
+        values[c] = state->kind == STATE_VAR;
+    return encoder_tensor_set(e, numbers, i, values, sizeof *values, err);
 }
 
 moco_status source_read(const struct source *s, const struct encoder *e, struct encoder_numbers *numbers,
@@ -283,7 +279,7 @@ moco_status source_read(const struct source *s, const struct encoder *e, struct 
     }
     for (int i = 0; i < e->graph->state_count && status == MOCO_OK; i++)
         if (s->tensor[i] < 0)
-            status = draw(e, numbers, i, err);
+            status = draw(e, numbers, i, (double *)(void *)passage->room, err);
     return status;
 }
 

@@ -33,7 +33,7 @@ moco_status source_match(struct source *s, const struct encoder *encoder, moco_i
 int64_t source_largest(const struct encoder *encoder);
 
 /* Where numbers are on their way from the file to the device: a tensor in f32, one for each of two that are read side by
- * side, or, where the device or the file has F64, one in doubles. */
+ * side, or, where the device or the file has F64, one in doubles. The room of all parts holds a tensor in doubles. */
 struct passage {
     size_t size; /* of a number: 4 or 8 */
     int parts;
