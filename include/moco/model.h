@@ -122,12 +122,19 @@ MOCO_API moco_status moco_model_set(moco_model *model, const char *name, const m
 typedef enum moco_embedding {
     MOCO_FEATURES = 1,   /* backbone output after average pooling, not normalised: [n, feature_dim] */
     MOCO_PROJECTION = 2, /* head output, not normalised: [n, dim] */
+    /* Feature maps: what the stages of the backbone end in (behind their last ReLU), [n, c, h, w]. c is 64, 128, 256, 512
+     * times width, with ResNet-50 and deeper four times as much; h and w follow from the image's: a quarter of it in
+     * layer1 with the stem "imagenet", and half as much in each further layer, rounded up. */
+    MOCO_LAYER1 = 3,
+    MOCO_LAYER2 = 4,
+    MOCO_LAYER3 = 5,
+    MOCO_LAYER4 = 6,
     MOCO_EMBEDDING_MAX_ = 0x7fffffff
 } moco_embedding;
 
 /* Encodes images with the running statistics of BN (evaluation mode). `images`: u8 [n,h,w,3] RGB, or f32 [n,3,h,w]
- * already normalised. `out`: f32 or f64 [n, feature_dim or dim], filled. Any n is allowed; the model divides it into
- * chunks.
+ * already normalised. `out`: f32 or f64 [n, feature_dim or dim], or of a feature map [n,c,h,w], filled. Any n is
+ * allowed; the model divides it into chunks.
  * Errors: MOCO_ESHAPE, MOCO_EINVAL, MOCO_ENOMEM; MOCO_ENUMERIC: a number of an image, of the model or of an
  * embedding is not finite (the sentence names it; `out` is then partly filled).
  * Threads: a model serves one call at a time. Since 0.1. */

@@ -14,6 +14,13 @@ int encoder_embed_dim(const struct encoder *encoder, enum embed_what what)
     return g->values[what == EMBED_FEATURES ? g->features : g->projection].c;
 }
 
+moco_status encoder_embed_shape(struct encoder *encoder, enum embed_what what, int h, int w, struct embed_shape *shape,
+                                struct err *err)
+{
+    struct net_config config = encoder_config(encoder);
+    return embed_shape_of(&config, encoder->graph, what, h, w, shape, err);
+}
+
 /* A ReLU or a fold would swallow what is not finite, and the features would look like any others. */
 static moco_status fold(struct encoder *e, struct server *server, struct err *err)
 {

@@ -109,10 +109,12 @@ moco_status stats_bad(const struct encoder *encoder, int64_t index, const char *
 /* ---- embedding ---- */
 
 int encoder_embed_dim(const struct encoder *encoder, enum embed_what what);
+moco_status encoder_embed_shape(struct encoder *encoder, enum embed_what what, int h, int w, struct embed_shape *shape,
+                                struct err *err);
 /* Folds the encoder's numbers into the server's weights, all of one state. MOCO_ENUMERIC names a tensor that holds a
  * number which is not finite. */
 moco_status encoder_fold(struct encoder *encoder, struct server *server, struct err *err);
-/* Writes n rows of encoder_embed_dim numbers, f32 or (`f64`) f64. */
+/* Writes n rows of encoder_embed_shape numbers, f32 or (`f64`) f64. */
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err);
 

@@ -232,7 +232,9 @@ static moco_status embed(moco_encoder *encoder, const moco_tensor *images, moco_
     TRY(handle_hold(&hold, encoder, HANDLE_ENCODER, "encoder", err));
     TRY(embed_images(&input, images, 0, err));
     TRY(embed_kind(&kind, what, err));
-    TRY(embed_out(out, input.n, server_dim(encoder->server, kind), err));
+    struct embed_shape row;
+    TRY(server_shape(encoder->server, kind, input.h, input.w, &row, err));
+    TRY(embed_out(out, input.n, &row, err));
     return server_embed(encoder->server, &input, kind, out->data, out->dtype == MOCO_F64, err);
 }
 
@@ -319,7 +321,9 @@ static moco_status embed_pictures(moco_encoder *encoder, struct pictures *p, int
     TRY(check_pictures(p, of_files, err));
     TRY(read_encode_options(p, encoder, options, err));
     TRY(embed_kind(&kind, what, err));
-    TRY(embed_out(out, p->n, server_dim(encoder->server, kind), err));
+    struct embed_shape row;
+    TRY(server_shape(encoder->server, kind, p->recipe.size, p->recipe.size, &row, err));
+    TRY(embed_out(out, p->n, &row, err));
     return pictures_embed(encoder->server, encoder->handle.ctx, p, kind, out->data, out->dtype == MOCO_F64, err);
 }
 

@@ -327,16 +327,21 @@ moco_status embed_images(struct embed_input *input, const moco_tensor *images, i
 
 moco_status embed_kind(enum embed_what *kind, moco_embedding what, struct err *err)
 {
-    if (what != MOCO_FEATURES && what != MOCO_PROJECTION)
-        return err_set(err, MOCO_EINVAL, "what is %d; it must be MOCO_FEATURES or MOCO_PROJECTION", (int)what);
-    *kind = what == MOCO_FEATURES ? EMBED_FEATURES : EMBED_PROJECTION;
+    static const enum embed_what kinds[] = {
+        [MOCO_FEATURES] = EMBED_FEATURES, [MOCO_PROJECTION] = EMBED_PROJECTION, [MOCO_LAYER1] = EMBED_LAYER1,
+        [MOCO_LAYER2] = EMBED_LAYER2,     [MOCO_LAYER3] = EMBED_LAYER3,         [MOCO_LAYER4] = EMBED_LAYER4};
+    if ((int)what < MOCO_FEATURES || (int)what > MOCO_LAYER4)
+        return err_set(err, MOCO_EINVAL,
+                       "what is %d; it must be MOCO_FEATURES, MOCO_PROJECTION or MOCO_LAYER1 to MOCO_LAYER4",
+                       (int)what);
+    *kind = kinds[what];
     return MOCO_OK;
 }
 
-moco_status embed_out(const moco_tensor *out, int64_t n, int dim, struct err *err)
+moco_status embed_out(const moco_tensor *out, int64_t n, const struct embed_shape *row, struct err *err)
 {
     int64_t count;
-    struct tensor_shape shape = {.ndim = 2, .shape = {n, dim}};
+    struct tensor_shape shape = {.ndim = 1 + row->ndim, .shape = {n, row->shape[0], row->shape[1], row->shape[2]}};
     TRY(tensor_check(out, "out", 0, &count, err));
     return tensor_match(out, "out", &shape, err);
 }
@@ -350,7 +355,9 @@ static moco_status embed(moco_model *model, const moco_tensor *images, moco_embe
     TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     TRY(embed_images(&input, images, 0, err));
     TRY(embed_kind(&kind, what, err));
-    TRY(embed_out(out, input.n, encoder_embed_dim(model->encoder, kind), err));
+    struct embed_shape row;
+    TRY(encoder_embed_shape(model->encoder, kind, input.h, input.w, &row, err));
+    TRY(embed_out(out, input.n, &row, err));
     return encoder_embed(model->encoder, &input, kind, out->data, out->dtype == MOCO_F64, err);
 }
 

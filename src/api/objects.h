@@ -64,8 +64,8 @@ moco_status export_options_read(moco_export_options *options, const moco_export_
 /* The caller's images; with `may_probe`, data may be NULL. */
 moco_status embed_images(struct embed_input *input, const moco_tensor *images, int may_probe, struct err *err);
 moco_status embed_kind(enum embed_what *kind, moco_embedding what, struct err *err);
-/* Is there place for n rows of `dim` numbers? */
-moco_status embed_out(const moco_tensor *out, int64_t n, int dim, struct err *err);
+/* Is there place for n rows of that shape? */
+moco_status embed_out(const moco_tensor *out, int64_t n, const struct embed_shape *row, struct err *err);
 
 /* ---- tensors ---- */
 

@@ -120,7 +120,7 @@ struct be_plan_spec {
     enum be_pass pass;
     int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
     int output;    /* value number that forward writes: any vector behind global pooling, such as features, projection
-                      or embedding */
+                      or embedding; INFER: also a feature map, such as what a stage ends in */
     struct be_weights *weights; /* INFER: what it reads, of the same layout and precision; outlives the plan. The plan
                                    may add a copy in another order to it. Else NULL */
     int f32_input;              /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
@@ -230,7 +230,7 @@ struct be_forward {
     const void *stats;    /* frozen plans: reals [stat_total], mean and variance of each batch norm; else unused */
     void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER, in
                     frozen plans, and where nobody wants them */
-    void *out;   /* reals [n][dim of output] */
+    void *out;   /* reals [n][dim of output]; of a feature map [n][c][h][w] */
     be_cancel *cancel;
 };
 

@@ -24,6 +24,8 @@ moco_status graph_create(struct graph **out, struct ctx *ctx, struct err *err)
         return MOCO_ENOMEM;
     g->ctx = ctx_ref(ctx);
     g->input = g->features = g->projection = g->embedding = -1;
+    for (int i = 0; i < 4; i++)
+        g->layers[i] = -1;
     *out = g;
     return MOCO_OK;
 }

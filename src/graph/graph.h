@@ -92,6 +92,7 @@ struct graph {
     int64_t stat_total;  /* numbers: 2 x channels over all BN */
     double mean[3], std[3];
     int input, features, projection, embedding; /* values; embedding = L2NORM(projection) */
+    int layers[4];                              /* values that the stages of a ResNet end in; -1: there is none */
     int frozen;
     struct err failed;
 };

@@ -76,6 +76,7 @@ int resnet_build(struct graph *g, int in, const struct net_config *config)
             int project = i == 0 && (stage > 0 || bottleneck);
             x = block_build(&b, x, bottleneck, base << stage, stride, project);
         }
+        g->layers[stage] = x;
     }
     return graph_gap(g, x);
 }

@@ -7,7 +7,8 @@
  *
  * The first form opens an encoder from a file, and tells open_ms (of the file, in the page cache), first_ms (its first
  * vector, compiling included), pictures_per_second of one caller and of all of them at once, each with one picture a
- * call, their ratio, and what memory there is: weights, one workspace, growth of the process by one more caller.
+ * call, their ratio, and what memory there is: weights, one workspace, growth of the process by the other callers. What
+ * ends in cpu_ms is processor time, of callers a picture: nearly the same on a machine that others use too.
  * The second embeds EMBEDS pictures of alternating number and size, and tells the process's memory after a tenth of
  * them and at the end; it exits with 1 if that has grown by more than 1 MiB. What a reader would get wrong: callers
  * compute beside each other only with as many processors as callers. */
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "bench/support/timing.h"
@@ -47,6 +49,13 @@ static double resident_mb(void)
     if (file != NULL)
         fclose(file);
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
+/* Of all threads of the process: what another program takes of the machine is not in it. */
+static double cpu_ms(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6 : 0;
 }
 
 static moco_encoder_info info_of(const moco_encoder *encoder)
@@ -132,29 +141,34 @@ static long long all_run(moco_encoder *encoder, const struct options *o, int cal
 static void measure(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
 {
     moco_encoder *encoder;
-    double began = now_ms();
+    double began = now_ms(), cpu = cpu_ms();
     must(moco_encoder_open(&encoder, device, path, options));
-    double open_ms = now_ms() - began;
+    double open_ms = now_ms() - began, open_cpu = cpu_ms() - cpu;
     struct caller one = {.encoder = encoder, .size = o->size};
     uint8_t *pixels = calloc((size_t)o->size * (size_t)o->size, 3);
     float *out = malloc(8192 * sizeof *out);
     if (pixels == NULL || out == NULL)
         exit(1);
-    began = now_ms();
+    began = now_ms(), cpu = cpu_ms();
     embed(&one, pixels, out, 1, o->size);
-    double first_ms = now_ms() - began, before = resident_mb();
+    double first_ms = now_ms() - began, first_cpu = cpu_ms() - cpu, before = resident_mb();
     moco_encoder_info alone = info_of(encoder);
-    double single = (double)all_run(encoder, o, 1, 1, NULL) / o->seconds;
+    cpu = cpu_ms();
+    long long pictures = all_run(encoder, o, 1, 1, NULL);
+    double single = (double)pictures / o->seconds, single_cpu = (cpu_ms() - cpu) / (double)pictures;
     all_run(encoder, &(struct options){.size = o->size, .seconds = 0.1}, o->callers, 1, NULL); /* all are made */
     double grown = resident_mb() - before;
-    double together = (double)all_run(encoder, o, o->callers, 1, NULL) / o->seconds;
+    cpu = cpu_ms();
+    pictures = all_run(encoder, o, o->callers, 1, NULL);
+    double together = (double)pictures / o->seconds, together_cpu = (cpu_ms() - cpu) / (double)pictures;
     moco_encoder_info info = info_of(encoder);
     printf("{\"arch\":\"%s\",\"size\":%d,\"precision\":%d,\"compute_threads\":%d,\"open_ms\":%.1f,\"first_ms\":%.1f,"
+           "\"open_cpu_ms\":%.1f,\"first_cpu_ms\":%.1f,\"one_caller_cpu_ms\":%.2f,\"all_callers_cpu_ms\":%.2f,"
            "\"one_caller\":%.2f,\"callers\":%d,\"all_callers\":%.2f,\"ratio\":%.3f,\"weights_mb\":%.1f,"
            "\"workspace_mb\":%.1f,\"workspaces\":%d,\"grown_mb\":%.1f}\n",
-           o->arch, o->size, info.precision, o->compute_threads, open_ms, first_ms, single, o->callers, together,
-           together / single, (double)alone.weight_bytes / 1e6, (double)info.largest_workspace / 1e6, info.workspaces,
-           grown);
+           o->arch, o->size, info.precision, o->compute_threads, open_ms, first_ms, open_cpu, first_cpu, single_cpu,
+           together_cpu, single, o->callers, together, together / single, (double)alone.weight_bytes / 1e6,
+           (double)info.largest_workspace / 1e6, info.workspaces, grown);
     free(pixels);
     free(out);
     moco_encoder_free(encoder);

@@ -437,7 +437,8 @@ static void infer(struct harness *h, struct be_weights *weights, int value, int 
     struct be_plan_bytes bytes;
     struct err err = {0};
     const struct graph_value *input = &h->graph->values[h->graph->input];
-    size_t row = (size_t)h->graph->values[value].c, image = (size_t)input->h * (size_t)input->w * 3;
+    const struct graph_value *v = &h->graph->values[value];
+    size_t row = (size_t)v->c * (size_t)v->h * (size_t)v->w, image = (size_t)input->h * (size_t)input->w * 3;
     harness_ok(h->be->plan_create(&plan, h->dev, &spec, &err), &err);
     h->be->plan_bytes(plan, &bytes);
     struct be_memory slab = harness_alloc(h, bytes.slab), result = harness_reals(h, (size_t)n * row);
@@ -491,6 +492,47 @@ static void test_folded_weights(void **state)
         free(many);
         harness_close(&h);
     }
+}
+
+/* What the stages end in, in every device's order of maps, against ref's in f64. */
+static void test_feature_maps(void **state)
+{
+    (void)state;
+    double *expected[4] = {NULL, NULL, NULL, NULL};
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        if (expected[0] == NULL)
+            spec.precision = BE_F64;
+        harness_open(&h, &spec);
+        harness_train(&h);
+        harness_commit(&h);
+        struct be_weights *weights = harness_folded(&h);
+        for (int layer = 0; layer < 4; layer++) {
+            const struct graph_value *v = &h.graph->values[h.graph->layers[layer]];
+            size_t count = (size_t)FOLDED * (size_t)v->c * (size_t)v->h * (size_t)v->w;
+            double *one = calloc(count, sizeof *one), *many = calloc(count, sizeof *many);
+            assert_true(one != NULL && many != NULL && v->h > 0);
+            infer(&h, weights, h.graph->layers[layer], 1, one);
+            infer(&h, weights, h.graph->layers[layer], FOLDED, many);
+            assert_memory_equal(one, many, count * sizeof *one);
+            free(one);
+            if (expected[layer] == NULL) {
+                expected[layer] = many;
+                continue;
+            }
+            double error = harness_error(count, many, expected[layer]);
+            if (!(error <= TOL_FOLDED(h.precision)))
+                fail_msg("%s, precision %d, layer %d: relative error %.3g", s->device, (int)h.precision, layer + 1,
+                         error);
+            free(many);
+        }
+        h.be->weights_free(weights);
+        harness_close(&h);
+    }
+    for (int layer = 0; layer < 4; layer++)
+        free(expected[layer]);
 }
 
 /* ---- memory ---- */
@@ -616,12 +658,13 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_is_train), cmocka_unit_test(test_outputs_of_every_head),
-        cmocka_unit_test(test_inference),    cmocka_unit_test(test_index),
-        cmocka_unit_test(test_launches),     cmocka_unit_test(test_repeat_is_bit_equal),
-        cmocka_unit_test(test_stage_adds),   cmocka_unit_test(test_on_grad),
-        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_folded_weights),
-        cmocka_unit_test(test_plan_bytes),   cmocka_unit_test(test_failing_memory),
+        cmocka_unit_test(test_key_is_train),   cmocka_unit_test(test_outputs_of_every_head),
+        cmocka_unit_test(test_inference),      cmocka_unit_test(test_index),
+        cmocka_unit_test(test_launches),       cmocka_unit_test(test_repeat_is_bit_equal),
+        cmocka_unit_test(test_stage_adds),     cmocka_unit_test(test_on_grad),
+        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_folded_weights),
+        cmocka_unit_test(test_feature_maps),   cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_failing_memory),
     };
     subject_count = harness_subjects(subjects);
     return cmocka_run_group_tests(tests, NULL, NULL);

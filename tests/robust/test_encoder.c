@@ -145,6 +145,39 @@ static void other_inputs_and_outputs(void **state)
     moco_encoder_free(encoder);
 }
 
+/* Shapes and bits of the four maps; the last one's mean over its pixels is the feature vector. */
+static void feature_maps(void **state)
+{
+    (void)state;
+    static double one[8 * SIDE * SIDE], many[N][8 * SIDE * SIDE], features[N][FEATURES];
+    moco_encoder *encoder = encoder_of(1, 0);
+    moco_tensor in = pictures(0, N, SIDE), out = TENSOR(MOCO_F64, features, N, FEATURES);
+    rig_ok(moco_model_embed(rig.model, &in, MOCO_FEATURES, &out));
+    for (int layer = 0; layer < 4; layer++) {
+        int c = FEATURES / 8 << layer,
+            side = SIDE / 2 >> layer; /* the stem halves, and so does each layer but the first */
+        moco_embedding what = (moco_embedding)(MOCO_LAYER1 + layer);
+        size_t count = (size_t)c * (size_t)side * (size_t)side;
+        moco_tensor all = TENSOR(MOCO_F64, many, N, c, side, side), single = TENSOR(MOCO_F64, one, 1, c, side, side);
+        all.shape[3]++;
+        rig_expect(moco_encoder_embed(encoder, &in, what, &all), MOCO_ESHAPE);
+        all.shape[3]--;
+        rig_ok(moco_encoder_embed(encoder, &in, what, &all));
+        for (int i = 0; i < N; i++) {
+            moco_tensor picture = pictures(i, 1, SIDE);
+            rig_ok(moco_model_embed(rig.model, &picture, what, &single));
+            assert_memory_equal(one, &many[0][0] + (size_t)i * count, count * sizeof *one);
+            for (int j = 0; layer == 3 && j < c; j++) {
+                double sum = 0;
+                for (int k = 0; k < side * side; k++)
+                    sum += one[j * side * side + k];
+                assert_true(fabs(sum / (side * side) - features[i][j]) <= 1e-5 * (1 + fabs(features[i][j])));
+            }
+        }
+    }
+    moco_encoder_free(encoder);
+}
+
 /* The encoder keeps what the model was, and its file gives the same. */
 static void a_copy_that_stays(void **state)
 {
@@ -490,11 +523,17 @@ static void memory_that_comes_back(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(any_company),          cmocka_unit_test(other_inputs_and_outputs),
-        cmocka_unit_test(compiled_once),        cmocka_unit_test(reserved),
-        cmocka_unit_test(many_threads),         cmocka_unit_test(opened_closed_and_cancelled),
-        cmocka_unit_test(failing_memory),       cmocka_unit_test(memory_that_comes_back),
-        cmocka_unit_test(from_files_and_bytes), cmocka_unit_test(a_copy_that_stays),
+        cmocka_unit_test(any_company),
+        cmocka_unit_test(other_inputs_and_outputs),
+        cmocka_unit_test(feature_maps),
+        cmocka_unit_test(compiled_once),
+        cmocka_unit_test(reserved),
+        cmocka_unit_test(many_threads),
+        cmocka_unit_test(opened_closed_and_cancelled),
+        cmocka_unit_test(failing_memory),
+        cmocka_unit_test(memory_that_comes_back),
+        cmocka_unit_test(from_files_and_bytes),
+        cmocka_unit_test(a_copy_that_stays),
     };
     return cmocka_run_group_tests(tests, open_rig, close_rig);
 }

@@ -106,11 +106,10 @@ static void tell(const struct set *set, struct loader *loader, char *out, int f6
     }
 }
 
-static moco_status run(struct server *server, struct set *set, enum embed_what what, void *out, int f64, char *rows,
-                       struct err *err)
+static moco_status run(struct server *server, struct set *set, enum embed_what what, void *out, int f64, size_t row,
+                       char *rows, struct err *err)
 {
     const struct pictures *p = set->pictures;
-    size_t row = (size_t)server_dim(server, what) * (f64 ? sizeof(double) : sizeof(float));
     struct loader_options options = {.batch_size = server_launch(server, p->recipe.size, p->recipe.size, p->n),
                                      .workers = p->n > 1 ? p->workers : 0,
                                      .prefetch = PREFETCH,
@@ -134,13 +133,16 @@ static moco_status run(struct server *server, struct set *set, enum embed_what w
 moco_status pictures_embed(struct server *server, struct ctx *ctx, const struct pictures *pictures,
                            enum embed_what what, void *out, int f64, struct err *err)
 {
+    struct embed_shape shape;
+    TRY(server_shape(server, what, pictures->recipe.size, pictures->recipe.size, &shape, err));
     struct set set = {.base = {.ops = &ops, .ctx = ctx, .count = pictures->n}, .pictures = pictures};
     set.states = mem_array(ctx, (size_t)pictures->n, sizeof *set.states, err);
     size_t launch = (size_t)server_launch(server, pictures->recipe.size, pictures->recipe.size, pictures->n);
-    char *rows = mem_array(ctx, launch * (size_t)server_dim(server, what), sizeof(double), err);
+    size_t row = (size_t)shape.count * (f64 ? sizeof(double) : sizeof(float));
+    char *rows = mem_array(ctx, launch, row, err);
     moco_status status = set.states == NULL || rows == NULL ? MOCO_ENOMEM : MOCO_OK;
     if (status == MOCO_OK)
-        status = run(server, &set, what, out, f64, rows, err);
+        status = run(server, &set, what, out, f64, row, rows, err);
     mem_free(ctx, rows);
     mem_free(ctx, set.states);
     return status;

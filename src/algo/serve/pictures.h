@@ -22,7 +22,7 @@ struct pictures {
     void *user;
 };
 
-/* out: n rows of server_dim numbers, f32 or (`f64`) f64. */
+/* out: n rows of server_shape numbers, f32 or (`f64`) f64. */
 moco_status pictures_embed(struct server *server, struct ctx *ctx, const struct pictures *pictures,
                            enum embed_what what, void *out, int f64, struct err *err);
 

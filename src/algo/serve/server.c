@@ -218,12 +218,38 @@ void server_usage(struct server *s, struct server_usage *usage)
 
 static int value_of(const struct graph *g, enum embed_what what)
 {
+    if (what >= EMBED_LAYER1)
+        return g->layers[what - EMBED_LAYER1];
     return what == EMBED_FEATURES ? g->features : g->projection;
 }
 
 int server_dim(const struct server *s, enum embed_what what)
 {
     return s->graph->values[value_of(s->graph, what)].c;
+}
+
+moco_status embed_shape_of(const struct net_config *config, const struct graph *graph, enum embed_what what, int h,
+                           int w, struct embed_shape *shape, struct err *err)
+{
+    int channels = graph->values[value_of(graph, what)].c;
+    *shape = (struct embed_shape){.ndim = 1, .shape = {channels}, .count = channels};
+    if (what < EMBED_LAYER1)
+        return MOCO_OK;
+    struct net_config sized = *config;
+    struct graph *g;
+    sized.image_h = h;
+    sized.image_w = w;
+    TRY(net_build(&g, graph->ctx, &sized, err));
+    const struct graph_value *value = &g->values[value_of(g, what)];
+    *shape = (struct embed_shape){3, {channels, value->h, value->w}, (int64_t)channels * value->h * value->w};
+    graph_free(g);
+    return MOCO_OK;
+}
+
+moco_status server_shape(const struct server *s, enum embed_what what, int h, int w, struct embed_shape *shape,
+                         struct err *err)
+{
+    return embed_shape_of(&s->shared.config, s->graph, what, h, w, shape, err);
 }
 
 /* The largest power of two that is neither more than `n` nor more than a launch should hold. */
@@ -274,10 +300,12 @@ static moco_status embed_in(struct server *s, struct workspace *w, const struct 
 {
     size_t image = (size_t)3 * (size_t)input->h * (size_t)input->w * (input->f32 ? sizeof(float) : 1);
     struct workspace_kind kind = {.h = input->h, .w = input->w, .f32 = input->f32, .output = value_of(s->graph, what)};
+    struct embed_shape shape;
+    TRY(server_shape(s, what, input->h, input->w, &shape, err));
     for (int64_t done = 0; done < input->n; done += kind.n) {
         kind.n = server_launch(s, input->h, input->w, input->n - done);
         TRY(workspace_run(w, &s->shared, &kind, (const char *)input->images + (size_t)done * image, err));
-        TRY(write_rows(out, f64, done, kind.n, server_dim(s, what), w->rows, s->shared.real_bytes, err));
+        TRY(write_rows(out, f64, done, kind.n, shape.count, w->rows, s->shared.real_bytes, err));
     }
     return MOCO_OK;
 }

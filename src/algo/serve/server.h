@@ -20,7 +20,7 @@ struct server_options {
     int plans;       /* kept by a workspace, 1 or more */
 };
 
-enum embed_what { EMBED_FEATURES, EMBED_PROJECTION };
+enum embed_what { EMBED_FEATURES, EMBED_PROJECTION, EMBED_LAYER1, EMBED_LAYER2, EMBED_LAYER3, EMBED_LAYER4 };
 
 struct embed_input {
     const void *images; /* u8 [n,h,w,3], or f32 [n,3,h,w] already normalised */
@@ -43,9 +43,20 @@ void server_free(struct server *server); /* NULL is fine */
 /* From slabs of any layout of this network on the device. */
 moco_status server_fold(struct server *server, const void *masters, const void *stats, struct err *err);
 
-int server_dim(const struct server *server, enum embed_what what);
+int server_dim(const struct server *server, enum embed_what what); /* channels of a feature map */
 
-/* Writes n rows of server_dim numbers, f32 or (`f64`) f64. Threads: any number at once. MOCO_ECANCELED: server_cancel
+/* What comes of one image: a vector (ndim 1), or a feature map of channels, height, width (3). */
+struct embed_shape {
+    int ndim;
+    int64_t shape[3], count;
+};
+moco_status server_shape(const struct server *server, enum embed_what what, int h, int w, struct embed_shape *shape,
+                         struct err *err);
+/* The same of a network that nobody serves; `graph` is of any image size. */
+moco_status embed_shape_of(const struct net_config *config, const struct graph *graph, enum embed_what what, int h,
+                           int w, struct embed_shape *shape, struct err *err);
+
+/* Writes n rows of server_shape numbers, f32 or (`f64`) f64. Threads: any number at once. MOCO_ECANCELED: server_cancel
  * was called meanwhile; rows are written in part then. */
 moco_status server_embed(struct server *server, const struct embed_input *input, enum embed_what what, void *out,
                          int f64, struct err *err);

@@ -45,6 +45,27 @@ static moco_status check_spec(const struct be_device *dev, const struct be_plan_
     return MOCO_OK;
 }
 
+/* What brings a feature map out of the plan's order and type. */
+static moco_status compile_map_out(struct be_plan *plan, struct err *err)
+{
+    struct program *p = &plan->program;
+    int output = p->spec.output;
+    const struct graph_value *value = &p->spec.graph->values[output];
+    int64_t dims[4] = {p->spec.n, value->c, value->h, value->w};
+    struct shim_md from = {0}, to = {0};
+    moco_status status;
+    if (p->value_vector[output])
+        return MOCO_OK;
+    TRY_GOTO(status, shim_md_create(&from, dims, plan->type, cpu_value_order(plan, output), err), done);
+    TRY_GOTO(status, shim_md_create(&to, dims, SHIM_F32, SHIM_PLAIN, err), done);
+    TRY_GOTO(status, shim_reorder_create(&plan->map_out, plan->dev->engine, &from, &to, err), done);
+    status = program_buffer(p, &plan->map_scratch, plan->map_out.scratch, CLASS_SCRATCH, p->node_count - 1, err);
+done:
+    shim_md_free(&from);
+    shim_md_free(&to);
+    return status;
+}
+
 static moco_status compile(struct be_plan *plan, struct err *err)
 {
     struct program *p = &plan->program;
@@ -53,6 +74,8 @@ static moco_status compile(struct be_plan *plan, struct err *err)
     cpu_order_choose(plan);
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = program_order(p, err);
+    if (status == MOCO_OK)
+        status = compile_map_out(plan, err);
     parallel_leave(&scope);
     return status == MOCO_OK ? program_end(p, err) : status;
 }
@@ -75,7 +98,8 @@ moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const s
                                          .vector_number = 4,
                                          .never_kept = bf16 ? SIZE_MAX : NEVER_KEPT},
                              .dev = dev,
-                             .type = bf16 ? SHIM_BF16 : SHIM_F32};
+                             .type = bf16 ? SHIM_BF16 : SHIM_F32,
+                             .map_scratch = NONE};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         cpu_plan_free(plan);
@@ -90,6 +114,7 @@ void cpu_plan_free(struct be_plan *plan)
     if (plan == NULL)
         return;
     program_free(&plan->program);
+    shim_prim_free(&plan->map_out);
     mem_free(plan->dev->ctx, plan);
 }
 
@@ -189,6 +214,18 @@ moco_status cpu_weights_fold(struct be_weights *weights, const void *masters, co
 
 /* ---- running ---- */
 
+static moco_status write_out(const struct be_plan *plan, void *out, struct err *err)
+{
+    const struct program *p = &plan->program;
+    void *value = program_value_at(p, p->spec.output, 0);
+    if (plan->map_out.primitive == NULL) {
+        memcpy(out, value, program_value_bytes(p, p->spec.output, p->spec.n));
+        return MOCO_OK;
+    }
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = value, [SHIM_DST] = out, [SHIM_SCRATCH] = program_at(p, plan->map_scratch, 0)};
+    return shim_run(&plan->map_out, at, err);
+}
+
 moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     const struct program *p = &plan->program;
@@ -198,7 +235,7 @@ moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struc
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = program_forward(&plan->program, io, err);
     if (status == MOCO_OK)
-        memcpy(io->out, program_value_at(p, p->spec.output, 0), program_value_bytes(p, p->spec.output, p->spec.n));
+        status = write_out(plan, io->out, err);
     parallel_leave(&scope);
     return status;
 }

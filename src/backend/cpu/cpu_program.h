@@ -15,7 +15,9 @@ struct be_plan {
     enum shim_order order; /* of activations; but: */
     int wide_nhwc;         /* inference: maps that are wide are in NHWC all the same */
     enum shim_type type;
-    int warm; /* every primitive has run once */
+    int warm;                 /* every primitive has run once */
+    struct shim_prim map_out; /* INFER that ends in a feature map: to f32 [n][c][h][w]; else empty */
+    int map_scratch;
 };
 
 extern const struct program_op *const cpu_program_ops[OP_KINDS]; /* cpu_plan.c */

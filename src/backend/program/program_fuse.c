@@ -170,9 +170,10 @@ static moco_status fuse(struct fuse *f, struct err *err)
     if (f->program->spec.pass == BE_INFER && program_folded(g, last) != NULL)
         return err_set(err, MOCO_EINVAL, "%s: inference cannot end in %s, whose weights hold the batch norm behind it",
                        f->program->device->name, last->name);
-    if (!f->program->value_vector[f->program->spec.output])
-        return err_set(err, MOCO_EINVAL, "%s: a plan's output must be a vector behind global pooling",
-                       f->program->device->name);
+    if (!f->program->value_vector[f->program->spec.output] &&
+        (f->program->spec.pass != BE_INFER || last->kind == OP_INPUT))
+        return err_set(err, MOCO_EINVAL, "%s: a plan's output must be a vector behind global pooling%s",
+                       f->program->device->name, last->kind == OP_INPUT ? ", or a feature map" : "");
     for (int i = 0; i < g->op_count; i++)
         if (f->needed[i] && !f->done[i])
             add_node(f, &g->ops[i]);

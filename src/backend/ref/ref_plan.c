@@ -92,13 +92,25 @@ moco_status ref_plan_bind(struct be_plan *plan, void *slab, struct err *err)
     return MOCO_OK;
 }
 
+/* Maps are [n][h][w][c] here. */
+static void write_out(const struct be_plan *plan, double *out)
+{
+    const struct ref_shape shape = ref_shape_of(plan, plan->program.spec.output);
+    const double *from = ref_value(plan, plan->program.spec.output);
+    size_t pixels = (size_t)shape.h * (size_t)shape.w, c = (size_t)shape.c;
+    for (size_t n = 0; n < (size_t)shape.n; n++, out += c * pixels, from += c * pixels)
+        for (size_t i = 0; i < c; i++)
+            for (size_t j = 0; j < pixels; j++)
+                out[i * pixels + j] = from[j * c + i];
+}
+
 moco_status ref_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     struct program *p = &plan->program;
     if (p->slab != NULL && p->spec.pass == BE_INFER && !p->spec.weights->folded)
         return err_set(err, MOCO_ESTATE, "ref: inference runs before its weights were folded");
     TRY(program_forward(p, io, err));
-    memcpy(io->out, ref_value(plan, p->spec.output), program_value_bytes(p, p->spec.output, p->spec.n));
+    write_out(plan, io->out);
     return MOCO_OK;
 }
 

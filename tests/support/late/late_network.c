@@ -229,7 +229,8 @@ moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const 
     plan->n = spec->n;
     plan->f32_input = spec->f32_input;
     plan->weights = spec->weights;
-    plan->dim = g->values[spec->output].c;
+    const struct graph_value *output = &g->values[spec->output];
+    plan->dim = output->c * output->h * output->w;
     plan->image = (size_t)input->h * (size_t)input->w * 3 * (spec->f32_input ? sizeof(float) : 1);
     plan->stats = g->stat_total;
     plan->slab_bytes = bytes.slab;

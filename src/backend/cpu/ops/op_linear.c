@@ -9,6 +9,7 @@
 
 struct op_linear {
     struct shim_prim product;
+    int rows; /* of a product: steady plans take one sample at a time, since another kernel may serve a single one */
     int scratch;
 };
 
@@ -34,7 +35,8 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     struct program *p = &plan->program;
     int in = inputs(plan, node), out = outputs(plan, node);
     state->scratch = NONE;
-    TRY(shim_matmul_create(&state->product, plan->dev->engine, n, out, in, 0, 1, 0, err));
+    state->rows = p->spec.steady ? 1 : n;
+    TRY(shim_matmul_create(&state->product, plan->dev->engine, state->rows, out, in, 0, 1, 0, err));
     return program_buffer(p, &state->scratch, state->product.scratch, CLASS_SCRATCH, moment, err);
 }
 
@@ -59,11 +61,15 @@ static moco_status product(const struct program_forward *run, const struct progr
 {
     const struct program *p = &run->plan->program;
     const struct op_linear *state = node->state;
-    void *at[SHIM_SLOTS] = {[SHIM_SRC] = program_value_at(p, node->in, run->slice.at),
-                            [SHIM_WEIGHTS] = (void *)weights,
-                            [SHIM_DST] = program_value_at(p, node->out, run->slice.at),
-                            [SHIM_SCRATCH] = program_at(p, state->scratch, 0)};
-    return shim_run(&state->product, at, err);
+    float *x = program_value_at(p, node->in, run->slice.at), *y = program_value_at(p, node->out, run->slice.at);
+    for (int row = 0; row < run->slice.n; row += state->rows) {
+        void *at[SHIM_SLOTS] = {[SHIM_SRC] = x + program_value_count(p, node->in, row),
+                                [SHIM_WEIGHTS] = (void *)(uintptr_t)weights,
+                                [SHIM_DST] = y + program_value_count(p, node->out, row),
+                                [SHIM_SCRATCH] = program_at(p, state->scratch, 0)};
+        TRY(shim_run(&state->product, at, err));
+    }
+    return MOCO_OK;
 }
 
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
