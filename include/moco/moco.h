@@ -31,6 +31,7 @@
 #include "moco/model.h"   /* one encoder: create, open, save, embed */
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
+#include "moco/comm.h"    /* several ranks train one model */
 #include "moco/eval.h"    /* kNN, statistics of features */
 #include "moco/search.h"  /* the nearest of many vectors */
 #include "moco/probe.h"   /* linear classification of frozen features */

@@ -5,6 +5,7 @@
 #define MOCO_TRAINER_H
 
 #include "moco/base.h"
+#include "moco/comm.h"
 #include "moco/model.h"
 #include "moco/queue.h"
 
@@ -113,6 +114,7 @@ typedef struct moco_trainer_options {
                           less memory, a slower step, the same numbers bit by bit; "ref" keeps them all the same.
                           0: "cpu" does so with the largest in f32 */
     int32_t reserved0;
+    moco_comm *comm; /* NULL: one rank. The ranks of the training, of which this trainer is one; a counted reference */
 } moco_trainer_options;
 /* The defaults, through the macro below. Threads: any. Since 0.1. */
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
@@ -142,8 +144,12 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
  * own key encoder, a copy of `model`, unless the encoder is shared. Options are copied. Model and queue are used until
  * the trainer is freed (references are counted, any order of freeing is right); one model or queue in two trainers is
  * MOCO_ESTATE. Every plan is made and all memory is taken here.
- * Errors: MOCO_EINVAL names the option (batch_size not a multiple of bn_group_size: both), MOCO_ENOTSUP (precision),
- * MOCO_ENOMEM. Threads: any. Since 0.1. */
+ * With a comm of several ranks it is a call of all of them, which all fail if one does; options, networks and kinds of
+ * CPU must be the same (the sentence says what is not), and each rank takes batch_size / ranks images, which are whole BN
+ * groups. A queue of each rank is made with the same seed.
+ * Errors: MOCO_EINVAL names the option (batch_size not a multiple of bn_group_size: both), MOCO_ENOTSUP (precision; with
+ * ranks, one BN group of the whole batch, or a device with memory of its own), MOCO_ENOMEM, MOCO_ECOMM. Threads: any.
+ * Since 0.1. */
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
                                          const moco_trainer_options *options);
 
@@ -160,8 +166,18 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED, MOCO_ENUMERIC (loss or gradient not finite, or a weight after the
  * update: the sentence names the first such tensor), MOCO_ESTATE (the device is not ready, or a forked child; or key
  * views apart follow the shuffle of another step: the sentence says where to start the loader again).
+ * With ranks it is a call of all of them: `batch` has this rank's share, and with shuffle 1 its key views come apart
+ * (moco_loader_start_keys). A failure on one rank, cancellation too, is returned by all, with that rank's sentence, and
+ * nothing has changed on any; so is a step, epoch, position, rate or state in which ranks differ (MOCO_ESTATE). MOCO_ECOMM:
+ * a rank was lost; the state is that of the last committed step.
  * Threads: one call per trainer, and as moco_queue_push on its queue. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
+
+/* Instead of a step, for a rank that has no batch while others may have one (its loader failed, or the epoch is over):
+ * the step of every rank returns `why`, or what a lower rank has to say, with `sentence` behind the rank's number. `why`
+ * may be MOCO_EEND, but not MOCO_OK; `sentence` NULL stands for the text of `why`. Returns what the others return; with
+ * one rank, `why`. Nothing changes, and a step may follow. Threads: as moco_trainer_step. Since 0.1. */
+MOCO_API moco_status moco_trainer_leave(moco_trainer *trainer, moco_status why, const char *sentence);
 
 /* Fills `report` for the last committed step. MOCO_ESTATE before the first. Threads: one call per trainer; progress
  * may call it. Since 0.1. */

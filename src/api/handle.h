@@ -48,7 +48,8 @@ enum handle_kind {
     HANDLE_AUGMENT,
     HANDLE_PROBE,
     HANDLE_BANK,
-    HANDLE_WEIGHTS
+    HANDLE_WEIGHTS,
+    HANDLE_COMM
 };
 
 struct handle { /* the first member of every public handle */

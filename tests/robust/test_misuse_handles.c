@@ -25,7 +25,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_WEIGHTS + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_COMM + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -52,6 +52,7 @@ static moco_device_info device_info;
 static moco_model_info model_info;
 static moco_step_report step_report;
 static moco_memory_estimate memory_estimate;
+static moco_comm_info comm_info;
 static moco_loader_stats loader_stats;
 static moco_probe_options probe_options;
 static moco_probe_fit_options fit_options;
@@ -150,6 +151,7 @@ static void prepare_training(void)
     moco_model_info_init(&model_info);
     moco_step_report_init(&step_report);
     moco_memory_estimate_init(&memory_estimate);
+    moco_comm_info_init(&comm_info);
     moco_batch_init(&batch);
     batch.n = IMAGES;
     batch.h = batch.w = SIDE;
@@ -203,6 +205,7 @@ static void world_open(struct world *w)
     moco_probe *probe;
     moco_bank *bank;
     moco_weights *file;
+    moco_comm *comm;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -223,11 +226,12 @@ static void world_open(struct world *w)
     ok(moco_bank_create(&bank, device, DIM));
     ok(moco_bank_append(bank, &features, NULL));
     ok(moco_weights_open(&file, context, WEIGHTS));
+    ok(moco_comm_local(&comm, 1, context, NULL));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
         [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank,
-        [HANDLE_WEIGHTS] = file};
+        [HANDLE_WEIGHTS] = file,    [HANDLE_COMM] = comm};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -249,13 +253,14 @@ FREE(augment)
 FREE(probe)
 FREE(bank)
 FREE(weights)
+FREE(comm)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
     [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank,
-    [HANDLE_WEIGHTS] = free_weights};
+    [HANDLE_WEIGHTS] = free_weights, [HANDLE_COMM] = free_comm};
 
 static void world_close(struct world *w)
 {
@@ -319,6 +324,9 @@ static union {
     X(train_m, "model", MODEL, ESTATE, moco_trainer_create(&made.trainer, h, now->at[HANDLE_QUEUE], &trainer_options)) \
     X(train_q, "queue", QUEUE, ESTATE, moco_trainer_create(&made.trainer, now->at[HANDLE_MODEL], h, &trainer_options)) \
     X(step, "trainer", TRAINER, OK, moco_trainer_step(h, &batch, 0.01))                                                \
+    X(leave, "trainer", TRAINER, EEND, moco_trainer_leave(h, MOCO_EEND, NULL))                                         \
+    X(gather, "comm", COMM, OK, moco_comm_gather(h, text, 8))                                                          \
+    X(comm_info, "comm", COMM, OK, moco_comm_describe(h, &comm_info))                                                  \
     X(report, "trainer", TRAINER, OK, moco_trainer_report(h, &step_report))                                            \
     X(trainer_get, "trainer", TRAINER, OK, moco_trainer_get(h, "encoder_q.fc.bias", &weight))                          \
     X(trainer_set, "trainer", TRAINER, OK, moco_trainer_set(h, "encoder_q.fc.bias", &weight))                          \
@@ -598,6 +606,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_knn_search(h, &features, 1, found, NULL);
     case HANDLE_WEIGHTS:
         return moco_weights_read(h, 0, &two_ones);
+    case HANDLE_COMM:
+        return moco_comm_gather(h, text, 8);
     }
     return MOCO_EINVAL;
 }
@@ -629,6 +639,7 @@ static void every_order_of_freeing(void **state)
         if (which % 3 == 0) { /* a picture and a file are like a recipe: they have the context alone */
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         free_augment(w.at[HANDLE_AUGMENT]);
         for (int i = 0; i < 10; i++) {
@@ -643,8 +654,10 @@ static void every_order_of_freeing(void **state)
         if (which % 3 != 0) {
             ok(use(&w, HANDLE_IMAGE));
             ok(use(&w, HANDLE_WEIGHTS));
+            ok(use(&w, HANDLE_COMM));
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         if (w.memory.live != 0)
             fail_msg("order %d: %lld bytes are held after the last free", which, (long long)w.memory.live);
