@@ -40,6 +40,7 @@
 #include "moco/model.h"   /* one encoder: create, open, save, embed */
 #include "moco/queue.h"   /* the negatives */
 #include "moco/trainer.h" /* a step, what it measured, checkpoints */
+#include "moco/comm.h"    /* several ranks train one model */
 #include "moco/eval.h"    /* kNN, statistics of features */
 #include "moco/encoder.h" /* an encoder in a service: many threads, one set of weights */
 #include "moco/search.h"  /* the nearest of many vectors */

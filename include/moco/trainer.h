@@ -5,6 +5,7 @@
 #define MOCO_TRAINER_H
 
 #include "moco/base.h"
+#include "moco/comm.h"
 #include "moco/model.h"
 #include "moco/queue.h"
 
@@ -115,6 +116,7 @@ typedef struct moco_trainer_options {
                           be kept: less memory, a slower step, the same bits ("ref" ignores it and keeps them).
                           0: "cpu" does this in f32, for the largest outputs */
     int32_t reserved0;
+    moco_comm *comm; /* NULL: one rank. The ranks of the training, of which this trainer is one; a counted reference */
 } moco_trainer_options;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
@@ -145,8 +147,13 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
  * copied. The trainer holds references on model and queue, so that they may be freed in any order. One model or
  * queue in two trainers is MOCO_ESTATE. All execution plans are made and all memory is allocated by this call; a
  * step allocates nothing. Owned.
+ *
+ * With a comm of several ranks all ranks make this call, and all of them fail if one does. Options, networks and kinds
+ * of CPU must be the same (the sentence says what is not). Each rank takes batch_size / ranks images, which are whole BN
+ * groups. Each rank makes its queue with the same seed.
  * Errors: MOCO_EINVAL names the option (if batch_size is not a multiple of bn_group_size: both), MOCO_ENOTSUP
- * (precision), MOCO_ESTATE, MOCO_ENOMEM.
+ * (precision; with ranks, one BN group of the whole batch, or a device with memory of its own), MOCO_ESTATE,
+ * MOCO_ENOMEM, MOCO_ECOMM.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
                                          const moco_trainer_options *options);
@@ -172,12 +179,24 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  *
  * A step is a transaction: on any failure nothing has changed, and a retry gives the same bits as if the failed call
  * had not been made.
+ *
+ * With ranks all of them make this call. `batch` has this rank's share; with shuffle 1 its key views come apart
+ * (moco_loader_start_keys). If one rank fails or is cancelled, all ranks return that status, with that rank's sentence,
+ * and nothing has changed on any. The same holds if ranks differ in step, epoch, position, rate or state
+ * (MOCO_ESTATE). MOCO_ECOMM: a rank was lost; the state is that of the last committed step.
  * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ECANCELED; MOCO_ENUMERIC: a loss, a gradient, or a weight after the update
  * is not finite (the sentence names the first such tensor); MOCO_ESTATE: the device is not ready, or this is a
  * forked child, or key views apart follow the shuffle of another step (the sentence says where to start the loader
  * again).
  * Threads: a trainer serves one call at a time; on its queue it counts as moco_queue_push. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
+
+/* Called instead of moco_trainer_step by a rank that has no batch while others may have one: its loader failed, or the
+ * epoch is over. The step of every rank then returns `why` (or the status of a lower rank that failed too), with
+ * `sentence` after the rank's number. `why` may be MOCO_EEND, but not MOCO_OK; `sentence` NULL means the text of `why`.
+ * Nothing changes, and a step may follow. Returns what the others return; with one rank, `why`.
+ * Threads: the rule of moco_trainer_step. Since 0.1. */
+MOCO_API moco_status moco_trainer_leave(moco_trainer *trainer, moco_status why, const char *sentence);
 
 /* Fills `report` for the last committed step.
  * Errors: MOCO_ESTATE before the first step.

@@ -126,6 +126,7 @@ moco_status queue_push(struct queue *queue, const void *keys, int64_t count, str
     /* What would be overwritten by this very push is never written: only the last `length` keys are. */
     int64_t skip = count > queue->length ? count - queue->length : 0;
     int64_t row = (queue->next + skip) % queue->length;
+    queue->touched++;
     for (int64_t done = skip; done < count;) {
         int64_t room = queue->length - row, part = count - done < room ? count - done : room;
         TRY(queue->be->write(queue->dev, row_at(queue, &queue->rows, row),
@@ -165,6 +166,7 @@ moco_status queue_read(struct queue *queue, float *rows, struct err *err)
 moco_status queue_set(struct queue *queue, const struct be_memory *rows, const void *values, size_t size,
                       struct err *err)
 {
+    queue->touched++;
     for (int64_t row = 0; row < queue->length; row += BLOCK_ROWS) {
         int64_t count = block_at(queue, row);
         for (int64_t i = 0; i < count; i++)

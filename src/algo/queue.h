@@ -17,8 +17,9 @@ struct queue {
     void *block; /* host reals of some rows: the way between host and device */
     int dim;
     int64_t length;
-    int64_t next;   /* row the next push starts at */
-    int64_t filled; /* rows pushed so far, at most `length` */
+    int64_t next;     /* row the next push starts at */
+    int64_t filled;   /* rows pushed so far, at most `length` */
+    uint64_t touched; /* moves when rows are written other than by a step */
     _Atomic(void *) owner;
 };
 

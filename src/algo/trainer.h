@@ -9,20 +9,25 @@
 
 #include "algo/encoder.h"
 #include "algo/queue.h"
+#include "comm/comm.h"
 #include "moco/trainer.h"
 
 struct trainer;
 
-/* `encoder` and `queue` must outlive the trainer and are marked as used until trainer_free. */
+/* `encoder`, `queue` and `comm` (NULL: one rank) must outlive the trainer; the first two are marked as used until
+ * trainer_free. options->comm is not looked at. With ranks a call of all of them, in which all fail if one does. */
 moco_status trainer_create(struct trainer **out, struct encoder *encoder, struct queue *queue,
-                           const moco_trainer_options *options, struct err *err);
+                           const moco_trainer_options *options, struct comm *comm, struct err *err);
 void trainer_free(struct trainer *trainer);
 
 moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct be_device *dev,
                              const struct net_config *config, int64_t queue_length, const moco_trainer_options *options,
-                             moco_memory_estimate *estimate, struct err *err);
+                             int ranks, moco_memory_estimate *estimate, struct err *err);
 
 moco_status trainer_step(struct trainer *trainer, const moco_batch *batch, double lr, struct err *err);
+/* Instead of a step, for a rank that cannot make one: other ranks' steps fail with what is in `err`. Returns what they
+ * return; with one rank, `why`. */
+moco_status trainer_leave(struct trainer *trainer, moco_status why, struct err *err);
 moco_status trainer_report(const struct trainer *trainer, moco_step_report *report, struct err *err);
 void trainer_cancel(struct trainer *trainer); /* any thread, async-signal-safe */
 void trainer_cursor(const struct trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "algo/trainer_batch.h"
+#include "algo/trainer_ranks.h"
 #include "algo/trainer_update.h"
 
 /* ---- before the step ---- */
@@ -38,15 +39,23 @@ static moco_status check_keys(const struct trainer *t, const moco_batch *b, stru
 static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
 {
     const moco_trainer_options *o = &t->o;
-    if (b->n != t->share)
+    if (b->n != t->share && t->ranks == 1)
         return err_set(err, MOCO_ESHAPE, "the batch has %d images; the trainer's batch_size is %d", b->n,
                        o->batch_size);
+    if (b->n != t->share)
+        return err_set(err, MOCO_ESHAPE, "the batch has %d images; the share of one of %d ranks in batch_size %d is %d",
+                       b->n, t->ranks, o->batch_size, t->share);
     if (b->h != o->image_h || b->w != o->image_w)
         return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
                        o->image_h, o->image_w);
     int apart = b->key[0] != NULL || b->key[1] != NULL, views = apart && t->directions == 1 ? 1 : 2;
     if (apart)
         TRY(check_keys(t, b, err));
+    else if (t->ranks > 1 && o->shuffle)
+        return err_set(err, MOCO_EINVAL,
+                       "batch.key[0] is NULL; with %d ranks the shuffle takes key views of any image of the batch to a "
+                       "rank, so that they must come apart: start the loader with moco_loader_start_keys",
+                       t->ranks);
     if (b->views < views || b->views > 2)
         return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
     for (int v = 0; v < views; v++)
@@ -67,7 +76,7 @@ static moco_status cancelled(const struct trainer *t, struct err *err)
 
 static int known_finite(const struct trainer *t)
 {
-    return t->finite.known && t->finite.query == t->query->version &&
+    return t->finite.known && ranks_have_looked(t) && t->finite.query == t->query->version &&
            (t->key == NULL || t->finite.key == t->key->version);
 }
 
@@ -93,6 +102,7 @@ static moco_status check_state(struct trainer *t, struct err *err)
         TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", NULL, err));
         TRY(running_check_finite(t->key, "encoder_k.", err));
     }
+    TRY(ranks_look(t, err));
     note_finite(t, 1);
     return MOCO_OK;
 }
@@ -125,14 +135,19 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 static moco_status key_launch(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
     const int32_t *samples = rows_of_keys(t, step, direction, launch);
+    void *out = step_at(t, t->at.d_query); /* which no query has written yet */
+    if (t->ranks > 1)
+        out = rows_exchange(t, direction, t->rank) + (size_t)launch * (size_t)t->launch_n * step_row(t);
     struct be_forward io = {.images = rows_key_images(t, step, direction),
-                            .index = t->apart ? rows_of_queries(t, step, launch) : samples,
+                            .index = rows_images_of_keys(t, step, direction, launch),
                             .weights = step_at(t, t->at.plans + t->at.key_block),
                             .stage = step_stage(t, STAGE_KEY, direction),
-                            .out = step_at(t, t->at.d_query), /* which no query has written yet */
+                            .out = out,
                             .cancel = t->cancel};
     TRY(t->be->forward(t->key_plan, &io, err));
     TRY(t->be->check_rows(t->program, BE_ROWS_KEY, io.out, samples, t->launch_n, t->dim, err));
+    if (t->ranks > 1) /* all ranks' at once, when they are here */
+        return MOCO_OK;
     return t->be->scatter(t->program, rows_keys(t, direction), io.out, samples, t->launch_n, t->dim, err);
 }
 
@@ -174,16 +189,19 @@ static moco_status contrast(struct trainer *t, const struct step *step, int dire
 static moco_status all_queries(struct trainer *t, struct step *step, struct err *err)
 {
     for (int d = 0; d < t->directions; d++) {
-        if (t->queue == NULL)
-            TRY(batch_place_keys(t, step, d, err));
         for (int l = 0; l < t->launches; l++) {
+            int last = d == t->directions - 1 && l == t->launches - 1; /* gradients are final as they come */
             struct query_launch launch = {.images = step->at.view[d],
-                                          .index = rows_of_queries(t, step, l),
+                                          .index = rows_images_of_queries(t, step, l),
                                           .names = rows_of_queries(t, step, l),
                                           .rows = rows_queries(t, d, l),
                                           .direction = d,
-                                          .accumulate = d > 0 || l > 0};
+                                          .accumulate = d > 0 || l > 0,
+                                          .on_grad = last && t->ranks > 1 ? ranks_gradient : NULL};
             TRY(query_forward(t, &launch, err));
+            TRY(ranks_meet(t, step, MOCO_OK, err)); /* behind the first forward: keys cross meanwhile */
+            if (t->queue == NULL && l == 0)
+                TRY(batch_place_keys(t, step, d, err));
             TRY(contrast(t, step, d, l, err));
             TRY(query_backward(t, &launch, err));
             step_launched(t, step);
@@ -195,7 +213,7 @@ static moco_status all_queries(struct trainer *t, struct step *step, struct err 
 /* Gradients, statistics, and the spread of the queries (of a shared encoder: both views in the order of samples). */
 static moco_status check_results(struct trainer *t, struct err *err)
 {
-    int rows = (t->shared ? 2 : t->directions) * t->o.batch_size;
+    int rows = t->shared ? 2 * t->o.batch_size : t->directions * t->share;
     const void *queries = t->shared ? step_at(t, t->at.keys) : rows_queries(t, 0, 0);
     TRY(t->be->check_slab(t->program, BE_GRADIENT, t->gradients.at, err));
     for (int d = 0; d < t->directions; d++) {
@@ -204,23 +222,6 @@ static moco_status check_results(struct trainer *t, struct err *err)
             TRY(t->be->check_stats(t->program, BE_STATS_KEY, t->graph, step_stage(t, STAGE_KEY, d), err));
     }
     return t->be->row_std(t->program, queries, rows, t->dim, err);
-}
-
-/* Gives all work of the step to the device; no number comes back. If keys are already known to be bad, the queries
- * are not computed. */
-static moco_status work(struct trainer *t, struct step *step, struct err *err)
-{
-    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
-    TRY(t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages, err));
-    if (t->shared) {
-        TRY(batch_pairs(t, step, err));
-    } else {
-        TRY(all_keys(t, step, err));
-        if (t->be->found(t->program))
-            return MOCO_OK;
-        TRY(all_queries(t, step, err));
-    }
-    return check_results(t, err);
 }
 
 /* ---- what was found ---- */
@@ -269,22 +270,69 @@ static moco_status tell(struct trainer *t, const struct be_outcome *found, struc
     return err_set(err, MOCO_ESTATE, "step %lld was not allowed to commit", (long long)t->step);
 }
 
+/* ---- the work ---- */
+
+/* What other ranks need of this one. Keys that are known to be bad are not worth the queries' work. */
+static moco_status encode(struct trainer *t, struct step *step, struct err *err)
+{
+    struct be_outcome found;
+    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
+    TRY(t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages, err));
+    if (t->shared)
+        return batch_embed(t, step, err);
+    TRY(all_keys(t, step, err));
+    if (!t->be->found(t->program))
+        return MOCO_OK;
+    TRY(t->be->verdict(t->program, &found, err));
+    return tell(t, &found, err);
+}
+
+/* Losses and gradients of this rank's images. */
+static moco_status learn(struct trainer *t, struct step *step, struct err *err)
+{
+    if (!t->shared)
+        return all_queries(t, step, err);
+    TRY(ranks_meet(t, step, MOCO_OK, err));
+    return batch_pairs(t, step, err);
+}
+
+/* No number comes back here, but from other ranks. */
+static moco_status work(struct trainer *t, struct step *step, moco_status mine, struct err *err)
+{
+    moco_status status = mine == MOCO_OK && !step->skip ? encode(t, step, err) : mine;
+    status = ranks_greet(t, step, status, err);
+    if (status == MOCO_OK && !step->skip)
+        status = learn(t, step, err);
+    status = ranks_sum(t, step, status, err);
+    return status == MOCO_OK && !step->skip ? check_results(t, err) : status;
+}
+
 /* ---- the vote ---- */
 
-/* Decides between the work and the commit whether the step may commit. Ranks that share a step will agree here: a
- * failure here, on any rank, has changed nothing. A finding that is known without waiting is returned as an error
- * now. */
-static moco_status vote(struct trainer *t, const struct step *step, struct err *err)
+/* What this rank has to say: what can be known without waiting is told before the commit. With ranks all of it is, since
+ * the commit must do the same on every one; *found is filled then. */
+static moco_status opinion(struct trainer *t, const struct step *step, struct be_outcome *found, struct err *err)
 {
     TRY(t->be->ready(t->dev, err));
-    if (!step->careful && !t->be->found(t->program))
+    if (t->ranks > 1 && atomic_load(t->cancel))
+        return cancelled(t, err);
+    if (t->ranks == 1 && !step->careful && !t->be->found(t->program))
         return MOCO_OK;
-    struct be_outcome found;
-    TRY(t->be->verdict(t->program, &found, err));
-    if (found.bad >> 48 == BE_LIMIT)
+    TRY(t->be->verdict(t->program, found, err));
+    if (found->bad >> 48 == BE_LIMIT)
         return MOCO_OK; /* the commit does nothing, and the step is done carefully */
-    TRY(tell(t, &found, err));
-    return step->careful ? step_check_update(t, step, sqrt(found.sum_squares), err) : MOCO_OK;
+    TRY(tell(t, found, err));
+    return step->careful ? step_check_update(t, step, sqrt(found->sum_squares), err) : MOCO_OK;
+}
+
+/* The one place between the work and the commit, where those who share a step agree whether it is committed: what fails
+ * here, on whatever rank, has touched nothing. */
+static moco_status vote(struct trainer *t, const struct step *step, moco_status mine, struct be_outcome *found,
+                        struct err *err)
+{
+    if (mine == MOCO_OK)
+        mine = opinion(t, step, found, err);
+    return ranks_agree(t, mine, found, err);
 }
 
 /* ---- the commit ---- */
@@ -337,7 +385,8 @@ static void advance(struct trainer *t, const struct step *step, const struct be_
 static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
 {
     int skip, known;
-    TRY(t->be->decide(t->program, t->cancel, 0, &skip, err));
+    t->broken = t->ranks > 1; /* the others commit whatever happens here, and the flag is of no use any more */
+    TRY(t->be->decide(t->program, t->ranks > 1 ? NULL : t->cancel, 0, &skip, err));
     t->broken = 1;
     if (!skip)
         TRY(commit_calls(t, err));
@@ -381,13 +430,24 @@ static void write_report(struct trainer *t, const struct be_outcome *o, double l
     t->reported = 1;
 }
 
-/* Runs a step from its begin to its outcome. The encoder's lock makes the commit atomic for other threads that embed
- * with the model: they see all of it or nothing. */
-static moco_status give(struct trainer *t, struct step *step, struct be_outcome *outcome, struct err *err)
+/* Means over the queries of all ranks. */
+static void take_sums(struct be_outcome *outcome, const struct be_outcome *all)
 {
-    moco_status status = step->skip ? MOCO_OK : work(t, step, err);
-    if (status == MOCO_OK)
-        status = vote(t, step, err);
+    outcome->loss = all->loss;
+    outcome->top1 = all->top1;
+    outcome->top5 = all->top5;
+    outcome->pos = all->pos;
+    outcome->neg = all->neg;
+    outcome->feature_std = all->feature_std;
+}
+
+/* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
+ * nothing. `mine`: how this rank has fared so far; other ranks wait for it all the same. */
+static moco_status give(struct trainer *t, struct step *step, moco_status mine, struct be_outcome *outcome,
+                        struct err *err)
+{
+    struct be_outcome found = {0};
+    moco_status status = vote(t, step, work(t, step, mine, err), &found, err);
     if (status == MOCO_OK) {
         encoder_lock(t->query);
         status = commit(t, step, outcome, err);
@@ -397,21 +457,31 @@ static moco_status give(struct trainer *t, struct step *step, struct be_outcome 
         t->be->program_drop(t->program);
     else if (step->skip)
         step_all_launched(t);
+    if (t->ranks > 1)
+        take_sums(outcome, &found);
     return status;
 }
 
-/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
-static moco_status try_step(struct trainer *t, struct step *step, int *again, struct err *err)
+static moco_status prepare(struct trainer *t, struct step *step, struct err *err)
 {
-    struct be_outcome outcome;
-    *again = 0;
     if (atomic_exchange(t->cancel, 0))
         return cancelled(t, err);
     TRY(t->be->ready(t->dev, err));
     TRY(check_state(t, err));
     TRY(trainer_refresh(t, err));
-    TRY(begin(t, step, err));
-    TRY(give(t, step, &outcome, err));
+    return begin(t, step, err);
+}
+
+/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
+static moco_status try_step(struct trainer *t, struct step *step, moco_status mine, int *again, struct err *err)
+{
+    struct be_outcome outcome = {0};
+    *again = 0;
+    if (mine == MOCO_OK)
+        mine = prepare(t, step, err);
+    if (t->ranks == 1)
+        TRY(mine);
+    TRY(give(t, step, mine, &outcome, err));
     *again = outcome.bad >> 48 == BE_LIMIT;
     if (!outcome.committed)
         return *again ? MOCO_OK : tell(t, &outcome, err);
@@ -419,18 +489,29 @@ static moco_status try_step(struct trainer *t, struct step *step, int *again, st
     return MOCO_OK;
 }
 
+static moco_status check_call(const struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    TRY(trainer_check_whole(t, err));
+    return check_batch(t, batch, lr, err);
+}
+
 moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
 {
     int again;
-    TRY(trainer_check_whole(t, err));
-    TRY(check_batch(t, batch, lr, err));
     struct step step = {.batch = batch, .lr = lr}, careful = {.batch = batch, .lr = lr, .careful = 1};
-    moco_status status = try_step(t, &step, &again, err);
+    moco_status status = try_step(t, &step, check_call(t, batch, lr, err), &again, err);
     if (status == MOCO_OK && again)
-        status = try_step(t, &careful, &again, err);
+        status = try_step(t, &careful, MOCO_OK, &again, err);
     if (status == MOCO_ECANCELED)
         atomic_store(t->cancel, 0); /* it has taken effect */
     return status;
+}
+
+moco_status trainer_leave(struct trainer *t, moco_status why, struct err *err)
+{
+    int again;
+    struct step step = {.batch = NULL};
+    return try_step(t, &step, why, &again, err);
 }
 
 void trainer_cancel(struct trainer *t)

@@ -50,7 +50,8 @@ enum handle_kind {
     HANDLE_PROBE,
     HANDLE_BANK,
     HANDLE_WEIGHTS,
-    HANDLE_ENCODER
+    HANDLE_ENCODER,
+    HANDLE_COMM
 };
 
 struct handle { /* the first member of every public handle */

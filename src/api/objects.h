@@ -7,6 +7,7 @@
 #include "algo/encoder.h"
 #include "algo/queue.h"
 #include "api/handle.h"
+#include "comm/comm.h"
 #include "moco/export.h"
 #include "moco/model.h"
 #include "moco/queue.h"
@@ -25,10 +26,16 @@ struct moco_queue {
     struct queue *queue;
 };
 
+struct moco_comm {
+    struct handle handle;
+    struct comm *comm;
+};
+
 struct moco_trainer {
     struct handle handle;
     moco_model *model; /* counted references */
     moco_queue *queue;
+    moco_comm *comm; /* NULL: one rank */
     struct trainer *trainer;
 };
 
@@ -45,10 +52,10 @@ moco_status model_made(moco_model **out, moco_status status);
  * left free: between and beside steps it can be embedded with, and the encoder's own lock keeps a commit apart from
  * that. */
 struct trainer_turns {
-    struct turn trainer, queue;
+    struct turn trainer, queue, comm;
 };
-void trainer_leave(struct trainer_turns *turns);
-#define TRAINER_TURN __attribute__((cleanup(trainer_leave))) = {{0}, {0}}
+void trainer_turns_leave(struct trainer_turns *turns);
+#define TRAINER_TURN __attribute__((cleanup(trainer_turns_leave))) = {{0}, {0}, {0}}
 moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err);
 
 /* The network that the caller's options describe. */

@@ -101,6 +101,8 @@ INIT(moco_step_report)
 INIT(moco_memory_estimate)
 INIT(moco_encoder_options)
 INIT(moco_encoder_info)
+INIT(moco_comm_options)
+INIT(moco_comm_info)
 
 static moco_status create_model(void *given)
 {
@@ -209,6 +211,68 @@ static moco_status set_state(void *given)
     return moco_trainer_set(rig.trainer, "encoder_q.fc.2.bias", given);
 }
 
+static moco_status make_comm(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_local(&made, 1, rig.context, given);
+    moco_comm_free(made);
+    return status;
+}
+
+static moco_status describe_comm(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_local(&made, 1, rig.context, NULL);
+    if (status == MOCO_OK)
+        status = moco_comm_describe(made, given);
+    moco_comm_free(made);
+    return status;
+}
+
+static int exchange_sum(void *user, void *data, int64_t count, int32_t dtype, void **request, char *why, size_t size)
+{
+    (void)user, (void)data, (void)count, (void)dtype, (void)request, (void)why, (void)size;
+    return 0;
+}
+
+static int exchange_gather(void *user, void *data, int64_t each, void **request, char *why, size_t size)
+{
+    (void)user, (void)data, (void)each, (void)request, (void)why, (void)size;
+    return 0;
+}
+
+static int exchange_test(void *user, void *request, int32_t *done, char *why, size_t size)
+{
+    (void)user, (void)request, (void)why, (void)size;
+    *done = 1;
+    return 0;
+}
+
+static int exchange_close(void *user, int32_t broken)
+{
+    (void)user, (void)broken;
+    return 0;
+}
+
+static void valid_engine(void *given, size_t size)
+{
+    moco_comm_engine engine;
+    moco_comm_engine_init(&engine);
+    engine.sum = exchange_sum;
+    engine.gather = exchange_gather;
+    engine.test = exchange_test;
+    engine.close = exchange_close;
+    valid(given, size, &engine, sizeof engine);
+}
+
+static moco_status wrap_engine(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_from_engine(&made, rig.context, given, NULL);
+    moco_comm_free(made);
+    return status;
+}
+
 static const struct struct_probe probes[] = {
     {"moco_model_create", sizeof(moco_model_options), valid_model_options, create_model, 0, 0},
     {"moco_trainer_create", sizeof(moco_trainer_options), valid_trainer_options, create_trainer, 0, 0},
@@ -228,6 +292,9 @@ static const struct struct_probe probes[] = {
      describe_saved_trainer, 1, 0},
     {"moco_model_get", sizeof(moco_tensor), valid_tensor, get_tensor, 0, 1},
     {"moco_model_set", sizeof(moco_tensor), valid_tensor, set_tensor, 0, 1},
+    {"moco_comm_local", sizeof(moco_comm_options), init_moco_comm_options, make_comm, 0, 0},
+    {"moco_comm_describe", sizeof(moco_comm_info), init_moco_comm_info, describe_comm, 1, 0},
+    {"moco_comm_from_engine", sizeof(moco_comm_engine), valid_engine, wrap_engine, 0, 1},
     {"moco_trainer_set", sizeof(moco_tensor), valid_tensor, set_state, 0, 1},
 };
 #define PROBES ((int)(sizeof probes / sizeof *probes))

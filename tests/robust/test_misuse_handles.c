@@ -25,7 +25,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_ENCODER + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_COMM + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -53,6 +53,7 @@ static moco_model_info model_info;
 static moco_encoder_info encoder_info;
 static moco_step_report step_report;
 static moco_memory_estimate memory_estimate;
+static moco_comm_info comm_info;
 static moco_loader_stats loader_stats;
 static moco_probe_options probe_options;
 static moco_probe_fit_options fit_options;
@@ -152,6 +153,7 @@ static void prepare_training(void)
     moco_encoder_info_init(&encoder_info);
     moco_step_report_init(&step_report);
     moco_memory_estimate_init(&memory_estimate);
+    moco_comm_info_init(&comm_info);
     moco_batch_init(&batch);
     batch.n = IMAGES;
     batch.h = batch.w = SIDE;
@@ -206,6 +208,7 @@ static void world_open(struct world *w)
     moco_bank *bank;
     moco_weights *file;
     moco_encoder *encoder;
+    moco_comm *comm;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -228,11 +231,12 @@ static void world_open(struct world *w)
     ok(moco_bank_create(&bank, device, DIM));
     ok(moco_bank_append(bank, &features, NULL));
     ok(moco_weights_open(&file, context, WEIGHTS));
+    ok(moco_comm_local(&comm, 1, context, NULL));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
         [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank,
-        [HANDLE_WEIGHTS] = file,    [HANDLE_ENCODER] = encoder};
+        [HANDLE_WEIGHTS] = file,    [HANDLE_ENCODER] = encoder, [HANDLE_COMM] = comm};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -255,13 +259,14 @@ FREE(probe)
 FREE(bank)
 FREE(weights)
 FREE(encoder)
+FREE(comm)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
     [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank,
-    [HANDLE_WEIGHTS] = free_weights, [HANDLE_ENCODER] = free_encoder};
+    [HANDLE_WEIGHTS] = free_weights, [HANDLE_ENCODER] = free_encoder, [HANDLE_COMM] = free_comm};
 
 static void world_close(struct world *w)
 {
@@ -338,6 +343,9 @@ static union {
     X(train_m, "model", MODEL, ESTATE, moco_trainer_create(&made.trainer, h, now->at[HANDLE_QUEUE], &trainer_options)) \
     X(train_q, "queue", QUEUE, ESTATE, moco_trainer_create(&made.trainer, now->at[HANDLE_MODEL], h, &trainer_options)) \
     X(step, "trainer", TRAINER, OK, moco_trainer_step(h, &batch, 0.01))                                                \
+    X(leave, "trainer", TRAINER, EEND, moco_trainer_leave(h, MOCO_EEND, NULL))                                         \
+    X(gather, "comm", COMM, OK, moco_comm_gather(h, text, 8))                                                          \
+    X(comm_info, "comm", COMM, OK, moco_comm_describe(h, &comm_info))                                                  \
     X(report, "trainer", TRAINER, OK, moco_trainer_report(h, &step_report))                                            \
     X(trainer_get, "trainer", TRAINER, OK, moco_trainer_get(h, "encoder_q.fc.bias", &weight))                          \
     X(trainer_set, "trainer", TRAINER, OK, moco_trainer_set(h, "encoder_q.fc.bias", &weight))                          \
@@ -620,6 +628,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_weights_read(h, 0, &two_ones);
     case HANDLE_ENCODER:
         return moco_encoder_embed(h, &images, MOCO_PROJECTION, &projection);
+    case HANDLE_COMM:
+        return moco_comm_gather(h, text, 8);
     }
     return MOCO_EINVAL;
 }
@@ -652,6 +662,7 @@ static void every_order_of_freeing(void **state)
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
             free_encoder(w.at[HANDLE_ENCODER]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         free_augment(w.at[HANDLE_AUGMENT]);
         for (int i = 0; i < 10; i++) {
@@ -667,9 +678,11 @@ static void every_order_of_freeing(void **state)
             ok(use(&w, HANDLE_IMAGE));
             ok(use(&w, HANDLE_WEIGHTS));
             ok(use(&w, HANDLE_ENCODER)); /* its model went long ago */
+            ok(use(&w, HANDLE_COMM));
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
             free_encoder(w.at[HANDLE_ENCODER]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         if (w.memory.live != 0)
             fail_msg("order %d: %lld bytes are held after the last free", which, (long long)w.memory.live);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "support/failing_device.h"
 #include "support/late/late_device.h"
 #include "support/relu_masks.h"
 #include "support/test_device.h"
@@ -16,9 +17,7 @@ const struct backend *backend_listed(int index)
 #ifdef MOCO_HAVE_ONEDNN
         &backend_cpu,
 #endif
-        &backend_ref,
-        backend_twin(),
-        &backend_late,
+        &backend_ref, backend_twin(), &backend_late, backend_failing(),
     };
     return index >= 0 && (size_t)index < sizeof list / sizeof list[0] ? list[index] : NULL;
 }
@@ -32,8 +31,8 @@ test_mask_reader test_device_masks(const char *name)
 #ifdef MOCO_HAVE_ONEDNN
         {"cpu", relu_masks_read_cpu},
 #endif
-        {"ref", relu_masks_read_ref},
-        {"twin", relu_masks_read_ref}, /* its plans are ref's */
+        {"ref", relu_masks_read_ref},     {"twin", relu_masks_read_ref}, /* its plans are ref's */
+        {"failing", relu_masks_read_ref},                                /* so are these */
         {"late", late_masks_read},
     };
     size_t length = strcspn(name, ":");
