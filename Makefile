@@ -211,7 +211,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 
 # Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
 # the two of robust/ bring their own.
-tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) train/test_ranks $(addprefix robust/test_,encoder one_call side_by_side)
+tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
