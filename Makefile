@@ -1,6 +1,7 @@
 # libmoco: one non-recursive Makefile. `make list` explains the targets.
 # Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
-#        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin)
+#        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
+#        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
@@ -10,6 +11,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/libmoco
 ONEDNN ?= 1
 WERROR ?= 0
 HARDEN ?= 1
@@ -44,7 +47,7 @@ missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/nu
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
 has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
-needs_build := $(filter-out list clean format format-check uninstall,$(or $(MAKECMDGOALS),all))
+needs_build := $(filter-out list clean format format-check uninstall uninstall-docs,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
 $(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev $(if $(filter 1,$(WEBP)),libwebp-dev )zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
@@ -123,7 +126,7 @@ $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
            src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c \
-           src/algo/export/*.c src/eval/*.c src/api/*.c)
+           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
@@ -171,7 +174,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
 # ---- targets ---------------------------------------------------------------------------------------------------------
 .PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
-all: lib examples ## library, examples (default)
+all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
@@ -208,7 +211,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 
 # Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
 # the two of robust/ bring their own.
-tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,one_call side_by_side)
+tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
@@ -230,7 +233,7 @@ parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/eval/*.c)
+                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
@@ -249,8 +252,9 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 
 BENCH ?=
 bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out
@@ -266,6 +270,7 @@ install_bin := $(DESTDIR)$(BINDIR)
 tools := $(filter $(BUILD)/examples/moco,$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
+comma := ,
 # Paths below the prefix are written with it, so that a package which is moved needs one line changed.
 from_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDIR))|g' \
@@ -275,7 +280,15 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDI
         -e 's|@REQUIRES_PRIVATE@|$(LINKED)|g' -e 's|@WEBP_CMAKE@|$(if $(filter 1,$(WEBP)),webp;)|g' \
         -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
 
-install: all ## into PREFIX (/usr/local), below DESTDIR if set
+include docs/reference/reference.mk
+
+# Where the dynamic linker looks into LIBDIR, its cache has to be told.
+linker_looks = for d in $$(PATH="$$PATH:/usr/sbin:/sbin" ldconfig -NXv 2>/dev/null | sed -n 's|^\(/[^:]*\):.*|\1|p'); do \
+        [ "$$d" -ef $(LIBDIR) ] && exit 0; done; exit 1
+tell_linker = @if ! ($(linker_looks)); then $(1); \
+        elif [ "$$(id -u)" -ne 0 ]; then $(2); else PATH="$$PATH:/usr/sbin:/sbin" ldconfig; fi
+
+install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)
 	install -m 644 include/moco/*.h $(install_include)
 	install -m 644 $(BUILD)/libmoco.a $(install_lib)
@@ -286,17 +299,19 @@ install: all ## into PREFIX (/usr/local), below DESTDIR if set
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
 	$(if $(tools),install -m 755 $(tools) $(install_bin))
-	$(if $(DESTDIR),,@echo 'installed into $(LIBDIR). If programs do not find libmoco.so.$(SOVERSION) there, run ldconfig as root.')
+	$(if $(DESTDIR),,$(call tell_linker,echo 'The dynamic linker does not look into $(LIBDIR): set LD_LIBRARY_PATH=$(LIBDIR) for programs that \
+        use libmoco$(comma) or name that folder in a file of /etc/ld.so.conf.d and run ldconfig as root.',echo 'Now run ldconfig as root: it makes libmoco.so.$(SOVERSION) in $(LIBDIR) known to programs.'))
 
-uninstall: ## remove what install put there
+uninstall: uninstall-docs ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
 	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/pkgconfig/moco.pc
 	rm -rf $(install_include) $(install_lib)/cmake/moco
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
+	$(if $(DESTDIR),,$(call tell_linker,:,:))
 
 list: ## this list
-	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile docs/reference/reference.mk | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: what an encoder is good for. Loads encoder.safetensors, encodes images, and prints their feature vectors or,
- * for one of them, the images most like it; or writes all vectors, labels and paths for other programs. What a reader would get wrong: an image that
- * cannot be read has no vector, so that row i is image ids[i], not image i. */
+ * embed: uses an encoder. It loads encoder.safetensors, encodes images, and prints their feature vectors or, for one
+ * image, those most like it; or it writes all vectors, labels and paths for other programs. What a reader would get
+ * wrong: an image that cannot be read has no vector. Row i is therefore image ids[i], not image i. */
 #include <moco/moco.h>
 
 #include <math.h>
@@ -316,7 +316,7 @@ static void print_rows(moco_model *model, moco_dataset *images, const moco_augme
 /* ---- the command line ---- */
 
 static const char help[] =
-    "usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
+    "Usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
     "       embed [OPTIONS] ENCODER IMAGES NUMBER   the images most like number NUMBER (from 0, by name)\n"
     "       embed [OPTIONS] ENCODER IMAGES --out F.npy [--labels L.npy] [--paths P.txt] [--projection] [--normalise]\n"
     "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";

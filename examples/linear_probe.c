@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * linear_probe: how good an encoder's features are, as the MoCo papers measure it: a linear classifier on top of the
- * frozen encoder. By default the protocol of the reference's main_lincls.py, resumable at any step; with --fast a sweep
- * of learning rates on features that are encoded once. What a reader would get wrong: the held-out images are not
- * augmented and the encoder does not move, so that their features are encoded once in either case. */
+ * linear_probe: measures an encoder's features as the MoCo papers do: a linear classifier on top of the frozen
+ * encoder. By default it follows the protocol of the reference's main_lincls.py, and can be resumed at any step;
+ * with --fast it tries several learning rates on features that are encoded once. What a reader would get wrong: the
+ * held-out images are not augmented and the encoder does not change, so that their features are encoded once in
+ * either case. */
 #include <moco/moco.h>
 
 #include <stdio.h>
@@ -28,7 +29,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
 static const char help_head[] =
-    "usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
+    "Usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
     "\n"
     "Trains a linear classifier on the frozen features of an encoder and prints its top-1 and top-5 accuracy on "
     "held-out\n"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco: the programs of this folder as commands of one, which is what `make install` installs. The same objects: a
- * command is a program's own main under another name (Makefile). */
+ * moco: the programs of this folder as commands of one program, which `make install` installs. It consists of the
+ * same objects: a command is a program's own main under another name (Makefile). */
 #include <stdio.h>
 #include <string.h>
 
@@ -36,7 +36,7 @@ static const struct program_command commands[] = {
 
 static int help(FILE *to)
 {
-    fputs("usage: moco COMMAND [ARGUMENTS]\n"
+    fputs("Usage: moco COMMAND [ARGUMENTS]\n"
           "       moco COMMAND --help     what a command takes\n"
           "       moco --version\n"
           "\n",

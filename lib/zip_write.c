@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip_write: see zip_write.h. All headers are made first, in one block of bytes with gaps for the contents; CRC-32s are
- * put into them afterwards, in the file. */
+ * zip_write: see zip_write.h. All headers are made first, in one block of bytes with gaps for the contents. The
+ * CRC-32s are written into the headers afterwards, in the file. */
 #include "zip_write.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip_write: writes a zip archive that stores its members uncompressed, with sizes and CRC-32 in the local headers, as
- * zip.h reads and torch.load maps. Contents lie on multiples of 64 bytes. What a reader would get wrong: the file takes
- * the place of `path` at commit alone; until then its CRC fields are 0. */
+ * zip_write: writes a zip archive that stores its members uncompressed, with sizes and CRC-32 in the local headers,
+ * as zip.h reads and torch.load maps. Contents start at multiples of 64 bytes. What a reader would get wrong: the
+ * file replaces `path` only at commit; until then its CRC fields are 0. */
 #ifndef MOCO_LIB_ZIP_WRITE_H
 #define MOCO_LIB_ZIP_WRITE_H
 

@@ -167,7 +167,7 @@ static moco_status take_member(struct run_log *log, struct line *line, const str
     return MOCO_OK;
 }
 
-/* "type" stands first in every line of ours. */
+/* "type" is the first key of every line of ours. */
 static moco_status parse(struct run_log *log, const char *text, size_t size, struct line *line, struct err *err)
 {
     struct json json;

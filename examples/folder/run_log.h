@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_log: what metrics.jsonl says, in bounded memory, read on from where it was left: a page that is redrawn while a
- * run goes on reads each line once. A line that cannot be used is counted, remembered with its number and passed over.
- * What a reader would get wrong: the file stays open from run_log_open to run_log_free, for closing any descriptor of
- * it would give up the lock that a running driver holds on it. */
+ * run_log: reads metrics.jsonl in bounded memory, and continues where it stopped: a page that is redrawn during a
+ * run reads each line once. A line that cannot be used is counted, remembered with its number and skipped. What a
+ * reader would get wrong: the file stays open from run_log_open to run_log_free. Closing any descriptor of it would
+ * release the lock that a running driver of this process holds on it. */
 #ifndef MOCO_EXAMPLES_RUN_LOG_H
 #define MOCO_EXAMPLES_RUN_LOG_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * thumbnail: see thumbnail.h. libjpeg leaves by longjmp when something fails: it is called in one small function that
- * owns nothing else. */
+ * thumbnail: see thumbnail.h. When something fails, libjpeg leaves by longjmp. It is therefore called in one small
+ * function that owns nothing else. */
 #include "thumbnail.h"
 
 #include <setjmp.h>
@@ -28,7 +28,7 @@ static void be_silent(j_common_ptr codec)
     (void)codec;
 }
 
-/* Every pixel is the mean of the square of pixels that it stands for, edges in part. */
+/* Every pixel is the mean of the square of pixels that it replaces, with partial pixels at the edges. */
 static void shrink(const uint8_t *from, int side, uint8_t *to, int small)
 {
     double scale = (double)side / small;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_config: see probe_config.h. Milestones beyond the third have no place in moco_probe_fit_options, and the
- * reference uses two; the list is therefore held to three. */
+ * probe_config: see probe_config.h. moco_probe_fit_options has three milestones, and the reference uses two, so that
+ * the list is limited to three. */
 #include "probe_config.h"
 
 #include <string.h>
@@ -21,7 +21,7 @@ static const struct cli_option table[] = {
      "== The encoder\nencoder.safetensors, a checkpoint of a run (its query encoder), or the\n"
      "weights of another program (.pth, .pth.tar, .ckpt, safetensors); needed"},
     {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, 0, "P",
-     "of another program's file: which encoder, as build/examples/inspect lists\n"
+     "of another program's file: which encoder, as inspect lists\n"
      "them: what its names begin with (. for nothing)"},
     {"stem", NULL, 0, CLI_NAME, AT(stem), 0, 0, "imagenet|cifar|small", 0, "NAME",
      "of another program's file, whose first convolution is 3x3: cifar (stride\n"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery: gallery.json of a run folder: what an encoder makes of some images, ready to be drawn without the data set:
- * a map of embeddings, their spectrum, nearest neighbours, and the views that training sees. Everything in it that is
- * drawn is checked when it is read: the file may come from anywhere. */
+ * gallery: gallery.json of a run folder: what an encoder makes of some images, ready to be drawn without the data
+ * set: a map of embeddings, their spectrum, nearest neighbours, and the views that training sees. All of it is
+ * checked when it is read, because the file may come from anywhere. */
 #ifndef MOCO_EXAMPLES_GALLERY_H
 #define MOCO_EXAMPLES_GALLERY_H
 

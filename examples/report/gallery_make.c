@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery_make: see gallery_make.h. Two passes: over images of the map, some of which become queries, and over training
- * images, among which the queries' neighbours are looked for by cosine, as the kNN monitor does. */
+ * gallery_make: see gallery_make.h. There are two passes: over the images of the map, some of which become queries,
+ * and over training images, among which the neighbours of the queries are searched by cosine, as the kNN monitor
+ * does. */
 #include "gallery_make.h"
 
 #include <math.h>

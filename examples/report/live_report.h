@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * live_report: report.html of a run that goes on: drawn again after each epoch and every LIVE_REPORT_SECONDS between,
- * and its gallery as often as takes no more than a part of LIVE_GALLERY_PART of the time. What cannot be written is
- * warned of once and is no reason to stop training. */
+ * live_report: report.html of a running training. It is drawn again after each epoch and every LIVE_REPORT_SECONDS
+ * between; its gallery as often as takes no more than the fraction LIVE_GALLERY_PART of the time. A page that cannot
+ * be written is warned of once and does not stop the training. */
 #ifndef MOCO_EXAMPLES_LIVE_REPORT_H
 #define MOCO_EXAMPLES_LIVE_REPORT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * report: see report.h. The order of the page. */
+ * report: see report.h. This file decides the order of the page. */
 #include "report.h"
 
 #include <math.h>

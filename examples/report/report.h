@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * report: report.html, one page with everything a run tells, in one file that needs nothing else: no network, no fonts,
- * no script (a little of it shows numbers under the pointer). Several runs are overlaid. */
+ * report: report.html, one page with everything that a run recorded, in one file that needs nothing else: no
+ * network, no fonts, no script (a little script shows numbers under the pointer). Several runs are drawn over each
+ * other. */
 #ifndef MOCO_EXAMPLES_REPORT_H
 #define MOCO_EXAMPLES_REPORT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_axis: where an axis begins and ends and which round numbers stand on it. */
+ * report_axis: where an axis begins and ends, and which round numbers are on it. */
 #ifndef MOCO_EXAMPLES_REPORT_AXIS_H
 #define MOCO_EXAMPLES_REPORT_AXIS_H
 

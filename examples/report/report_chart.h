@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_chart: one figure with curves over the steps of runs: SVG that stretches to any width, and words that do not
- * (they are HTML over it). Shows bucket means as a line and what lies between least and greatest as a band. What a
- * reader would get wrong: the vertical axis of loss and accuracies fits the values from the step on that found the
- * queue full; before, they are among fewer negatives and not to be compared. Curves are cut there, never moved. */
+ * report_chart: one figure with curves over the steps of runs: an SVG that stretches to any width, and texts that do
+ * not (they are HTML over it). It shows bucket means as a line, and the range from least to greatest as a band. What
+ * a reader would get wrong: the vertical axis of loss and accuracies fits the values after the queue was full.
+ * Earlier values are among fewer negatives and cannot be compared. Curves are cut there, never moved. */
 #ifndef MOCO_EXAMPLES_REPORT_CHART_H
 #define MOCO_EXAMPLES_REPORT_CHART_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_curves: which curves a report shows, and with which levels and marks. With one run, what belongs together
- * shares a figure; with several, each figure shows one number of all runs. */
+ * report_curves: which curves a report shows, and with which levels and marks. With one run, related curves share a
+ * figure; with several, each figure shows one number of all runs. */
 #include <math.h>
 #include <stdio.h>
 

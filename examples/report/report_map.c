@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_map: embeddings as points of a plane, coloured by class, and the spectrum of their covariance. What a reader
- * would get wrong: the plane holds only part of the variance (it is said which), so classes that lie over each other
- * here may be far apart. */
+ * report_map: embeddings as points of a plane, coloured by class, and the spectrum of their covariance. What a
+ * reader would get wrong: the plane holds only a part of the variance (the page says which part), so that classes
+ * that overlap here may be far apart. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_sheets: thumbnails: held-out images with their nearest training images, and training images with views of
- * them. */
+ * report_sheets: thumbnails: held-out images with their nearest training images, and training images with their
+ * views. */
 #include <math.h>
 #include <stdio.h>
 

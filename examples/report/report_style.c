@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_style: how a report looks, and the script that shows numbers under the pointer. Colours are those of Okabe and
- * Ito, darkened or lightened until text in them can be read; runs beyond eight are told apart by dashes. What a reader
- * would get wrong: the page lets no script run but the one with this hash, so whoever changes the script changes
- * report_js_hash too (the tests print the right one). */
+ * report_style: the style of a report, and the script that shows numbers under the pointer. Colours are those of
+ * Okabe and Ito, darkened or lightened until text in them can be read; runs beyond eight are distinguished by
+ * dashes. What a reader would get wrong: the page allows only the script with this hash. If you change the script,
+ * change report_js_hash too (the tests print the right one). */
 #include "report_parts.h"
 
 /* clang-format off */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * report_tables: the numbers of a report: a few large ones, the table of final ones, the epochs, the options. Each
- * number stands in a <data> element whose value has all digits of metrics.jsonl. */
+ * number is in a <data> element whose value has all digits of metrics.jsonl. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

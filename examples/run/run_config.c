@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_config: the table of options, and from values to libmoco's structs. Names are those of the reference's
- * main_moco.py where it has the option. */
+ * run_config: the table of options, and the conversion from their values to libmoco's structs. Names are those of
+ * the reference's main_moco.py where it has the option. */
 #include "run_config.h"
 
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static const struct cli_option table[] = {
      ".pth.tar, .ckpt), whose architecture and width the run then has; its\n"
      "head is taken if it is the run's kind; read once, not on --resume"},
     {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, SAVED, "P",
-     "with --init: which encoder of the file, as build/examples/inspect lists\n"
+     "with --init: which encoder of the file, as inspect lists\n"
      "them: what its names begin with (. for nothing); without it the query\n"
      "encoder is looked for"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS", "side of a view"},

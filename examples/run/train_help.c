@@ -7,7 +7,7 @@
 #include "support/program_name.h"
 
 static const char help_head[] =
-    "usage: train_imagenet DIR... [OPTIONS]\n"
+    "Usage: train_imagenet DIR... [OPTIONS]\n"
     "\n"
     "Pre-trains an image encoder with MoCo (Momentum Contrast) on the images below DIR. They need no labels; class\n"
     "folders serve the kNN monitor only. DIR holds one of\n"

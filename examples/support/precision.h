@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * precision: --precision of the programs. What a reader would get wrong: "auto" is settled once, when a run begins, and
- * the run keeps what it became; a machine that does not have that one is told so, rather than going on in another. */
+ * precision: --precision of the programs. What a reader would get wrong: "auto" is resolved once, when a run begins,
+ * and the run keeps the result. A machine that lacks this precision refuses rather than continue in another one. */
 #ifndef MOCO_EXAMPLES_PRECISION_H
 #define MOCO_EXAMPLES_PRECISION_H
 

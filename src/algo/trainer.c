@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer: making one. `arrange` decides everything that follows from the configuration (groups, launches, plans, where
- * each buffer lies) without taking the memory; creating binds it, estimating only measures it. */
+ * trainer: makes a trainer. `arrange` decides everything that follows from the configuration (groups, launches,
+ * plans, where each buffer is) without allocating it. Creating a trainer then allocates and binds it; an estimate
+ * only measures it. */
 #include "algo/trainer.h"
 
 #include <math.h>
@@ -317,6 +318,7 @@ static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct er
     return MOCO_OK;
 }
 
+/* Arranges a trainer without binding it, measures it, and discards it. Nothing large is allocated. */
 moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct be_device *dev,
                              const struct net_config *config, int64_t queue_length, const moco_trainer_options *options,
                              moco_memory_estimate *estimate, struct err *err)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer: MoCo's training step over the contract of a backend, and the state that training has. The step's order is
- * the one of moco_trainer_step: working weights of the key encoder, all key launches, then launch by launch query forward, InfoNCE and
- * backward, then the commit. What a reader would get wrong: nothing that outlives the step is written before the
- * commit, so that a step that fails has not been. */
+ * trainer: MoCo's training step over the contract of a backend, and the state of training. The order of a step is
+ * that of moco_trainer_step: the working weights of the key encoder; all key launches; then, launch by launch, query
+ * forward, InfoNCE and backward; then the commit. What a reader would get wrong: nothing that outlives the step is
+ * written before the commit. A step that fails has changed nothing. */
 #ifndef MOCO_ALGO_TRAINER_H
 #define MOCO_ALGO_TRAINER_H
 
@@ -31,7 +31,7 @@ void trainer_cursor(const struct trainer *trainer, int64_t *step, int64_t *epoch
 const char *trainer_tensor_name(const struct trainer *trainer, int i); /* NULL past the end */
 int trainer_find(const struct trainer *trainer, const char *name);     /* -1: no such name */
 void trainer_tensor_shape(const struct trainer *trainer, int i, struct tensor_shape *shape);
-moco_status trainer_tensor_get(struct trainer *trainer, int i, double *values, struct err *err);
+moco_status trainer_tensor_get(struct trainer *trainer, int i, void *values, size_t size, struct err *err);
 moco_status trainer_tensor_set(struct trainer *trainer, int i, const double *values, struct err *err);
 
 #endif

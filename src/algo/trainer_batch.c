@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_batch: see trainer_batch.h. With a momentum encoder a query's loss needs all keys but no other query, so
- * launches stay as they are. With a shared encoder (SimCLR, end-to-end) samples are coupled through gradients: one
- * launch of 2 N images, places 0 .. N - 1 of view 0 and N .. 2 N - 1 of view 1, whose samples are shuffled among them.
- * What a reader would get wrong: the loss sees rows in sample order, where row i and row N + i are one image, and the
- * plan sees places; embeddings and gradients cross between the two. */
+ * trainer_batch: see trainer_batch.h. With a momentum encoder the loss of a query needs all keys but no other query,
+ * so that launches stay as they are. With a shared encoder (SimCLR, end-to-end) gradients couple the samples: one
+ * launch has all 2 N images, places 0 to N - 1 for view 0 and N to 2 N - 1 for view 1, whose samples are shuffled
+ * among these. What a reader would get wrong: the loss sees rows in sample order, where rows i and N + i are one
+ * image, and the plan sees places. Embeddings and gradients are moved between the two orders. */
 #include "algo/trainer_batch.h"
 
 static moco_status run_loss(struct trainer *t, struct be_batch_loss *io, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_batch: the middle of a step whose negatives are the batch itself. */
+ * trainer_batch: the middle of a step whose negatives come from the batch. */
 #ifndef MOCO_ALGO_TRAINER_BATCH_H
 #define MOCO_ALGO_TRAINER_BATCH_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the places
- * of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, then the rows
- * of the loss at all places, then where the images of all places are in their arrays. */
+ * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the
+ * places of the key launches, direction by direction. A shared encoder has instead: the samples at view 1's places,
+ * then the rows of the loss at all places, then the index of each place's image in its array. */
 #include "algo/trainer_rows.h"
 
 #include "permute.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_rows: rows of embeddings on their way through a step, and a launch of the query encoder: what the steps of
- * trainer_step.c and trainer_batch.c have in common. What a reader would get wrong: there are two orders. A sample is a
- * row of the batch; a place is where a sample is in the launches of its encoder. Query launches take samples in the
- * order `order`, key launches in the order of the step's shuffle; losses and the queue see samples. */
+ * trainer_rows: the rows of embeddings during a step, and a launch of the query encoder: what trainer_step.c and
+ * trainer_batch.c have in common. What a reader would get wrong: there are two orders. A sample is a row of the
+ * batch. A place is the position of a sample in the launches of its encoder. Query launches take the samples in the
+ * order `order`, key launches in the order of the step's shuffle. Losses and the queue see samples. */
 #ifndef MOCO_ALGO_TRAINER_ROWS_H
 #define MOCO_ALGO_TRAINER_ROWS_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_state: what a trainer is made of, shared by the files that make it, step it, read it and save it. */
+ * trainer_state: the fields of a trainer, for the files that make it, step it, read it and save it. */
 #ifndef MOCO_ALGO_TRAINER_STATE_H
 #define MOCO_ALGO_TRAINER_STATE_H
 

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction, in three parts. The work is given to the
- * device call by call, and no number comes back; it writes what the next try overwrites. Then whoever has a vote says
- * whether the step may commit. Then the commit, which the device does, or does not, by what it has found; what that was
- * is told by the step's outcome. What a reader would get wrong: a call that returns has been given, not done.
- * docs/internals-step.md has the order of calls. Steps whose negatives are the batch itself differ in the middle:
+ * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction in three parts. The work: calls are
+ * given to the device one after another; no number comes back, and everything that they write is overwritten by the
+ * next step. The vote: the host (later: all ranks) decides whether the step may commit. The commit: the device
+ * changes the state, unless it has found something wrong; the step's outcome says which. What a reader would get
+ * wrong: when a call returns, its work has been given to the device but is not necessarily done.
+ * docs/internals-step.md has the order of calls. Steps whose negatives come from the batch differ in the middle:
  * trainer_batch.c. */
 #include <math.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 
 /* ---- before the step ---- */
 
-/* Key views apart are of one step's shuffle, and useless for any other. */
+/* Key views apart follow the shuffle of one step and are useless for any other. */
 static moco_status check_keys(const struct trainer *t, const moco_batch *b, struct err *err)
 {
     if (!t->o.shuffle)
@@ -78,9 +79,9 @@ static void note_finite(struct trainer *t, int known)
     t->finite.key = t->key != NULL ? t->key->version : 0;
 }
 
-/* A bad number in the state is found before any work is done with it, and under its own name: a ReLU or a large
- * negative logit may swallow it later. The state is read only if it has been written from outside since the last
- * update, which saw what it wrote: averages of finite statistics are finite. */
+/* Finds a bad number of the state before any work is done with it, and reports it under its own name: a ReLU or a
+ * large negative logit could hide it later. The state is read only if it was written from outside since the last
+ * update. An update checks what it writes, and averages of finite statistics are finite. */
 static moco_status check_state(struct trainer *t, struct err *err)
 {
     if (known_finite(t))
@@ -149,8 +150,8 @@ static moco_status all_keys(struct trainer *t, struct step *step, struct err *er
 
 /* ---- the work: queries ---- */
 
-/* InfoNCE of one launch against the queue as it was before the step. Every row of the queue is in `neg`, so that a bad
- * one shows there however the softmax treats it. */
+/* Computes InfoNCE of one launch against the queue as it was before the step. The mean over negatives, `neg`,
+ * includes every row of the queue, so that a bad row shows there even if the softmax hides it. */
 static moco_status contrast(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
     const void *queries = rows_queries(t, direction, launch);
@@ -205,7 +206,8 @@ static moco_status check_results(struct trainer *t, struct err *err)
     return t->be->row_std(t->program, queries, rows, t->dim, err);
 }
 
-/* Nothing comes back here. Keys that are known to be bad are not worth the queries' work. */
+/* Gives all work of the step to the device; no number comes back. If keys are already known to be bad, the queries
+ * are not computed. */
 static moco_status work(struct trainer *t, struct step *step, struct err *err)
 {
     size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
@@ -238,7 +240,7 @@ static moco_status bad_row(const char *what, int64_t image, struct err *err)
     return err_set(err, MOCO_ENUMERIC, "the %s of image %lld of the batch is not finite", what, (long long)image);
 }
 
-/* In a sentence; MOCO_OK if nothing was. */
+/* Turns a finding into an error sentence; MOCO_OK if there was none. */
 static moco_status tell(struct trainer *t, const struct be_outcome *found, struct err *err)
 {
     int64_t index = (int64_t)(found->bad & ((UINT64_C(1) << 48) - 1));
@@ -269,8 +271,9 @@ static moco_status tell(struct trainer *t, const struct be_outcome *found, struc
 
 /* ---- the vote ---- */
 
-/* The one place between the work and the commit, where those who share a step will agree whether it is committed: what
- * fails here, on whatever rank, has touched nothing. What can be known without waiting is told before the commit. */
+/* Decides between the work and the commit whether the step may commit. Ranks that share a step will agree here: a
+ * failure here, on any rank, has changed nothing. A finding that is known without waiting is returned as an error
+ * now. */
 static moco_status vote(struct trainer *t, const struct step *step, struct err *err)
 {
     TRY(t->be->ready(t->dev, err));
@@ -329,8 +332,8 @@ static void advance(struct trainer *t, const struct step *step, const struct be_
     t->position = step->batch->position;
 }
 
-/* All that could fail has been done but for the device itself. If that fails, nobody knows how much of the step has
- * been committed, and the trainer says so from then on rather than train on half a step. */
+/* Everything that can fail was done before, except the device itself. If the device fails here, nobody knows how
+ * much of the step was committed. The trainer then refuses further steps rather than train on half a step. */
 static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
 {
     int skip, known;
@@ -348,7 +351,8 @@ static moco_status commit(struct trainer *t, const struct step *step, struct be_
 
 /* ---- a step ---- */
 
-/* Loss of a query that cannot tell its positive from the negatives, summed over directions (NT-Xent: views). */
+/* The loss of a query that cannot distinguish its positive from the negatives, summed over directions (NT-Xent:
+ * views). */
 static double chance_loss(const struct trainer *t)
 {
     if (t->queue != NULL)
@@ -377,8 +381,8 @@ static void write_report(struct trainer *t, const struct be_outcome *o, double l
     t->reported = 1;
 }
 
-/* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
- * nothing. */
+/* Runs a step from its begin to its outcome. The encoder's lock makes the commit atomic for other threads that embed
+ * with the model: they see all of it or nothing. */
 static moco_status give(struct trainer *t, struct step *step, struct be_outcome *outcome, struct err *err)
 {
     moco_status status = step->skip ? MOCO_OK : work(t, step, err);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/base.h: contexts, and empty tensors. A moco_context is a handle around a `struct ctx` and nothing
- * else: other handles hold the ctx, not the moco_context, so the caller may free it first. */
+ * moco/base.h: contexts, and empty tensors. A moco_context is a handle around a `struct ctx` and nothing else. Other
+ * handles hold the ctx, not the moco_context, so that the caller may free it first. */
 #include "api/handle.h"
 
 _Static_assert(sizeof(moco_tensor) % 8 == 0 && sizeof(moco_context_options) % 8 == 0,

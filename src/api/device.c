@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/base.h, the device: a backend's vtable and one opened device of it. Every handle that computes holds one. */
+ * moco/base.h, the device: a backend's table of functions, and one opened device of it. Every handle that computes
+ * holds a reference on one. */
 #include <string.h>
 
 #include "api/handle.h"

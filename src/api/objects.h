@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * objects: the handles that other handles hold, and how a caller's tensor meets one of ours. */
+ * objects: the handles that other handles hold, and the conversion between a caller's tensor and one of ours. */
 #ifndef MOCO_API_OBJECTS_H
 #define MOCO_API_OBJECTS_H
 
@@ -58,6 +58,14 @@ void model_options_write(moco_model_options *options, const struct net_config *c
 
 /* NULL: the defaults. */
 moco_status export_options_read(moco_export_options *options, const moco_export_options *given, struct err *err);
+
+/* ---- embedding ---- */
+
+/* The caller's images; with `may_probe`, data may be NULL. */
+moco_status embed_images(struct embed_input *input, const moco_tensor *images, int may_probe, struct err *err);
+moco_status embed_kind(enum embed_what *kind, moco_embedding what, struct err *err);
+/* Is there place for n rows of `dim` numbers? */
+moco_status embed_out(const moco_tensor *out, int64_t n, int dim, struct err *err);
 
 /* ---- tensors ---- */
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and what can be asked without one (estimate, description of a file). It
- * holds references on model and queue, so any order of freeing is right. */
+ * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and the calls that need none
+ * (estimate, description of a file). A trainer holds references on model and queue, so that they may be freed in any
+ * order. */
 #include "moco/trainer.h"
 
 #include "algo/checkpoint.h"
@@ -148,7 +149,7 @@ moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step_count
 
 static moco_status read_state(void *self, int index, double *values, struct err *err)
 {
-    return trainer_tensor_get(self, index, values, err);
+    return trainer_tensor_get(self, index, values, sizeof *values, err);
 }
 
 static moco_status write_state(void *self, int index, double *values, struct err *err)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_write: a file as torch.save writes it (the zip form of torch 1.6 and later), which torch.load reads with
- * weights_only too. First the object is put as a pickle, tensors among its values; then the file is begun, and the
- * tensors' numbers follow in the order in which they were put. What a reader would get wrong: a tensor's storage is a
- * member of the archive, so its size is fixed when the tensor is put. */
+ * torch_write: writes a file as torch.save does (the zip form of torch 1.6 and later), which torch.load reads, also
+ * with weights_only. First the object is put as a pickle, with tensors among its values. Then the file is begun, and
+ * the numbers of the tensors follow in the order in which these were put. What a reader would get wrong: the storage
+ * of a tensor is a member of the archive, so that its size is fixed when the tensor is put. */
 #ifndef MOCO_FORMAT_TORCH_WRITE_H
 #define MOCO_FORMAT_TORCH_WRITE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph: building one. Every builder call checks what it is given and infers the shape of what it makes. What a reader
- * would get wrong: parameters, statistics and states are numbered in the order of the calls, which therefore must be
+ * graph: building one. Every builder call checks its arguments and infers the shape of its result. What a reader
+ * would get wrong: parameters, statistics and states are numbered in the order of the calls, which must therefore be
  * the order in which the reference defines its modules. */
 #include "graph/graph.h"
 

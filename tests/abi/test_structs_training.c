@@ -99,12 +99,31 @@ INIT(moco_model_options)
 INIT(moco_trainer_options)
 INIT(moco_step_report)
 INIT(moco_memory_estimate)
+INIT(moco_encoder_options)
+INIT(moco_encoder_info)
 
 static moco_status create_model(void *given)
 {
     moco_model *made = NULL;
     moco_status status = moco_model_create(&made, rig.device, given);
     moco_model_free(made);
+    return status;
+}
+
+static moco_status create_encoder(void *given)
+{
+    moco_encoder *made = NULL;
+    moco_status status = moco_encoder_create(&made, model, given);
+    moco_encoder_free(made);
+    return status;
+}
+
+static moco_status describe_encoder(void *given)
+{
+    moco_encoder *made = NULL;
+    assert_int_equal(moco_encoder_create(&made, model, NULL), MOCO_OK);
+    moco_status status = moco_encoder_describe(made, given);
+    moco_encoder_free(made);
     return status;
 }
 
@@ -200,6 +219,8 @@ static const struct struct_probe probes[] = {
     {"moco_trainer_report", sizeof(moco_step_report), init_moco_step_report, report, 1, 0},
     {"moco_device_describe", sizeof(moco_device_info), init_moco_device_info, describe_device, 1, 0},
     {"moco_model_describe", sizeof(moco_model_info), init_moco_model_info, describe_model, 1, 0},
+    {"moco_encoder_create", sizeof(moco_encoder_options), init_moco_encoder_options, create_encoder, 0, 0},
+    {"moco_encoder_describe", sizeof(moco_encoder_info), init_moco_encoder_info, describe_encoder, 1, 0},
     {"moco_model_set_recipe", sizeof(moco_augment_options), valid_recipe, set_recipe, 0, 0},
     {"moco_checkpoint_describe, model", sizeof(moco_model_options), init_moco_model_options, describe_saved_model, 1,
      0},

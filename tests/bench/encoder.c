@@ -44,6 +44,7 @@ static struct {
     moco_device *device;
     moco_model *model;
     struct graph *graph;
+    struct be_weights *weights;
     void *images; /* of the largest launch */
     struct launch launch[SIZES];
     int largest, dim;
@@ -113,6 +114,11 @@ static void set_statistics(void)
     }
 }
 
+static enum be_precision precision_of(const struct options *o)
+{
+    return strcmp(o->precision, "bf16") == 0 ? BE_BF16 : BE_F32;
+}
+
 static void make_model(const struct options *o)
 {
     moco_model_options options;
@@ -125,6 +131,8 @@ static void make_model(const struct options *o)
     const struct encoder *e = it.model->encoder;
     check_inside(net_build(&it.graph, e->ctx, &e->config, &failed));
     it.dim = it.graph->values[it.graph->features].c;
+    check_inside(e->be->weights_create(&it.weights, e->dev, it.graph, e->layout, precision_of(o), &failed));
+    check_inside(e->be->weights_fold(it.weights, e->numbers.masters.at, e->numbers.stats.at, &failed));
 }
 
 static void make_images(const struct options *o)
@@ -146,22 +154,21 @@ static void make_images(const struct options *o)
 static void make_launch(struct launch *l, const struct options *o)
 {
     const struct encoder *e = it.model->encoder;
-    int bf16 = strcmp(o->precision, "bf16") == 0;
-    struct be_plan_spec spec = {.graph = it.graph,
-                                .layout = e->layout,
-                                .precision = bf16 ? BE_BF16 : BE_F32,
-                                .pass = BE_INFER,
-                                .n = l->n,
-                                .groups = 1,
-                                .output = it.graph->features,
-                                .f32_input = !o->u8};
+    const struct be_plan_spec spec = {.graph = it.graph,
+                                      .weights = it.weights,
+                                      .layout = e->layout,
+                                      .precision = precision_of(o),
+                                      .pass = BE_INFER,
+                                      .n = l->n,
+                                      .groups = 1,
+                                      .output = it.graph->features,
+                                      .f32_input = !o->u8};
     struct be_plan_bytes bytes;
     check_inside(e->be->plan_create(&l->plan, e->dev, &spec, &failed));
     e->be->plan_bytes(l->plan, &bytes);
     check_inside(e->be->alloc(e->dev, bytes.slab, &l->slab, &failed));
     check_inside(e->be->alloc(e->dev, (size_t)l->n * (size_t)it.dim * e->real_bytes, &l->out, &failed));
     check_inside(e->be->plan_bind(l->plan, l->slab.at, &failed));
-    check_inside(e->be->plan_fold(l->plan, e->numbers.masters.at, e->numbers.stats.at, &failed));
 }
 
 /* ---- measuring ---- */
@@ -246,9 +253,10 @@ static void report(struct launch *l, const struct options *o, double ms)
     printf(
         "{\"bench\": \"encoder\", \"arch\": \"%s\", \"size\": %d, \"n\": %d, \"precision\": \"%s\", \"threads\": %d, "
         "\"isa\": \"%s\", \"library\": \"%s\", \"ms\": %.3f, \"best_ms\": %.3f, \"img_per_s\": %.1f, "
-        "\"slab_mb\": %.1f",
+        "\"slab_mb\": %.1f, \"weights_mb\": %.1f",
         o->arch, o->size, l->n, o->precision, info->threads, info->isa, info->library, middle, best,
-        1e3 * l->n / middle, 1e-6 * (double)l->slab.bytes);
+        1e3 * l->n / middle, 1e-6 * (double)l->slab.bytes,
+        1e-6 * (double)it.model->encoder->be->weights_bytes(it.weights));
     if (o->ops)
         print_ops(l, ms);
     printf("}\n");
@@ -369,6 +377,7 @@ int main(int argc, char **argv)
         e->be->release(e->dev, &it.launch[i].slab);
         e->be->release(e->dev, &it.launch[i].out);
     }
+    e->be->weights_free(it.weights);
     graph_free(it.graph);
     free(it.images);
     moco_model_free(it.model);

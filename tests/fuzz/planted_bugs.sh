@@ -79,7 +79,7 @@ plant safetensors src/format/safetensors_parse.c 's/if (\*count == most)/if (0)/
 plant model src/algo/encoder_file.c 's/    TRY(check_tensors(file, prefix, encoder, err));//' "a network is made before its tensors are looked for"
 plant model src/algo/state_file.c 's/    if (bad >= 0) {/    if (0) {/' "numbers that are not finite are read"
 plant model src/algo/state_file.c 's/(shape->variance \&\& value < 0)/0/' "a variance below 0 is read"
-plant trainer src/algo/checkpoint.c 's/!(values\[0\] >= 0 \&\& values\[0\] < (double)t->queue->length)/0/' "a queue_ptr behind the queue"
+plant trainer src/algo/trainer_fresh.c 's/!(value >= 0 \&\& value < (double)length)/0/' "a queue_ptr behind the queue"
 plant probe src/eval/probe_file.c 's/    TRY(state_check(file, "", 1, &shapes, err));.*//' "a probe is made before its tensors are looked for"
 plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
 plant zip lib/zip.c 's/if (gap < 0)/if (0)/; s/if (i + 1 < zip->count \&\& next == m->header)/if (0)/; s/return gap == 0 ? MOCO_OK/return gap <= 0 ? MOCO_OK/' \

@@ -16,25 +16,6 @@ import test_report as made  # noqa: E402
 
 SCREENS = os.path.join(made.BUILD, "report-screens")
 
-# Contrast (WCAG) of every element that holds text of its own, and its size in CSS pixels: [least contrast, whose], ...
-READABLE = """(() => {
-  const parse = c => c.match(/[\\d.]+/g).map(Number);
-  const light = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-  const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
-    if (c.length < 4 || c[3] > 0.99) return c.slice(0, 3); } return [255, 255, 255]; };
-  let worst = [99, ''], small = [99, ''];
-  for (const e of document.querySelectorAll('body *')) {
-    if (!e.checkVisibility() || e.closest('svg,script') ||
-        ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
-    const style = getComputedStyle(e), a = light(parse(style.color).slice(0, 3)), b = light(behind(e));
-    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(style.fontSize);
-    const who = e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 30);
-    if (contrast < worst[0]) worst = [contrast, who];
-    if (size < small[0]) small = [size, who];
-  }
-  return [worst, small];
-})()"""
 STRICT = "new XMLSerializer().serializeToString(document)"
 DRAWN = """[...document.querySelectorAll('path.line, path.point')].map(p => {
   const box = p.getBoundingClientRect(), style = getComputedStyle(p);
@@ -79,7 +60,7 @@ def check_looks(look, page, name):
         look.open(page, width, 800, dark=dark, mobile=width < 500)
         wide, view = look.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         assert view == width and wide <= width, f"{name}: {wide} pixels wide at {width}"
-        (contrast, whose), (size, small) = look.evaluate(READABLE)
+        (contrast, whose), (size, small) = look.evaluate(browser.READABLE)
         assert contrast >= 4.5, f"{name}: contrast {contrast:.2f} of {whose} ({'dark' if dark else 'light'})"
         assert size >= 10.5, f"{name}: {size} pixels high: {small}"
         background = look.evaluate("getComputedStyle(document.body).backgroundColor")

@@ -140,7 +140,7 @@ moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, con
     return MOCO_OK;
 }
 
-/* A kernel of ours: its scratch, and a reorder where the weights that it reads stand otherwise. */
+/* A kernel of ours: its scratch, and a reorder if its weights are in another layout. */
 static moco_status create_own(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                               const struct shim_md *given, struct err *err)
 {
@@ -176,6 +176,8 @@ static void prefer_given(struct shim_prim *best, const struct be_device *dev, co
     }
 }
 
+/* First takes oneDNN's favourite layout. If that is not the given one, it takes the primitive for the given layout,
+ * provided that oneDNN has the same implementation for it. Otherwise it keeps the favourite and adds a reorder. */
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err)
 {
@@ -185,7 +187,6 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     out->winograd = is_winograd(&out->wino, dev, spec);
     if (out->winograd) {
         out->bytes = kern_winograd_scratch(&dev->team, &out->wino);
-        out->weight_bytes = kern_winograd_weights_bytes(&out->wino);
         return MOCO_OK;
     }
     struct shim_conv_spec any = *spec;
@@ -212,9 +213,16 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     }
     out->ordered = kern_pad64(scratch);
     out->bytes = out->ordered + kern_pad64(ordered);
-    out->weight_bytes = out->run.weights.bytes;
     out->blank = spec->pass == SHIM_BACK_WEIGHTS && spec->type == SHIM_BF16; /* oneDNN 2.6, where channels are few */
     return MOCO_OK;
+}
+
+void cpu_conv_as_read(struct cpu_conv *conv, struct shim_md *order)
+{
+    *order = conv->run.weights;
+    conv->run.weights = (struct shim_md){0};
+    shim_prim_free(&conv->order);
+    conv->bytes = conv->ordered;
 }
 
 void cpu_conv_free(struct cpu_conv *conv)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels: which levels of inner loops there are and which of them this CPU can run. */
+ * kernels: which levels of inner loops exist, and which of them this CPU can run. */
 #include "backend/cpu/kernels/kernels.h"
 
 #include "backend/cpu/kernels/simd_table.h"

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels: everything a plan computes that oneDNN does not: batch norm with add and ReLU, pooling, normalisation, sums
- * over slabs, and the convolutions that are faster here than there (cpu_conv.c). A feature map is [n][c/b][h][w][b]
- * with a channel block b (b = c is NHWC), in f32 or bf16; statistics, parameters and vectors ([n][c], after global
- * pooling) are f32 always. Each call splits its own work over the team, so that it stands between parallel_enter and
- * parallel_leave; none takes memory. What a reader would get wrong: results depend on the number of threads only
+ * kernels: everything in a plan that oneDNN does not compute: batch norm with add and ReLU, pooling, normalisation,
+ * sums over slabs, and the convolutions that are faster here (cpu_conv.c). A feature map is [n][c/b][h][w][b] with a
+ * channel block b (b = c is NHWC), in f32 or bf16. Statistics, parameters and vectors ([n][c], after global pooling)
+ * are always f32. Each call divides its own work over the team, so that it must be between parallel_enter and
+ * parallel_leave; none allocates. What a reader would get wrong: results depend on the number of threads only
  * through the order of sums, and that order is fixed for a given number. */
 #ifndef MOCO_CPU_KERNELS_H
 #define MOCO_CPU_KERNELS_H

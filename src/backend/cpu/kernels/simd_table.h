@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c. Each
- * works on one contiguous run of numbers on one thread; dividing the work is the callers' (kernels_*.c). What a reader
- * would get wrong: parameters per channel come as arrays of `period + unit` floats, in which the channels repeat, so
- * that a vector may start at any channel and no block size needs code of its own. */
+ * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c.
+ * Each works on one contiguous run of numbers on one thread; the callers (kernels_*.c) divide the work. What a
+ * reader would get wrong: parameters per channel are passed as arrays of `period + unit` floats in which the
+ * channels repeat. A vector may therefore start at any channel, and no block size needs its own code. */
 #ifndef MOCO_CPU_SIMD_TABLE_H
 #define MOCO_CPU_SIMD_TABLE_H
 
@@ -147,7 +147,7 @@ struct conv_tile {
     size_t vectors;
     float *out;
     size_t out_step; /* from out[0] to out[1] */
-    int add;         /* to what stands there */
+    int add;         /* 1: adds to the old numbers */
     struct conv_fetch *fetch;
     size_t fetches; /* lines to fetch for each pass over the runs; there are lanes / rows of them */
 };

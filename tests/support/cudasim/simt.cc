@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * simt: see simt.h. A block runs in rounds: every thread that may run does so until it waits or ends, then barriers and
+ * exchanges that all have come to are opened. No C++ library is used, since test programs are linked as C. */
+#include "support/cudasim/simt.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SIMT_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SIMT_ASAN 1
+#endif
+#endif
+#if defined(__SANITIZE_THREAD__)
+#define SIMT_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define SIMT_TSAN 1
+#endif
+#endif
+
+#ifdef SIMT_ASAN
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#define ASAN(...) __VA_ARGS__
+#else
+#define ASAN(...)
+#endif
+#ifdef SIMT_TSAN
+#include <sanitizer/tsan_interface.h>
+#define TSAN(...) __VA_ARGS__
+#else
+#define TSAN(...)
+#endif
+/* The scheduler itself is no subject of ThreadSanitizer: it runs on every fiber. */
+#define QUIET __attribute__((no_sanitize("thread")))
+
+#ifndef __x86_64__
+#include <ucontext.h>
+#endif
+
+enum {
+    STACK = 128 << 10,
+    MOST_THREADS = 1024,
+    WARP = 32,
+    GAP = 128,              /* bytes of red zone around a shared array */
+    SHARED_ARRAYS = 32,     /* a kernel */
+    SHARED_BYTES = 48 << 10 /* what every GPU gives a block without being asked */
+};
+
+struct simt_dim simt_thread, simt_block, simt_block_size, simt_grid_size;
+
+namespace
+{
+
+enum waits { RUNS, AT_BARRIER, AT_EXCHANGE, ENDED };
+
+struct fiber {
+#ifdef __x86_64__
+    void *context;
+#else
+    ucontext_t context;
+#endif
+    char *stack;
+    void *fake, *tsan;
+};
+
+struct lane {
+    struct fiber *fiber;
+    unsigned number, mask, line, turn, barriers, warp_barriers;
+    enum waits waits;
+    const char *file;
+    alignas(16) unsigned char out[2][SIMT_SHUFFLE]; /* in turn: nobody is two exchanges ahead */
+};
+
+struct shared_array {
+    const void *key;
+    size_t at;
+};
+
+/* Clocks for ThreadSanitizer: two of each in turn, so that a thread which is late does not see what comes after. */
+struct clocks {
+    char start, end, barrier[2], warp[MOST_THREADS / WARP][2];
+};
+
+struct run {
+    void (*kernel)(const void *args);
+    const void *args;
+    struct lane lanes[MOST_THREADS];
+    struct fiber fibers[MOST_THREADS], main;
+    unsigned order[MOST_THREADS];
+    unsigned threads;
+    struct lane *now;
+    const void *bottom; /* of the main stack */
+    size_t bottom_size;
+    char *shared;
+    size_t used;
+    struct shared_array arrays[SHARED_ARRAYS];
+    int array_count;
+    struct clocks clocks;
+};
+
+enum { ROOM = SHARED_BYTES + SHARED_ARRAYS * GAP };
+
+struct run *the_run;        /* whoever launches holds the driver's lock */
+char *stacks[MOST_THREADS]; /* of fibers: taken once, and used by every launch */
+uint64_t random_state = 0x9e3779b97f4a7c15u;
+
+[[noreturn]] QUIET void fail(const char *what, const struct lane *lane)
+{
+    fprintf(stderr, "simt: %s: block %u,%u,%u thread %u at %s:%u\n", what, simt_block.x, simt_block.y, simt_block.z,
+            lane->number, lane->file, lane->line);
+    abort();
+}
+
+QUIET uint64_t draw(uint64_t below)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state % below;
+}
+
+QUIET void shuffle(unsigned *order, unsigned count)
+{
+    for (unsigned i = count; i > 1; i--) {
+        unsigned j = (unsigned)draw(i), was = order[i - 1];
+        order[i - 1] = order[j];
+        order[j] = was;
+    }
+}
+
+/* ---- fibers ---- */
+
+#ifdef __x86_64__
+/* Callee-saved registers and the stack (System V). */
+extern "C" void simt_switch(void **save, void *to);
+__asm__(".pushsection .text\n"
+        "simt_switch:\n"
+        " push %rbp\n push %rbx\n push %r12\n push %r13\n push %r14\n push %r15\n"
+        " mov %rsp, (%rdi)\n mov %rsi, %rsp\n"
+        " pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbx\n pop %rbp\n ret\n"
+        ".popsection");
+
+QUIET void fiber_switch(struct fiber *from, struct fiber *to)
+{
+    simt_switch(&from->context, to->context);
+}
+
+QUIET void fiber_prepare(struct fiber *f, void (*entry)(void))
+{
+    void **top = (void **)(((uintptr_t)f->stack + STACK) & ~(uintptr_t)15) - 8; /* as if entry had been called */
+    memset(top, 0, 8 * sizeof *top);
+    top[6] = (void *)entry;
+    f->context = top;
+}
+#else
+QUIET void fiber_switch(struct fiber *from, struct fiber *to)
+{
+    swapcontext(&from->context, &to->context);
+}
+
+QUIET void fiber_prepare(struct fiber *f, void (*entry)(void))
+{
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack;
+    f->context.uc_stack.ss_size = STACK;
+    f->context.uc_link = NULL;
+    makecontext(&f->context, entry, 0);
+}
+#endif
+
+QUIET void to_main(void)
+{
+    struct lane *l = the_run->now;
+    ASAN(__sanitizer_start_switch_fiber(&l->fiber->fake, the_run->bottom, the_run->bottom_size);)
+    TSAN(__tsan_switch_to_fiber(the_run->main.tsan, __tsan_switch_to_fiber_no_sync);)
+    fiber_switch(l->fiber, &the_run->main);
+    ASAN(__sanitizer_finish_switch_fiber(l->fiber->fake, NULL, NULL);)
+}
+
+QUIET void to_lane(struct lane *l)
+{
+    struct run *r = the_run;
+    r->now = l;
+    simt_thread.x = l->number % simt_block_size.x;
+    simt_thread.y = l->number / simt_block_size.x % simt_block_size.y;
+    simt_thread.z = l->number / simt_block_size.x / simt_block_size.y;
+    ASAN(__sanitizer_start_switch_fiber(&r->main.fake, l->fiber->stack, STACK);)
+    TSAN(__tsan_switch_to_fiber(l->fiber->tsan, __tsan_switch_to_fiber_no_sync);)
+    fiber_switch(&r->main, l->fiber);
+    ASAN(__sanitizer_finish_switch_fiber(r->main.fake, NULL, NULL);)
+}
+
+/* A fiber runs one thread of one block after another. */
+QUIET void fiber_main(void)
+{
+    ASAN(__sanitizer_finish_switch_fiber(NULL, &the_run->bottom, &the_run->bottom_size);)
+    for (;;) {
+        TSAN(__tsan_acquire(&the_run->clocks.start);)
+        the_run->kernel(the_run->args);
+        TSAN(__tsan_release(&the_run->clocks.end);)
+        the_run->now->waits = ENDED;
+        to_main();
+    }
+}
+
+QUIET void wait_here(enum waits what, unsigned mask, const char *file, unsigned line, void *clock)
+{
+    struct lane *l = the_run->now;
+    (void)clock;
+    TSAN(if (clock != NULL) __tsan_release(clock);)
+    l->waits = what;
+    l->mask = mask;
+    l->file = file;
+    l->line = line;
+    to_main();
+    TSAN(if (clock != NULL) __tsan_acquire(clock);)
+}
+
+/* ---- a block ---- */
+
+/* Have all lanes that an exchange names come to it? */
+QUIET int exchange_complete(struct run *r, const struct lane *l, unsigned first)
+{
+    for (unsigned j = 0; j < WARP; j++) {
+        const struct lane *other = &r->lanes[first + j];
+        if (!(l->mask >> j & 1))
+            continue;
+        if (first + j >= r->threads || other->waits == ENDED)
+            fail("an exchange within a warp names a thread that is not there", l);
+        if (other->waits != AT_EXCHANGE || other->mask != l->mask || other->line != l->line)
+            return 0;
+    }
+    return 1;
+}
+
+QUIET int open_exchanges(struct run *r, unsigned first)
+{
+    int any = 0;
+    for (unsigned i = first; i < first + WARP && i < r->threads; i++) {
+        struct lane *l = &r->lanes[i];
+        if (l->waits != AT_EXCHANGE || !exchange_complete(r, l, first))
+            continue;
+        for (unsigned j = 0, mask = l->mask; j < WARP; j++)
+            if (mask >> j & 1)
+                r->lanes[first + j].waits = RUNS;
+        any = 1;
+    }
+    return any;
+}
+
+QUIET int open_barrier(struct run *r)
+{
+    const struct lane *first = NULL;
+    unsigned waiting = 0, ended = 0;
+    for (unsigned i = 0; i < r->threads; i++) {
+        waiting += r->lanes[i].waits == AT_BARRIER;
+        ended += r->lanes[i].waits == ENDED;
+        if (r->lanes[i].waits == AT_BARRIER)
+            first = &r->lanes[i];
+    }
+    if (waiting == 0 || waiting + ended < r->threads)
+        return 0;
+    if (ended > 0)
+        fail("a thread waits at a barrier, and another has ended", first);
+    for (unsigned i = 0; i < r->threads; i++) {
+        struct lane *l = &r->lanes[i];
+        if ((l->line != first->line || l->file != first->file))
+            fail("threads of a block wait at different barriers", l);
+        first = l;
+        l->waits = RUNS;
+    }
+    return 1;
+}
+
+QUIET void run_block(struct run *r)
+{
+    for (;;) {
+        unsigned ready = 0, ended = 0;
+        for (unsigned i = 0; i < r->threads; i++)
+            if (r->lanes[i].waits == RUNS)
+                r->order[ready++] = i;
+        shuffle(r->order, ready);
+        for (unsigned i = 0; i < ready; i++)
+            to_lane(&r->lanes[r->order[i]]);
+        int progress = ready > 0;
+        for (unsigned first = 0; first < r->threads; first += WARP)
+            progress |= open_exchanges(r, first);
+        for (unsigned i = 0; i < r->threads; i++)
+            ended += r->lanes[i].waits == ENDED;
+        if (ended == r->threads)
+            return;
+        if (!open_barrier(r) && !progress)
+            for (unsigned i = 0; i < r->threads; i++)
+                if (r->lanes[i].waits != ENDED)
+                    fail("threads wait for each other in vain", &r->lanes[i]);
+    }
+}
+
+QUIET void begin_block(struct run *r, unsigned turn)
+{
+#ifdef SIMT_TSAN
+    /* What two blocks share is no shared memory: a new one for each, kept until the grid has ended. */
+    char *before = r->shared;
+    r->shared = (char *)malloc(ROOM + sizeof(char *));
+    if (r->shared == NULL)
+        abort();
+    memcpy(r->shared + ROOM, &before, sizeof before);
+#endif
+    ASAN(ASAN_UNPOISON_MEMORY_REGION(r->shared, ROOM);)
+    memset(r->shared, 0xff, ROOM);
+    ASAN(ASAN_POISON_MEMORY_REGION(r->shared, ROOM);)
+    r->used = 0;
+    r->array_count = 0;
+    for (unsigned i = 0; i < r->threads; i++) {
+        struct lane *l = &r->lanes[i];
+        l->fiber = &r->fibers[(i + turn * 7) % r->threads];
+        l->number = i;
+        l->waits = RUNS;
+        l->turn = l->barriers = l->warp_barriers = 0;
+    }
+}
+
+QUIET void make_run(struct run *r)
+{
+    TSAN(r->main.tsan = __tsan_get_current_fiber();)
+    for (unsigned i = 0; i < r->threads; i++) {
+        struct fiber *f = &r->fibers[i];
+        if (stacks[i] == NULL)
+            stacks[i] = (char *)malloc(STACK);
+        if (stacks[i] == NULL)
+            abort();
+        f->stack = stacks[i];
+        ASAN(ASAN_UNPOISON_MEMORY_REGION(f->stack, STACK);)
+        fiber_prepare(f, fiber_main);
+        TSAN(f->tsan = __tsan_create_fiber(0);)
+    }
+#ifndef SIMT_TSAN
+    r->shared = (char *)malloc(ROOM);
+    if (r->shared == NULL)
+        abort();
+#endif
+}
+
+QUIET void free_run(struct run *r)
+{
+    TSAN(for (unsigned i = 0; i < r->threads; i++) __tsan_destroy_fiber(r->fibers[i].tsan);)
+#ifdef SIMT_TSAN
+    while (r->shared != NULL) {
+        char *before;
+        memcpy(&before, r->shared + ROOM, sizeof before);
+        free(r->shared);
+        r->shared = before;
+    }
+#else
+    ASAN(ASAN_UNPOISON_MEMORY_REGION(r->shared, ROOM);)
+    free(r->shared);
+#endif
+    free(r);
+}
+
+} // namespace
+
+/* ---- launching ---- */
+
+QUIET void simt_launch(void (*kernel)(const void *args), const void *args, struct simt_dim grid, struct simt_dim block)
+{
+    unsigned threads = block.x * block.y * block.z, blocks = grid.x * grid.y * grid.z;
+    struct run *r = (struct run *)calloc(1, sizeof *r);
+    unsigned *turn = (unsigned *)calloc(blocks, sizeof *turn);
+    if (threads < 1 || threads > MOST_THREADS || blocks < 1 || r == NULL || turn == NULL) {
+        fprintf(stderr, "simt: a grid of %u blocks of %u threads cannot run\n", blocks, threads);
+        abort();
+    }
+    r->kernel = kernel;
+    r->args = args;
+    r->threads = threads;
+    simt_block_size = block;
+    simt_grid_size = grid;
+    the_run = r;
+    make_run(r);
+    for (unsigned i = 0; i < blocks; i++)
+        turn[i] = i;
+    shuffle(turn, blocks);
+    for (unsigned b = 0; b < blocks; b++) {
+        simt_block.x = turn[b] % grid.x;
+        simt_block.y = turn[b] / grid.x % grid.y;
+        simt_block.z = turn[b] / grid.x / grid.y;
+        begin_block(r, b);
+        TSAN(__tsan_release(&r->clocks.start);)
+        run_block(r);
+    }
+    TSAN(__tsan_acquire(&r->clocks.end);)
+    the_run = NULL;
+    free_run(r);
+    free(turn);
+}
+
+void simt_seed(uint64_t seed)
+{
+    random_state = (seed + 1) * 0x9e3779b97f4a7c15u;
+}
+
+/* ---- what kernels call ---- */
+
+QUIET unsigned simt_lane(void)
+{
+    return the_run->now->number % WARP;
+}
+
+QUIET void simt_barrier(const char *file, unsigned line)
+{
+    struct lane *l = the_run->now;
+    wait_here(AT_BARRIER, 0, file, line, &the_run->clocks.barrier[l->barriers++ & 1]);
+}
+
+QUIET void simt_warp_barrier(unsigned mask, const char *file, unsigned line)
+{
+    struct lane *l = the_run->now;
+    wait_here(AT_EXCHANGE, mask, file, line, &the_run->clocks.warp[l->number / WARP][l->warp_barriers++ & 1]);
+}
+
+/* No call of memcpy, which ThreadSanitizer would look at. */
+QUIET static void copy_bytes(void *to, const void *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ((volatile unsigned char *)to)[i] = ((const volatile unsigned char *)from)[i];
+}
+
+/* Orders nothing but itself, as on the device. */
+QUIET void simt_exchange(unsigned mask, unsigned from, const void *value, void *out, size_t bytes, const char *file,
+                         unsigned line)
+{
+    struct lane *l = the_run->now;
+    unsigned turn = l->turn++ & 1, first = l->number - l->number % WARP;
+    l->file = file;
+    l->line = line;
+    if (from >= WARP || !(mask >> (l->number % WARP) & 1) || !(mask >> from & 1))
+        fail("a shuffle outside of its mask", l);
+    copy_bytes(l->out[turn], value, bytes);
+    wait_here(AT_EXCHANGE, mask, file, line, NULL);
+    copy_bytes(out, the_run->lanes[first + from].out[turn], bytes);
+}
+
+QUIET void *simt_shared(const void *key, size_t bytes, const char *file, unsigned line)
+{
+    struct run *r = the_run;
+    for (int i = 0; i < r->array_count; i++)
+        if (r->arrays[i].key == key)
+            return r->shared + r->arrays[i].at;
+    size_t at = r->used + GAP / 2, room = (bytes + 63) / 64 * 64 + GAP;
+    r->now->file = file;
+    r->now->line = line;
+    if (r->array_count == SHARED_ARRAYS || r->used + room > (size_t)(SHARED_BYTES + (r->array_count + 1) * GAP))
+        fail("more shared memory than a block has", r->now);
+    r->used += room;
+    r->arrays[r->array_count].key = key;
+    r->arrays[r->array_count++].at = at;
+    ASAN(ASAN_UNPOISON_MEMORY_REGION(r->shared + at, bytes);)
+    return r->shared + at;
+}
