@@ -124,10 +124,10 @@ $(BUILD)/obj/src/backend/module.o: $(libdir_file)
 $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
-src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
-           src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c \
-           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c)
-without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
+src_c := $(wildcard lib/*.c lib/*/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
+           src/comm/*.c src/format/*.c src/format/torch/*.c src/data/*.c src/data/*/*.c src/algo/*.c src/algo/import/*.c \
+           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c src/api/*/*.c)
+without := $(if $(filter 1,$(WEBP)),,src/data/decode/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
 ifeq ($(ONEDNN),1)
@@ -229,11 +229,10 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	done
 
 # The parsers and what they stand on. States are read into networks, those of the device ref here.
-parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data/dataset*.c src/data/decode*.c)) \
-              src/data/names.c src/data/source.c
+parser_src := $(filter-out $(without),$(wildcard lib/*.c lib/*/*.c src/format/*.c src/format/torch/*.c src/data/dataset/*.c src/data/decode/*.c))
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/data/augment*.c)
+                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/data/view/augment*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
@@ -380,7 +379,7 @@ $(BUILD)/libprograms.a: $(program_parts:%.c=$(BUILD)/obj/%.o)
 
 $(BUILD)/obj/examples/%.o: CPPFLAGS_ALL += -Iexamples
 # Programs are users of the library like any other: they are linked to libmoco.so, and carry what they use of lib/.
-$(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c))
+$(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c lib/*/*.c))
 	rm -f $@
 	$(AR) rcs $@ $^
 

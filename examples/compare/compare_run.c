@@ -8,10 +8,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "codec/json.h"
+#include "file/file.h"
 #include "folder/run_dir.h"
 #include "folder/run_log.h"
-#include "json.h"
 #include "run/run_config.h"
 #include "support/child.h"
 #include "support/from_moco.h"

@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "folder/leftovers.h"
 #include "folder/run_dir.h"
 #include "images/draw_patterns.h"

@@ -12,8 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "crc32c.h"
-#include "file_retry.h"
+#include "codec/crc32c.h"
+#include "file/file_retry.h"
 #include "run_dir.h"
 
 enum { EVENT_TIME = 1, EVENT_STEP = 2, EVENT_VERSION = 3, EVENT_SUMMARY = 5, EVENT_SESSION = 7 };

@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
+#include "codec/protobuf.h"
 #include "ctx.h"
-#include "protobuf.h"
 
 struct event_file {
     int fd; /* -1: closed */

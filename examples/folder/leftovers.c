@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 #define DIGITS "0123456789"
 

@@ -11,8 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file_retry.h"
-#include "json.h"
+#include "codec/json.h"
+#include "file/file_retry.h"
 #include "metrics.h"
 #include "run_dir.h"
 #include "support/log_file.h"

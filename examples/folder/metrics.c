@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file_retry.h"
-#include "json.h"
+#include "codec/json.h"
+#include "file/file_retry.h"
 #include "run_dir.h"
 #include "utf8.h"
 

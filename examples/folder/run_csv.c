@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "num.h"
 
 struct csv {

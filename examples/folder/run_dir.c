@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 moco_status run_dir_make(const char *folder, struct err *err)
 {

@@ -11,9 +11,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "file.h"
-#include "file_retry.h"
-#include "json.h"
+#include "codec/json.h"
+#include "file/file.h"
+#include "file/file_retry.h"
 #include "num.h"
 
 #define PIECE (1 << 16)   /* bytes read at once */

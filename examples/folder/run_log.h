@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "err.h"
-#include "file.h"
+#include "file/file.h"
 #include "run_series.h"
 
 enum run_metric { /* members of the step lines, then of the epoch lines */

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "support/cli_options.h"
 
 #define AT(member) offsetof(moco_augment_options, member)

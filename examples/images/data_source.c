@@ -13,7 +13,7 @@
 #include <sys/stat.h>
 
 #include "data_layout.h"
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "support/from_moco.h"
 
 /* ---- files of a folder ---- */

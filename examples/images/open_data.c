@@ -12,7 +12,7 @@
 
 #include "data_sketch.h"
 #include "data_source.h"
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "left_out.h"
 #include "support/from_moco.h"
 

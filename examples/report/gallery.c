@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file.h"
+#include "codec/json.h"
+#include "file/file.h"
 #include "folder/run_dir.h"
 #include "images/thumbnail.h"
-#include "json.h"
 
 #define FILE_LIMIT (64 << 20)
 

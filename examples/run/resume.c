@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "support/from_moco.h"
 #include "support/log_file.h"
 

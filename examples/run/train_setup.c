@@ -6,10 +6,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/json.h"
 #include "folder/leftovers.h"
 #include "folder/machine.h"
 #include "images/data_sketch.h"
-#include "json.h"
 #include "run_report.h"
 #include "support/from_moco.h"
 #include "support/stop_signal.h"

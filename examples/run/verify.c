@@ -8,7 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "folder/run_dir.h"
 #include "images/check_pictures.h"
 #include "support/human.h"

@@ -14,7 +14,7 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "human.h"
 #include "stop_signal.h"
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 #define PIECE ((size_t)1 << 16)
 #define LINE_LIMIT ((size_t)1 << 24) /* no program here writes a longer line */

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "file.h"
-#include "json.h"
+#include "codec/json.h"
+#include "file/file.h"
 #include "num.h"
 #include "utf8.h"
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "file.h"
+#include "file/file.h"
 
 struct npy_file {
     struct file_save save;

@@ -10,7 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 /* open takes the lowest free number, so each call fills the next gap. Where there is no /dev/null the root folder holds
  * the number: it can neither be read nor written. */

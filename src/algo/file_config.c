@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
-#include "data/augment.h"
+#include "data/view/augment.h"
 #include "num.h"
 
 /* "pt": torch's order of axes, which Hugging Face's readers ask for. Until version 1 had a key of its own, "format" was

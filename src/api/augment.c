@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "api/handle.h"
-#include "data/augment.h"
-#include "data/decode.h"
+#include "data/decode/decode.h"
+#include "data/view/augment.h"
 
 _Static_assert(sizeof(moco_view_params) % 8 == 0, "struct sizes are multiples of 8");
 

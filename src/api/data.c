@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "api/handle.h"
-#include "data/augment.h"
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "data/loader.h"
+#include "data/view/augment.h"
 
 _Static_assert(sizeof(moco_augment_options) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_options) % 8 == 0, "struct sizes are multiples of 8");

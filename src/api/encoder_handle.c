@@ -9,8 +9,8 @@
 #include "algo/encoder_file.h"
 #include "algo/serve/pictures.h"
 #include "api/objects.h"
-#include "data/augment.h"
-#include "data/decode.h"
+#include "data/decode/decode.h"
+#include "data/view/augment.h"
 
 _Static_assert(sizeof(moco_encoder_options) % 8 == 0 && sizeof(moco_encoder_info) % 8 == 0 &&
                    sizeof(moco_encode_options) % 8 == 0,

@@ -8,7 +8,7 @@
 
 #include "algo/encoder_file.h"
 #include "api/objects.h"
-#include "data/augment.h"
+#include "data/view/augment.h"
 
 static void model_destroy(struct handle *handle)
 {

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "dl.h"
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 #ifndef MOCO_LIBDIR
 #define MOCO_LIBDIR "" /* a build by hand: modules lie beside libmoco.so only */

@@ -7,9 +7,9 @@
 #ifndef MOCO_DATA_LOADER_H
 #define MOCO_DATA_LOADER_H
 
-#include "augment.h"
 #include "ctx.h"
-#include "dataset.h"
+#include "data/dataset/dataset.h"
+#include "data/view/augment.h"
 #include "moco/data.h"
 
 struct loader_options {

@@ -6,7 +6,7 @@
 #define MOCO_EVAL_BANK_STATE_H
 
 #include "eval/bank.h"
-#include "file_map.h"
+#include "file/file_map.h"
 
 #define BANK_DIM_MOST (1 << 20)
 

@@ -6,9 +6,9 @@
 #ifndef MOCO_FORMAT_ONNX_WRITE_H
 #define MOCO_FORMAT_ONNX_WRITE_H
 
-#include "file_gaps.h"
+#include "codec/protobuf.h"
+#include "file/file_gaps.h"
 #include "format/safetensors.h"
-#include "protobuf.h"
 
 enum onnx_type { ONNX_F32 = 1, ONNX_U8 = 2 }; /* elem_type */
 

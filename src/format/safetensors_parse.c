@@ -5,8 +5,8 @@
  * the second fills the table and unescapes strings in place. */
 #include <string.h>
 
+#include "codec/json.h"
 #include "format/safetensors_table.h"
-#include "json.h"
 #include "sort.h"
 
 struct walk {

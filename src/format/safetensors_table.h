@@ -6,7 +6,7 @@
 #ifndef MOCO_FORMAT_SAFETENSORS_TABLE_H
 #define MOCO_FORMAT_SAFETENSORS_TABLE_H
 
-#include "file.h"
+#include "file/file.h"
 #include "format/safetensors.h"
 #include "hash.h"
 

@@ -6,8 +6,8 @@
  * with zeros and cannot be opened. */
 #include <string.h>
 
+#include "codec/json.h"
 #include "format/safetensors_table.h"
-#include "json.h"
 #include "num.h"
 #include "sort.h"
 

@@ -5,7 +5,7 @@
 #ifndef MOCO_FORMAT_SNIFF_H
 #define MOCO_FORMAT_SNIFF_H
 
-#include "file.h"
+#include "file/file.h"
 
 enum sniff_kind { SNIFF_OTHER, SNIFF_SAFETENSORS, SNIFF_ZIP, SNIFF_TORCH_LEGACY };
 

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "format/torch_tree.h"
+#include "format/torch/torch_tree.h"
 #include "format/weights_state.h"
 
 struct copy {

@@ -6,7 +6,7 @@
 #define MOCO_FORMAT_WEIGHTS_STATE_H
 
 #include "format/safetensors_table.h"
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 #include "format/weights.h"
 
 struct weights {

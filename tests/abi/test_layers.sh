@@ -24,7 +24,7 @@ violations() {
         if (f ~ /^include\/moco\/status\.h$/) return "status"
         if (f ~ /^include\//) return "public"
         if (f ~ /^lib\//) return "lib"
-        if (match(f, /^src\/backend\/(cpu\/kernels|cpu\/ops|program|ref|cpu|cuda)\//)) return substr(f, 5, RLENGTH - 5)
+        if (match(f, /^src\/(backend\/(cpu\/kernels|cpu\/ops|program|ref|cpu|cuda)|data\/(dataset|decode|view))\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^examples\/[a-z]+\//)) return substr(f, 1, RLENGTH - 1)
         if (f ~ /^examples\//) return "examples"
@@ -36,7 +36,7 @@ violations() {
     BEGIN {
         L0 = "lib status "
         L1 = L0 "public graph "
-        L2 = L1 "net backend format data comm "
+        L2 = L1 "net backend format data data/dataset data/decode data/view comm "
         L3 = L2 "algo "
         may["lib"] = L0
         may["graph"] = L1
@@ -50,7 +50,10 @@ violations() {
         may["backend/cuda"] = may["backend/program"] "backend/cuda "
         may["comm"] = L0 "public comm "
         may["format"] = L0 "public format "
-        may["data"] = L0 "public data "
+        may["data/decode"] = L0 "public data/decode "
+        may["data/dataset"] = may["data/decode"] "data/dataset "
+        may["data/view"] = may["data/decode"] "data/view "
+        may["data"] = L0 "public data/dataset data/decode data/view data "
         may["algo"] = L3
         may["eval"] = L3 "eval "
         may["api"] = L3 "eval api "
@@ -75,7 +78,7 @@ violations() {
         may["golden"] = inside
         may["bench"] = inside "api bench " programs # how programs wait is measured
         may["robust"] = inside "api robust "
-        may["peers"] = L1 "format data support peers " # readers and writers of files
+        may["peers"] = L1 "format data data/dataset data/decode data/view support peers " # readers and writers of files
         may["fuzz"] = L3 "eval support fuzz " programs # those of states and of programs too
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
@@ -128,6 +131,8 @@ plant src/backend/cpu/cpu_readers.c backend/cpu/ops/op_conv.h # what ops share l
 plant src/backend/cpu/kernels/planted.h backend/cpu/ops/op_bn.h
 plant src/comm/comm.c backend/backend.h       # what it carries is bytes
 plant src/data/planted.h comm/comm.h
+plant src/data/decode/planted.c data/dataset/dataset.h # a decoder does not know where pictures come from
+plant src/data/view/planted.c data/loader.h
 plant src/graph/planted.h comm/comm.h
 plant lib/philox.c graph/graph.h
 plant lib/err.c moco/base.h

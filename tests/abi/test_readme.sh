@@ -37,7 +37,7 @@ unlisted() { # ROOT: pages that README.md does not link
     done
 }
 picture() { # ROOT: the picture of the layers names each folder of the library, and no other
-    sed -n 's/.*<text class="folder"[^>]*>\([^<]*\)<.*/\1/p' "$1/docs/layers.svg" | sort >"$work/drawn"
+    sed -n 's/.*<text class="folder[a-z ]*"[^>]*>\([^<]*\)<.*/\1/p' "$1/docs/layers.svg" | sort >"$work/drawn"
     (cd "$1" && find src/* lib include/moco -type d) | sort >"$work/there"
     diff "$work/drawn" "$work/there" | sed -n 's/^< \(.*\)/docs\/layers.svg shows \1, which is not there/p
         s/^> \(.*\)/docs\/layers.svg does not show the folder \1/p'

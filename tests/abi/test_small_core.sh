@@ -31,7 +31,7 @@ reaches() {
     }' "$work/defined" "$work/wanted"
 }
 
-for object in "$BUILD"/obj/src/api/*.o; do
+for object in "$BUILD"/obj/src/api/*.o "$BUILD"/obj/src/api/*/*.o; do
     name=$(basename "$object" .o)
     count=$((count + 1))
     reaches "$object" | grep -E '/(pickle[a-z_]*|zip|torch_[a-z]*)\.o$' | grep -v '_write\.o$' >"$work/found"

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "bench/support/timing.h"
-#include "file.h"
+#include "file/file.h"
 
 #define PIECE ((size_t)1 << 20)
 

@@ -19,7 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 
 enum { LINKS = 50000, SHARD = 100000, SHARDS_MAX = 100, BLOCK = 512 };
 

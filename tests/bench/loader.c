@@ -23,7 +23,7 @@
 
 #include "bench/support/encoded_files.h"
 #include "data/loader.h"
-#include "data/view_kernels.h"
+#include "data/view/view_kernels.h"
 #include "moco/moco.h"
 
 enum { ROUNDS_MAX = 99 };

@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "faulty_calls.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"

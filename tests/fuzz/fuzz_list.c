@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"
 

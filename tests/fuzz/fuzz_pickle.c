@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/pickle.h"
 #include "memory_file.h"
-#include "pickle.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

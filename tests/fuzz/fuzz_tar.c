@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/dataset.h"
+#include "codec/tar.h"
+#include "data/dataset/dataset.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"
-#include "tar.h"
 
 enum { BLOCK = 512, CHECKSUM = 148, PIXELS = 4096, READ = 4 };
 

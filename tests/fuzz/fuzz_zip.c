@@ -8,9 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/zip.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"
-#include "zip.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/decode_codec.h"
+#include "data/decode/decode_codec.h"
 #include "faulty_calls.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"

@@ -10,9 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/augment.h"
-#include "data/decode.h"
-#include "data/view_kernels.h"
+#include "data/decode/decode.h"
+#include "data/view/augment.h"
+#include "data/view/view_kernels.h"
 
 static void decode(struct decoder *decoder, const char *path, struct image *image)
 {

@@ -5,7 +5,7 @@
 #include <stdio.h>
 
 #include "ctx.h"
-#include "format/torch_write.h"
+#include "format/torch/torch_write.h"
 
 static moco_status write_file(struct torch_writer *w, const char *path, struct err *err)
 {

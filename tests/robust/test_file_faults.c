@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <sys/wait.h>
 
-#include "file.h"
+#include "file/file.h"
 #include "format/safetensors.h"
 #include "support/failing_alloc.h"
 #include "support/file_faults.h"

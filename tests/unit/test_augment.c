@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/augment.h"
-#include "data/view_kernels.h"
+#include "data/view/augment.h"
+#include "data/view/view_kernels.h"
 #include "golden/view_fixtures.h"
 #include "support/draw_image.h"
 #include "support/failing_alloc.h"

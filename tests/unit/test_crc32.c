@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_crc32: lib/crc32.h against zlib's: every length up to several rounds of the folded loop, at every alignment, from
+ * test_crc32: lib/codec/crc32.h against zlib's: every length up to several rounds of the folded loop, at every alignment, from
  * any register, in any pieces; and that every bit counts. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,7 +13,7 @@
 
 #include <zlib.h>
 
-#include "crc32.h"
+#include "codec/crc32.h"
 
 enum { MANY = 1 << 20, SHORT = 700 };
 static unsigned char *bytes;

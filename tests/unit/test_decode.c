@@ -19,7 +19,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
-#include "data/decode_codec.h"
+#include "data/decode/decode_codec.h"
 #include "philox.h"
 #include "support/draw_image.h"
 #include "support/failing_alloc.h"

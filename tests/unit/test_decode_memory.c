@@ -19,8 +19,8 @@
 
 #include <png.h>
 
-#include "data/decode_blocks.h"
-#include "data/decode_codec.h"
+#include "data/decode/decode_blocks.h"
+#include "data/decode/decode_codec.h"
 #include "philox.h"
 #include "support/draw_image.h"
 #include <jerror.h>

@@ -17,7 +17,7 @@
 #include <jpeglib.h>
 #include <png.h>
 
-#include "data/decode.h"
+#include "data/decode/decode.h"
 #include "support/draw_image.h"
 
 #define W 61

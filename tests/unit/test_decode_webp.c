@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "data/decode_codec.h"
+#include "data/decode/decode_codec.h"
 #include "moco/data.h"
 #include "philox.h"
 #include "support/data_rig.h"

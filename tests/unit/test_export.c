@@ -14,9 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/pickle.h"
 #include "ctx.h"
-#include "file.h"
-#include "pickle.h"
+#include "file/file.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
 #include "support/train_rig.h"

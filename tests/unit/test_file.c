@@ -18,7 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "file/file.h"
 #include "support/failing_alloc.h"
 #include "support/scratch_folder.h"
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "json.h"
+#include "codec/json.h"
 #include "support/failing_alloc.h"
 #include "utf8.h"
 

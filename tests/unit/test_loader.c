@@ -16,8 +16,8 @@
 #include <string.h>
 #include <time.h>
 
-#include "data/augment.h"
 #include "data/loader.h"
+#include "data/view/augment.h"
 #include "permute.h"
 #include "support/draw_image.h"
 #include "support/failing_alloc.h"

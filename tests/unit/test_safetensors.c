@@ -15,7 +15,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "file.h"
+#include "file/file.h"
 #include "format/safetensors.h"
 #include "hash.h"
 #include "support/failing_alloc.h"

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "codec/tar.h"
 #include "support/scratch_folder.h"
-#include "tar.h"
 
 static struct ctx *ctx;
 static struct scratch_folder folder;

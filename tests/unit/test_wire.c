@@ -9,8 +9,8 @@
 
 #include <cmocka.h>
 
-#include "crc32c.h"
-#include "protobuf.h"
+#include "codec/crc32c.h"
+#include "codec/protobuf.h"
 #include "support/failing_alloc.h"
 
 static void test_crc32c(void **state)

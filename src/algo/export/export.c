@@ -7,9 +7,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "file_gaps.h"
-#include "format/torch_write.h"
-#include "pickle_write.h"
+#include "codec/pickle_write.h"
+#include "file/file_gaps.h"
+#include "format/torch/torch_write.h"
 #include "utf8.h"
 
 /* ---- which form ---- */

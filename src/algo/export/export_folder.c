@@ -7,10 +7,10 @@
 #include <string.h>
 
 #include "algo/export/export.h"
-#include "data/augment.h"
-#include "file.h"
-#include "file_folder.h"
-#include "json.h"
+#include "codec/json.h"
+#include "data/view/augment.h"
+#include "file/file.h"
+#include "file/file_folder.h"
 
 static void put_three(struct json_writer *w, const char *key, const double *values)
 {

@@ -9,7 +9,7 @@
 #include "algo/export/export.h"
 #include "algo/state_file.h"
 #include "algo/trainer_state.h"
-#include "format/torch_write.h"
+#include "format/torch/torch_write.h"
 
 static const char *tensor_name(void *self, int i)
 {

@@ -5,7 +5,7 @@
 #ifndef MOCO_BENCH_ENCODED_FILES_H
 #define MOCO_BENCH_ENCODED_FILES_H
 
-#include "data/dataset.h"
+#include "data/dataset/dataset.h"
 
 struct encoded_files;
 

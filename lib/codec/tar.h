@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-#include "file.h"
+#include "file/file.h"
 
 enum { TAR_NAME_MAX = 4096 };
 

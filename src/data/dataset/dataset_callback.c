@@ -7,8 +7,8 @@
  * that fits the window. */
 #include <string.h>
 
+#include "data/decode/decode_codec.h"
 #include "dataset.h"
-#include "decode_codec.h"
 #include "moco/data.h" /* MOCO_REASON */
 
 #define COUNT_MAX (INT64_C(1) << 48) /* what the order of an epoch is defined for */

@@ -4,9 +4,9 @@
  * read and checked when the files are opened; pixels are read when they are needed. */
 #include <stdio.h>
 
+#include "data/decode/decode_codec.h"
 #include "dataset.h"
-#include "decode_codec.h"
-#include "file.h"
+#include "file/file.h"
 
 #define SIDE 32
 #define PLANE (SIDE * SIDE)

@@ -5,7 +5,7 @@
  * refers to one dict from many places would otherwise be walked 2^40 times. */
 #include <string.h>
 
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 #include "num.h"
 #include "sort.h"
 #include "utf8.h"

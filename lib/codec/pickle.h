@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "file.h"
+#include "file/file.h"
 
 #define PICKLE_MAX ((int64_t)96 << 20) /* longer ones are refused, unread */
 

@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "crc32.h"
-#include "file_gaps.h"
+#include "file/file_gaps.h"
 
 enum {
     LOCAL = 30,   /* a local header before its name */

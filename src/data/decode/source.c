@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 /* Fills the window with the next bytes and returns how many; 0 at the end or after a failure, which stays in
  * source->status. */

@@ -13,7 +13,7 @@
 #ifndef MOCO_FORMAT_TORCH_TREE_H
 #define MOCO_FORMAT_TORCH_TREE_H
 
-#include "format/torch_write.h"
+#include "format/torch/torch_write.h"
 #include "format/weights.h"
 
 #define TORCH_TREE_KEY "torch.tree" /* in __metadata__ */

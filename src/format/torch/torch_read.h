@@ -14,10 +14,10 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "file.h"
+#include "codec/pickle.h"
+#include "codec/zip.h"
+#include "file/file.h"
 #include "format/weights.h"
-#include "pickle.h"
-#include "zip.h"
 
 enum { TORCH_DTYPE_NONE = -1 }; /* complex, quantized, unknown */
 

@@ -11,8 +11,8 @@
 #include <sys/stat.h>
 
 #include "dataset.h"
-#include "file.h"
-#include "file_retry.h"
+#include "file/file.h"
+#include "file/file_retry.h"
 #include "names.h"
 
 enum { PATH_BYTES = 4096 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * torch_read: opens both containers of torch.save: where the pickle is, and where the bytes of each storage are. */
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 #include "utf8.h"
 
 #include <string.h>

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "decode_codec.h"
-#include "file_retry.h"
+#include "file/file_retry.h"
 
 #define WINDOW ((size_t)256 << 10) /* most photographs of training sets are read in one call */
 

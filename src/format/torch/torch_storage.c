@@ -4,7 +4,7 @@
  * a class, a key, a place (ignored), a number of elements, and in the legacy container None. */
 #include <string.h>
 
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 #include "sort.h"
 
 #define CLASS(name, dtype, size)                                                                                       \

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 #include "num.h"
 
 enum { NOTES = 64, NOTE_SIZE = 400, DEPTH = 64 };

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "file.h"
+#include "file/file.h"
 
 struct zip_member {
     const char *name;     /* ends in 0; a folder's ends in '/' */

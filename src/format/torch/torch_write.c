@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * torch_write: see torch_write.h. Protocol 2 without a memo: torch's own reader of safe pickles knows each opcode. */
-#include "format/torch_write.h"
+#include "format/torch/torch_write.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "codec/zip_write.h"
 #include "format/safetensors_table.h"
 #include "num.h"
-#include "zip_write.h"
 
 /* Members before and behind those of the tensors. */
 enum { DATA_PKL, BYTEORDER, BEFORE };

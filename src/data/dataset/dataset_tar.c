@@ -10,11 +10,11 @@
 #include <string.h>
 #include <strings.h>
 
+#include "codec/tar.h"
 #include "dataset.h"
 #include "hash.h"
 #include "names.h"
 #include "sort.h"
-#include "tar.h"
 
 enum { PLAIN, LONGER, EXTENSIONS }; /* x.jpg; x.seg.jpg */
 

@@ -3,7 +3,7 @@
  * torch_table: memory for the tables of what a pickle lists. */
 #include <string.h>
 
-#include "format/torch_read.h"
+#include "format/torch/torch_read.h"
 
 moco_status torch_table(struct torch_file *t, int64_t count, size_t size, void *table, struct err *err)
 {

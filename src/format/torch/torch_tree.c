@@ -2,12 +2,12 @@
  *
  * torch_tree: see torch_tree.h; the half that makes the text. A container is kept where it is met first, as torch_walk
  * names its tensors. */
-#include "format/torch_tree.h"
+#include "format/torch/torch_tree.h"
 
 #include <string.h>
 
-#include "format/torch_read.h"
-#include "json.h"
+#include "codec/json.h"
+#include "format/torch/torch_read.h"
 #include "num.h"
 #include "utf8.h"
 

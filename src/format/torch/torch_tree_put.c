@@ -5,7 +5,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "format/torch_tree.h"
+#include "format/torch/torch_tree.h"
 #include "num.h"
 
 enum { DEPTH = 64, NAME = 1024, KEY_MAX = 1024 };

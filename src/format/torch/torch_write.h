@@ -7,8 +7,8 @@
 #ifndef MOCO_FORMAT_TORCH_WRITE_H
 #define MOCO_FORMAT_TORCH_WRITE_H
 
+#include "codec/pickle_write.h"
 #include "format/safetensors.h"
-#include "pickle_write.h"
 
 struct zip_writer;
 

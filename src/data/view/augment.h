@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 #include "ctx.h"
-#include "image.h"
+#include "data/decode/image.h"
 #include "moco/data.h"
 #include "philox.h"
 

@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 
 #include "dataset.h"
-#include "file_retry.h"
+#include "file/file_retry.h"
 #include "names.h"
 
 #define PATH_BYTES 4096

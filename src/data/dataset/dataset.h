@@ -8,8 +8,8 @@
 #define MOCO_DATA_DATASET_H
 
 #include "ctx.h"
-#include "decode.h"
-#include "image.h"
+#include "data/decode/decode.h"
+#include "data/decode/image.h"
 
 struct dataset;
 
