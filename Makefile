@@ -1,7 +1,8 @@
 # libmoco: one non-recursive Makefile. `make list` explains the targets.
 # Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
-#        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin)
-#        CUDA (toolkit's folder | 0: none; as nvcc is found)
+#        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
+#        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
+#        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
@@ -11,6 +12,8 @@ PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
 INCLUDEDIR ?= $(PREFIX)/include
 BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+DOCDIR ?= $(PREFIX)/share/doc/libmoco
 ONEDNN ?= 1
 WERROR ?= 0
 HARDEN ?= 1
@@ -41,20 +44,17 @@ ifeq ($(WEBP),1)
 PACKAGES += libwebp
 LINKED += libwebp
 endif
-# The module libmoco_cuda.so needs nvcc, and nothing else of the toolkit; nothing but the module does.
-ifeq ($(origin CUDA),undefined)
-NVCC := $(shell command -v nvcc 2>/dev/null || ls /usr/local/cuda/bin/nvcc 2>/dev/null)
-cuda_off := no nvcc: CUDA=FOLDER says where the toolkit is
-else
-NVCC := $(wildcard $(CUDA)/bin/nvcc)
-cuda_off := $(if $(filter 0,$(CUDA)),CUDA=0,no nvcc in $(CUDA)/bin)
-endif
+# The module libmoco_cuda.so needs nvcc, and nothing else of the toolkit; nothing but the module does. It is
+# built only if a toolkit is given: what make builds, and how long it takes, does not depend on what a machine has.
+CUDA ?= 0
+NVCC := $(if $(filter-out 0,$(CUDA)),$(wildcard $(CUDA)/bin/nvcc))
+cuda_off := $(if $(filter-out 0,$(CUDA)),no nvcc in $(CUDA)/bin,give CUDA=/usr/local/cuda)
 cuda_said := cuda: $(if $(NVCC),on ($(NVCC)),off ($(cuda_off)))
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
 has_dnnl := $(shell echo '$(hash)include <oneapi/dnnl/dnnl.h>' | $(CC) $(CPPFLAGS) -E -x c - >/dev/null 2>&1 && echo 1)
-needs_build := $(filter-out list clean format format-check uninstall,$(or $(MAKECMDGOALS),all))
+needs_build := $(filter-out list clean format format-check uninstall uninstall-docs,$(or $(MAKECMDGOALS),all))
 ifneq ($(needs_build),)
 ifneq ($(strip $(missing)),)
 $(error missing packages:$(missing). On Debian: apt-get install libjpeg62-turbo-dev libpng-dev $(if $(filter 1,$(WEBP)),libwebp-dev )zlib1g-dev libxxhash-dev pkg-config, or run ./bootstrap build)
@@ -133,7 +133,7 @@ $(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
            src/comm/*.c src/format/*.c src/data/*.c src/algo/*.c src/algo/import/*.c \
-           src/algo/export/*.c src/eval/*.c src/api/*.c)
+           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
@@ -185,9 +185,9 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
 # ---- targets ---------------------------------------------------------------------------------------------------------
 .PHONY: cuda-check fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
-all: lib examples ## library, examples (default)
+all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
-lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if nvcc is here
+lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if CUDA=FOLDER is given
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
 tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running them
@@ -205,9 +205,9 @@ late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               $(addprefix robust/test_,checkpoint forged_states misuse_training misuse_handles misuse_eval threads one_call oom)
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
-# The CUDA backend on a simulated driver (docs/cuda.md): all slots and kernels once, in about a minute of one core.
+# The CUDA backend on a simulated driver (docs/cuda.md). check takes test_cudasim, which opens the device itself, and this.
 run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
-cudasim_quick := $(addprefix ops/test_,backend_program backend_steps batch_loss)
+cudasim_quick := ops/test_backend_program
 
 check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minutes)
 	@$(run_cudasim) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
@@ -239,7 +239,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 
 # Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
 # the two of robust/ bring their own.
-tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,one_call side_by_side)
+tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
@@ -261,7 +261,7 @@ parser_src := $(filter-out $(without),$(wildcard lib/*.c src/format/*.c src/data
               src/data/names.c src/data/source.c
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/eval/*.c)
+                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/data/augment*.c)
 export parser_src parser_flags state_src fault_flags LIBS
 
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
@@ -280,8 +280,9 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times (minutes to hours; strace)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 
 BENCH ?=
 bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out
@@ -297,6 +298,7 @@ install_bin := $(DESTDIR)$(BINDIR)
 tools := $(filter $(BUILD)/examples/moco,$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
+comma := ,
 # Paths below the prefix are written with it, so that a package which is moved needs one line changed.
 from_prefix = $(patsubst $(PREFIX)/%,$${prefix}/%,$(1))
 fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDIR))|g' \
@@ -306,7 +308,15 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDI
         -e 's|@REQUIRES_PRIVATE@|$(LINKED)|g' -e 's|@WEBP_CMAKE@|$(if $(filter 1,$(WEBP)),webp;)|g' \
         -e 's|@LIBS_PRIVATE_CMAKE@|$(subst $(space),;,$(patsubst -l%,%,$(libs_private)))|g'
 
-install: all ## into PREFIX (/usr/local), below DESTDIR if set
+include docs/reference/reference.mk
+
+# Where the dynamic linker looks into LIBDIR, its cache has to be told.
+linker_looks = for d in $$(PATH="$$PATH:/usr/sbin:/sbin" ldconfig -NXv 2>/dev/null | sed -n 's|^\(/[^:]*\):.*|\1|p'); do \
+        [ "$$d" -ef $(LIBDIR) ] && exit 0; done; exit 1
+tell_linker = @if ! ($(linker_looks)); then $(1); \
+        elif [ "$$(id -u)" -ne 0 ]; then $(2); else PATH="$$PATH:/usr/sbin:/sbin" ldconfig; fi
+
+install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)
 	install -m 644 include/moco/*.h $(install_include)
 	install -m 644 $(BUILD)/libmoco.a $(install_lib)
@@ -318,17 +328,19 @@ install: all ## into PREFIX (/usr/local), below DESTDIR if set
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
 	$(if $(tools),install -m 755 $(tools) $(install_bin))
-	$(if $(DESTDIR),,@echo 'installed into $(LIBDIR). If programs do not find libmoco.so.$(SOVERSION) there, run ldconfig as root.')
+	$(if $(DESTDIR),,$(call tell_linker,echo 'The dynamic linker does not look into $(LIBDIR): set LD_LIBRARY_PATH=$(LIBDIR) for programs that \
+        use libmoco$(comma) or name that folder in a file of /etc/ld.so.conf.d and run ldconfig as root.',echo 'Now run ldconfig as root: it makes libmoco.so.$(SOVERSION) in $(LIBDIR) known to programs.'))
 
-uninstall: ## remove what install put there
+uninstall: uninstall-docs ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
 	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/libmoco_cuda.so $(install_lib)/pkgconfig/moco.pc
 	rm -rf $(install_include) $(install_lib)/cmake/moco
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
+	$(if $(DESTDIR),,$(call tell_linker,:,:))
 
 list: ## this list
-	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile docs/reference/reference.mk | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
 	@echo '$(cuda_said)'
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
@@ -438,8 +450,8 @@ $(BUILD)/tests/robust/test_power_loss: \
 $(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
-of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/test_,run_files contention wait_policy wait_beside) bench/beside \
-                                 fuzz/replay_report)
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
+                                 bench/beside fuzz/replay_report)
 $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * compare: the comparisons of the MoCo papers on a person's own pictures: mechanisms at equal steps, what they cost by
- * batch size, and the ablations. Every run is a train_imagenet of its own, with its folder, checkpoints and report, and
- * a linear_probe behind it; what is here decides which, says how long they will take, and puts the numbers together.
- * What a reader would get wrong: nothing is kept in memory between runs, so the same command goes on where it was
- * stopped, and deleting a folder does that run again. */
+ * compare: the comparisons of the MoCo papers on a person's own pictures: mechanisms at equal steps, their cost by
+ * batch size, and the ablations. Every run is a train_imagenet of its own, with its folder, checkpoints and report,
+ * followed by a linear_probe. This program decides which runs are made, says how long they will take, and makes
+ * tables of their numbers. What a reader would get wrong: nothing is kept in memory between runs. The same command
+ * therefore continues where it was stopped, and a run whose folder was deleted is made again. */
 #include <moco/moco.h>
 
 #include <stdlib.h>
@@ -72,7 +72,7 @@ static const struct cli_option table[] = {
 };
 static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
-static const char help_head[] = "usage: compare DIR... [OPTIONS]\n"
+static const char help_head[] = "Usage: compare DIR... [OPTIONS]\n"
                                 "       compare --patterns [OPTIONS]\n"
                                 "\n"
                                 "Trains MoCo v2, MoCo v1, SimCLR and the end-to-end mechanism on the pictures in DIR "
@@ -296,7 +296,7 @@ static void overlay(const struct compare *c)
         runs++;
     }
     run_dir_path(c->settings.out, "compare.html", path);
-    if (runs > 0 && report_write(path, run, gallery, runs, NULL) == MOCO_OK)
+    if (runs > 0 && report_write(path, run, gallery, runs, REPORT_ENDED, NULL) == MOCO_OK)
         printf("curves: %s\n", path);
     for (int i = 0; i < runs; i++)
         run_log_free(run[i]);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * convert: files of weights in the containers and forms of other programs. A container becomes another one with all that
- * is in it; or the encoder of a file, whoever wrote it, is written in any form of moco/export.h: with --encoder, or where
- * OUT can hold nothing else. What a reader would get wrong: both go by the ending of OUT, and a file that is there is replaced. */
+ * convert: files of weights in the containers and forms of other programs. It writes the whole file in another
+ * container, or, with --encoder or if OUT can hold nothing else, the encoder of a file in any form of moco/export.h,
+ * whichever program wrote it. What a reader would get wrong: in both cases the ending of OUT decides the form, and
+ * an existing file is replaced. */
 #include <moco/moco.h>
 
 #include <stdio.h>
@@ -14,17 +15,19 @@
 #include "support/program_start.h"
 
 static const char usage[] =
-    "usage: convert IN OUT                      all of IN in another container\n"
+    "Usage: convert IN OUT                      all of IN in another container\n"
     "       convert IN OUT --encoder [OPTIONS]  its encoder for another program\n"
-    "IN: safetensors, or what torch.save wrote, of any program; nothing in it is run.\n"
+    "\n"
+    "IN: safetensors, or what torch.save wrote, of any program; nothing in it is executed.\n"
     "OUT: .safetensors, .pth, .pt, .pth.tar; .pth.tar to .safetensors and back gives the same tensors, texts and\n"
-    "numbers. An encoder: .safetensors, .pth (torchvision's names), and, which hold nothing else, .pkl (detectron2),\n"
+    "numbers. An encoder: .safetensors, .pth (torchvision's names), or, for an encoder only, .pkl (detectron2),\n"
     ".onnx, FOLDER/ (timm, transformers).\n"
-    "OPTIONS: --prefix P    of another program's file: names of the encoder begin with P (inspect lists them)\n"
-    "         --stem NAME   of another program's file: cifar or small, where its first convolution is 3 x 3\n"
-    "         --head        the projection head too (fc.*; ONNX: an output \"projection\")\n"
-    "         --u8          ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
-    "         --separate-bn ONNX has nodes of batch norm, not folded into convolutions\n";
+    "\n"
+    "  --prefix P     for another program's file: the start of the encoder's names (inspect lists them)\n"
+    "  --stem NAME    for another program's file: cifar or small, if its first convolution is 3 x 3\n"
+    "  --head         also the projection head (fc.*; ONNX: an output \"projection\")\n"
+    "  --u8           ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
+    "  --separate-bn  ONNX has nodes for batch norm, instead of folding it into convolutions\n";
 
 static void check(moco_status status)
 {

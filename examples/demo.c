@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo: MoCo v2 in three minutes. Draws pictures of ten kinds, pre-trains a small encoder on them without their labels,
- * and says how well its features tell the kinds apart on pictures it has not seen, beside raw pixels and the same
- * encoder untrained. `demo DIR` does it on a person's own pictures. The maths is all in libmoco; what is here is the
- * loop. What a reader would get wrong: labels are looked at by the measurements only, never by training. */
+ * demo: MoCo v2 in three minutes. It draws pictures of ten kinds, pre-trains a small encoder on them without their
+ * labels, and measures how well its features distinguish the kinds on unseen pictures, compared with raw pixels and
+ * with the same encoder untrained. `demo DIR` does this on a person's own pictures. libmoco does the mathematics;
+ * this file is the loop. What a reader would get wrong: only the measurements look at labels, never the training. */
 #include <moco/moco.h>
 
 #include <stdlib.h>
@@ -53,7 +53,7 @@ static const struct cli_option table[] = {
 static const struct cli cli = {"demo", table, (int)(sizeof table / sizeof table[0]), NULL};
 
 static const char help_head[] =
-    "usage: demo [DIR...] [OPTIONS]\n"
+    "Usage: demo [DIR...] [OPTIONS]\n"
     "\n"
     "Pre-trains an encoder with MoCo v2 and measures what it has learnt, in about three minutes on two cores. Without\n"
     "DIR it draws its pictures; otherwise it takes up to 11,000 of the pictures below DIR, reduced to 32 pixels. "

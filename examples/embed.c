@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: what an encoder is good for. Loads encoder.safetensors, encodes images, and prints their feature vectors or,
- * for one of them, the images most like it; or writes all vectors, labels and paths for other programs. What a reader would get wrong: an image that
- * cannot be read has no vector, so that row i is image ids[i], not image i. */
+ * embed: uses an encoder. It loads encoder.safetensors, encodes images, and prints their feature vectors or, for one
+ * image, those most like it; or it writes all vectors, labels and paths for other programs. What a reader would get
+ * wrong: an image that cannot be read has no vector. Row i is therefore image ids[i], not image i. */
 #include <moco/moco.h>
 
 #include <math.h>
@@ -316,7 +316,7 @@ static void print_rows(moco_model *model, moco_dataset *images, const moco_augme
 /* ---- the command line ---- */
 
 static const char help[] =
-    "usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
+    "Usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
     "       embed [OPTIONS] ENCODER IMAGES NUMBER   the images most like number NUMBER (from 0, by name)\n"
     "       embed [OPTIONS] ENCODER IMAGES --out F.npy [--labels L.npy] [--paths P.txt] [--projection] [--normalise]\n"
     "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";
@@ -327,22 +327,23 @@ static const char more_help[] =
     "line);\n"
     "several with colons between them.\n"
     "\n"
-    "--out F.npy: features as NumPy's float32 [images, length], not normalised; of the projection head with\n"
-    "--projection; each of length 1 with --normalise (printed ones always are). --labels L.npy: int64 [images], -1 "
-    "where\n"
-    "there is none. --paths P.txt: a line for each row. Memory does not grow with the images, and none of the files "
-    "is\n"
-    "there before all are whole.\n"
+    "--out F.npy: features as NumPy's float32 [images, length], not normalised; with --projection those of the "
+    "projection\n"
+    "head; with --normalise scaled to length 1 (printed ones always are). --labels L.npy: int64 [images], -1 for no "
+    "label.\n"
+    "--paths P.txt: a line for each row. Memory does not grow with the number of images. No file appears before all "
+    "are\n"
+    "complete.\n"
     "\n"
-    "Images are looked at as the encoder's file says, which is how it was measured while it was trained, or as NAME "
-    "says:\n"
-    "eval, simclr-eval or none (see train_imagenet --help). --wait is how compute threads wait for each other, as of\n"
+    "Images are prepared as the encoder's file says, which is how it was measured during training, or as NAME says: "
+    "eval,\n"
+    "simclr-eval or none (see train_imagenet --help). --wait decides how compute threads wait for each other, as in\n"
     "train_imagenet. --max-pixels N is the largest image that is read (default 67108864).\n"
     "\n"
-    "An image that cannot be read has no line, and is in nobody's neighbourhood; standard error names it and says\n"
-    "\"1 of 12 could not be read\". Exit codes: 0 done, be some images unreadable or not. 1 failed: one sentence says "
-    "why;\n"
-    "also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
+    "An image that cannot be read has no line and is nobody's neighbour; standard error names it and says\n"
+    "\"1 of 12 could not be read\". Exit codes: 0 done, even if some images could not be read. 1 failed: one sentence "
+    "says\n"
+    "why; also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {
     const char *recipe, *wait, *at[3]; /* encoder, images, number */

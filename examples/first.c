@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * first: the program to read first. Pre-trains an encoder on a folder of images, without labels, and saves it. The loop
- * is yours: libmoco does one step at a time. */
+ * first: the program to read first. It pre-trains an encoder on a folder of images, without labels, and saves it.
+ * The loop is yours: libmoco does one step at a time. */
 #include <moco/moco.h>
 
 #include <stdio.h>
@@ -18,7 +18,7 @@ static void check(moco_status status)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: first DIR [PRESET [EPOCHS]]\n");
+        fprintf(stderr, "Usage: first DIR [PRESET [EPOCHS]]\n");
         return 2;
     }
     const char *name = argc > 2 ? argv[2] : "moco-v2";

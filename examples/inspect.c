@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * inspect: what is in a file of weights, whoever wrote it: its tensors, its texts, the encoders in it by the prefix of
- * their names, and what a reader should know of it.
- * Nothing in the file is run. With --verify every number is read too, and compared with the file's checksums. */
+ * inspect: lists the content of a file of weights of any program: its tensors, its texts, the encoders in it by the
+ * prefix of their names, and remarks. Nothing in the file is executed. With --verify every number is read too, and
+ * compared with the file's checksums. */
 #include <moco/moco.h>
 
 #include <math.h>
@@ -22,7 +22,7 @@ static void check(moco_status status)
     exit(1);
 }
 
-/* What somebody's file says may hold tabs, line ends, or what makes a terminal do things. */
+/* Prints text of an untrusted file: it may hold tabs, line ends, or sequences that control a terminal. */
 static void print_text(const char *text)
 {
     size_t size = 4 * strlen(text) + 8;
@@ -148,9 +148,11 @@ int main(int argc, char **argv)
         path = option ? path : argv[i];
     }
     if (help || odd || files != 1) {
-        program_help("usage: inspect FILE [--verify]\n"
-                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run\n"
-                     "--verify: every number is read, too, and compared with the file's checksums\n",
+        program_help("Usage: inspect FILE [--verify]\n"
+                     "\n"
+                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run.\n"
+                     "\n"
+                     "  --verify  every number is read, too, and compared with the file's checksums\n",
                      help ? stdout : stderr);
         return help ? program_printed(program_name("inspect")) : 2;
     }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * linear_probe: how good an encoder's features are, as the MoCo papers measure it: a linear classifier on top of the
- * frozen encoder. By default the protocol of the reference's main_lincls.py, resumable at any step; with --fast a sweep
- * of learning rates on features that are encoded once. What a reader would get wrong: the held-out images are not
- * augmented and the encoder does not move, so that their features are encoded once in either case. */
+ * linear_probe: measures an encoder's features as the MoCo papers do: a linear classifier on top of the frozen
+ * encoder. By default it follows the protocol of the reference's main_lincls.py, and can be resumed at any step;
+ * with --fast it tries several learning rates on features that are encoded once. What a reader would get wrong: the
+ * held-out images are not augmented and the encoder does not change, so that their features are encoded once in
+ * either case. */
 #include <moco/moco.h>
 
 #include <stdio.h>
@@ -28,7 +29,7 @@
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 
 static const char help_head[] =
-    "usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
+    "Usage: linear_probe DIR... --pretrained FILE [OPTIONS]\n"
     "\n"
     "Trains a linear classifier on the frozen features of an encoder and prints its top-1 and top-5 accuracy on "
     "held-out\n"
@@ -38,7 +39,7 @@ static const char help_head[] =
     "(see train_imagenet --help).\n"
     "Option names are those of the reference's main_lincls.py, and so are the defaults:\n"
     "  linear_probe /data/imagenet -a resnet50 --lr 30 --batch-size 256 --pretrained run1/encoder.safetensors\n"
-    "The answer within a minute or two, for an encoder of small images:\n"
+    "For an answer within a minute or two, for an encoder of small images:\n"
     "  linear_probe /data/cifar10 --pretrained cifar/encoder.safetensors --fast\n";
 
 static const char help_tail[] =
@@ -47,13 +48,12 @@ static const char help_tail[] =
     "the\n"
     "features); without --fast also " PROBING_STATE " after each epoch and at a signal, and " PROBING_BEST ".\n"
     "\n"
-    "Images that cannot be read are left out, and said: accuracy is over those that can be. In probe.json they are\n"
+    "Images that cannot be read are left out and reported; accuracy is over the others. In probe.json they are\n"
     "train_unreadable and held_out_unreadable; scored is the number of held-out images that accuracy is over.\n"
     "\n"
-    "Exit codes: 0 done, be some images unreadable or not. 1 failed, or nothing could be read, or more is unreadable "
-    "than\n"
-    "--max-bad; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
-    "SIGHUP or SIGUSR1, and saved: --resume auto goes on from there, to the same bits.\n";
+    "Exit codes: 0 done, even if some images could not be read. 1 failed, or nothing could be read, or more than\n"
+    "--max-bad could not; one sentence on standard error. 2 wrong command line. 75 stopped by SIGINT, SIGTERM,\n"
+    "SIGHUP or SIGUSR1, and saved: --resume auto continues from there, to the same bits.\n";
 
 static void on_log(void *user, int level, const char *line)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco: the programs of this folder as commands of one, which is what `make install` installs. The same objects: a
- * command is a program's own main under another name (Makefile). */
+ * moco: the programs of this folder as commands of one program, which `make install` installs. It consists of the
+ * same objects: a command is a program's own main under another name (Makefile). */
 #include <stdio.h>
 #include <string.h>
 
@@ -24,20 +24,20 @@ int verify_main(int argc, char **argv);
 static const struct program_command commands[] = {
     {"train", "train_imagenet", train_imagenet_main,
      "learn an encoder from pictures without labels, for a night or a month"},
-    {"probe", "linear_probe", linear_probe_main, "how good an encoder is: linear classification of its features"},
+    {"probe", "linear_probe", linear_probe_main, "measure an encoder: linear classification of its features"},
     {"embed", "embed", embed_main, "features of pictures, and the nearest of them"},
     {"compare", "compare", compare_main, "mechanisms side by side: runs of train and probe, and their tables"},
     {"report", "report", report_main, "draw the page of a run again, or of several over each other"},
     {"verify", "verify", verify_main, "read every picture whole, and list those that cannot be read"},
-    {"views", "show_views", show_views_main, "one picture and what a recipe makes of it"},
-    {"inspect", "inspect", inspect_main, "what is in a file of weights, whoever wrote it"},
+    {"views", "show_views", show_views_main, "one picture and the views that a recipe makes of it"},
+    {"inspect", "inspect", inspect_main, "what is in a file of weights of any program"},
     {"convert", "convert", convert_main, "weights from one kind of file to another"},
     {NULL, NULL, NULL, NULL}};
 
 static int help(FILE *to)
 {
-    fputs("usage: moco COMMAND [ARGUMENTS]\n"
-          "       moco COMMAND --help     what a command takes\n"
+    fputs("Usage: moco COMMAND [ARGUMENTS]\n"
+          "       moco COMMAND --help     options of a command\n"
           "       moco --version\n"
           "\n",
           to);

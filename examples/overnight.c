@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * overnight: first.c with a night in mind. The whole training state is saved after each epoch and when Ctrl-C or a batch
- * system asks to stop; the same command then goes on, and ends with the bits of a run that was never stopped. */
+ * overnight: first.c for a run of a night. The whole training state is saved after each epoch, and when Ctrl-C or a
+ * batch system asks the program to stop. The same command then continues, and ends with the bits of a run that was
+ * never stopped. */
 #include <moco/moco.h>
 
 #include <signal.h>
@@ -40,7 +41,7 @@ static void load_state(int64_t *step, int64_t *epoch, int64_t *position)
 int main(int argc, char **argv)
 {
     if (argc < 2) {
-        fprintf(stderr, "usage: overnight DIR [PRESET [EPOCHS]]\n");
+        fprintf(stderr, "Usage: overnight DIR [PRESET [EPOCHS]]\n");
         return 2;
     }
     const char *name = argc > 2 ? argv[2] : "moco-v2";

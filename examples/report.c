@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * report: draws report.html again from what lies in a run folder, or lays several runs over each other.
+ * report: draws report.html again from the files of a run folder, or draws several runs over each other.
  *
  *   build/examples/report RUN                        RUN/report.html
  *   build/examples/report RUN RUN... --out FILE      one page with all of them (default compare.html)
  *   build/examples/report --csv RUN                  RUN/metrics.csv, and no page
  *   build/examples/report --gallery RUN              first the gallery again, from encoder and images
  *
- * A line of metrics.jsonl that cannot be used is told with file and line, and left out. */
+ * A line of metrics.jsonl that cannot be used is reported with file and line, and left out. */
 #include <stdio.h>
 #include <string.h>
 
@@ -20,7 +20,7 @@
 #include "support/program_start.h"
 
 static const char help[] =
-    "usage: report RUN                      draw RUN/report.html again\n"
+    "Usage: report RUN                      draw RUN/report.html again\n"
     "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
     "       report --csv RUN...             write RUN/metrics.csv, a line for each step and epoch, and no page\n"
     "       --gallery                       first make each run's gallery.json again, from its encoder.safetensors "
@@ -136,8 +136,10 @@ int main(int argc, char **argv)
         tell_apart(run, a.folders);
         if (a.folders == 1)
             run_dir_path(run[0]->folder, "report.html", path);
+        int goes_on = a.folders == 1 && a.out == NULL && run_log_busy(run[0]); /* its driver will draw over this */
         leftovers_remove_beside(a.out != NULL ? a.out : path, tell);
-        status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders, &err);
+        status = report_write(a.out != NULL ? a.out : path, run, gallery, a.folders,
+                              goes_on ? REPORT_GOES_ON : REPORT_ENDED, &err);
     }
 done:
     if (status == MOCO_OK && !a.csv)

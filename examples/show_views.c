@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * show_views: what the network sees of a picture. Draws views of it with a training recipe, writes them side by side
+ * show_views: shows what the network sees of a picture. It draws views with a training recipe, writes them side by side
  * into one PNG, and prints the parameters of each. Introduces moco_image_read, moco_augment_draw and
  * moco_augment_apply.
  *
@@ -28,7 +28,7 @@ struct options {
 };
 
 #define USAGE                                                                                                          \
-    "usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
+    "Usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
 
 static int usage(const char *why, const char *what)
 {
@@ -134,7 +134,7 @@ static int draw_views(const struct options *o, moco_augment *augment, const moco
     return status;
 }
 
-/* png_image_write_to_file removes what it could not write, were it a device or somebody's link. */
+/* png_image_write_to_file removes a file that it could not write, even a device or a link of somebody else. */
 static int write_png(const char *path, png_image *png, const uint8_t *sheet)
 {
     FILE *file = fopen(path, "wb");

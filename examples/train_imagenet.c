@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_imagenet: MoCo pre-training (or SimCLR's, or end-to-end) from the command line, with the options of the
- * reference's main_moco.py and a run folder that survives anything: a checkpoint per epoch, exact resume at any step,
- * metrics a program can read. The parts are in run/; this file is the order in which they happen. What a reader
- * would get wrong: libmoco owns no loop, so epochs, schedule, signals and files are all decided here. */
+ * train_imagenet: pre-training by MoCo (or SimCLR, or end-to-end) from the command line, with the options of the
+ * reference's main_moco.py and a run folder that survives interruptions: a checkpoint per epoch, exact resume at any
+ * step, metrics that a program can read. The parts are in run/; this file calls them in order. What a reader would
+ * get wrong: libmoco has no loop, so that epochs, schedule, signals and files are all decided here. */
 #include <moco/moco.h>
 
 #include <stdio.h>

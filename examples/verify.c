@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * verify: reads every picture of a data set whole, and lists those that cannot be read: before a night of training, or
- * after a download. What a reader would get wrong: a picture is as good as its last pixel here, while training reads no
- * more of it than its views show. */
+ * verify: reads every picture of a data set whole and lists those that cannot be read: before a night of training,
+ * or after a download. What a reader would get wrong: here a picture is only good if all of it can be read, while
+ * training reads only the part that its views show. */
 #include <moco/moco.h>
 
 #include <stdio.h>
@@ -19,14 +19,16 @@
 #include "support/stop_signal.h"
 
 static const char help[] =
-    "usage: verify DIR... [--workers N] [--max-pixels N]\n"
+    "Usage: verify DIR... [--workers N] [--max-pixels N]\n"
     "\n"
     "Prints a line for each picture that cannot be read: its path, a tab, the reason. Exit status: 0 if all can be "
     "read, 1 if\n"
     "some cannot, 2 for a wrong command line, 75 if a signal stopped it.\n"
     "\n"
     "DIR: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line).\n"
-    "--workers N: threads that read (default 2). --max-pixels N: the largest picture that is no fault.\n";
+    "\n"
+    "  --workers N     threads that read (default 2)\n"
+    "  --max-pixels N  larger pictures count as bad\n";
 
 enum { EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 

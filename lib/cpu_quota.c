@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_quota: see cpu_quota.h. The files are the kernel's: /proc/self/cgroup says which group ("0::/path" of version 2,
- * "4:cpu,cpuacct:/path" of version 1), /proc/self/mountinfo where a hierarchy is mounted and from which of its groups
- * on. Nothing that is missing or odd is an error: it is no quota. */
+ * cpu_quota: see cpu_quota.h. The files are the kernel's: /proc/self/cgroup says which group ("0::/path" of version
+ * 2, "4:cpu,cpuacct:/path" of version 1); /proc/self/mountinfo says where a hierarchy is mounted, and from which of
+ * its groups on. If anything is missing or odd, that is no error: there is no quota. */
 #include "cpu_quota.h"
 
 #include <stdint.h>

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * crc32: see crc32.h. A message is a polynomial over two elements, and its CRC the remainder by P = 0x104c11db7; so any
- * part of it may be replaced by what has the same remainder. A block of 128 bits that stands D bits before another is
- * added to that one as its halves times x^(D+64) mod P and x^D mod P, which are multiplications without carries (V. Gopal
- * et al., Fast CRC computation using PCLMULQDQ, 2009). Four blocks go on side by side, D = 512; at the end they become
- * one, D = 128, whose CRC zlib computes. What a reader would get wrong: bits are reflected, the first bit of a byte being
- * its lowest, so constants are reflected too, and times x, since a product of reflected numbers comes out one bit low. */
+ * crc32: see crc32.h. A message is a polynomial over two elements, and its CRC is the remainder by P = 0x104c11db7.
+ * Any part of it may therefore be replaced by something with the same remainder. A block of 128 bits that is D bits
+ * before another is added to that one as its halves times x^(D+64) mod P and x^D mod P, which are multiplications
+ * without carries (V. Gopal et al., Fast CRC computation using PCLMULQDQ, 2009). Four blocks are processed side by
+ * side, D = 512. At the end they become one, D = 128, whose CRC zlib computes. What a reader would get wrong: bits
+ * are reflected, the first bit of a byte being its lowest. Constants are therefore reflected too, and multiplied by
+ * x, because a product of reflected numbers comes out one bit low. */
 #include "crc32.h"
 
 #include <zlib.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * crc32: the CRC-32 of zip, PNG and zlib, at the speed of memory where the CPU multiplies polynomials (PCLMULQDQ); zlib's
- * own elsewhere, which makes 1 GB a second. What a reader would get wrong: crc32c.h is another polynomial. */
+ * crc32: the CRC-32 of zip, PNG and zlib. If the CPU multiplies polynomials (PCLMULQDQ), it runs at the speed of
+ * memory; otherwise it is zlib's own, which makes 1 GB a second. What a reader would get wrong: crc32c.h is another
+ * polynomial. */
 #ifndef MOCO_LIB_CRC32_H
 #define MOCO_LIB_CRC32_H
 

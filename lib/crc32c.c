@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * crc32c: see crc32c.h. Four bits at a time: sixteen numbers make a table that needs no one to fill it. */
+ * crc32c: see crc32c.h. It takes four bits at a time: its table has sixteen numbers and is a constant. */
 #include "crc32c.h"
 
 /* The remainder of each value of four bits. */

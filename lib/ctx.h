@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ctx: allocator, log, thread count: all the state that handles share. There is no other global state.
- * All memory of the library comes through mem_*; blocks know their size, so mem_free needs none. The one thing a
- * reader would get wrong: the caller's allocator is called with the block's header included. */
+ * ctx: allocator, log, thread count: all the state that handles share. There is no other global state. All memory of
+ * the library comes through mem_*. Blocks know their size, so that mem_free needs none. What a reader would get
+ * wrong: the size passed to the caller's allocator includes the block's header. */
 #ifndef MOCO_LIB_CTX_H
 #define MOCO_LIB_CTX_H
 

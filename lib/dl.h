@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * dl: shared libraries loaded at run time, by their whole path. What a reader would get wrong: a bare name would be
- * looked for where LD_LIBRARY_PATH says, so dl_open refuses one; whoever calls it knows the folder. */
+ * searched for in LD_LIBRARY_PATH, so that dl_open refuses one. The caller must know the folder. */
 #ifndef MOCO_LIB_DL_H
 #define MOCO_LIB_DL_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * err: see err.h. Uses vsnprintf, whose %f follows the locale; sentences that hold numbers with a point format them
- * with lib/num first. Names of files are put into sentences as they are and made printable here, once, for all. */
+ * err: see err.h. It uses vsnprintf, whose %f follows the locale; a sentence with a decimal number formats it with
+ * lib/num first. File names are put into sentences as they are, and made printable here, in one place. */
 #include "err.h"
 
 #include <stdarg.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * err: the error record that internal calls fill and src/api copies to the calling thread.
- * Every fallible internal function takes a `struct err *` as its last argument (NULL is allowed) and returns a
- * moco_status. The first error wins: a clean-up that fails afterwards does not overwrite the reason. */
+ * err: the error record that internal calls fill and src/api copies to the calling thread. Every internal function
+ * that can fail takes a `struct err *` as its last argument (NULL is allowed) and returns a moco_status. The first
+ * error wins: a clean-up that fails afterwards does not overwrite the reason. */
 #ifndef MOCO_LIB_ERR_H
 #define MOCO_LIB_ERR_H
 

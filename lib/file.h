@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * file: reading pieces of a file that may change meanwhile, and replacing a file so that there is always a whole one.
- * Files are read with pread, never mapped: one that shrinks gives an error, not SIGBUS. Interrupted and short calls are
- * continued; one that is interrupted for ever is an error. Sentences name path, offset and the system's reason. */
+ * file: reads pieces of a file that may change meanwhile, and replaces a file so that a whole one always exists.
+ * Files are read with pread, never mapped: a file that shrinks gives an error, not SIGBUS. Interrupted and short
+ * calls are continued; a call that is interrupted for ever is an error. Sentences name path, offset and the system's
+ * reason. */
 #ifndef MOCO_LIB_FILE_H
 #define MOCO_LIB_FILE_H
 
@@ -46,7 +47,7 @@ struct file_save {
  * nothing (a link to one is replaced itself). On failure nothing is left. */
 moco_status file_save_begin(struct file_save *s, struct ctx *ctx, const char *path, int64_t size, struct err *err);
 
-/* Within the size that begin was told. Bytes that are never written are 0. */
+/* Writes within the size that was passed to begin. Bytes that are never written are 0. */
 moco_status file_save_write_at(struct file_save *s, int64_t offset, const void *bytes, size_t count, struct err *err);
 
 /* Gives back what was asked for behind `size`: for who knows only at the end how much there is. */

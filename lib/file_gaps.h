@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_gaps: a new file of which the small parts are known at once, in memory, and the large ones between them come
- * later, piece by piece: memory does not grow with the file. What a reader would get wrong: a gap that nobody fills is
- * zeros; whoever fills it counts. */
+ * file_gaps: a new file whose small parts are known at once, in memory, while the large parts between them (the
+ * gaps) come later, piece by piece. Memory therefore does not grow with the file. What a reader would get wrong: a
+ * gap that is not filled is zeros. The code that fills gaps has to count. */
 #ifndef MOCO_LIB_FILE_GAPS_H
 #define MOCO_LIB_FILE_GAPS_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_map: a file's pages as memory. What a reader would get wrong: a mapped file that somebody shortens ends the
- * process with SIGBUS, and no check made here can rule that out. Map only what the caller said is to be mapped; file.h
- * is for everything else. */
+ * file_map: the pages of a file as memory. What a reader would get wrong: if somebody shortens a mapped file, the
+ * process ends with SIGBUS, and no check here can prevent that. Map only what the caller asked to map; file.h is for
+ * everything else. */
 #ifndef MOCO_LIB_FILE_MAP_H
 #define MOCO_LIB_FILE_MAP_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_retry: what both halves of file.h share: when to try a system call again, and how its failure is told. */
+ * file_retry: what both halves of file.h share: when to repeat a system call, and the sentence about its failure. */
 #ifndef MOCO_LIB_FILE_RETRY_H
 #define MOCO_LIB_FILE_RETRY_H
 

@@ -2,7 +2,7 @@
  *
  * file_save: the replacing half of file.h. The folder is opened first and everything is done relative to it, so that
  * the file, its temporary and the rename are in one folder even if somebody moves it meanwhile. A temporary file is
- * never opened twice: two that save to one path at once each write a file of their own, and the later rename wins. */
+ * never opened twice: two processes that save to one path at once write a file each, and the later rename wins. */
 #define _DEFAULT_SOURCE /* O_DIRECTORY, O_NOFOLLOW */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * half: bfloat16 as its bits, and IEEE half precision read from its bits. What becomes bf16 rounds to nearest, ties to
- * even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
+ * half: bfloat16 as its bits, and IEEE half precision read from its bits. Conversion to bf16 rounds to nearest, ties
+ * to even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
 #ifndef MOCO_LIB_HALF_H
 #define MOCO_LIB_HALF_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * hash: XXH3 of 128 bits (xxhash.com), in pieces, as hex. It finds damage; it is no proof against forgery. The code is
- * compiled in from xxhash.h, so that no state is allocated and no library's layout is relied on. */
+ * hash: XXH3 of 128 bits (xxhash.com), in pieces, as hex. It finds damage but does not protect against forgery. The
+ * code is compiled in from xxhash.h, so that no state is allocated and no library's layout is relied on. */
 #ifndef MOCO_LIB_HASH_H
 #define MOCO_LIB_HASH_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * json: a strict pull parser over bytes in memory, and a writer. The parser allocates nothing and never recurses: the
- * caller asks for token after token and keeps what it wants. The one thing a reader would get wrong: duplicate keys are
- * the caller's to find, and a string token is the raw text between the quotes until json_decode turns it into bytes. */
+ * json: a strict pull parser over bytes in memory, and a writer. The parser allocates nothing and never recurses:
+ * the caller asks for token after token and keeps what it needs. What a reader would get wrong: the parser does not
+ * look for duplicate keys; the caller has to. A string token is the raw text between the quotes until json_decode
+ * turns it into bytes. */
 #ifndef MOCO_LIB_JSON_H
 #define MOCO_LIB_JSON_H
 
@@ -34,7 +35,7 @@ struct json_token {
     enum json_kind kind;
     const char *text; /* raw: of a key or string what is between the quotes, else the whole token */
     size_t length;
-    size_t at;   /* where the token starts, counted as json_start was told */
+    size_t at;   /* offset of the token; json_start was given the offset of the first byte */
     int escaped; /* a key or string holds backslashes: raw and decoded differ */
     int64_t integer;
     double real; /* also of a JSON_INT */
@@ -52,7 +53,7 @@ struct json {
 void json_start(struct json *j, const void *bytes, size_t size, size_t origin);
 
 /* The next token. MOCO_EFORMAT with offset and reason: not JSON (RFC 8259), not UTF-8, a lone surrogate, deeper than
- * JSON_DEPTH_MAX, a number that no finite double stands for. After an error or JSON_END only json_start is allowed. */
+ * JSON_DEPTH_MAX, a number that is no finite double. After an error or JSON_END only json_start is allowed. */
 moco_status json_next(struct json *j, struct json_token *token, struct err *err);
 
 /* The next token, which must be of this kind; `what` names it in the sentence. */
@@ -79,7 +80,7 @@ struct json_writer {
     char *text; /* ends in 0 once anything has been put; owned by the writer until taken */
     size_t used;
     moco_status status;
-    int comma; /* a value stands before in the same container */
+    int comma; /* the container has a value already */
 };
 
 void json_writer_start(struct json_writer *w, struct ctx *ctx, struct err *err);

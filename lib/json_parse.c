@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * json_parse: the pull parser of json.h. The state between two tokens is what may come next and, in one bit per level,
- * whether the containers that are open are arrays. */
+ * json_parse: the pull parser of json.h. Between two tokens the state is: what may come next, and, in one bit per
+ * level, whether each open container is an array. */
 #include <string.h>
 
 #include "json.h"

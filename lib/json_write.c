@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * json_write: the writer of json.h. Text is UTF-8 and stays as it is; only quotes, backslashes and control characters
- * are escaped. */
+ * json_write: the writer of json.h. Text is UTF-8 and unchanged; only quotes, backslashes and control characters are
+ * escaped. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * num: see num.h. The C library converts (exactly, in glibc and musl); its decimal point, which may be several bytes,
- * is found by printing one half, and exchanged. It rounds as the caller's thread does, so each conversion is done under
- * rounding to nearest. */
+ * num: see num.h. The C library converts (exactly, in glibc and musl). Its decimal point, which may be several
+ * bytes, is found by printing one half, and replaced. The C library rounds in the mode of the calling thread, so
+ * that each conversion sets rounding to nearest. */
 #include "num.h"
 
 #include <fenv.h>
@@ -186,4 +186,61 @@ int num_same_double(const char *a, const char *b)
     if (x == y)
         return 1;
     return (significant(a) >= 17 || significant(b) >= 17) && (nextafter(x, y) == y);
+}
+
+/* ---- is every number finite? ----
+ *
+ * Numbers are looked at in strides without branches, and one by one in a stride that holds a bad one. An exponent of ones
+ * is the only one that overflows into the sign's place when 1 is added to it. */
+
+enum { STRIDE_BYTES = 4096, VECTOR_BYTES = 32 };
+typedef uint32_t words32 __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t words64 __attribute__((vector_size(VECTOR_BYTES)));
+
+static int stride_bad_f32(const float *values)
+{
+    words32 found = {0}, x;
+    for (size_t at = 0; at < STRIDE_BYTES; at += sizeof x) {
+        memcpy(&x, (const char *)values + at, sizeof x);
+        found |= (x & UINT32_C(0x7fffffff)) + UINT32_C(0x00800000);
+    }
+    uint32_t all = 0;
+    for (size_t k = 0; k < sizeof x / sizeof all; k++)
+        all |= found[k];
+    return all >> 31 != 0;
+}
+
+static int stride_bad_f64(const double *values)
+{
+    words64 found = {0}, x;
+    for (size_t at = 0; at < STRIDE_BYTES; at += sizeof x) {
+        memcpy(&x, (const char *)values + at, sizeof x);
+        found |= (x & UINT64_C(0x7fffffffffffffff)) + UINT64_C(0x0010000000000000);
+    }
+    uint64_t all = 0;
+    for (size_t k = 0; k < sizeof x / sizeof all; k++)
+        all |= found[k];
+    return all >> 63 != 0;
+}
+
+int64_t num_not_finite_f32(const float *values, size_t count)
+{
+    const size_t stride = STRIDE_BYTES / sizeof *values;
+    size_t i = 0;
+    while (count - i >= stride && !stride_bad_f32(values + i))
+        i += stride;
+    while (i < count && isfinite(values[i]))
+        i++;
+    return i < count ? (int64_t)i : -1;
+}
+
+int64_t num_not_finite_f64(const double *values, size_t count)
+{
+    const size_t stride = STRIDE_BYTES / sizeof *values;
+    size_t i = 0;
+    while (count - i >= stride && !stride_bad_f64(values + i))
+        i += stride;
+    while (i < count && isfinite(values[i]))
+        i++;
+    return i < count ? (int64_t)i : -1;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * philox: addressed random numbers. Philox4x32-10 (Salmon et al., SC 2011) keyed by the seed; the counter names what is
- * drawn, so nothing is ever "consumed" by somebody else. docs/randomness.md fixes all of it to the bit. */
+ * philox: addressed random numbers. Philox4x32-10 (Salmon et al., SC 2011) is keyed by the seed; its counter names
+ * what is drawn. Drawing a number therefore never changes another one. docs/randomness.md fixes all of it to the
+ * bit. */
 #ifndef MOCO_LIB_PHILOX_H
 #define MOCO_LIB_PHILOX_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pickle: looking at the values of a pickle that was read. See pickle_cells.h for where they lie. */
+ * pickle: reads the values of a parsed pickle. pickle_cells.h shows how they are stored. */
 #include "pickle_cells.h"
 
 #include <string.h>

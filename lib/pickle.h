@@ -3,11 +3,12 @@
  * pickle: Python's pickles (protocols 2 to 5, the opcodes that checkpoints hold) as a tree of values. Nothing is ever
  * called: what Python would call becomes a PICKLE_CALL that holds the callable's name and its arguments, and stays one
  * whatever the pickle does to it. The one callable with a meaning here is collections.OrderedDict, which is a dict.
- * What a reader would get wrong: it is no tree. The memo lets a value stand in many places, itself inside itself too,
- * so a few hundred bytes can spell out 2^40 nodes; a walk must visit each container once (pickle_marks).
+ * What a reader would get wrong: the values need not form a tree. Through the memo a value can occur in many places,
+ * even inside itself, so that a few hundred bytes can describe 2^40 nodes; a walk must visit each container once
+ * (pickle_marks).
  *
- * A value is 32 bits, a kind and a number; texts stay in the pickle's bytes. All else lies in one block of cells, whose
- * size is fixed from the pickle's size before anything is read: a pickle that wants more is refused. */
+ * A value is 32 bits, a kind and a number; texts stay in the pickle's bytes. Everything else is in one block of cells,
+ * whose size follows from the pickle's size before anything is read. A pickle that needs more is refused. */
 #ifndef MOCO_LIB_PICKLE_H
 #define MOCO_LIB_PICKLE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * pickle_cells: how the values of pickle.h lie in memory; for pickle.c, which reads them, and pickle_read.c, which
- * makes them. A value is number << 5 | kind. Numbers of texts, floats and long integers are offsets of their opcodes in
+ * pickle_cells: how the values of pickle.h are stored; for pickle.c, which reads them, and pickle_read.c, which makes
+ * them. A value is number << 5 | kind. Numbers of texts, floats and long integers are offsets of their opcodes in
  * the pickle: they take no memory of their own. The other kinds' numbers are indices of cells:
  *
  *     tuple        count, values...

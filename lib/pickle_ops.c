@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * pickle_ops: see pickle_ops.h. Python's pickletools.py describes the opcodes; here are those of protocols 2 to 5 that
- * checkpoints hold. */
+ * pickle_ops: see pickle_ops.h. Python's pickletools.py describes the opcodes; the table has those of protocols 2 to
+ * 5 that occur in checkpoints. */
 #include "pickle_ops.h"
 
 #include <string.h>

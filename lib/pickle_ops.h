@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * pickle_ops: the opcodes of a pickle, their lengths, and the first walk over one, which finds where it ends. For
- * pickle_read.c, which runs them. */
+ * pickle_ops: the opcodes of a pickle, their lengths, and the first walk over a pickle, which finds its end. For
+ * pickle_read.c, which interprets them. */
 #ifndef MOCO_LIB_PICKLE_OPS_H
 #define MOCO_LIB_PICKLE_OPS_H
 

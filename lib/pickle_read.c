@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * pickle_read: the machine that a pickle is a program for (Python's pickletools.py describes the opcodes). The bytes
- * are walked twice: the first walk, through a small window on the file, finds the end and counts what the memo needs;
- * then all memory is taken at once. The second walk trusts nothing that the first saw: the file may have changed
- * meanwhile. Memo, values and stack share one block: the memo lies at its beginning, values grow upwards behind it, the
- * stack downwards from the end. */
+ * pickle_read: the stack machine that a pickle is a program for (Python's pickletools.py describes the opcodes). The
+ * bytes are walked twice. The first walk, through a small window on the file, finds the end and counts what the memo
+ * needs; then all memory is allocated at once. The second walk does not trust the results of the first, because the
+ * file may have changed meanwhile. Memo, values and stack share one block: the memo is at its beginning, values grow
+ * upwards behind it, the stack downwards from the end. */
 #include <string.h>
 
 #include "pickle_cells.h"

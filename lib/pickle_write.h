@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * pickle_write: writes a pickle, opcode after opcode: values of a stack machine, without a memo. What a reader would
- * get wrong: nothing checks that the opcodes make sense; a caller writes whole values (a dict is "}(" , keys and values,
- * "u"). */
+ * get wrong: nothing checks that the opcodes make sense; a caller writes whole values (a dict is "}(" , keys and
+ * values, "u"). */
 #ifndef MOCO_LIB_PICKLE_WRITE_H
 #define MOCO_LIB_PICKLE_WRITE_H
 

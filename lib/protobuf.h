@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * protobuf: writes the wire format of protocol buffers: field after field, no schema. What a reader would get wrong: a
- * message within a message is a field of bytes, so it is written by a writer of its own first. */
+ * protobuf: writes the wire format of protocol buffers: field after field, without a schema. What a reader would get
+ * wrong: a message within a message is a field of bytes, so that a writer of its own must write it first. */
 #ifndef MOCO_LIB_PROTOBUF_H
 #define MOCO_LIB_PROTOBUF_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * share: which places of a batch belong to which rank. A rank has whole BN groups: where these are contiguous slices of
- * the batch, one contiguous slice of it; where place n belongs to group n mod groups (`interleave`), the places n with
- * n mod ranks = rank, of which local row i belongs to local group i mod (groups / ranks) in turn. What a reader would
- * get wrong: a place belongs to the same rank in every batch, also in a last one that is not full, where some ranks
- * then have fewer places or none. */
+ * share: which positions of a batch belong to which rank. A rank has whole BN groups. If these are contiguous slices
+ * of the batch, the rank has one contiguous slice of it. If position n belongs to group n mod groups (`interleave`),
+ * the rank has the positions n with n mod ranks = rank, and its local row i belongs to local group i mod (groups /
+ * ranks). What a reader would get wrong: a position belongs to the same rank in every batch, also in a last one that
+ * is not full; some ranks then have fewer positions or none. */
 #ifndef MOCO_LIB_SHARE_H
 #define MOCO_LIB_SHARE_H
 

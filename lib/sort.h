@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sort: heap sort in place. qsort can allocate behind the context's back and cannot tell its comparison where the data
- * is. Not stable: give a comparison that tells all elements apart. */
+ * sort: heap sort in place. qsort may allocate without the context, and cannot pass data to its comparison. It is
+ * not stable: use a comparison that distinguishes all elements. */
 #ifndef MOCO_LIB_SORT_H
 #define MOCO_LIB_SORT_H
 

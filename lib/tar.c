@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tar: see tar.h. A member may have headers in front of its own: a GNU 'L' (its name), a pax 'x' (path and size among
- * others). They are read first and override what the member's own header says. */
+ * tar: see tar.h. A member may have further headers before its own: a GNU 'L' (its name), a pax 'x' (path and size
+ * among others). They are read first and override the member's own header. */
 #include "tar.h"
 
 #include <string.h>

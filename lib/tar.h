@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * tar: walks the members of a tar archive (ustar, GNU long names, pax headers; POSIX.1-2008, "pax interchange format",
- * and GNU tar's manual, "Basic Tar Format") without reading their contents. What a reader would get wrong: an archive
- * is a file like any other that somebody else made; every number in it is checked against the bytes really present. */
+ * tar: walks the members of a tar archive (ustar, GNU long names, pax headers; POSIX.1-2008, "pax interchange
+ * format", and GNU tar's manual, "Basic Tar Format") without reading their contents. What a reader would get wrong:
+ * an archive is untrusted like any other file. Every number in it is checked against the bytes that really exist. */
 #ifndef MOCO_LIB_TAR_H
 #define MOCO_LIB_TAR_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * utf8: where characters end, and text made fit for a terminal or a log. What a reader would get wrong: file names are
- * bytes, not text; they may hold a line end, an escape sequence or half a character. */
+ * utf8: finds the ends of characters, and makes text fit for a terminal or a log. What a reader would get wrong:
+ * file names are bytes, not text. They may hold a line end, an escape sequence or half a character. */
 #ifndef MOCO_LIB_UTF8_H
 #define MOCO_LIB_UTF8_H
 

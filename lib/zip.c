@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip: see zip.h. The directory is read into memory once and names are ended in place: each moves one byte forward,
- * over the last byte of a field that has been read by then. */
+ * zip: see zip.h. The directory is read into memory once, and names get their 0 in place: each name moves one byte
+ * forward, over the last byte of a field that was read before. */
 #include "zip.h"
 
 #include <string.h>
@@ -49,7 +49,7 @@ struct place {
     int64_t offset, size, count;
 };
 
-/* The 64-bit record, if a locator stands before the end record. `end` moves to where it begins. */
+/* Reads the 64-bit record, if its locator is right before the end record. `end` moves to where the record begins. */
 static moco_status read_end64(const struct file *f, struct place *place, int64_t *end, struct err *err)
 {
     unsigned char locator[LOCATOR], record[END64];

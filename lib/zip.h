@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * zip: the members of a zip archive that stores them uncompressed (PKWARE's APPNOTE 6.3.10), which is what torch.save
- * writes. What a reader would get wrong: a zip is read from its end, and two readers that trust different parts of it
- * see different files. So every part must say the same here: local headers, descriptors and the central directory
- * agree, and together with the contents they cover each byte of the file once. */
+ * zip: the members of a zip archive that stores them uncompressed (PKWARE's APPNOTE 6.3.10), which is what
+ * torch.save writes. What a reader would get wrong: a zip is read from its end, and two readers that trust different
+ * parts of it see different files. Here every part must agree: local headers, descriptors and the central directory
+ * say the same, and together with the contents they cover each byte of the file once. */
 #ifndef MOCO_LIB_ZIP_H
 #define MOCO_LIB_ZIP_H
 

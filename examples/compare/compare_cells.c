@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * compare_cells: the paper's comparisons as command lines. Within a table everything but what it compares is equal:
- * data, network, views, steps, optimiser, learning rate. What a reader would get wrong: mechanisms keep the head, the
- * loss and the temperature that they were published with, for these are the mechanism; views do not, for a table of
- * mechanisms would else measure augmentations. */
+ * compare_cells: the paper's comparisons as command lines. Within a table everything except the compared option is
+ * equal: data, network, views, steps, optimizer, learning rate. What a reader would get wrong: mechanisms keep the
+ * head, the loss and the temperature that they were published with, because these are part of the mechanism. They do
+ * not keep their views, because a table of mechanisms would then measure augmentations. */
 #include "compare_cells.h"
 
 #include <stdarg.h>

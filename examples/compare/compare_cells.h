@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * compare_cells: what compare trains: a list of cells, each one run of train_imagenet with its options. What a reader
- * would get wrong: a cell appears in one table only, so that a table can be read, resumed and deleted by itself; its
- * key is also the name of its folder. */
+ * compare_cells: what compare trains: a list of cells, each one run of train_imagenet with its options. What a
+ * reader would get wrong: a cell belongs to one table only, so that a table can be read, resumed and deleted by
+ * itself. Its key is also the name of its folder. */
 #ifndef MOCO_EXAMPLES_COMPARE_CELLS_H
 #define MOCO_EXAMPLES_COMPARE_CELLS_H
 

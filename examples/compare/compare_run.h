@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * compare_run: one cell of a comparison: what it will take, running it, and its result, which stays in its folder as
- * cell.json. What a reader would get wrong: a cell that was stopped half-way goes on from its own checkpoint. */
+ * compare_run: one cell of a comparison: an estimate of its cost, running it, and its result, which is stored in its
+ * folder as cell.json. What a reader would get wrong: a cell that was stopped half-way continues from its own
+ * checkpoint. */
 #ifndef MOCO_EXAMPLES_COMPARE_RUN_H
 #define MOCO_EXAMPLES_COMPARE_RUN_H
 

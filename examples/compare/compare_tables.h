@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * compare_tables: results of cells as Markdown: rows and columns of a table, over seeds mean and standard deviation,
- * differences to the first row with theirs. What a reader would get wrong: a difference is taken seed by seed, for the
- * seed decides the data's order and the start, which both runs share. */
+ * compare_tables: results of cells as Markdown: rows and columns of a table, mean and standard deviation over seeds,
+ * and differences to the first row with theirs. What a reader would get wrong: a difference is taken seed by seed,
+ * because the seed decides the order of the data and the initial weights, which both runs share. */
 #ifndef MOCO_EXAMPLES_COMPARE_TABLES_H
 #define MOCO_EXAMPLES_COMPARE_TABLES_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo_measure: see demo_measure.h. Raw pixels are 0..1 as they come, like a user's own. Every picture has the same
- * mean, so subtracting it changes no order of neighbours, but their votes become sharper: it would give 79.9 % instead
- * of 70.4 (seed 0). */
+ * demo_measure: see demo_measure.h. Raw pixels are 0..1 as they are, like a user's own. Every picture has the same
+ * mean, so that subtracting it would not change the order of neighbours, but their votes would become sharper: 79.9
+ * % instead of 70.4 (seed 0). */
 #include "demo_measure.h"
 
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo_measure: three ways to look at the demo's held-out pictures: kNN on raw pixels, kNN on an encoder's features,
- * and, where there are no labels, how often a view of a picture finds another view of the same picture. */
+ * demo_measure: three measurements on the demo's held-out pictures: kNN on raw pixels, kNN on an encoder's features,
+ * and, if there are no labels, how often a view of a picture finds another view of the same picture. */
 #ifndef MOCO_EXAMPLES_DEMO_MEASURE_H
 #define MOCO_EXAMPLES_DEMO_MEASURE_H
 

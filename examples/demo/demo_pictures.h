@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * demo_pictures: what the demo trains on and is measured with, all in memory: pictures that it draws, or a person's
- * own. The held-out ones come first in the block; which they are is decided by a permutation, so classes mix. */
+ * demo_pictures: the pictures that the demo trains on and is measured with, all in memory: pictures that it draws,
+ * or a person's own. The held-out ones come first in the block. A permutation decides which they are, so that
+ * classes mix. */
 #ifndef MOCO_EXAMPLES_DEMO_PICTURES_H
 #define MOCO_EXAMPLES_DEMO_PICTURES_H
 

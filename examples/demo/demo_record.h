@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * demo_record: the demo's run folder: metrics.jsonl as the driver writes it, and the report. What a reader would get
- * wrong: a demo overwrites the folder of an earlier demo, and nobody else's. */
+ * wrong: a demo overwrites the folder of an earlier demo, but no other folder. */
 #ifndef MOCO_EXAMPLES_DEMO_RECORD_H
 #define MOCO_EXAMPLES_DEMO_RECORD_H
 

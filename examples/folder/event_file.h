@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * event_file: numbers for TensorBoard: events.out.tfevents.* in the run folder, one record a step. What a reader would
- * get wrong: a run that goes on begins a new file, whose first record tells TensorBoard from which step on to forget
- * what older files say. */
+ * event_file: numbers for TensorBoard: events.out.tfevents.* in the run folder, one record a step. What a reader
+ * would get wrong: a run that is resumed begins a new file. Its first record makes TensorBoard forget what older
+ * files say from that step on. */
 #ifndef MOCO_EXAMPLES_EVENT_FILE_H
 #define MOCO_EXAMPLES_EVENT_FILE_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * leftovers: the unfinished files that killed saves leave beside what they were to replace, NAME.tmp-PID-N
- * (lib/file.h): a checkpoint's may be as long as the checkpoint. What a reader would get wrong: a name alone does not
- * tell whether somebody still writes there. What only the holder of the folder's lock writes goes at once; of what
- * others write as well, a file goes whose process is no more. */
+ * leftovers: the unfinished files that killed saves leave beside the files that they were to replace, NAME.tmp-PID-N
+ * (lib/file.h). Such a file may be as large as a checkpoint. What a reader would get wrong: a name alone does not
+ * show whether a process still writes the file. Files that only the holder of the folder's lock writes are removed
+ * at once; of files that others write as well, those whose process no longer exists. */
 #ifndef MOCO_EXAMPLES_LEFTOVERS_H
 #define MOCO_EXAMPLES_LEFTOVERS_H
 

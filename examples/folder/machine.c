@@ -66,7 +66,7 @@ static void take(struct machine *m, const struct json_token *key, const struct j
         m->version = value->integer;
 }
 
-/* A line that is no JSON, or tells no machine, changes nothing. */
+/* A line that is not JSON, or names no machine, changes nothing. */
 static void read_line(struct search *s, const char *line)
 {
     struct json json;

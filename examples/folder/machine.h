@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * machine: on what a part of a run was made. The last bits of a step depend on it, so metrics.jsonl says it at the
- * beginning and wherever a run goes on; a checkpoint never does, since equal states are equal bytes. */
+ * machine: describes the machine of a part of a run. The last bits of a step depend on it, so that metrics.jsonl
+ * records it at the beginning and at every resume. A checkpoint never does, because equal states give equal bytes. */
 #ifndef MOCO_EXAMPLES_MACHINE_H
 #define MOCO_EXAMPLES_MACHINE_H
 

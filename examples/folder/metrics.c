@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * metrics: see metrics.h. Numbers are printed in the C locale (the programs never call setlocale); what is not finite
- * is null, for JSON has no word for it. */
+ * metrics: see metrics.h. Numbers are printed in the C locale (the programs never call setlocale). A number that is
+ * not finite becomes null, because JSON cannot express it. */
 #include "metrics.h"
 
 #include <math.h>
@@ -57,14 +57,15 @@ static void close_line(char *line, const struct number *number, int count)
     snprintf(line + used, LINE_MAX_BYTES - used, "}\n");
 }
 
-/* ---- opening, where a checkpoint stands ---- */
+/* ---- opening, at the step of a checkpoint ---- */
 
 struct cutting {
     int64_t step, last; /* the checkpoint's, and the last one that was kept */
     int epoch_done;
 };
 
-/* 1: the line belongs to what the checkpoint holds. What tells no step is kept: it may be of a later version. */
+/* 1: the line belongs to the steps that the checkpoint holds. A line without a step is kept: it may be of a later
+ * version. */
 static int keeps(void *user, const char *line)
 {
     struct cutting *c = user;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_csv: see run_csv.h. Written beside the old file and then put in its place; a run may have millions of lines, so
- * none is kept. */
+ * run_csv: see run_csv.h. The new file is written beside the old one and then replaces it. A run may have millions
+ * of lines, so that none is kept in memory. */
 #include "run_csv.h"
 
 #include <errno.h>

@@ -7,7 +7,7 @@
 
 #include "run_log.h"
 
-/* `log` has just been opened; this reads it to its end. `path` is told back. */
+/* Reads `log`, which was just opened, to its end. `path` gets the path of the file. */
 moco_status run_csv_write(struct run_log *log, char *path, size_t size, struct err *err);
 
 #endif

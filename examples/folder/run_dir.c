@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_dir: see run_dir.h. The newest checkpoint is found by reading the folder: a link or a file that names it could
- * be out of date after a crash. */
+ * run_dir: see run_dir.h. The newest checkpoint is found by reading the folder, because a link or a file that names
+ * it could be out of date after a crash. */
 #include "run_dir.h"
 
 #include <dirent.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * run_lock: keeps a second process out of a folder, for programs that have no file of their own open in it all the
- * time. What a reader would get wrong: the folder itself is locked, for a file that is replaced takes its lock with it.
- */
+ * time. What a reader would get wrong: the lock is on the folder itself, because a file that is replaced takes its
+ * lock with it. */
 #ifndef MOCO_EXAMPLES_RUN_LOCK_H
 #define MOCO_EXAMPLES_RUN_LOCK_H
 

@@ -4,6 +4,7 @@
 #include "run_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ enum kind { OTHER, CONFIG, STEP, EPOCH, RESUME };
 /* A line as it is being read. */
 struct line {
     enum kind kind;
-    int64_t step, epoch; /* -1: not said */
+    int64_t step, epoch, queries; /* -1: not said */
     double value[RUN_METRICS];
 };
 
@@ -65,7 +66,7 @@ moco_status run_log_open(struct run_log **out, const char *folder, struct err *e
         return err_set(err, MOCO_ENOMEM, "out of memory");
     log->file.fd = -1;
     log->untrained_knn = NAN;
-    log->last_step = log->last_epoch = log->full_step = log->best_epoch = -1;
+    log->last_step = log->last_epoch = log->full_step = log->best_epoch = log->knn_queries = -1;
     for (int i = 0; i < RUN_METRICS; i++)
         series_init(&log->metric[i]);
     moco_status status;
@@ -155,6 +156,8 @@ static moco_status take_member(struct run_log *log, struct line *line, const str
         return take_integer(value, "step", &line->step, err);
     if (json_equals(key, "epoch"))
         return take_integer(value, "epoch", &line->epoch, err);
+    if (line->kind == EPOCH && json_equals(key, "knn_queries") && value->kind != JSON_NULL)
+        return take_integer(value, "knn_queries", &line->queries, err);
     int from = line->kind == STEP ? 0 : RUN_EPOCH_METRICS, to = line->kind == STEP ? RUN_EPOCH_METRICS : RUN_METRICS;
     for (int i = from; i < to; i++) {
         if (!json_equals(key, run_metric_names[i]))
@@ -167,7 +170,7 @@ static moco_status take_member(struct run_log *log, struct line *line, const str
     return MOCO_OK;
 }
 
-/* "type" stands first in every line of ours. */
+/* "type" is the first key of every line of ours. */
 static moco_status parse(struct run_log *log, const char *text, size_t size, struct line *line, struct err *err)
 {
     struct json json;
@@ -207,6 +210,11 @@ static moco_status take_step(struct run_log *log, const struct line *line, struc
         series_add(&log->metric[i], line->step - 1, (double)line->step, line->value[i]);
     if (log->full_step < 0 && line->value[RUN_FILL] >= 1)
         log->full_step = line->step;
+    double took = run_log_number(log, "batch-size") / line->value[RUN_SPEED];
+    if (isfinite(took) && took > 0) {
+        log->epoch_seconds += took;
+        log->seconds += took;
+    }
     log->last_step = line->step;
     log->steps++;
     return MOCO_OK;
@@ -225,6 +233,14 @@ static moco_status take_epoch(struct run_log *log, const struct line *line, stru
         log->best_epoch = line->epoch;
         log->best_knn = line->value[RUN_KNN];
     }
+    if (isfinite(line->value[RUN_KNN]))
+        log->knn_queries = line->queries;
+    if (line->value[RUN_SECONDS] >= 0 && isfinite(line->value[RUN_SECONDS])) { /* more than its steps */
+        double aside = fmax(line->value[RUN_SECONDS] - log->epoch_seconds, 0);
+        log->seconds += aside;
+        log->most_aside = fmax(log->most_aside, aside);
+    }
+    log->epoch_seconds = 0;
     if (line->epoch == 0)
         log->untrained_knn = line->value[RUN_KNN];
     log->last_epoch = line->epoch;
@@ -234,7 +250,7 @@ static moco_status take_epoch(struct run_log *log, const struct line *line, stru
 
 static moco_status take_line(struct run_log *log, const char *text, size_t size, int ended, struct err *err)
 {
-    struct line line = {.step = -1, .epoch = -1};
+    struct line line = {.step = -1, .epoch = -1, .queries = -1};
     struct err why = {0};
     moco_status status = MOCO_OK;
     log->line++;
@@ -248,7 +264,12 @@ static moco_status take_line(struct run_log *log, const char *text, size_t size,
         status = take_step(log, &line, &why);
     else if (status == MOCO_OK && line.kind == EPOCH)
         status = take_epoch(log, &line, &why);
-    log->resumes += status == MOCO_OK && line.kind == RESUME;
+    if (status == MOCO_OK && line.kind == RESUME) {
+        log->resumes++;
+        log->resumed_step = log->last_step > 0 ? log->last_step : 0;
+        log->resumed_seconds = log->seconds;
+        log->epoch_seconds = 0; /* the epoch's line will count from here */
+    }
     if (status == MOCO_OK && log->each != NULL && (line.kind == STEP || line.kind == EPOCH))
         TRY(log->each(log->user, line.kind == EPOCH, line.epoch, line.step, line.value, err));
     if (status == MOCO_ENOMEM)
@@ -316,6 +337,20 @@ moco_status run_log_read(struct run_log *log, int whole, struct err *err)
     free(rest.text);
     free(piece);
     return status;
+}
+
+int run_log_busy(const struct run_log *log)
+{
+    struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+    return fcntl(log->file.fd, F_GETLK, &whole) == 0 && whole.l_type != F_UNLCK;
+}
+
+int64_t run_log_steps_asked(const struct run_log *log)
+{
+    double all = run_log_number(log, "steps"), per_epoch = run_log_number(log, "steps_per_epoch");
+    if (!(all >= 1))
+        all = per_epoch >= 1 ? per_epoch * run_log_number(log, "epochs") : NAN;
+    return all >= 1 && all < 1e15 ? (int64_t)all : -1;
 }
 
 const char *run_log_option(const struct run_log *log, const char *name)

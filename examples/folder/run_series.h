@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_series: a number that is logged again and again, kept in at most SERIES_MAX buckets however long the run: each
- * holds the least, the greatest and the sum of neighbouring values, and all cover equally many steps. When there are
- * too many, each two become one, so no value is ever left out and no peak is lost. What a reader would get wrong: a
- * bucket may be empty (n 0), where the log has a gap or only nulls. */
+ * run_series: a number that is logged again and again, kept in at most SERIES_MAX buckets, however long the run is.
+ * Each bucket holds the least, the greatest and the sum of neighbouring values, and all buckets cover equally many
+ * steps. When there are too many, each two become one, so that no value is left out and no peak is lost. What a
+ * reader would get wrong: a bucket may be empty (n 0), where the log has a gap or only nulls. */
 #ifndef MOCO_EXAMPLES_RUN_SERIES_H
 #define MOCO_EXAMPLES_RUN_SERIES_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment_text: what a recipe of moco_augment_options is changed by, as a person writes it: "jitter_p=0.5,scale=0.08:1".
- * Names are the struct's; two numbers have a colon between them. What a reader would get wrong: two texts that mean the
- * same become the same text when they are settled, for a run is compared with its checkpoint by it. */
+ * augment_text: changes to a recipe of moco_augment_options in text form: "jitter_p=0.5,scale=0.08:1". Names are
+ * those of the struct; two numbers of a range have a colon between them. What a reader would get wrong: two texts
+ * with the same meaning are converted to the same text, because a run is compared with its checkpoint by it. */
 #ifndef MOCO_EXAMPLES_AUGMENT_TEXT_H
 #define MOCO_EXAMPLES_AUGMENT_TEXT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * check_pictures: see check_pictures.h. Threads take pictures in turn; the list is put in order at the end, so that it
- * does not depend on their number. */
+ * check_pictures: see check_pictures.h. Threads take the pictures in turn. The list is sorted at the end, so that it
+ * does not depend on the number of threads. */
 #include "check_pictures.h"
 
 #include <pthread.h>

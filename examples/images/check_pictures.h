@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * check_pictures: reads pictures of a data set from beginning to end with several threads, and lists those that cannot
- * be read. What a reader would get wrong: training does not find all of them. A loader decodes no more than its views
- * show, so that a picture whose last bytes are missing may pass for many epochs. */
+ * check_pictures: reads pictures of a data set from beginning to end with several threads, and lists those that
+ * cannot be read. What a reader would get wrong: training does not find all of them. A loader decodes only the part
+ * that its views show, so that a picture whose last bytes are missing may go unnoticed for many epochs. */
 #ifndef MOCO_EXAMPLES_CHECK_PICTURES_H
 #define MOCO_EXAMPLES_CHECK_PICTURES_H
 

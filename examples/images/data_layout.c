@@ -209,7 +209,7 @@ int data_layout_is_held_out(const char *name)
     return held;
 }
 
-/* The first folder of that part in which an image lies; NULL: there is none. */
+/* The first folder of that part that holds an image; NULL: there is none. */
 static const char *first_part(const struct look *l, const char *folder, enum part part)
 {
     char path[LAYOUT_PATH];
@@ -219,14 +219,14 @@ static const char *first_part(const struct look *l, const char *folder, enum par
     return NULL;
 }
 
-/* A folder below in which a whole data set lies. */
+/* A folder below this one that holds a whole data set. */
 struct deeper {
     char path[LAYOUT_PATH], train[256], held_out[256]; /* held_out "": there is none; train "": CIFAR-10's files */
     int count;                                         /* such folders */
     int others;                                        /* images lie elsewhere, too */
 };
 
-/* 1: one lies in `folder` or below it. */
+/* 1: there is one in `folder` or below it. */
 static int seek(struct deeper *d, const char *folder, int depth)
 {
     struct look *l = malloc(sizeof *l);
@@ -262,7 +262,7 @@ static int seek(struct deeper *d, const char *folder, int depth)
 
 /* ---- what was meant ---- */
 
-/* train/ is there; what lies beside it is not used. */
+/* train/ exists; everything beside it is not used. */
 static void note_beside(const struct look *l, const char *folder, const char *out, struct data_notes *notes)
 {
     char names[256] = "", path[LAYOUT_PATH];
@@ -286,7 +286,7 @@ static void note_beside(const struct look *l, const char *folder, const char *ou
                   l->images >= ENTRIES_MAX / 2 ? " or more" : "");
 }
 
-/* The folder lies within a data set: above it is more. */
+/* The folder is a part of a data set that has more above it. */
 static void note_above(const struct look *l, const char *folder, struct data_notes *notes)
 {
     char *real = realpath(folder, NULL);

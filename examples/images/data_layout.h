@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * data_layout: what lies where below the folder that a person named, before it is opened: which part of it is trained
- * on, which is held out, and what looks as if another folder was meant. What a reader would get wrong: these are looks
- * at names, a few folders deep and a few entries of each; nothing is read, and a folder of a million files costs no
- * more than a small one. */
+ * data_layout: finds out, before anything is opened, how the folder that a person named is organised: which part is
+ * trained on, which is held out, and whether another folder was probably meant. What a reader would get wrong: it
+ * only looks at names, a few folders deep and a few entries of each. Nothing is read, and a folder of a million
+ * files costs no more than a small one. */
 #ifndef MOCO_EXAMPLES_DATA_LAYOUT_H
 #define MOCO_EXAMPLES_DATA_LAYOUT_H
 

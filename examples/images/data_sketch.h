@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * data_sketch: enough of a data set's names to tell whether another one is a part of it. Each name below the folder is
- * hashed, and the least hashes are kept: of a part of the set, those that are small enough are among them. What a
- * reader would get wrong: it finds other images, and images that were added, with near certainty only if there are
- * many of them; one added among thousands goes unseen. */
+ * data_sketch: a small summary of a data set's names, from which one can tell whether another data set is a part of
+ * it. Each name below the folder is hashed, and the smallest hashes are kept. If the other set is a part of this
+ * one, its small hashes are among them. What a reader would get wrong: it finds other images, and added images, with
+ * near certainty only if there are many of them. One image added among thousands is not noticed. */
 #ifndef MOCO_EXAMPLES_DATA_SKETCH_H
 #define MOCO_EXAMPLES_DATA_SKETCH_H
 

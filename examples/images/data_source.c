@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * data_source: see data_source.h. What a file is its name says, and for archives its content: a list may have any name. */
+ * data_source: see data_source.h. The name of a file decides its kind, and for archives its content does: a list may
+ * have any name. */
 #include "data_source.h"
 
 #include <dirent.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * data_source: one set of images, whatever it lies in, for every program alike:
+ * data_source: one set of images in any of these forms, the same for every program:
  *   a folder of images, or of class folders
  *   a folder of tar shards (*.tar, no images and no folders), or one shard
  *   CIFAR-10's binary files (a folder of data_batch_*.bin), or one of them
  *   a list: any other file, one path a line
- * Several are named in one word, with colons between them, or as several words; a path that is there as a whole is one,
- * colons or not. */
+ * Several are given as one word with colons between them, or as several words. A path that exists as a whole is one
+ * source, even if it contains colons. */
 #ifndef MOCO_EXAMPLES_DATA_SOURCE_H
 #define MOCO_EXAMPLES_DATA_SOURCE_H
 

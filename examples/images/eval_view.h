@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * eval_view: how images are looked at to see what an encoder has learnt: by name, or as the encoder's file says. What a
- * reader would get wrong: the library's "none" wants images of the right size; here it resizes, which leaves those as
- * they are. */
+ * eval_view: the views by which an encoder is evaluated: by name, or as the encoder's file says. What a reader would
+ * get wrong: the library's "none" needs images of the right size. Here it resizes, which leaves such images
+ * unchanged. */
 #ifndef MOCO_EXAMPLES_EVAL_VIEW_H
 #define MOCO_EXAMPLES_EVAL_VIEW_H
 

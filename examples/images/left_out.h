@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * left_out: what opening a data set left out because of its name, for people. */
+ * left_out: reports, for people, the files that opening a data set left out because of their names. */
 #ifndef MOCO_EXAMPLES_LEFT_OUT_H
 #define MOCO_EXAMPLES_LEFT_OUT_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: see open_data.h. The fingerprint covers the names below the folders, not where they lie, so that a run can
- * be resumed after its images have moved. */
+ * open_data: see open_data.h. The fingerprint covers the names below the folders, not the path of the folders, so
+ * that a run can be resumed after its images were moved. */
 #include "open_data.h"
 
 #include <inttypes.h>
@@ -336,7 +336,8 @@ static moco_status open_sources(struct open_data *d, moco_context *context, cons
     return MOCO_OK;
 }
 
-/* When all is open: what was left out, whether both parts speak of the same classes, and what tells the set from others. */
+/* Called when everything is open: reports what was left out, checks whether both parts have the same classes, and
+ * takes the fingerprint of the set. */
 static moco_status finish(struct open_data *d, const char *paths, struct err *err)
 {
     tell_left_out(d, d->train, d->where[0], d->train_left_out, sizeof d->train_left_out);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * open_data: finds the images of a run, and those that are held out, in what a person named: one or several of
+ * open_data: finds the images of a run, and the held-out ones, in the paths that a person named: one or several of
  *   data_batch_*.bin       a folder of CIFAR-10's binary files, and test_batch.bin
  *   *.tar                  a folder of tar shards and no folders; those with val or test in their names are held out
  *   train/ [val/ | test/]  a folder of class folders, of images, or of tar shards, each
@@ -28,8 +28,8 @@ struct open_data {
     char classes[HASH_DIGITS + 1]; /* of the names of its classes in order, which is all that a label means */
 };
 
-/* `paths`: see data_source.h. `out`: the folder of this run or probe, which is no data even if it lies among them; NULL: there is none. Folders of
- * runs never are. MOCO_EINVAL too where another folder was clearly meant. */
+/* `paths`: see data_source.h. `out`: the folder of this run or probe, which is not data even if it is among them;
+ * NULL: there is none. Folders of runs are never data. MOCO_EINVAL also if another folder was clearly meant. */
 moco_status open_data(struct open_data *data, moco_context *context, const char *paths, const char *out,
                       struct err *err);
 void open_data_free(struct open_data *data);

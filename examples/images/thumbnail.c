@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * thumbnail: see thumbnail.h. libjpeg leaves by longjmp when something fails: it is called in one small function that
- * owns nothing else. */
+ * thumbnail: see thumbnail.h. When something fails, libjpeg leaves by longjmp. It is therefore called in one small
+ * function that owns nothing else. */
 #include "thumbnail.h"
 
 #include <setjmp.h>
@@ -12,6 +12,7 @@
 #include <jpeglib.h>
 
 #define QUALITY 90
+#define SHEET_QUALITY 80
 
 struct failure {
     struct jpeg_error_mgr manager; /* first, so that a pointer to it is one to this */
@@ -28,8 +29,8 @@ static void be_silent(j_common_ptr codec)
     (void)codec;
 }
 
-/* Every pixel is the mean of the square of pixels that it stands for, edges in part. */
-static void shrink(const uint8_t *from, int side, uint8_t *to, int small)
+/* Every pixel is the mean of the square of pixels that it replaces, with partial pixels at the edges. */
+void thumbnail_shrink(const uint8_t *from, int side, uint8_t *to, int small, size_t pitch)
 {
     double scale = (double)side / small;
     for (int y = 0; y < small; y++)
@@ -44,12 +45,13 @@ static void shrink(const uint8_t *from, int side, uint8_t *to, int small)
                     weight += high * wide;
                 }
             for (int k = 0; k < 3; k++)
-                to[((size_t)y * (size_t)small + (size_t)x) * 3 + (size_t)k] = (uint8_t)(sum[k] / weight + 0.5);
+                to[(size_t)y * pitch + (size_t)x * 3 + (size_t)k] = (uint8_t)(sum[k] / weight + 0.5);
         }
 }
 
 /* 1: it went well. `*bytes` is malloc'ed by libjpeg and to be freed in any case. */
-static int compress(const uint8_t *pixels, int side, unsigned char **bytes, unsigned long *size)
+static int compress(const uint8_t *pixels, int width, int height, int quality, unsigned char **bytes,
+                    unsigned long *size)
 {
     struct jpeg_compress_struct codec;
     struct failure failure;
@@ -63,16 +65,19 @@ static int compress(const uint8_t *pixels, int side, unsigned char **bytes, unsi
     }
     jpeg_create_compress(&codec);
     jpeg_mem_dest(&codec, bytes, size);
-    codec.image_width = codec.image_height = (JDIMENSION)side;
+    codec.image_width = (JDIMENSION)width;
+    codec.image_height = (JDIMENSION)height;
     codec.input_components = 3;
     codec.in_color_space = JCS_RGB;
     jpeg_set_defaults(&codec);
-    jpeg_set_quality(&codec, QUALITY, TRUE);
-    codec.comp_info[0].h_samp_factor = codec.comp_info[0].v_samp_factor = 1; /* small pictures: colour at full size */
+    jpeg_set_quality(&codec, quality, TRUE);
+    if (quality >= QUALITY)
+        codec.comp_info[0].h_samp_factor = codec.comp_info[0].v_samp_factor =
+            1; /* small pictures: colour at full size */
     codec.optimize_coding = TRUE;
     jpeg_start_compress(&codec, TRUE);
     while (codec.next_scanline < codec.image_height) {
-        JSAMPROW row = (JSAMPROW)(uintptr_t)(pixels + (size_t)codec.next_scanline * (size_t)side * 3);
+        JSAMPROW row = (JSAMPROW)(uintptr_t)(pixels + (size_t)codec.next_scanline * (size_t)width * 3);
         jpeg_write_scanlines(&codec, &row, 1);
     }
     jpeg_finish_compress(&codec);
@@ -108,13 +113,24 @@ moco_status thumbnail_make(const uint8_t *pixels, int side, char **base64, struc
     unsigned long size = 0;
     *base64 = NULL;
     if (shrunk != NULL) {
-        shrink(pixels, side, shrunk, small);
-        if (compress(shrunk, small, &bytes, &size))
+        thumbnail_shrink(pixels, side, shrunk, small, (size_t)small * 3);
+        if (compress(shrunk, small, small, QUALITY, &bytes, &size))
             *base64 = encode(bytes, size);
     }
     free(bytes);
     free(shrunk);
     return *base64 != NULL ? MOCO_OK : err_set(err, MOCO_ENOMEM, "out of memory for a thumbnail");
+}
+
+moco_status thumbnail_sheet(const uint8_t *pixels, int width, int height, char **base64, struct err *err)
+{
+    unsigned char *bytes = NULL;
+    unsigned long size = 0;
+    *base64 = NULL;
+    if (compress(pixels, width, height, SHEET_QUALITY, &bytes, &size))
+        *base64 = encode(bytes, size);
+    free(bytes);
+    return *base64 != NULL ? MOCO_OK : err_set(err, MOCO_ENOMEM, "out of memory for a sheet of thumbnails");
 }
 
 int thumbnail_valid(const char *base64)

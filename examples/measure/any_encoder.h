@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * any_encoder: an encoder out of a file of whatever program, and what a person should know of it. What a reader would get
- * wrong: nothing in a file of another program says how images are to be looked at, or proves its numbers; what was taken
- * for granted is said rather than hidden. */
+ * any_encoder: opens an encoder from a file of any program, and says what a person should know about it. What a
+ * reader would get wrong: a file of another program does not say how images must be prepared, and does not verify
+ * its numbers. What was assumed is therefore reported. */
 #ifndef MOCO_EXAMPLES_ANY_ENCODER_H
 #define MOCO_EXAMPLES_ANY_ENCODER_H
 
@@ -17,7 +17,7 @@ struct any_encoder {
     int note_count;
 };
 
-/* Imports. `options->prefix` "." stands for names without a prefix. */
+/* Imports an encoder. `options->prefix` "." means names without a prefix. */
 moco_status any_encoder_import(struct any_encoder *e, moco_model **model, moco_context *context, moco_device *device,
                                const char *path, const moco_import_options *options, struct err *err);
 

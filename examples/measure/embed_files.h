@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed_files: the features of a whole data set as files for other programs: F.npy [n, dim], L.npy [n], P.txt with a
- * line for each. What a reader would get wrong: an image that cannot be read has no row in any of them, so that row i
- * is not image i; and none of the files takes its place before all rows are there. */
+ * embed_files: writes the features of a whole data set as files for other programs: F.npy [n, dim], L.npy [n], P.txt
+ * with a line for each. What a reader would get wrong: an image that cannot be read has no row in any of them, so
+ * that row i is not image i. And no file replaces an old one before all rows are written. */
 #ifndef MOCO_EXAMPLES_EMBED_FILES_H
 #define MOCO_EXAMPLES_EMBED_FILES_H
 

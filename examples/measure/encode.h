@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * encode: the features of a whole data set. The loader's threads decode the next batches while the network runs. What a
- * reader would get wrong: an image that cannot be read has no row, so that rows are fewer than images, and labels go by
- * the sample numbers that a batch reports. */
+ * encode: computes the features of a whole data set. The loader's threads decode the next batches while the network
+ * runs. What a reader would get wrong: an image that cannot be read has no row. There may be fewer rows than images,
+ * and labels are found by the sample numbers that a batch reports. */
 #ifndef MOCO_EXAMPLES_ENCODE_H
 #define MOCO_EXAMPLES_ENCODE_H
 

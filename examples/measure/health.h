@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * health: whether an encoder still gives numbers. A rate that is too high may leave weights so large that the next
- * forward pass overflows, whatever the rate is then: such a state must not take the place of one that can go on. What a
- * reader would get wrong: training itself notices this one step later, when the state has been saved. */
+ * health: whether an encoder still gives finite numbers. A rate that is too high may leave weights so large that the
+ * next forward pass overflows, at any later rate. Such a state must not replace one from which training can
+ * continue. What a reader would get wrong: training itself notices this one step later, when the state has been
+ * saved. */
 #ifndef MOCO_EXAMPLES_HEALTH_H
 #define MOCO_EXAMPLES_HEALTH_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * monitor: see monitor.h. Images that cannot be read have no row: labels go by the sample numbers that a batch reports.
- */
+ * monitor: see monitor.h. Images that cannot be read have no row, so that labels are found by the sample numbers
+ * that a batch reports. */
 #include "monitor.h"
 
 #include <math.h>

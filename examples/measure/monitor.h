@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * monitor: how good an encoder's features are, by weighted kNN: training images, un-augmented, are the bank and
- * held-out images ask. Labels serve nothing else in MoCo. Images that cannot be read are in neither, and counted. */
+ * monitor: measures an encoder's features by weighted kNN. Training images, not augmented, are the bank; held-out
+ * images are the queries. Labels serve nothing else in MoCo. Images that cannot be read are in neither, and are
+ * counted. */
 #ifndef MOCO_EXAMPLES_MONITOR_H
 #define MOCO_EXAMPLES_MONITOR_H
 

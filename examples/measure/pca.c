@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * pca: see pca.h. Orthogonal iteration on four directions, of which the first two are kept: the covariance itself is
- * never made. Where a direction is free to point either way, its largest component is made positive, so that a map does
- * not turn over from one drawing to the next without a reason. */
+ * pca: see pca.h. It is orthogonal iteration on four directions, of which the first two are kept; the covariance
+ * matrix is never computed. The sign of a direction is arbitrary. Its largest component is made positive, so that a
+ * map is not mirrored from one drawing to the next. */
 #include "pca.h"
 
 #include <math.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * pca: the two directions along which a cloud of points is widest, and where each point lies along them. */
+ * pca: the two directions along which a cloud of points is widest, and the coordinates of each point along them. */
 #ifndef MOCO_EXAMPLES_PCA_H
 #define MOCO_EXAMPLES_PCA_H
 
@@ -8,8 +8,8 @@
 
 #include "err.h"
 
-/* `rows`: [n,dim], centred in place. `x`, `y`: [n]. `part`: of the variance that lies along each. A cloud that is one
- * point lies at 0, 0. */
+/* `rows`: [n,dim], centred in place. `x`, `y`: [n]. `part`: the fraction of the variance along each direction. If
+ * all points are the same, they are at 0, 0. */
 moco_status pca_plane(float *rows, int64_t n, int32_t dim, double *x, double *y, double part[2], struct err *err);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_config: see probe_config.h. Milestones beyond the third have no place in moco_probe_fit_options, and the
- * reference uses two; the list is therefore held to three. */
+ * probe_config: see probe_config.h. moco_probe_fit_options has three milestones, and the reference uses two, so that
+ * the list is limited to three. */
 #include "probe_config.h"
 
 #include <string.h>
@@ -21,24 +21,23 @@ static const struct cli_option table[] = {
      "== The encoder\nencoder.safetensors, a checkpoint of a run (its query encoder), or the\n"
      "weights of another program (.pth, .pth.tar, .ckpt, safetensors); needed"},
     {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, 0, "P",
-     "of another program's file: which encoder, as build/examples/inspect lists\n"
-     "them: what its names begin with (. for nothing)"},
+     "for another program's file: which encoder: the start of its names, as\n"
+     "inspect lists them (. for no prefix)"},
     {"stem", NULL, 0, CLI_NAME, AT(stem), 0, 0, "imagenet|cifar|small", 0, "NAME",
-     "of another program's file, whose first convolution is 3x3: cifar (stride\n"
+     "for another program's file whose first convolution is 3x3: cifar (stride\n"
      "1) or small (stride 2)"},
-    {"arch", NULL, 'a', CLI_NAME, AT(arch), 0, 0, NULL, 0, "NAME",
-     "fails if the file holds another network; it knows its own, so this may\nbe left out"},
+    {"arch", NULL, 'a', CLI_NAME, AT(arch), 0, 0, NULL, 0, "NAME", "optional: fails if the file holds another network"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS",
      "side of a view (default: what the encoder was trained on)"},
     {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|simclr-eval|none", SAVED, "NAME",
      "view of the held-out images: eval (resize to 256/224 of the size, centre\n"
      "crop), none (resize to the size) or simclr-eval (default: what the encoder's\n"
-     "file says; where it says nothing, eval for the imagenet stem, none for others)"},
+     "file says; if it says nothing, eval for the imagenet stem, none for others)"},
 
     {"fast", NULL, 0, CLI_FLAG, AT(fast), 0, 1, NULL, SAVED, NULL,
      "== The protocol\nencode each training image once, without augmentation, and try learning\n"
-     "rates from 0.003 to 100 side by side (or --lr alone): seconds, but not the\n"
-     "reference's protocol, and probe.json says so"},
+     "rates from 0.003 to 100 side by side (or --lr alone): takes seconds, but is\n"
+     "not the reference's protocol, and probe.json says so"},
     {"lr", "learning-rate", 0, CLI_REAL, AT(lr), 0, 1e6, NULL, SAVED, "X", "initial learning rate (default 30)"},
     {"batch-size", NULL, 'b', CLI_INT, AT(batch), 1, 1 << 20, NULL, SAVED, "N", "images per step (default 256)"},
     {"epochs", NULL, 0, CLI_INT, AT(epochs), 1, 100000, NULL, 0, "N",
@@ -56,11 +55,11 @@ static const struct cli_option table[] = {
     {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR",
      "== The run\nfolder of probe.json and the probe's files (default moco-probe)"},
     {"resume", NULL, 0, CLI_PATH, AT(resume), 0, 0, NULL, 0, "FILE|auto",
-     "go on from a state file; auto: the one in --out, or from the start if\nthere is none"},
+     "continue from a state file; auto: from the one in --out, or from the\nstart if there is none"},
     {"print-freq", NULL, 'p', CLI_INT, AT(print_every), 1, 1000000, NULL, 0, "STEPS",
      "steps between printed lines (default 10)"},
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
-     "unreadable images of each set that are left out at most; then it fails\n"
+     "most unreadable images of each set that are left out; more are a failure\n"
      "(default -1: the larger of 10 and 0.1 %)"},
     {"max-pixels", NULL, 0, CLI_INT, AT(max_pixels), 1, BIG, NULL, 0, "N",
      "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"

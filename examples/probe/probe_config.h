@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_config: what linear_probe can be told. The defaults are those of the reference's main_lincls.py. */
+ * probe_config: the options of linear_probe. The defaults are those of the reference's main_lincls.py. */
 #ifndef MOCO_EXAMPLES_PROBE_CONFIG_H
 #define MOCO_EXAMPLES_PROBE_CONFIG_H
 

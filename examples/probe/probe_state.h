@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_state: how far a probe of the slow protocol has come, as the note in its state file: what it is trained on, its
- * options, a line per finished epoch, and where the epoch under way stands. One file holds all of it, so that no crash
- * can leave two that disagree. */
+ * probe_state: the progress of a probe of the slow protocol, as the note in its state file: its data, its options, a
+ * line per finished epoch, and the position within the current epoch. One file holds all of it, so that a crash
+ * cannot leave two files that disagree. */
 #ifndef MOCO_EXAMPLES_PROBE_STATE_H
 #define MOCO_EXAMPLES_PROBE_STATE_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * probing: what linear_probe has open, and what both of its protocols do before and after training: the features of
- * images, a look at them, and the result. What a reader would get wrong: the encoder must not move meanwhile, so its hash
- * is taken when it is opened and compared before anything is reported. */
+ * probing: everything that linear_probe has open, and what both of its protocols do before and after training: the
+ * features of images, their statistics, and the result. What a reader would get wrong: the encoder must not change
+ * meanwhile. Its hash is therefore taken when it is opened, and compared before anything is reported. */
 #ifndef MOCO_EXAMPLES_PROBING_H
 #define MOCO_EXAMPLES_PROBING_H
 

@@ -53,7 +53,7 @@ static moco_status open_state(struct probing *p, const char *path, int only_scor
     return status;
 }
 
-/* The best probe so far lies beside the state: a run that goes on elsewhere would miss it at its end. */
+/* The best probe so far is stored beside the state. A run that continued in another folder would lack it at its end. */
 static moco_status check_folder(const struct probe_config *c, struct err *err)
 {
     char folder[CLI_PATH_SIZE];
@@ -163,7 +163,7 @@ static moco_status end_of_images(struct probing *p, const struct epoch_work *w, 
     return MOCO_OK;
 }
 
-/* From where the state stands to the epoch's end. */
+/* Trains from the position of the state to the end of the epoch. */
 static moco_status train_epoch(struct probing *p, struct epoch_work *w, struct err *err)
 {
     const struct probe_config *c = &p->config;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * probing_train: the protocol of the reference's main_lincls.py: epochs of SGD on augmented views, a state after each of
- * them, the best probe reported. What a reader would get wrong: a stop loses nothing: the state holds how far its epoch
- * came, and a resumed probe ends in the same bytes. */
+ * probing_train: the protocol of the reference's main_lincls.py: epochs of SGD on augmented views, a state after
+ * each of them, and a report of the best probe. What a reader would get wrong: a stop loses nothing. The state
+ * records how far its epoch came, and a resumed probe ends with the same bytes. */
 #ifndef MOCO_EXAMPLES_PROBING_TRAIN_H
 #define MOCO_EXAMPLES_PROBING_TRAIN_H
 

@@ -130,6 +130,8 @@ static moco_status take_map(struct json *json, const struct json_token *open, st
             TRY(take_numbers(json, &value, "label", GALLERY_POINTS_MAX, &g->label, &count[2], err));
         else if (json_equals(&key, "part"))
             TRY(take_numbers(json, &value, "part", 2, &g->part, &count[3], err));
+        else if (json_equals(&key, "trust"))
+            TRY(take_real(&value, "trust", &g->trust, err));
         else
             TRY(json_skip(json, &value, err));
     }
@@ -137,6 +139,67 @@ static moco_status take_map(struct json *json, const struct json_token *open, st
         return wrong(err, "map", "has not as many x as y and labels, or not two parts");
     g->points = count[0];
     return MOCO_OK;
+}
+
+static moco_status take_near(struct json *json, const struct json_token *open, struct gallery *g, struct err *err)
+{
+    struct json_token key, value;
+    int64_t count[2] = {0};
+    TRY(begin(open, JSON_OBJECT, "tsne", err));
+    for (;;) {
+        TRY(json_next(json, &key, err));
+        if (key.kind == JSON_OBJECT_END)
+            break;
+        TRY(json_next(json, &value, err));
+        if (json_equals(&key, "x"))
+            TRY(take_numbers(json, &value, "x", GALLERY_POINTS_MAX, &g->near_x, &count[0], err));
+        else if (json_equals(&key, "y"))
+            TRY(take_numbers(json, &value, "y", GALLERY_POINTS_MAX, &g->near_y, &count[1], err));
+        else if (json_equals(&key, "perplexity"))
+            TRY(take_real(&value, "perplexity", &g->perplexity, err));
+        else if (json_equals(&key, "trust"))
+            TRY(take_real(&value, "trust", &g->near_trust, err));
+        else
+            TRY(json_skip(json, &value, err));
+    }
+    g->near_points = count[0];
+    return count[0] == count[1] && count[0] > 0 ? MOCO_OK : wrong(err, "tsne", "has not as many x as y");
+}
+
+static moco_status take_size(const struct json_token *t, const char *what, int most, int *to, struct err *err)
+{
+    int64_t value = 0;
+    TRY(take_count(t, what, &value, err));
+    if (value < 1 || value > most)
+        return wrong(err, what, "is not in its range");
+    *to = (int)value;
+    return MOCO_OK;
+}
+
+static moco_status take_tiles(struct json *json, const struct json_token *open, struct gallery_tiles *tiles,
+                              struct err *err)
+{
+    struct json_token key, value;
+    TRY(begin(open, JSON_OBJECT, "tiles", err));
+    for (;;) {
+        TRY(json_next(json, &key, err));
+        if (key.kind == JSON_OBJECT_END)
+            break;
+        TRY(json_next(json, &value, err));
+        if (json_equals(&key, "side"))
+            TRY(take_size(&value, "side", GALLERY_TILE_MAX, &tiles->side, err));
+        else if (json_equals(&key, "pitch"))
+            TRY(take_size(&value, "pitch", 2 * GALLERY_TILE_MAX, &tiles->pitch, err));
+        else if (json_equals(&key, "columns"))
+            TRY(take_size(&value, "columns", GALLERY_POINTS_MAX, &tiles->columns, err));
+        else if (json_equals(&key, "jpeg"))
+            TRY(take_jpeg(&value, "jpeg", &tiles->jpeg, err));
+        else
+            TRY(json_skip(json, &value, err));
+    }
+    return tiles->side > 0 && tiles->pitch >= tiles->side && tiles->columns > 0 && tiles->jpeg != NULL
+               ? MOCO_OK
+               : wrong(err, "tiles", "lack a side, a pitch, columns or the picture");
 }
 
 static moco_status take_picture(struct json *json, const struct json_token *open, struct gallery_picture *p,
@@ -246,6 +309,10 @@ static moco_status take_member(struct json *json, const struct json_token *key, 
         return take_classes(json, value, g, err);
     if (json_equals(key, "map"))
         return take_map(json, value, g, err);
+    if (json_equals(key, "tsne"))
+        return take_near(json, value, g, err);
+    if (json_equals(key, "tiles"))
+        return take_tiles(json, value, &g->tiles, err);
     if (json_equals(key, "neighbours"))
         return take_neighbours(json, value, g, err);
     if (json_equals(key, "views"))
@@ -257,11 +324,18 @@ static moco_status take_member(struct json *json, const struct json_token *key, 
     return MOCO_OK;
 }
 
+/* A member may come twice: what was right when it was read need not be so at the end. */
+static moco_status maps_agree(const struct gallery *g, struct err *err)
+{
+    return g->near_x == NULL || g->near_points == g->points ? MOCO_OK
+                                                            : wrong(err, "tsne", "has not as many points as the map");
+}
+
 static moco_status parse(struct gallery *g, const char *text, size_t size, struct err *err)
 {
     struct json json;
     struct json_token key, value;
-    g->effective_rank = g->uniformity = NAN;
+    g->effective_rank = g->uniformity = g->trust = g->near_trust = g->perplexity = NAN;
     json_start(&json, text, size, 0);
     TRY(json_expect(&json, JSON_OBJECT, "a gallery", &value, err));
     for (;;) {
@@ -271,7 +345,8 @@ static moco_status parse(struct gallery *g, const char *text, size_t size, struc
         TRY(json_next(&json, &value, err));
         TRY(take_member(&json, &key, &value, g, err));
     }
-    return json_expect(&json, JSON_END, "the end", &value, err);
+    TRY(json_expect(&json, JSON_END, "the end", &value, err));
+    return maps_agree(g, err);
 }
 
 moco_status gallery_read(struct gallery **out, const char *folder, struct err *err)
@@ -324,6 +399,9 @@ void gallery_free(struct gallery *g)
     free(g->x);
     free(g->y);
     free(g->label);
+    free(g->near_x);
+    free(g->near_y);
+    free(g->tiles.jpeg);
     free(g->part);
     free(g->spectrum);
     free(g);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery: gallery.json of a run folder: what an encoder makes of some images, ready to be drawn without the data set:
- * a map of embeddings, their spectrum, nearest neighbours, and the views that training sees. Everything in it that is
- * drawn is checked when it is read: the file may come from anywhere. */
+ * gallery: gallery.json of a run folder: what an encoder makes of some images, ready to be drawn without the data
+ * set: a map of embeddings, their spectrum, nearest neighbours, and the views that training sees. All of it is
+ * checked when it is read, because the file may come from anywhere. */
 #ifndef MOCO_EXAMPLES_GALLERY_H
 #define MOCO_EXAMPLES_GALLERY_H
 
@@ -14,6 +14,7 @@
 #define GALLERY_QUERIES_MAX 64
 #define GALLERY_VIEWS_MAX 16
 #define GALLERY_POINTS_MAX 20000
+#define GALLERY_TILE_MAX 48      /* pixels of a picture on the sheet */
 #define GALLERY_CLASSES_MAX 2000 /* names kept */
 
 struct gallery_picture {
@@ -33,6 +34,14 @@ struct gallery_sheet {
     int pictures;
 };
 
+/* The map's pictures, in its order, in rows of `columns`. */
+struct gallery_tiles {
+    char *jpeg; /* base64; NULL: there are none */
+    int side;   /* pixels of each */
+    int pitch;  /* from one to the next */
+    int columns;
+};
+
 struct gallery {
     int64_t step, epoch;
     char *on, *of, *recipe; /* embedding; whose images the map shows; of the views */
@@ -41,9 +50,14 @@ struct gallery {
     int side;               /* pixels of a thumbnail */
     char **class_name;
     int64_t class_names;
-    double *x, *y, *label; /* of the map's points */
+    double *x, *y, *label; /* of the map's points: their plane of principal components */
     int64_t points;
-    double *part; /* [2], of the variance */
+    double *part;            /* [2], of the variance */
+    double *near_x, *near_y; /* the same points as t-SNE lays them; NULL: a file of before */
+    int64_t near_points;
+    double perplexity;          /* of that */
+    double trust, near_trust;   /* trustworthiness of either; NAN: not said */
+    struct gallery_tiles tiles; /* the points' pictures */
     double *spectrum;
     int64_t values;
     double effective_rank, uniformity; /* NAN: not said */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery_make: see gallery_make.h. Two passes: over images of the map, some of which become queries, and over training
- * images, among which the queries' neighbours are looked for by cosine, as the kNN monitor does. */
+ * gallery_make: see gallery_make.h. There are two passes: over the images of the map, some of which become queries,
+ * and over training images, among which the neighbours of the queries are searched by cosine, as the kNN monitor
+ * does. */
 #include "gallery_make.h"
 
 #include <math.h>
@@ -14,6 +15,7 @@
 #include "images/thumbnail.h"
 #include "measure/encode.h"
 #include "measure/pca.h"
+#include "measure/tsne.h"
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/markup.h"
@@ -25,6 +27,8 @@
 #define SHEETS 6
 #define EPOCHS 4 /* whose views are shown, two of each */
 #define CLASSES_SEEN 4096
+#define COLUMNS 40 /* of the sheet with the map's pictures */
+#define BLOCK 16   /* pixels that JPEG compresses together: no picture shares one with another */
 
 struct query {
     const float *feature; /* in the map's block */
@@ -39,6 +43,8 @@ struct work {
     int64_t points;
     float *map; /* [points, dim], of length 1 */
     int32_t *label;
+    uint8_t *tiles; /* [rows, columns] pictures of `pitch` pixels each way */
+    int tile, pitch, columns;
     float *features; /* [BATCH, dim] */
     struct query query[QUERIES];
     int queries;
@@ -119,6 +125,14 @@ static moco_status compare(struct work *w, moco_dataset *set, const moco_batch *
     return MOCO_OK;
 }
 
+static void add_tile(struct work *w, const moco_batch *batch, int32_t i, int64_t point)
+{
+    size_t row = (size_t)w->pitch * (size_t)w->columns * 3; /* bytes of one row of pixels */
+    size_t down = (size_t)(point / w->columns) * (size_t)w->pitch, across = (size_t)(point % w->columns);
+    thumbnail_shrink(batch->view[0] + (size_t)i * (size_t)batch->h * (size_t)batch->w * 3, w->plan->eval.size,
+                     w->tiles + down * row + across * (size_t)w->pitch * 3, w->tile, row);
+}
+
 /* The first `*images` of the set in a random order: to the map, or (`bank`) to be compared with the queries. Fewer if
  * time runs out or some cannot be read: *images says how many. */
 static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int bank, struct unreadable *unreadable,
@@ -157,8 +171,10 @@ static moco_status sweep(struct work *w, moco_dataset *set, int64_t *images, int
         TRY_GOTO(status, embed(w, &batch, n, features, err), out);
         for (int32_t i = 0; i < n; i++) {
             const float *feature = features + (int64_t)i * w->dim;
-            if (!bank)
+            if (!bank) {
                 w->label[done + i] = moco_dataset_label(set, batch.ids[i]);
+                add_tile(w, &batch, i, done + i);
+            }
             TRY_GOTO(status, (bank ? compare : choose)(w, set, &batch, i, feature, err), out);
         }
         done += n;
@@ -253,28 +269,66 @@ static moco_status put_statistics(struct work *w, struct err *err)
     return status;
 }
 
-static moco_status put_map(struct work *w, struct err *err)
+static void put_plane(struct work *w, const double *x, const double *y, double trust)
 {
-    double part[2], *x = malloc(3 * (size_t)w->points * sizeof *x);
-    if (x == NULL)
-        return no_memory(err);
-    double *y = x + w->points, *label = y + w->points;
-    moco_status status = pca_plane(w->map, w->points, w->dim, x, y, part, err);
+    put_numbers(&w->out, "x", x, w->points, 5);
+    markup_put(&w->out, ",\n");
+    put_numbers(&w->out, "y", y, w->points, 5);
+    markup_put(&w->out, ",\"trust\":");
+    if (isfinite(trust))
+        markup_printf(&w->out, "%.4f", trust);
+    else
+        markup_put(&w->out, "null");
+}
+
+/* The plane of the principal components, and what t-SNE makes of it. `xy`: [3, points], room. */
+static moco_status put_planes(struct work *w, const float *distances, double *xy, struct err *err)
+{
+    double part[2], trust, perplexity = TSNE_PERPLEXITY, *x = xy, *y = x + w->points, *label = y + w->points;
+    TRY(pca_plane(w->map, w->points, w->dim, x, y, part, err));
+    TRY(plane_trust(distances, w->points, x, y, TSNE_NEIGHBOURS, &trust, err));
     for (int64_t i = 0; i < w->points; i++)
         label[i] = w->label[i];
+    markup_put(&w->out, ",\n\"map\":{");
+    put_numbers(&w->out, "part", part, 2, 6);
+    markup_put(&w->out, ",\n");
+    put_numbers(&w->out, "label", label, w->points, 9);
+    markup_put(&w->out, ",\n");
+    put_plane(w, x, y, trust);
+    TRY(tsne_plane(distances, w->points, &perplexity, w->plan->stop, x, y, err));
+    TRY(plane_trust(distances, w->points, x, y, TSNE_NEIGHBOURS, &trust, err));
+    markup_printf(&w->out, "},\n\"tsne\":{\"perplexity\":%.6g,\n", perplexity);
+    put_plane(w, x, y, trust);
+    markup_put(&w->out, "}");
+    return MOCO_OK;
+}
+
+static moco_status put_maps(struct work *w, struct err *err)
+{
+    size_t n = (size_t)w->points;
+    float *distances = malloc(n * n * sizeof *distances);
+    double *xy = malloc(3 * n * sizeof *xy);
+    moco_status status = distances == NULL || xy == NULL ? no_memory(err) : MOCO_OK;
     if (status == MOCO_OK) {
-        markup_put(&w->out, ",\n\"map\":{");
-        put_numbers(&w->out, "part", part, 2, 6);
-        markup_put(&w->out, ",\n");
-        put_numbers(&w->out, "x", x, w->points, 5);
-        markup_put(&w->out, ",\n");
-        put_numbers(&w->out, "y", y, w->points, 5);
-        markup_put(&w->out, ",\n");
-        put_numbers(&w->out, "label", label, w->points, 9);
-        markup_put(&w->out, "}");
+        plane_distances(w->map, w->points, w->dim, distances);
+        status = put_planes(w, distances, xy, err);
     }
-    free(x);
+    free(distances);
+    free(xy);
     return status;
+}
+
+static moco_status put_tiles(struct work *w, struct err *err)
+{
+    char *jpeg;
+    int rows = (int)((w->points + w->columns - 1) / w->columns);
+    TRY(thumbnail_sheet(w->tiles, w->columns * w->pitch, rows * w->pitch, &jpeg, err));
+    markup_printf(&w->out, ",\n\"tiles\":{\"side\":%d,\"pitch\":%d,\"columns\":%d,\"jpeg\":\"", w->tile, w->pitch,
+                  w->columns);
+    markup_put(&w->out, jpeg);
+    markup_put(&w->out, "\"}");
+    free(jpeg);
+    return MOCO_OK;
 }
 
 /* ---- views ---- */
@@ -403,7 +457,11 @@ static moco_status make(struct work *w, int64_t epoch, int64_t step, struct err 
     w->map = malloc(sizeof(float) * (size_t)w->points * (size_t)w->dim);
     w->label = malloc(sizeof *w->label * (size_t)w->points);
     w->features = malloc(sizeof(float) * BATCH * (size_t)w->dim);
-    if (w->map == NULL || w->label == NULL || w->features == NULL)
+    w->tile = p->eval.size < GALLERY_TILE_MAX ? p->eval.size : GALLERY_TILE_MAX;
+    w->pitch = (w->tile + BLOCK - 1) / BLOCK * BLOCK;
+    w->columns = w->points < COLUMNS ? (int)w->points : COLUMNS;
+    w->tiles = calloc((size_t)(w->points + COLUMNS) * (size_t)w->pitch, (size_t)w->pitch * 3);
+    if (w->map == NULL || w->label == NULL || w->features == NULL || w->tiles == NULL)
         return no_memory(err);
     TRY(sweep(w, set, &w->points, 0, &w->of_map, err));
     TRY(unreadable_check(&w->of_map, p->held_out != NULL ? "held-out images" : "training images", err));
@@ -422,7 +480,8 @@ static moco_status make(struct work *w, int64_t epoch, int64_t step, struct err 
     put_classes(w, set);
     TRY(put_statistics(w, err));
     put_queries(w); /* they point into the map's rows, which the plane moves */
-    TRY(put_map(w, err));
+    TRY(put_maps(w, err));
+    TRY(put_tiles(w, err));
     TRY(put_views(w, err));
     markup_put(&w->out, "}\n");
     return MOCO_OK;
@@ -453,6 +512,7 @@ moco_status gallery_make(const struct gallery_plan *plan, moco_model *model, con
     free(w->map);
     free(w->label);
     free(w->features);
+    free(w->tiles);
     free(w);
     return status;
 }

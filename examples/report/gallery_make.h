@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery_make: writes gallery.json from an encoder and its data sets. It embeds a few thousand images, draws nothing,
- * and leaves the encoder as it was. The images are the same each time, so that one can watch them over epochs; those
- * that cannot be read are left out, and the file says how many ("unreadable"). MOCO_EINVAL if that leaves none. */
+ * gallery_make: writes gallery.json from an encoder and its data sets. It embeds a few thousand images and leaves
+ * the encoder unchanged. The images are the same each time, so that one can follow them over epochs. Images that
+ * cannot be read are left out, and the file says how many ("unreadable"). MOCO_EINVAL if none is left. */
 #ifndef MOCO_EXAMPLES_GALLERY_MAKE_H
 #define MOCO_EXAMPLES_GALLERY_MAKE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * gallery_remake: a run's gallery, made again from what its folder holds: encoder.safetensors, and the options that
- * metrics.jsonl names. The images have to be where they were. */
+ * gallery_remake: makes the gallery of a run again from its folder: encoder.safetensors, and the options in
+ * metrics.jsonl. The images must still be at their paths. */
 #ifndef MOCO_EXAMPLES_GALLERY_REMAKE_H
 #define MOCO_EXAMPLES_GALLERY_REMAKE_H
 

@@ -44,14 +44,14 @@ void live_report_open(struct live_report *live, const char *folder, const struct
         read_gallery(live);
 }
 
-static void draw(struct live_report *live)
+static void draw(struct live_report *live, enum report_stage stage)
 {
     struct err err = {0};
     if (live->log == NULL)
         return;
     moco_status status = run_log_read(live->log, 0, &err);
     if (status == MOCO_OK)
-        status = report_write(live->path, &live->log, &live->gallery, 1, &err);
+        status = report_write(live->path, &live->log, &live->gallery, 1, stage, &err);
     if (status != MOCO_OK)
         tell(live, "report.html", &err);
     live->drawn = seconds_now();
@@ -59,8 +59,8 @@ static void draw(struct live_report *live)
 
 void live_report_tick(struct live_report *live)
 {
-    if (seconds_now() - live->drawn >= LIVE_REPORT_SECONDS)
-        draw(live);
+    if (seconds_now() - live->drawn >= REPORT_EVERY)
+        draw(live, REPORT_GOES_ON);
 }
 
 static void make_gallery(struct live_report *live, moco_model *model, int64_t epoch, int64_t step)
@@ -85,14 +85,14 @@ void live_report_epoch(struct live_report *live, moco_model *model, int64_t epoc
     if (seconds_now() - live->gallery_made >= live->gallery_cost / LIVE_GALLERY_PART)
         make_gallery(live, model, epoch, step);
     if (seconds_now() - live->drawn >= LIVE_REPORT_PAUSE)
-        draw(live);
+        draw(live, REPORT_GOES_ON);
 }
 
 void live_report_end(struct live_report *live, moco_model *model, int64_t epoch, int64_t step)
 {
     if (model != NULL)
         make_gallery(live, model, epoch, step);
-    draw(live);
+    draw(live, REPORT_ENDED);
 }
 
 void live_report_close(struct live_report *live)

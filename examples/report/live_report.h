@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * live_report: report.html of a run that goes on: drawn again after each epoch and every LIVE_REPORT_SECONDS between,
- * and its gallery as often as takes no more than a part of LIVE_GALLERY_PART of the time. What cannot be written is
- * warned of once and is no reason to stop training. */
+ * live_report: report.html of a running training. It is drawn again after each epoch and every REPORT_EVERY seconds
+ * between; its gallery as often as takes no more than the fraction LIVE_GALLERY_PART of the time. A page that cannot
+ * be written is warned of once and does not stop the training. */
 #ifndef MOCO_EXAMPLES_LIVE_REPORT_H
 #define MOCO_EXAMPLES_LIVE_REPORT_H
 
 #include "folder/run_log.h"
 #include "gallery_make.h"
 
-#define LIVE_REPORT_SECONDS 30
 #define LIVE_REPORT_PAUSE 2 /* at least, after an epoch */
 #define LIVE_GALLERY_PART 0.02
 #define LIVE_GALLERY_SECONDS 10 /* or as long, however short the run */

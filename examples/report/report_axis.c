@@ -69,25 +69,3 @@ void axis_text(const struct axis *axis, double value, char text[AXIS_TEXT])
     snprintf(plain, sizeof plain, "%.*f", digits, value);
     group(plain, text);
 }
-
-void axis_number(double value, char text[AXIS_TEXT])
-{
-    char plain[AXIS_TEXT];
-    double size = fabs(value);
-    if (size == 0) {
-        snprintf(text, AXIS_TEXT, "0");
-        return;
-    }
-    if (size < 1e-3 || size >= 1e9) {
-        snprintf(text, AXIS_TEXT, "%.3g", value);
-        return;
-    }
-    snprintf(plain, sizeof plain, "%.*f",
-             size >= 1000  ? 0
-             : size >= 100 ? 1
-             : size >= 10  ? 2
-             : size >= 1   ? 3
-                           : 4,
-             value);
-    group(plain, text);
-}

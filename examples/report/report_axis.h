@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_axis: where an axis begins and ends and which round numbers stand on it. */
+ * report_axis: where an axis begins and ends, and which round numbers are on it. */
 #ifndef MOCO_EXAMPLES_REPORT_AXIS_H
 #define MOCO_EXAMPLES_REPORT_AXIS_H
 
@@ -23,8 +23,5 @@ double axis_part(const struct axis *axis, double value);
 
 /* A tick's number with as many digits as the step between ticks asks for: 1,200 and 0.05. */
 void axis_text(const struct axis *axis, double value, char text[AXIS_TEXT]);
-
-/* A number for people: about four digits, thousands grouped. */
-void axis_number(double value, char text[AXIS_TEXT]);
 
 #endif

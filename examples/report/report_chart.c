@@ -5,9 +5,6 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
-
-#include "report_axis.h"
 
 #define SIDE 1000.0
 #define DOTS_MAX 60 /* a curve of so few buckets gets a dot at each */
@@ -141,8 +138,8 @@ static void draw_description(struct markup *m, const struct chart *chart)
             continue;
         for (int at = 0; at < s->count && first[0] == 0; at++)
             if (s->bucket[at].n > 0)
-                axis_number(c->scale * series_mean(&s->bucket[at]), first);
-        axis_number(c->scale * s->last, last);
+                known_text(chart->known, c->scale * series_mean(&s->bucket[at]), first);
+        known_text(chart->known, c->scale * s->last, last);
         markup_text(m, c->name);
         markup_printf(m, ": begins at %s%s, now %s%s. ", first, chart->unit, last, chart->unit);
     }
@@ -194,56 +191,42 @@ static void draw_ticks(struct markup *m, const struct chart *chart, const struct
     for (int i = 0; i < f->x.ticks; i++) {
         axis_text(&f->x, f->x.tick[i], text);
         markup_printf(m, "<span class=\"x%s\" style=\"left:%.1f%%\">%s%s</span>\n",
-                      i % 2 == 1 && f->x.ticks > 6 ? " odd" : "", across(f, f->x.tick[i]) / 10,
-                      i == 0 && f->x.tick[0] <= 0 ? chart->x_name : "", i == 0 && f->x.tick[0] <= 0 ? " 0" : text);
+                      i == 0 && f->x.tick[0] <= 0    ? " first"
+                      : i % 2 == 1 && f->x.ticks > 6 ? " odd"
+                                                     : "",
+                      across(f, f->x.tick[i]) / 10, i == 0 && f->x.tick[0] <= 0 ? chart->x_name : "",
+                      i == 0 && f->x.tick[0] <= 0 ? " 0" : text);
     }
 }
 
-struct label {
-    double top; /* percent */
-    int curve;
-};
-
-static int higher_first(const void *a, const void *b)
+/* Names and last values, above the frame: nothing of them can cover a curve or another. */
+static void draw_legend(struct markup *m, const struct chart *chart)
 {
-    const struct label *x = a, *y = b;
-    return x->top < y->top ? -1 : x->top > y->top ? 1 : x->curve - y->curve;
-}
-
-/* Labels stand at the curves' ends, moved apart where they would cover each other. */
-static void draw_labels(struct markup *m, const struct chart *chart, const struct frame *f)
-{
-    struct label label[CHART_CURVES_MAX];
-    int count = 0;
-    double gap = chart->wide ? 6 : 9;
     char value[AXIS_TEXT];
-    for (int i = 0; i < chart->curves; i++)
-        if (drawn(&chart->curve[i]))
-            label[count++] = (struct label){
-                fmin(fmax(down(f, chart->curve[i].scale * chart->curve[i].series->last) / 10, 0), 100), i};
-    qsort(label, (size_t)count, sizeof *label, higher_first);
-    for (int i = 1; i < count; i++)
-        label[i].top = fmax(label[i].top, label[i - 1].top + gap);
-    for (int i = count - 1; i >= 0; i--) /* and back up from the lower edge */
-        label[i].top = fmin(label[i].top, 100 - (count - 1 - i) * gap);
-    for (int i = 0; i < count; i++) {
-        const struct chart_curve *c = &chart->curve[label[i].curve];
-        markup_printf(m, "<span class=\"end c%d\" style=\"top:%.1f%%\"><bdi>", c->colour, label[i].top);
-        if (chart->many || chart->curves > 1)
+    if (chart->many)
+        return;
+    for (int i = 0; i < chart->curves; i++) {
+        const struct chart_curve *c = &chart->curve[i];
+        if (!drawn(c))
+            continue;
+        markup_printf(m, " <span class=\"now c%d\">", c->colour);
+        if (chart->curves > 1) {
+            markup_put(m, "<span class=\"stroke\"></span><bdi>");
             markup_text(m, c->name);
-        markup_put(m, "</bdi>");
-        axis_number(c->scale * c->series->last, value);
-        if (!chart->many)
-            markup_printf(m, " <b>%s</b>", value);
-        markup_put(m, "</span>\n");
+            markup_put(m, "</bdi> ");
+        }
+        markup_printf(m, "<b>%s%s</b></span>", known_text(chart->known, c->scale * c->series->last, value),
+                      chart->unit);
     }
 }
 
 static void draw_notes(struct markup *m, const struct chart *chart, const struct frame *f)
 {
     for (int i = 0; i < chart->levels; i++)
-        markup_printf(m, "<span class=\"note level-note\" style=\"top:%.1f%%\">%s</span>\n",
-                      down(f, chart->level[i].value) / 10, chart->level[i].text);
+        if (chart->level[i].said)
+            markup_printf(m, "<span class=\"note level-note%s\" style=\"top:%.1f%%\">%s</span>\n",
+                          down(f, chart->level[i].value) < 120 ? " below" : "", down(f, chart->level[i].value) / 10,
+                          chart->level[i].text);
     if (chart->mark_text[0] == 0)
         return;
     double left = across(f, chart->mark) / 10;
@@ -257,17 +240,15 @@ void chart_draw(struct markup *m, const struct chart *chart)
     if (curves_drawn(chart) == 0)
         return;
     set_frame(chart, &f);
-    markup_printf(m, "<figure class=\"chart%s%s\" id=\"%s\">\n<figcaption><b>%s</b> <span class=\"about\">%s",
-                  chart->wide ? " wide" : "",
-                  chart->many         ? " many"
-                  : chart->curves > 1 ? " two"
-                                      : "",
-                  chart->id, chart->title, chart->about);
-    markup_put(m, "</span> <span class=\"read\" aria-hidden=\"true\"></span></figcaption>\n<div class=\"plot\">\n");
+    markup_printf(m, "<figure class=\"chart%s\" id=\"%s\">\n<figcaption><b>%s</b>", chart->wide ? " wide" : "",
+                  chart->id, chart->title);
+    draw_legend(m, chart);
+    markup_printf(m, "<span class=\"about\">%s</span><span class=\"read\" aria-hidden=\"true\"></span></figcaption>\n",
+                  chart->about);
+    markup_put(m, "<div class=\"plot\">\n");
     draw_svg(m, chart, &f);
     draw_ticks(m, chart, &f);
     draw_notes(m, chart, &f);
-    draw_labels(m, chart, &f);
     markup_put(m, "</div></figure>\n");
 }
 

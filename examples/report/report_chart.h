@@ -1,20 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_chart: one figure with curves over the steps of runs: SVG that stretches to any width, and words that do not
- * (they are HTML over it). Shows bucket means as a line and what lies between least and greatest as a band. What a
- * reader would get wrong: the vertical axis of loss and accuracies fits the values from the step on that found the
- * queue full; before, they are among fewer negatives and not to be compared. Curves are cut there, never moved. */
+ * report_chart: one figure with curves over the steps of runs: an SVG that stretches to any width, and texts that do
+ * not (they are HTML over it). All charts have one frame, whatever the length of their names and numbers, so that
+ * equal steps are below each other; the texts of a curve are above it. A curve shows bucket means as a line, and the
+ * range from least to greatest as a band. What a reader would get wrong: the vertical axis of loss and accuracies fits
+ * the values after the queue was full. Earlier values are among fewer negatives and cannot be compared. Curves are cut
+ * there, never moved. */
 #ifndef MOCO_EXAMPLES_REPORT_CHART_H
 #define MOCO_EXAMPLES_REPORT_CHART_H
 
 #include "folder/run_series.h"
+#include "report_known.h"
 #include "support/markup.h"
 
 #define CHART_CURVES_MAX 16
 
 struct chart_curve {
     const struct series *series;
-    const char *name;   /* of what, or whose: stands at its end; not ours */
+    const char *name;   /* of what, or whose; not ours */
     const char *metric; /* as in metrics.jsonl */
     int run, colour;    /* colour 0 to 7; dashed by runs */
     int64_t key_base;   /* added to the series' keys: 1 for steps */
@@ -25,6 +28,7 @@ struct chart_curve {
 
 struct chart_level {
     double value;
+    int said; /* 1: text stands on it; else in the description only */
     char text[80];
 };
 
@@ -35,7 +39,8 @@ struct chart {
     double x_high;
     int from_zero; /* the vertical axis begins there */
     int wide;
-    int many; /* runs are overlaid: no bands */
+    int many; /* runs are overlaid: no bands, and their names stand once, at the head of the page */
+    enum known known;
     struct chart_curve curve[CHART_CURVES_MAX];
     int curves;
     struct chart_level level[2]; /* dashed, across */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_curves: which curves a report shows, and with which levels and marks. With one run, what belongs together
- * shares a figure; with several, each figure shows one number of all runs. */
+ * report_curves: which curves a report shows, and with which levels and marks. With one run, related curves share a
+ * figure; with several, each figure shows one number of all runs. */
 #include <math.h>
 #include <stdio.h>
 
@@ -15,6 +15,7 @@ struct plan {
     const char *name[2]; /* at the curves' ends */
     double scale;
     int from_zero, wide;
+    enum known known; /* digits of what stands at its head */
 };
 
 static const struct plan plans[] = {
@@ -27,7 +28,8 @@ static const struct plan plans[] = {
      {"loss"},
      1,
      0,
-     1},
+     1,
+     KNOWN_LOSS},
     {"knn",
      "kNN top-1",
      "Held-out images whose nearest training images name their class.",
@@ -37,7 +39,8 @@ static const struct plan plans[] = {
      {"kNN"},
      1,
      0,
-     0},
+     0,
+     KNOWN_PERCENT},
     {"contrast",
      "Contrast accuracy",
      "Queries whose own key is the most similar of all, or among the first five.",
@@ -47,7 +50,8 @@ static const struct plan plans[] = {
      {"top 1", "top 5"},
      1,
      1,
-     0},
+     0,
+     KNOWN_PERCENT},
     {"cosine",
      "Cosines",
      "Of a query to its own key, and to the negatives on average.",
@@ -57,7 +61,8 @@ static const struct plan plans[] = {
      {"own key", "negatives"},
      1,
      0,
-     0},
+     0,
+     KNOWN_COSINE},
     {"std",
      "Spread of embeddings",
      "Standard deviation per dimension; near 0 the encoder has collapsed.",
@@ -67,11 +72,22 @@ static const struct plan plans[] = {
      {"std"},
      1,
      1,
-     0},
-    {"gradient", "Gradient norm", "Of all parameters together.", "", {RUN_GRADIENT}, 1, {"norm"}, 1, 1, 0},
-    {"lr", "Learning rate", "As scheduled.", "", {RUN_LR}, 1, {"lr"}, 1, 1, 0},
-    {"speed", "Images per second", "Of each step, waiting included.", "", {RUN_SPEED}, 1, {"img/s"}, 1, 1, 0},
-    {"wait", "Waiting for data", "Part of each step's time.", "%", {RUN_WAIT}, 1, {"wait"}, 100, 1, 0},
+     0,
+     KNOWN_SPREAD},
+    {"gradient", "Gradient norm", "Of all parameters together.", "", {RUN_GRADIENT}, 1, {"norm"}, 1, 1, 0, KNOWN_THREE},
+    {"lr", "Learning rate", "As scheduled.", "", {RUN_LR}, 1, {"lr"}, 1, 1, 0, KNOWN_THREE},
+    {"speed",
+     "Images per second",
+     "Of each step, waiting included.",
+     "",
+     {RUN_SPEED},
+     1,
+     {"img/s"},
+     1,
+     1,
+     0,
+     KNOWN_THREE},
+    {"wait", "Waiting for data", "Part of each step's time.", "%", {RUN_WAIT}, 1, {"wait"}, 100, 1, 0, KNOWN_PERCENT},
 };
 enum { PLANS = sizeof plans / sizeof plans[0] };
 
@@ -94,7 +110,30 @@ static void add_chance(struct chart *chart, const struct report_runs *r)
     struct chart_level *level = &chart->level[chart->levels++];
     int of_queue = fabs(log(run_log_number(r->run[0], "moco-k") + 1) - first->last) < 1e-6;
     level->value = first->last;
-    snprintf(level->text, sizeof level->text, "chance: %s%.3f", of_queue ? "ln(K+1) = " : "", first->last);
+    level->said = 1;
+    snprintf(level->text, sizeof level->text, "chance: %s%.2f", of_queue ? "ln(K+1) = " : "", first->last);
+}
+
+/* The same for the accuracies: what a guess among all keys reaches. */
+static void add_accuracy_chance(struct chart *chart, const struct report_runs *r, const struct plan *p, int part)
+{
+    for (int i = 0; i < p->metrics; i++) {
+        if (r->runs > 1 && i != part)
+            continue;
+        int among = p->metric[i] == RUN_ACC5 ? 5 : 1;
+        double chance = report_chance(r->run[0], among);
+        for (int run = 1; run < r->runs; run++)
+            if (!(fabs(report_chance(r->run[run], among) - chance) < 1e-3 * chance))
+                return;
+        if (!isfinite(chance))
+            return;
+        char text[AXIS_TEXT];
+        struct chart_level *level = &chart->level[chart->levels++];
+        level->value = chance;
+        snprintf(level->text, sizeof level->text, "chance %s%s%%", r->runs > 1 || i == 0 ? "" : "top 5 ",
+                 known_text(KNOWN_THREE, chance, text));
+        level->said = r->runs > 1 || p->metrics == 1 || among == 1;
+    }
 }
 
 static void add_queue_full(struct chart *chart, const struct report_runs *r)
@@ -116,7 +155,8 @@ static void add_even_spread(struct chart *chart, const struct report_runs *r)
         return;
     struct chart_level *level = &chart->level[chart->levels++];
     level->value = 1 / sqrt(dim);
-    snprintf(level->text, sizeof level->text, "spread evenly: 1/\xe2\x88\x9a%g = %.4f", dim, level->value);
+    level->said = 1;
+    snprintf(level->text, sizeof level->text, "spread evenly: 1/\xe2\x88\x9a%g = %.3f", dim, level->value);
 }
 
 /* The step from which on the loss is among all negatives, if most of the run is. */
@@ -158,6 +198,7 @@ static void make(const struct plan *p, const struct report_runs *r, int part, st
                             .x_high = r->x_high,
                             .from_zero = p->from_zero,
                             .wide = p->wide,
+                            .known = p->known,
                             .many = many};
     for (int run = 0; run < r->runs && many; run++)
         add_curve(chart, r, run, p->metric[part], r->run[run]->name, run, p->scale);
@@ -167,6 +208,8 @@ static void make(const struct plan *p, const struct report_runs *r, int part, st
         add_chance(chart, r);
         add_queue_full(chart, r);
     }
+    if (p->metric[0] == RUN_ACC1)
+        add_accuracy_chance(chart, r, p, part);
     if (p->metric[0] == RUN_STD)
         add_even_spread(chart, r);
 }

@@ -6,6 +6,7 @@
 
 #include "folder/run_log.h"
 #include "gallery.h"
+#include "report.h"
 #include "report_chart.h"
 #include "support/markup.h"
 
@@ -17,6 +18,9 @@ struct report_runs {
     double x_high;      /* in that unit */
 };
 
+/* report_state.c */
+void report_state(struct markup *m, const struct run_log *log, enum report_stage stage);
+
 /* report_curves.c */
 void report_curves(struct markup *m, const struct report_runs *r);
 void report_curves_data(struct markup *m, const struct report_runs *r);
@@ -27,10 +31,16 @@ void report_tiles(struct markup *m, const struct report_runs *r);   /* the few n
 void report_numbers(struct markup *m, const struct report_runs *r); /* the table of final numbers */
 void report_epochs(struct markup *m, const struct report_runs *r);
 void report_options(struct markup *m, const struct report_runs *r); /* differing ones are marked */
+double report_chance(const struct run_log *log, int among);         /* percent, of a guess that may name so many keys */
 void report_problems(struct markup *m, const struct report_runs *r);
 
 /* report_map.c */
-void report_maps(struct markup *m, const struct report_runs *r); /* of embeddings, and their spectra */
+void report_maps_css(struct markup *m); /* who points at a class in the list sees it on the maps */
+void report_maps(struct markup *m, const struct report_runs *r);      /* of embeddings, and their spectra */
+void report_maps_data(struct markup *m, const struct report_runs *r); /* for the pictures under the pointer */
+
+/* report_spectrum.c */
+void report_spectrum(struct markup *m, const struct report_runs *r);
 
 /* report_sheets.c */
 void report_neighbours(struct markup *m, const struct report_runs *r);

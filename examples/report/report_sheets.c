@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * report_sheets: thumbnails: held-out images with their nearest training images, and training images with views of
- * them. */
+ * report_sheets: thumbnails: held-out images with their nearest training images, and training images with their
+ * views. */
 #include <math.h>
 #include <stdio.h>
 
@@ -43,7 +43,7 @@ static void draw_query(struct markup *m, const struct gallery *g, const struct g
         if (i == 0)
             markup_put(m, "Query: ");
         else
-            markup_printf(m, "Neighbour %d, cosine %.3f%s%s: ", i, q->picture[i].cosine, right >= 0 ? ", " : "",
+            markup_printf(m, "Neighbour %d, cosine %.2f%s%s: ", i, q->picture[i].cosine, right >= 0 ? ", " : "",
                           verdict);
         put_class(m, g, q->picture[i].label);
         markup_put(m, "\"/><span class=\"caption\">");
@@ -82,19 +82,13 @@ static void draw_neighbours(struct markup *m, const struct gallery *g)
 }
 
 /* One run: in the open. Several: folded up, each under its name. */
-static void begin_run(struct markup *m, const struct report_runs *r, int run)
+static void name_run(struct markup *m, const struct report_runs *r, int run)
 {
     if (r->runs == 1)
         return;
-    markup_put(m, "<details><summary><bdi>");
+    markup_printf(m, "<h3><span class=\"key c%d\"></span><bdi>", run % 8);
     markup_text(m, r->run[run]->name);
-    markup_put(m, "</bdi></summary>\n");
-}
-
-static void end_run(struct markup *m, const struct report_runs *r)
-{
-    if (r->runs > 1)
-        markup_put(m, "</details>\n");
+    markup_put(m, "</bdi></h3>\n");
 }
 
 void report_neighbours(struct markup *m, const struct report_runs *r)
@@ -105,9 +99,8 @@ void report_neighbours(struct markup *m, const struct report_runs *r)
             continue;
         if (any++ == 0)
             markup_put(m, "<section><h2>Nearest neighbours</h2>\n");
-        begin_run(m, r, run);
+        name_run(m, r, run);
         draw_neighbours(m, r->gallery[run]);
-        end_run(m, r);
     }
     if (any)
         markup_put(m, "</section>\n");
@@ -144,9 +137,8 @@ void report_views(struct markup *m, const struct report_runs *r)
             continue;
         if (any++ == 0)
             markup_put(m, "<section><h2>What training sees</h2>\n");
-        begin_run(m, r, run);
+        name_run(m, r, run);
         draw_views(m, r->gallery[run]);
-        end_run(m, r);
     }
     if (any)
         markup_put(m, "</section>\n");

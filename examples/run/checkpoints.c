@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoints: see checkpoints.h. The note is a flat JSON object whose strings need no escapes, and the reader takes
- * no more than that. */
+ * checkpoints: see checkpoints.h. The note is a flat JSON object whose strings need no escapes, and the reader
+ * accepts nothing more. */
 #include "checkpoints.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static int skip(struct reader *r, char wanted)
     return 1;
 }
 
-/* A string without escapes, or (`bare`) a number as it stands. */
+/* A string without escapes, or (`bare`) a number as it is written. */
 static int word(struct reader *r, int bare, char *text, size_t size)
 {
     int quoted = skip(r, '"');

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoints: the driver's side of a checkpoint. libmoco saves the whole training state; the note beside it holds what
- * only the driver knows: its options, the data set's fingerprint, and how far the epoch's bookkeeping has come. No
- * time, host or path: equal states are equal bytes. */
+ * checkpoints: the driver's part of a checkpoint. libmoco saves the whole training state. The note beside it holds
+ * what only the driver knows: its options, the fingerprint of the data set, and the counters of the current epoch.
+ * It has no time, host or path, so that equal states give equal bytes. */
 #ifndef MOCO_EXAMPLES_CHECKPOINTS_H
 #define MOCO_EXAMPLES_CHECKPOINTS_H
 

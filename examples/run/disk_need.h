@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * disk_need: what a run will have written when it is over, against what the file system has left. The checkpoints are
- * nearly all of it. */
+ * disk_need: how much a run will have written when it ends, compared with the free space of the file system. Nearly
+ * all of it is checkpoints. */
 #ifndef MOCO_EXAMPLES_DISK_NEED_H
 #define MOCO_EXAMPLES_DISK_NEED_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * keeping: which checkpoints of a run stay: the newest, and one of every so many epochs on the way. What a reader would
- * get wrong: an older checkpoint is only ever removed by a rule that the run was begun with or that the command line
- * names. A run that kept all of them and is resumed without saying so again keeps what it has. */
+ * keeping: which checkpoints of a run are kept: the newest, and one of every so many epochs. What a reader would get
+ * wrong: an older checkpoint is removed only by a rule that the run was begun with, or that the command line names.
+ * A run that kept all of them, and is resumed without naming a rule, keeps those that it has. */
 #ifndef MOCO_EXAMPLES_KEEPING_H
 #define MOCO_EXAMPLES_KEEPING_H
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * resume: from which checkpoint a run goes on. `auto` tries those of the run folder from the newest back: one that
- * is no checkpoint, or fails verification when it is loaded, is passed over with a warning. One that cannot be read is
- * not: what a disk or a network refuses for a moment is no damage, and ends the program. */
+ * resume: chooses the checkpoint that a run continues from. `auto` tries those of the run folder, newest first. One
+ * that is not a checkpoint, or fails verification when it is loaded, is skipped with a warning. One that cannot be
+ * read is not skipped: a disk or a network may have refused it for a moment, which is no damage. That ends the
+ * program. */
 #ifndef MOCO_EXAMPLES_RESUME_H
 #define MOCO_EXAMPLES_RESUME_H
 
@@ -27,7 +28,7 @@ moco_status resume_open(struct resume *resume, const struct resume_check *check,
 /* Loads the candidate, or the next older one that is whole; `note` follows. */
 moco_status resume_load(struct resume *resume, moco_trainer *trainer, struct run_note *note, struct err *err);
 
-/* Does the run go on from a file that was named, and lies in another folder than its own? */
+/* 1: the run continues from a named file that is in another folder than its own. */
 int resume_from_elsewhere(const struct resume *resume);
 
 /* MOCO_ESTATE: going on from a file that was named, at `epoch`, would mix two runs in the run folder. */

@@ -43,7 +43,7 @@ static moco_status same_as_state(const struct resume_check *check, const char *p
     return MOCO_OK;
 }
 
-/* Every parameter and every key stands in the file, in 4 bytes at least. */
+/* Checks that the file can hold every parameter and every key, in 4 bytes at least. */
 static moco_status fits_into_file(const struct resume_check *check, const char *path, const struct run_config *c,
                                   struct err *err)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * resume_check: a checkpoint held against the command line, the images and the machine before anything is taken for it.
- * What a reader would get wrong: its hashes are right whoever wrote it, so no number of its note is believed that the
- * state beside it, the file's length and the images do not bear out. What may become another where a run goes on, the
- * learning rate, the epochs, and images that were taken away, is told and remembered. */
+ * resume_check: compares a checkpoint with the command line, the images and the machine before anything is allocated
+ * for it. What a reader would get wrong: its hashes are right whoever wrote it. No number of its note is therefore
+ * believed unless the state beside it, the length of the file and the images confirm it. Some things may change at a
+ * resume: the learning rate, the epochs, and images that were removed. Such changes are reported and remembered. */
 #ifndef MOCO_EXAMPLES_RESUME_CHECK_H
 #define MOCO_EXAMPLES_RESUME_CHECK_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_config: the table of options, and from values to libmoco's structs. Names are those of the reference's
- * main_moco.py where it has the option. */
+ * run_config: the table of options, and the conversion from their values to libmoco's structs. Names are those of
+ * the reference's main_moco.py where it has the option. */
 #include "run_config.h"
 
 #include <stdlib.h>
@@ -39,13 +39,12 @@ static const struct cli_option table[] = {
     {"mlp", NULL, 0, CLI_ALIAS, 0, 0, 0, "head=mlp", 0, NULL, "the same as --head mlp"},
     {"moco-dim", NULL, 0, CLI_INT, AT(dim), 1, 65536, NULL, SAVED, "C", "length of an embedding"},
     {"init", NULL, 0, CLI_PATH, AT(init), 0, 0, NULL, SAVED, "FILE",
-     "start from the weights in a file of whatever program (safetensors, .pth,\n"
-     ".pth.tar, .ckpt), whose architecture and width the run then has; its\n"
-     "head is taken if it is the run's kind; read once, not on --resume"},
+     "start from the weights in a file of any program (safetensors, .pth,\n"
+     ".pth.tar, .ckpt); the run then has its architecture and width, and its\n"
+     "head if that is of the run's kind; read once, not on --resume"},
     {"prefix", NULL, 0, CLI_PATH, AT(prefix), 0, 0, NULL, SAVED, "P",
-     "with --init: which encoder of the file, as build/examples/inspect lists\n"
-     "them: what its names begin with (. for nothing); without it the query\n"
-     "encoder is looked for"},
+     "with --init: which encoder of the file: the start of its names, as\n"
+     "inspect lists them (. for no prefix); without it the query encoder is used"},
     {"size", NULL, 0, CLI_INT, AT(size), 8, 4096, NULL, SAVED, "PIXELS", "side of a view"},
     {"recipe", NULL, 0, CLI_NAME, AT(recipe), 0, 0, "moco-v1|moco-v2|cifar10|demo|simclr|simclr-cifar10", SAVED, "NAME",
      "augmentation of the training views: moco-v1, moco-v2, cifar10, demo,\n"
@@ -53,12 +52,12 @@ static const struct cli_option table[] = {
     {"augment", NULL, 0, CLI_PATH, AT(augment), 0, 0, NULL, SAVED, "TEXT",
      "changes to the recipe: name=value,name=value, of scale, ratio, jitter_p,\n"
      "brightness, contrast, saturation, hue, grey_p, grey_first, blur_p,\n"
-     "blur_sigma, flip_p, interpolation, crop_attempts (moco/data.h); ranges as\n"
-     "scale=0.08:1; or a file with one a line; show_views draws them"},
+     "blur_sigma, flip_p, interpolation, crop_attempts (moco/data.h); a range is\n"
+     "scale=0.08:1; or a file with one a line; show_views draws the views"},
     {"aug-plus", NULL, 0, CLI_ALIAS, 0, 0, 0, "recipe=moco-v2", 0, NULL, "the same as --recipe moco-v2"},
     {"eval-recipe", NULL, 0, CLI_NAME, AT(eval_recipe), 0, 0, "eval|simclr-eval|none", SAVED, "NAME",
-     "un-augmented view of the kNN monitor: eval (resize to 256/224 of the\n"
-     "size, centre crop), simclr-eval (the middle 87.5 %, bicubic) or none\n"
+     "view of the kNN monitor, without augmentation: eval (resize to 256/224\n"
+     "of the size, centre crop), simclr-eval (the middle 87.5 %, bicubic) or none\n"
      "(resize to the size, centre crop)"},
 
     {"negatives", NULL, 0, CLI_NAME, AT(negatives), 0, 0, "queue|batch", SAVED, "NAME",
@@ -73,14 +72,14 @@ static const struct cli_option table[] = {
     {"moco-m", NULL, 0, CLI_REAL, AT(key_momentum), 0, 1, NULL, SAVED, "M", "momentum of the key encoder"},
     {"moco-t", NULL, 0, CLI_REAL, AT(temperature), 1e-4, 1e4, NULL, SAVED, "T", "softmax temperature"},
     {"bn-group-size", NULL, 0, CLI_INT, AT(group), 1, 1 << 20, NULL, SAVED, "N",
-     "images over which BatchNorm takes its statistics (a GPU's share of the\n"
-     "batch in the reference); it must divide the batch, or with --encoder-k\n"
-     "shared be twice the batch, both views (SimCLR's default)"},
+     "images whose BatchNorm statistics are computed together (a GPU's share\n"
+     "of the batch in the reference); it must divide the batch, or with\n"
+     "--encoder-k shared be twice the batch: both views (SimCLR's default)"},
     {"groups-per-launch", NULL, 0, CLI_INT, AT(groups_per_launch), 0, 1 << 20, NULL, REVISABLE, "N",
-     "BN groups computed at once, at most; more take more memory; 0: chosen"},
+     "most BN groups computed at once; more take more memory; 0: automatic"},
     {"recompute", NULL, 0, CLI_FLAG, AT(recompute), 0, 1, NULL, 0, NULL,
-     "compute outputs of batch norm again in the backward pass rather than keep\n"
-     "them: less memory, a slower step, the same numbers"},
+     "compute outputs of batch norm again in the backward pass instead of\n"
+     "keeping them: less memory, a slower step, the same numbers"},
     {"symmetric", NULL, 0, CLI_FLAG, AT(symmetric), 0, 1, NULL, SAVED, NULL,
      "both views are queries and keys: twice the loss, twice the work"},
     {"interleave", NULL, 0, CLI_FLAG, AT(interleave), 0, 1, NULL, SAVED, NULL,
@@ -96,7 +95,7 @@ static const struct cli_option table[] = {
     {"warmup-epochs", NULL, 0, CLI_INT, AT(warmup_epochs), 0, 1000000, NULL, REVISABLE, "N",
      "epochs in which the rate rises from 0, step by step (cosine-step only)"},
     {"optimizer", NULL, 0, CLI_NAME, AT(optimizer), 0, 0, "sgd|lars", SAVED, "NAME",
-     "sgd (MoCo), or lars (SimCLR): the rate scaled per weight tensor"},
+     "sgd (MoCo), or lars (SimCLR): the rate is scaled per weight tensor"},
     {"trust", NULL, 0, CLI_REAL, AT(trust), 1e-9, 1e3, NULL, SAVED, "X", "trust coefficient of LARS (0.001)"},
     {"schedule", NULL, 0, CLI_LIST, AT(milestones), 0, 0, NULL, REVISABLE, "E...",
      "epochs at which the rate is multiplied by 0.1: 120 160 or 120,160"},
@@ -107,16 +106,16 @@ static const struct cli_option table[] = {
      "the CIFAR notebook), cosine-step (per step)"},
     {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "of SGD or LARS"},
     {"wd", "weight-decay", 0, CLI_REAL, AT(weight_decay), 0, 1e3, NULL, SAVED, "X",
-     "weight decay: SGD on every trainable tensor, LARS on weights alone"},
+     "weight decay: with SGD on every trainable tensor, with LARS on weights only"},
     {"seed", NULL, 0, CLI_INT, AT(seed), 0, BIG, NULL, SAVED, "N",
-     "of weights, queue, order, views and shuffles; runs with one seed, one\n"
-     "device and one thread count are the same to the bit (default 0)"},
+     "seed of weights, queue, order, views and shuffles; runs with the same\n"
+     "seed, device and thread count are the same to the bit (default 0)"},
 
     {"knn-every", NULL, 0, CLI_INT, AT(knn_every), 0, 1000000, NULL, 0, "EPOCHS",
-     "== Watching\nkNN accuracy on val/ or test/ before training and every so many epochs\n"
+     "== Watching\nmeasure kNN accuracy on val/ or test/ before training and every so many epochs\n"
      "(default 1; 0: never)"},
     {"knn-bank", NULL, 0, CLI_INT, AT(knn_bank), 1, 1e9, NULL, 0, "N",
-     "training images that the kNN monitor looks among at most, drawn at\n"
+     "most training images among which the kNN monitor searches, drawn at\n"
      "random once (default 50000)"},
     {"knn-k", NULL, 0, CLI_INT, AT(knn_k), 1, 1000000, NULL, SAVED, "N", "neighbours that vote"},
     {"knn-t", NULL, 0, CLI_REAL, AT(knn_temperature), 1e-4, 1e4, NULL, SAVED, "T", "temperature of their votes"},
@@ -127,36 +126,36 @@ static const struct cli_option table[] = {
 
     {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR", "== The run\nrun folder (default moco-run)"},
     {"resume", NULL, 0, CLI_PATH, AT(resume), 0, 0, NULL, 0, "FILE|auto",
-     "go on from a checkpoint; auto: the newest valid one in the run folder,\n"
-     "or from the start if there is none"},
+     "continue from a checkpoint; auto: from the newest valid one in the run\n"
+     "folder, or from the start if there is none"},
     {"checkpoint-minutes", NULL, 0, CLI_REAL, AT(checkpoint_minutes), 0, 1e6, NULL, 0, "N",
-     "save within an epoch too, after so many minutes without a checkpoint\n"
-     "(default 30; 0: never); the next save of the epoch takes its place"},
-    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N", "checkpoints kept, the newest (default 3; 0: all)"},
+     "also save within an epoch, after so many minutes without a checkpoint\n"
+     "(default 30; 0: never); the next save of the epoch replaces it"},
+    {"keep", NULL, 0, CLI_INT, AT(keep), 0, 1000000, NULL, 0, "N",
+     "how many of the newest checkpoints are kept (default 3; 0: all)"},
     {"keep-every", NULL, 0, CLI_INT, AT(keep_every), -1, 1000000, NULL, 0, "EPOCHS",
-     "and one of every so many epochs beside them (default -1: a tenth of the\n"
-     "run, so that all of a run of 10 epochs stay; 0, none, where --keep is\n"
-     "named)"},
+     "also keep one of every so many epochs (default -1: a tenth of the run,\n"
+     "so that a run of 10 epochs keeps all; 0, none, if --keep is given)"},
     {"report", NULL, 0, CLI_FLAG, AT(report), 0, 1, NULL, 0, NULL,
-     "draw report.html (the default): curves and numbers in one page, drawn\n"
-     "again as the run goes on; --no-report leaves it out"},
+     "draw report.html (the default): curves and numbers on one page, drawn\n"
+     "again during the run; --no-report leaves it out"},
     {"tensorboard", NULL, 0, CLI_FLAG, AT(tensorboard), 0, 1, NULL, 0, NULL,
-     "write events.out.tfevents.* as well, which TensorBoard reads"},
+     "also write events.out.tfevents.*, which TensorBoard reads"},
     {"max-steps", NULL, 0, CLI_INT, AT(max_steps), 0, BIG, NULL, 0, "N",
      "stop, save and succeed after step N of the run (the schedule is not\n"
      "shortened); 0: all of it"},
     {"verify", NULL, 0, CLI_FLAG, AT(verify), 0, 1, NULL, 0, NULL,
-     "read every image, also those held out, before the first step and list\n"
-     "all that are bad, in bad_pictures.txt too; with --dry-run nothing else"},
+     "read every image, also held-out ones, before the first step, and list\n"
+     "all bad ones, also in bad_pictures.txt; with --dry-run nothing else"},
     {"max-bad", NULL, 0, CLI_INT, AT(max_bad), -1, BIG, NULL, 0, "N",
      "unreadable images tolerated (default -1: the larger of 10 and 0.1 %);\n"
-     "2,000 are looked at before the first step, and more bad ones end the run\n"
-     "then or in its first epoch; later, only a tenth of all ends it"},
+     "2,000 are read before the first step; more bad ones end the run then or\n"
+     "in its first epoch; later, only a tenth of all ends it"},
     {"max-pixels", NULL, 0, CLI_INT, AT(max_pixels), 1, BIG, NULL, 0, "N",
      "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"
      "3 bytes a pixel, a progressive JPEG 6, in each worker"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL,
-     "print the configuration, the memory and the expected time; take neither"},
+     "print the configuration, the memory and the expected time, and do nothing"},
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_config: everything that train_imagenet can be told, and what it means to libmoco. A preset gives the defaults,
- * the command line overrides them; options marked `saved` in the table decide what is computed: a checkpoint keeps
- * them, and they win when it is resumed, but for those of the learning rate. */
+ * run_config: all options of train_imagenet, and what they mean for libmoco. A preset gives the defaults, and the
+ * command line overrides them. Options marked `saved` in the table decide what is computed. A checkpoint stores
+ * them, and at a resume its values win, except those of the learning rate. */
 #ifndef MOCO_EXAMPLES_RUN_CONFIG_H
 #define MOCO_EXAMPLES_RUN_CONFIG_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * run_report: what a run prints before it starts: the full effective configuration, warnings, and (for --dry-run) the
- * memory by kind and the expected time. */
+ * run_report: what a run prints before it starts: the whole configuration in effect, warnings, and (for --dry-run)
+ * the memory by kind and the expected time. */
 #ifndef MOCO_EXAMPLES_RUN_REPORT_H
 #define MOCO_EXAMPLES_RUN_REPORT_H
 
@@ -10,7 +10,7 @@
 
 void run_report_config(const struct run_config *config, const moco_device_info *device, const struct open_data *data);
 
-/* Takes none of the memory that it tells of. */
+/* Reports memory without allocating it. */
 moco_status run_report_estimate(const struct run_config *config, moco_device *device, const struct open_data *data,
                                 struct err *err);
 

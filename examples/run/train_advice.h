@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_advice: what train_imagenet says to a person: a failure with what can be done about it, and warnings of options
- * that do not suit the data or the disk. What a reader would get wrong: libmoco's sentence says what failed and does
- * not know the options, so the remedy is added here; it depends on how far the run came, for a run that goes on can
- * no longer change most options. */
+ * train_advice: the advice of train_imagenet: failures with a remedy, and warnings about options that do not suit
+ * the data or the disk. What a reader would get wrong: libmoco's sentence says what failed, but does not know the
+ * options, so that the remedy is added here. It depends on how far the run came, because a run that was begun can no
+ * longer change most options. */
 #ifndef MOCO_EXAMPLES_TRAIN_ADVICE_H
 #define MOCO_EXAMPLES_TRAIN_ADVICE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_help: what train_imagenet --help prints: the two texts around the table of options. */
+ * train_help: the text of train_imagenet --help before and after the table of options. */
 #ifndef MOCO_EXAMPLES_TRAIN_HELP_H
 #define MOCO_EXAMPLES_TRAIN_HELP_H
 

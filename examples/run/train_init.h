@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_init: --init: a run that starts from the weights in a file. What a reader would get wrong: architecture and width
- * are the file's, since it cannot be otherwise; stem, head and length of an embedding stay the run's, and the file's head
- * is taken only if it is the same. */
+ * train_init: --init: a run that starts from the weights in a file. What a reader would get wrong: architecture and
+ * width are those of the file, because others are impossible. Stem, head and length of an embedding stay those of
+ * the run, and the file's head is used only if it is the same. */
 #ifndef MOCO_EXAMPLES_TRAIN_INIT_H
 #define MOCO_EXAMPLES_TRAIN_INIT_H
 

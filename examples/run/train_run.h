@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * train_run: everything that one pre-training run has open, from the machine to the report, and where it is in its
- * schedule. train_setup fills it, watch looks at it, train_advice speaks of it; the loop over it is train_imagenet.c.
- * What a reader would get wrong: the note is the part that a checkpoint keeps; all else is made again on a resume. */
+ * train_run: everything that one pre-training run has open, from the machine to the report, and its position in the
+ * schedule. train_setup fills it, watch reads it, train_advice uses it for its advice; the loop is in
+ * train_imagenet.c. What a reader would get wrong: a checkpoint stores only the note; everything else is made again
+ * at a resume. */
 #ifndef MOCO_EXAMPLES_TRAIN_RUN_H
 #define MOCO_EXAMPLES_TRAIN_RUN_H
 

@@ -60,8 +60,7 @@ moco_status train_check_data(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
-/* What stands in a checkpoint wins over defaults; over what the command line says, it is an error, but for the rates.
- */
+/* Values in a checkpoint win over defaults. A command line that says otherwise is an error, except for the rates. */
 moco_status train_choose_checkpoint(struct run *r, int *found, struct err *err)
 {
     struct resume_check check = {.context = r->context, .device = r->device, .data = &r->data, .mine = r->note.config};
@@ -152,7 +151,7 @@ moco_status train_make_trainer(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
-/* Where the run stands in its schedule. Steps and epochs are in step unless images were taken away on the way. */
+/* Sets the position of the run in its schedule. Steps and epochs agree unless images were removed during the run. */
 moco_status train_take_place(struct run *r, struct err *err)
 {
     const struct run_config *c = &r->note.config;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * train_setup: opens what a pre-training run needs, before its first step. What a reader would get wrong: the order
- * matters, and it is that of the declarations: a checkpoint may bring other options than the command line's defaults,
- * and all that follows is made from them. */
+ * matters, and it is the order of the declarations. A checkpoint may bring other options than the command line's
+ * defaults, and everything that follows is made from these options. */
 #ifndef MOCO_EXAMPLES_TRAIN_SETUP_H
 #define MOCO_EXAMPLES_TRAIN_SETUP_H
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * verify: what a run asks of its pictures before the first step, so that it does not end for them in the night. With
- * --verify all of them are read whole, and those that are bad are listed; without it up to VERIFY_FIRST of the training
- * set are looked at, for a minute at most. The rule that ends a run: more bad pictures than --max-bad allows, found
- * here or by the loader in the first epoch. What comes to light later is replaced and said, and training goes on. */
+ * verify: checks pictures before the first step, so that a run does not end in the night because of them. With
+ * --verify all of them are read whole, and bad ones are listed. Without it, up to VERIFY_FIRST of the training set
+ * are read, for a minute at most. A run ends if there are more bad pictures than --max-bad allows, found here or by
+ * the loader in the first epoch. Bad pictures that are found later are replaced and reported, and training
+ * continues. */
 #ifndef MOCO_EXAMPLES_VERIFY_H
 #define MOCO_EXAMPLES_VERIFY_H
 

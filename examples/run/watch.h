@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * watch: what a pre-training run looks at on the way: the numbers of a step, the kNN accuracy, images that cannot be
- * read. What a reader would get wrong: none of it moves the training; a warning is given once, not at every step. */
+ * watch: what a pre-training run measures and reports on the way: the numbers of a step, the kNN accuracy, images
+ * that cannot be read. What a reader would get wrong: none of it influences the training. A warning is given once,
+ * not at every step. */
 #ifndef MOCO_EXAMPLES_WATCH_H
 #define MOCO_EXAMPLES_WATCH_H
 

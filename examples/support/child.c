@@ -39,7 +39,8 @@ int child_stopped(void)
     return came;
 }
 
-/* A terminal's interrupt key reaches the whole process group: the child has one of its own, so that it is told once. */
+/* A terminal's interrupt key reaches the whole process group. The child has a group of its own, so that it gets the
+ * signal once. */
 static int start(pid_t *pid, const char *const *word, const char *log)
 {
     posix_spawn_file_actions_t files;

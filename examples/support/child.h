@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * child: runs another program to its end, its output to a file, and says what it took. A signal that asks this program
- * to stop is passed on. What a reader would get wrong: the peak is the child's own resident memory, which is why each
- * run of a comparison is a process. */
+ * child: runs another program to its end, with its output to a file, and measures time and memory. A signal that
+ * asks this program to stop is passed on. What a reader would get wrong: the peak is the child's own resident
+ * memory. That is why each run of a comparison is a process. */
 #ifndef MOCO_EXAMPLES_CHILD_H
 #define MOCO_EXAMPLES_CHILD_H
 

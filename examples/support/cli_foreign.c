@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cli_foreign: options of the reference's programs that libmoco has no use for. A command line copied from there gets
- * one sentence that names all of them, so that it has to be changed once and not option by option. */
+ * cli_foreign: options of the reference's programs that have no meaning in libmoco. A command line copied from there
+ * gets one sentence that names all of them, so that it has to be changed only once. */
 #include <stdio.h>
 #include <string.h>
 

@@ -228,7 +228,7 @@ static int is_list(const char *text)
     return *text != 0 && strspn(text, "0123456789,") == strlen(text);
 }
 
-/* `attached` is the value that stands in the same argument, or NULL. */
+/* `attached` is the value in the same argument, or NULL. */
 static moco_status take(struct walk *w, int index, const char *attached)
 {
     const struct cli_option *o = &w->cli->option[index];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cli_options: command lines from a table. One row gives an option's name, type, bounds and help; parsing, --help, the
- * printed configuration, the note in a checkpoint and the comparison at --resume all read that table, so that none of
- * them can forget an option. What a reader would get wrong: every number is an int64_t or a double in the values
- * struct, every text a char array of the size its kind says. */
+ * cli_options: command lines from a table. One row gives an option's name, type, bounds and help. Parsing, --help,
+ * the printed configuration, the note in a checkpoint and the comparison at --resume all read that table, so that
+ * none of them can forget an option. What a reader would get wrong: in the struct of values every number is an
+ * int64_t or a double, and every text a char array of the size that its kind says. */
 #ifndef MOCO_EXAMPLES_CLI_OPTIONS_H
 #define MOCO_EXAMPLES_CLI_OPTIONS_H
 

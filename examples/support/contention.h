@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * contention: whether a run shares its processors with other programs, which slows it by more than their share: the
- * threads of a step wait for each other, and one that has lost its core is waited for by all. Said in one sentence,
- * once. What a reader would get wrong: a run that loses its cores to threads of its own (more threads than cores, the
- * loader's) is not slowed by others, and one that only waits for data leaves cores idle; neither counts. */
+ * contention: whether a run shares its processors with other programs. That slows it by more than their share: the
+ * threads of a step wait for each other, and all wait for a thread that has lost its core. It is reported in one
+ * sentence, once. What a reader would get wrong: a run that loses its cores to its own threads (more threads than
+ * cores, or the loader's) is not slowed by others, and a run that only waits for data leaves cores idle. Neither
+ * counts. */
 #ifndef MOCO_EXAMPLES_CONTENTION_H
 #define MOCO_EXAMPLES_CONTENTION_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * log_file: see log_file.h. The file is read with pread on its one descriptor: closing another one would give up the
- * lock. */
+ * log_file: see log_file.h. The file is read with pread through its one descriptor, because closing another one
+ * would release the lock. */
 #include "log_file.h"
 
 #include <errno.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * log_file: a file of lines that one process writes and others read meanwhile: each line is there whole or not at all,
- * also when the disk is full. What a reader would get wrong: a line that could not be written is owed, not lost. The
- * next put writes it first, and sync fails while it is owed: what is saved behind a sync never knows of a step that the
- * log has not. */
+ * log_file: a file of lines that one process writes while others read it. Each line is complete or absent, also when
+ * the disk is full. What a reader would get wrong: a line that could not be written is kept, not lost. The next put
+ * writes it first, and sync fails until then. A state that is saved after a sync therefore never knows of a step
+ * that the log lacks. */
 #ifndef MOCO_EXAMPLES_LOG_FILE_H
 #define MOCO_EXAMPLES_LOG_FILE_H
 

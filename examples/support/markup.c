@@ -51,7 +51,8 @@ void markup_printf(struct markup *m, const char *format, ...)
         put(m, text, (size_t)length);
 }
 
-/* Length of the character at `text` that may stand in a page; 0: it may not, and *skip bytes are not it. */
+/* Length of the character at `text` that a page may contain; 0: it may not, and *skip bytes are not such a
+ * character. */
 static size_t character(const char *text, size_t left, size_t *skip)
 {
     size_t length = utf8_length(text, left);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * markup: a page of HTML that grows in memory. What is written by us goes in as it is (markup_put, markup_printf);
- * every name that comes from a disk or a command line goes in by markup_text or markup_json, which let none of its
- * characters mean anything. What a reader would get wrong: %s of markup_printf is for our own words only. The page is
- * well-formed XML too (void elements are closed, scripts stand in CDATA), so that a strict parser can hold us to it. */
+ * markup: a page of HTML that grows in memory. Our own text goes in unchanged (markup_put, markup_printf). Every
+ * name from a disk or a command line goes in by markup_text or markup_json, which escape its characters. What a
+ * reader would get wrong: %s of markup_printf is for our own words only. The page is also well-formed XML (void
+ * elements are closed, scripts are in CDATA), so that a strict parser can check it. */
 #ifndef MOCO_EXAMPLES_MARKUP_H
 #define MOCO_EXAMPLES_MARKUP_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * note_text: any bytes, a path's say, as text that the note of a checkpoint and a JSON string take as it is: printable
- * ASCII without quotes and backslashes. Other bytes, and '%', become % and two hexadecimal digits. */
+ * note_text: converts any bytes, for example a path, to text that the note of a checkpoint and a JSON string accept
+ * unchanged: printable ASCII without quotes and backslashes. Other bytes, and '%', become % and two hexadecimal
+ * digits. */
 #ifndef MOCO_EXAMPLES_NOTE_TEXT_H
 #define MOCO_EXAMPLES_NOTE_TEXT_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * npy_file: see npy_file.h. The header has one length whatever it says, and is written last. */
+ * npy_file: see npy_file.h. The header always has the same length, and is written last. */
 #include "npy_file.h"
 
 #include <stdio.h>

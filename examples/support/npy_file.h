@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * npy_file: an array in NumPy's own format (version 1.0), written row by row: memory does not grow with it. What a
- * reader would get wrong: how many rows there are is known only at the end; room is taken for the most there can be,
- * and what was not needed is given back. */
+ * reader would get wrong: the number of rows is known only at the end. Disk space is reserved for the largest
+ * possible number, and the rest is released. */
 #ifndef MOCO_EXAMPLES_NPY_FILE_H
 #define MOCO_EXAMPLES_NPY_FILE_H
 

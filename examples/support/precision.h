@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * precision: --precision of the programs. What a reader would get wrong: "auto" is settled once, when a run begins, and
- * the run keeps what it became; a machine that does not have that one is told so, rather than going on in another. */
+ * precision: --precision of the programs. What a reader would get wrong: "auto" is resolved once, when a run begins,
+ * and the run keeps the result. A machine that lacks this precision refuses rather than continue in another one. */
 #ifndef MOCO_EXAMPLES_PRECISION_H
 #define MOCO_EXAMPLES_PRECISION_H
 
@@ -11,8 +11,8 @@
 
 #define PRECISION_CHOICES "auto|f32|bf16|f64|f16|tf32"
 #define PRECISION_HELP                                                                                                 \
-    "auto (default): what the device trains fastest in, bf16 where the CPU has\n"                                      \
-    "instructions for it and else f32; f32; bf16; f64 (ref)"
+    "auto (default): the one in which the device trains fastest, bf16 if the\n"                                        \
+    "CPU has instructions for it, otherwise f32; f32; bf16; f64 (ref)"
 
 moco_precision precision_parse(const char *name); /* AUTO for "auto", and for what is none */
 const char *precision_name(int precision);        /* "" for what is none */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * processors: how much of the machine this process gets beside others, found by asking for all of it for a moment. What
- * a reader would get wrong: the load average would say what the last minute was like, and in a container it tells of
- * the whole machine; this is what is given now, and here. */
+ * processors: how much of the machine this process gets beside others, measured by using all of it for a moment.
+ * What a reader would get wrong: the load average describes the last minute, and in a container the whole machine.
+ * This describes now and this process. */
 #ifndef MOCO_EXAMPLES_PROCESSORS_H
 #define MOCO_EXAMPLES_PROCESSORS_H
 

@@ -42,10 +42,12 @@ char **program_line(char **argv)
     return commands != NULL ? argv - 1 : argv;
 }
 
-/* Is this where a line says how a program is called: "usage: NAME ", "  NAME " at the start of a line? */
-static int is_call(const char *text, const char *at)
+/* Is this where a line says how a program is called: "Usage: NAME ", "  NAME " at the start of a line? */
+static int is_call(const char *text, const char *at, size_t name)
 {
-    static const char usage[] = "usage: ";
+    if (at[name] != ' ')
+        return 0; /* "  report.html" */
+    static const char usage[] = "Usage: ";
     const size_t length = sizeof usage - 1;
     if ((size_t)(at - text) >= length && memcmp(at - length, usage, length) == 0)
         return 1;
@@ -60,20 +62,41 @@ static size_t word(const char *at)
     return strspn(at, "abcdefghijklmnopqrstuvwxyz_");
 }
 
+/* How long the folder is that a program lies in where it is built, as our texts name it: build/examples/NAME. */
+static size_t folder(const char *at)
+{
+    static const char *const folders[] = {"build/examples/", "examples/"};
+    for (int i = 0; i < 2; i++)
+        if (strncmp(at, folders[i], strlen(folders[i])) == 0)
+            return strlen(folders[i]);
+    return 0;
+}
+
+/* The command that is named at `at`, and in `used` how much of the text names it. NULL: none is, or a word like others: to
+ * compare, a report. `ours`: a text of ours, where a path cannot be a user's. */
+static const struct program_command *named(const char *text, const char *at, int ours, size_t *used)
+{
+    size_t path = ours ? folder(at) : 0, length = word(at + path);
+    const struct program_command *c = length > 0 ? find(at + path, length) : NULL;
+    if (c != NULL && path == 0 && !is_call(text, at, length) && memchr(at, '_', length) == NULL)
+        c = NULL;
+    length = word(at);
+    *used = c != NULL ? path + strlen(c->program) : length > 0 ? length : 1;
+    return c;
+}
+
 /* Both ways of use: to `to`, or in place, since "moco train" is no longer than "train_imagenet". */
 static void replace(const char *text, FILE *to, char *in_place)
 {
     const char *at = text;
     char *out = in_place;
     while (*at != 0) {
-        size_t length = word(at), used = length > 0 ? length : 1;
-        const struct program_command *c = length > 0 ? find(at, length) : NULL;
-        if (c != NULL && !is_call(text, at) && memchr(at, '_', length) == NULL)
-            c = NULL; /* a word like others: to compare, a report */
+        size_t used;
+        const struct program_command *c = named(text, at, to != NULL, &used);
         char name[32];
         size_t size = used;
         const char *put = at;
-        if (c != NULL && (to != NULL || strlen(c->name) + 5 <= length)) {
+        if (c != NULL && (to != NULL || strlen(c->name) + 5 <= used)) {
             size = (size_t)snprintf(name, sizeof name, "moco %s", c->name);
             put = name;
         }

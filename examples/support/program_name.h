@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_name: what a program is called where it runs. Each is a file of its own in build/examples, and a command of
- * `moco`, which is what is installed: train_imagenet is `moco train` there, in its sentences, its --help and the command
- * lines that it prints. What a reader would get wrong: one process is one of the two, from its start. */
+ * program_name: the name of a program where it runs. Each program is a file of its own in build/examples, and a
+ * command of `moco`, which is installed: train_imagenet is `moco train` there, in its sentences, its --help and the
+ * command lines that it prints. What a reader would get wrong: a process is one of the two from its start and does
+ * not change. */
 #ifndef MOCO_EXAMPLES_PROGRAM_NAME_H
 #define MOCO_EXAMPLES_PROGRAM_NAME_H
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_start: what every program does before it opens anything. A standard stream that was closed by whoever started
- * the program is opened on /dev/null, or the first file that the program opens would get its number, and all that is
- * printed. Writing to a pipe that nobody reads, or beyond a limit on file sizes, fails with a reason instead of ending
- * the process. What a reader would get wrong: a program that was started without a standard output still succeeds;
- * only one whose output was lost on the way may say so, with program_output_lost. */
+ * program_start: what every program does before it opens anything. A standard stream that was closed is opened on
+ * /dev/null. Otherwise the first file that the program opens would get its number, and receive everything that is
+ * printed. Writing to a pipe without a reader, or beyond a limit on file sizes, fails with a reason instead of
+ * ending the process. What a reader would get wrong: a program that was started without a standard output still
+ * succeeds. Only if output was lost on the way may the program report it, with program_output_lost. */
 #ifndef MOCO_EXAMPLES_PROGRAM_START_H
 #define MOCO_EXAMPLES_PROGRAM_START_H
 

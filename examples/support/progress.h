@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * progress: what a person sees while a run works: one line that is rewritten on a terminal, plain lines elsewhere, and
- * messages that do not collide with it. What a reader would get wrong: a line longer than the terminal is wide cannot
- * be rewritten, since going back to its start goes to that of its last row. The width is asked for each time, and what
- * does not fit is left out, the least useful first. */
+ * progress: what a person sees while a run works: one line that is rewritten on a terminal, plain lines elsewhere,
+ * and messages that do not collide with it. What a reader would get wrong: a line longer than the width of the
+ * terminal cannot be rewritten, because going back to its start only reaches the start of its last row. The width is
+ * asked for each time, and what does not fit is left out, the least useful first. */
 #ifndef MOCO_EXAMPLES_PROGRESS_H
 #define MOCO_EXAMPLES_PROGRESS_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * rerun: the command line that goes on with a run, as a person can paste it into a shell. */
+ * rerun: the command line that continues a run, in a form that a person can paste into a shell. */
 #ifndef MOCO_EXAMPLES_RERUN_H
 #define MOCO_EXAMPLES_RERUN_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * stop_signal: see stop_signal.h. The handler calls nothing but moco_trainer_cancel and sigaction, which are
+ * stop_signal: see stop_signal.h. The handler calls only moco_trainer_cancel and sigaction, which are
  * async-signal-safe. */
 #include "stop_signal.h"
 

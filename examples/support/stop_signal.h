@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * stop_signal: SIGINT, SIGTERM, SIGHUP (the terminal is closed) and SIGUSR1 (a batch system's warning) ask the program
- * to stop in good order: the running step is dropped, which undoes it. What a reader would get wrong: only a second
- * SIGINT or SIGTERM ends the process at once. A closing terminal sends SIGHUP twice, and a session that ends sends
- * SIGTERM behind it: the state is being saved then. A SIGHUP that was ignored when the program started (nohup) stays
- * ignored. */
+ * stop_signal: SIGINT, SIGTERM, SIGHUP (the terminal is closed) and SIGUSR1 (a batch system's warning) ask the
+ * program to stop in good order: the running step is dropped, which undoes it. What a reader would get wrong: only a
+ * second SIGINT or SIGTERM ends the process at once. A closing terminal sends SIGHUP twice, and the end of a session
+ * sends SIGTERM after it, while the state is being saved. A SIGHUP that was ignored when the program started (nohup)
+ * stays ignored. */
 #ifndef MOCO_EXAMPLES_STOP_SIGNAL_H
 #define MOCO_EXAMPLES_STOP_SIGNAL_H
 

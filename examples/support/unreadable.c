@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unreadable: see unreadable.h. Names come from disks: what would move a terminal's cursor is not printed. */
+ * unreadable: see unreadable.h. Names come from disks, so that characters that would move a terminal's cursor are
+ * not printed. */
 #include "unreadable.h"
 
 #include <stdio.h>
@@ -9,7 +10,7 @@
 #include "from_moco.h"
 #include "human.h"
 
-/* The end of a long path tells more than its beginning. */
+/* The end of a long path is more useful than its beginning. */
 static void copy_path(char *to, size_t size, const char *path)
 {
     char whole[4 * 4096];

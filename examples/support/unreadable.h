@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unreadable: which images a pass over a data set could not read. Whoever scores or prints leaves them out
- * (MOCO_BAD_SKIP), counts them and says so, with the first names. */
+ * unreadable: which images a pass over a data set could not read. Programs that score or print leave them out
+ * (MOCO_BAD_SKIP), count them, and report the count with the first names. */
 #ifndef MOCO_EXAMPLES_UNREADABLE_H
 #define MOCO_EXAMPLES_UNREADABLE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * wait_beside: see wait_beside.h. libgomp ends a process for which the system starts no more threads; hence the trial
- * with plain ones before it is asked for a team. */
+ * wait_beside: see wait_beside.h. libgomp ends a process if the system starts no more threads. Plain threads are
+ * therefore tried first, before libgomp is asked for a team. */
 #define _GNU_SOURCE /* RTLD_DEFAULT, sched_getaffinity */
 #include "wait_beside.h"
 

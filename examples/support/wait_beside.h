@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * wait_beside: compute threads wait long for each other while a run is alone, and briefly while other programs take its
- * processors. GNU OpenMP lets a thread spin for GOMP_SPINCOUNT pauses, but for 100 at most while the process has more
- * OpenMP threads than processors (its manual, GOMP_SPINCOUNT). So a team that only sleeps makes it wait briefly, and the
- * end of that team lets it wait long again; no step is interrupted and no number changes. What a reader would get wrong:
- * this is for programs of ours, which own their process; the library starts no thread that its caller did not ask for. */
+ * wait_beside: lets compute threads wait long for each other while a run is alone, and briefly while other programs
+ * use its processors. GNU OpenMP lets a thread spin for GOMP_SPINCOUNT pauses, but for 100 at most while the process
+ * has more OpenMP threads than processors (its manual, GOMP_SPINCOUNT). A second team that only sleeps therefore
+ * makes threads wait briefly; when that team ends, they wait long again. No step is interrupted and no number
+ * changes. What a reader would get wrong: this is for our programs, which own their process. The library starts no
+ * thread that its caller did not ask for. */
 #ifndef MOCO_EXAMPLES_WAIT_BESIDE_H
 #define MOCO_EXAMPLES_WAIT_BESIDE_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * wait_policy: see wait_policy.h. MOCO_WAIT keeps a program from starting itself again for ever, and tells its children
- * that the other two variables are no wish of the user's: they do not calibrate again, and --wait given to one of them
- * still counts. It counts only while it agrees with them. */
+ * wait_policy: see wait_policy.h. MOCO_WAIT keeps a program from starting itself again for ever. It also shows its
+ * children that the user did not set the other two variables: they do not calibrate again, and --wait given to a
+ * child still counts. MOCO_WAIT counts only while it agrees with them. */
 #include "wait_policy.h"
 #include "program_name.h"
 

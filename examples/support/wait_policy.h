@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * wait_policy: how the threads that compute wait for each other. GNU OpenMP lets them spin for 300,000 pauses, some
- * milliseconds, before they sleep: best alone, but beside another program they spin on the cores that their partners
- * need, and a step takes ten times as long. Sleeping at once costs a quarter of the speed of a small network. The
- * programs let them spin for about 60 microseconds, and more briefly beside others (wait_beside). What a reader would get wrong: GNU OpenMP looks at the environment
- * when it is loaded, before main; so a program that wants another policy starts itself again, once. The library itself
- * neither reads nor sets any of this, and the numbers that are computed do not depend on it. */
+ * milliseconds, before they sleep. That is best for a run alone. Beside another program they spin on the cores that
+ * their partners need, and a step takes ten times as long. Sleeping at once costs a quarter of the speed of a small
+ * network. The programs let them spin for about 60 microseconds, and more briefly beside others (wait_beside). What
+ * a reader would get wrong: GNU OpenMP reads the environment when it is loaded, before main. A program that needs
+ * another policy therefore starts itself again, once. The library itself neither reads nor sets any of this, and the
+ * computed numbers do not depend on it. */
 #ifndef MOCO_EXAMPLES_WAIT_POLICY_H
 #define MOCO_EXAMPLES_WAIT_POLICY_H
 
@@ -16,8 +17,8 @@
     "how compute threads wait for each other: auto (spin for 60\n"                                                     \
     "microseconds, or a few while other programs take the processors,\n"                                               \
     "then sleep: the default, unless OMP_WAIT_POLICY or\n"                                                             \
-    "GOMP_SPINCOUNT is set), active (spin for milliseconds: a machine of\n"                                            \
-    "one's own), passive (sleep: beside other programs); the same bits"
+    "GOMP_SPINCOUNT is set), active (spin for milliseconds: for an idle\n"                                             \
+    "machine), passive (sleep: beside other programs); the same bits"
 
 /* Call it when the command line has been read, before anything is opened or printed. wanted: auto, active, passive, or
  * "" if the user did not say; threads: that will compute, 0: all. Starts the program again with the same arguments,

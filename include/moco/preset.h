@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/preset.h: published configurations by name, and learning-rate schedules as pure functions. */
+ * moco/preset.h: published configurations by name (presets), and learning-rate schedules as pure functions. */
 #ifndef MOCO_PRESET_H
 #define MOCO_PRESET_H
 
@@ -14,14 +14,14 @@ extern "C" {
 #endif
 
 typedef enum moco_schedule {
-    MOCO_SCHEDULE_STEPS = 0,        /* lr x 0.1 at each milestone epoch */
+    MOCO_SCHEDULE_STEPS = 0,        /* the rate is multiplied by 0.1 at each milestone epoch */
     MOCO_SCHEDULE_COSINE = 1,       /* per epoch, e counted from 0 */
     MOCO_SCHEDULE_COSINE_FROM1 = 2, /* per epoch, e counted from 1 (the CIFAR notebook): the last epoch has lr 0 */
     MOCO_SCHEDULE_COSINE_STEP = 3,  /* per step over the whole run, after a warm-up of warmup_epochs */
     MOCO_SCHEDULE_MAX_ = 0x7fffffff
 } moco_schedule;
 
-/* What a run needs beside the options of model, trainer and views, which the calls below fill. */
+/* What a run needs in addition to the options of model, trainer and views. Those are filled by the calls below. */
 typedef struct moco_preset {
     uint32_t struct_size;
     int32_t epochs;
@@ -39,37 +39,46 @@ typedef struct moco_preset {
     int32_t image_size;
     int32_t warmup_epochs; /* of moco_lr_warmup_cosine; 0: none */
 } moco_preset;
-/* "moco-v1", "moco-v2", "cifar10", "demo"; "simclr", "simclr-cifar10"; "end-to-end" (MoCo v2 with the batch's own keys,
- * back-propagated). lr belongs to the preset's batch size; SimCLR scales it with the batch. MOCO_ENOTFOUND lists the
- * names. Threads: any. Since 0.1. */
+/* Fills `preset` by name: "moco-v1", "moco-v2", "cifar10", "demo"; "simclr", "simclr-cifar10"; "end-to-end" (MoCo v2
+ * with the keys of the batch as negatives, back-propagated). lr belongs to the preset's batch size; SimCLR scales it
+ * with the batch.
+ * Errors: MOCO_EINVAL; MOCO_ENOTFOUND lists the names.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, const char *name);
 #define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
 
-/* The preset's network and training options; strings inside are static. No preset names a precision: it stays
- * MOCO_PRECISION_AUTO, which is bf16 on a CPU with instructions for it. Set MOCO_PRECISION_F32 for a run that any machine
- * can repeat. Errors: MOCO_EINVAL, MOCO_ENOTFOUND. Threads: any. Since 0.1. */
+/* Fill the options of network and training with those of a preset; the strings inside are static. No preset names a
+ * precision: it stays MOCO_PRECISION_AUTO, which is bf16 on a CPU with instructions for it. Set MOCO_PRECISION_F32
+ * for a run that every machine can repeat.
+ * Errors: MOCO_EINVAL, MOCO_ENOTFOUND.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_model_options_preset_sized(moco_model_options *options, size_t size, const char *name);
 MOCO_API moco_status moco_trainer_options_preset_sized(moco_trainer_options *options, size_t size, const char *name);
 #define moco_model_options_preset(o, name) moco_model_options_preset_sized((o), sizeof *(o), (name))
 #define moco_trainer_options_preset(o, name) moco_trainer_options_preset_sized((o), sizeof *(o), (name))
 
-/* Name of preset `index`, NULL past the end. Threads: any. Since 0.1. */
+/* The name of preset `index`; NULL past the end.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API const char *moco_preset_name(int index);
 
-/* The learning rate of a preset's step, by the preset's own schedule: `step` counts the run's steps from 0, of which an
- * epoch has `steps_per_epoch`, in a run of `epochs` epochs (preset->epochs, or a length of your own; milestones stay
- * where the preset has them). Change preset->lr to scale it. NAN, which moco_trainer_step refuses, if `preset` is NULL
- * or was not filled by moco_preset_get, or if steps_per_epoch is below 1. Threads: any. Since 0.1. */
+/* The learning rate of a step by the preset's own schedule. `step` counts the steps of the run from 0; an epoch has
+ * `steps_per_epoch` of them, and the run has `epochs` epochs (preset->epochs, or another length; the milestones do
+ * not move). Change preset->lr to scale the rate. Returns NAN, which moco_trainer_step refuses, if `preset` is NULL
+ * or was not filled by moco_preset_get, or if steps_per_epoch is below 1.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API double moco_preset_lr(const moco_preset *preset, int64_t step, int64_t steps_per_epoch, int64_t epochs);
 
-/* lr * 0.5 * (1 + cos(pi * t / total)); t and total in epochs or steps. Threads: any. Since 0.1. */
+/* lr * 0.5 * (1 + cos(pi * t / total)), with t and total in epochs or in steps.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API double moco_lr_cosine(double lr, double t, double total);
 
-/* lr * t / warmup while t < warmup, then a cosine from lr at t = warmup to 0 at t = total; all in one unit, steps as a
- * rule (google-research/simclr). warmup 0: moco_lr_cosine. Threads: any. Since 0.1. */
+/* lr * t / warmup while t < warmup, then a cosine from lr at t = warmup to 0 at t = total. All three have one unit,
+ * usually steps (google-research/simclr). With warmup 0 it is moco_lr_cosine.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API double moco_lr_warmup_cosine(double lr, double t, double warmup, double total);
 
-/* lr * factor^(number of milestones <= epoch); entries of 0 are unused, as in moco_preset. Threads: any. Since 0.1. */
+/* lr * factor^(number of milestones <= epoch). Entries of 0 are unused, as in moco_preset.
+ * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API double moco_lr_steps(double lr, int64_t epoch, const int32_t *milestones, int count, double factor);
 
 #ifdef __cplusplus

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint: see checkpoint.h. Loading reads everything into fresh memory, which takes the place of the old at the
- * end: a file that turns out bad half-way has touched nothing. */
+ * checkpoint: see checkpoint.h. Loading reads everything into fresh memory, which replaces the old at the end. A
+ * file that turns out bad half-way has therefore changed nothing. */
 #include "algo/checkpoint.h"
 
 #include <string.h>
@@ -23,9 +23,9 @@ static void tensor_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(self, i, shape);
 }
 
-static moco_status tensor_get(void *self, int i, double *values, struct err *err)
+static moco_status tensor_get(void *self, int i, void *values, size_t size, struct err *err)
 {
-    return trainer_tensor_get(self, i, values, err);
+    return trainer_tensor_get(self, i, values, size, err);
 }
 
 static struct state state_of(struct trainer *t)
@@ -33,6 +33,8 @@ static struct state state_of(struct trainer *t)
     return (struct state){.self = t,
                           .count = trainer_list(t).saved,
                           .real_bytes = t->real_bytes,
+                          .file_bytes = t->real_bytes,
+                          .device = {t->be, t->dev},
                           .name = tensor_name,
                           .shape = tensor_shape,
                           .get = tensor_get};
@@ -87,9 +89,9 @@ static void fresh_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(((struct fresh *)self)->trainer, i, shape);
 }
 
-static moco_status set_tensor(void *self, int i, const double *values, struct err *err)
+static moco_status set_tensor(void *self, int i, const void *values, size_t size, struct err *err)
 {
-    return fresh_set(self, i, values, err);
+    return fresh_set(self, i, values, size, err);
 }
 
 static moco_status check_config(const struct safetensors *file, struct trainer *t, struct err *err)
@@ -168,6 +170,8 @@ static void adopt(struct fresh *fresh, const struct net_config *config)
     encoder_unlock(query);
 }
 
+/* Checks everything in the file first: configuration, counters, names and shapes, then all hashes. Only then it
+ * allocates and reads, and the last call, adopt, cannot fail. */
 moco_status checkpoint_load(struct trainer *t, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;
@@ -227,8 +231,8 @@ static void described_shape(void *self, int i, struct tensor_shape *shape)
     state_list_shape(&((struct described *)self)->list, i, shape);
 }
 
-/* Whoever makes model, queue and trainer by what the file says takes memory for them: a file that does not hold as much
- * has been told apart before. */
+/* A program that makes model, queue and trainer from the description of a file allocates memory for them. This check
+ * refuses a file that does not hold as much. */
 static moco_status check_described(struct ctx *ctx, const struct safetensors *file, const struct net_config *config,
                                    const moco_trainer_options *options, int64_t queue_length, struct err *err)
 {

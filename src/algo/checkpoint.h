@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * checkpoint: the whole training state to and from a file. Nothing in it depends on time, machine, path or number of
- * threads, so that equal states are equal bytes. */
+ * checkpoint: saves the whole training state to a file and loads it. Nothing in the file depends on time, machine,
+ * path or number of threads, so that equal states give equal bytes. */
 #ifndef MOCO_ALGO_CHECKPOINT_H
 #define MOCO_ALGO_CHECKPOINT_H
 

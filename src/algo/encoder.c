@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "algo/reals.h"
+#include "backend/fallback.h"
 #include "num.h"
 
 #define COUNT_MAX 9007199254740992.0 /* 2^53 */
@@ -29,6 +30,7 @@ static moco_status make_network(struct encoder *e, struct err *err)
     return MOCO_OK;
 }
 
+/* Draws all parameters from the seed and sets running variances to 1. Running means and counts are zero already. */
 static moco_status draw_weights(struct encoder *e, struct err *err)
 {
     int64_t largest = 1;
@@ -49,7 +51,7 @@ static moco_status draw_weights(struct encoder *e, struct err *err)
         const struct graph_stat *stat = &e->graph->stats[e->graph->states[i].index];
         for (int c = 0; c < stat->channels; c++) /* no more than its BN weight has */
             values[c] = 1;
-        status = encoder_tensor_set(e, &e->numbers, i, values, err);
+        status = encoder_tensor_set(e, &e->numbers, i, values, sizeof *values, err);
     }
     mem_free(e->ctx, values);
     return status;
@@ -123,8 +125,7 @@ void encoder_free(struct encoder *encoder)
 {
     if (encoder == NULL)
         return;
-    if (encoder->embedder != NULL)
-        encoder->embedder_free(encoder);
+    server_free(encoder->server);
     encoder_numbers_free(encoder, &encoder->numbers);
     if (encoder->layout != NULL)
         encoder->be->layout_free(encoder->layout);
@@ -260,14 +261,17 @@ static int64_t stat_first(const struct graph *g, const struct graph_state *state
 #define STAT_BLOCK 1024
 
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
-                               double *values, struct err *err)
+                               void *values, size_t size, struct err *err)
 {
     const struct graph *g = encoder->graph;
     const struct graph_state *state = &g->states[i];
+    if (state->kind == STATE_PARAM && size == sizeof(float))
+        return backend_param_get_f32(encoder->be, encoder->ctx, encoder->layout, numbers->masters.at, state->index,
+                                     g->params[state->index].count, values, err);
     if (state->kind == STATE_PARAM)
         return encoder->be->param_get(encoder->layout, numbers->masters.at, state->index, values, err);
     if (state->kind == STATE_TRACKED) {
-        values[0] = (double)numbers->tracked[state->index];
+        *(double *)values = (double)numbers->tracked[state->index];
         return MOCO_OK;
     }
     double block[STAT_BLOCK];
@@ -276,7 +280,7 @@ moco_status encoder_tensor_get(const struct encoder *encoder, const struct encod
     for (size_t c = 0; c < channels; c += STAT_BLOCK) {
         size_t part = channels - c < STAT_BLOCK ? channels - c : STAT_BLOCK;
         TRY(encoder->be->read(encoder->dev, block, from + c * encoder->real_bytes, part * encoder->real_bytes, err));
-        reals_to_doubles(values + c, block, encoder->real_bytes, part);
+        reals_convert((char *)values + c * size, size, block, encoder->real_bytes, part);
     }
     return MOCO_OK;
 }
@@ -291,7 +295,7 @@ moco_status encoder_check_values(const struct encoder *encoder, int i, const dou
         return encoder_check_count(values[0], encoder->names[i], err);
     char name[ENCODER_NAME + 32];
     snprintf(name, sizeof name, "%s%s", prefix, encoder->names[i]);
-    TRY(reals_check(values, shape.count, encoder->real_bytes, name, err));
+    TRY(reals_check(values, sizeof *values, shape.count, encoder->real_bytes, name, err));
     int64_t j = 0;
     while (state->kind == STATE_VAR && j < shape.count && values[j] >= 0)
         j++;
@@ -310,15 +314,19 @@ moco_status encoder_check_count(double value, const char *name, struct err *err)
 }
 
 moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
-                               const double *values, struct err *err)
+                               const void *values, size_t size, struct err *err)
 {
     const struct graph *g = encoder->graph;
     const struct graph_state *state = &g->states[i];
+    if (state->kind == STATE_PARAM && size == sizeof(float))
+        return backend_param_set_f32(encoder->be, encoder->ctx, encoder->layout, numbers->masters.at, state->index,
+                                     g->params[state->index].count, values, err);
     if (state->kind == STATE_PARAM)
         return encoder->be->param_set(encoder->layout, numbers->masters.at, state->index, values, err);
     if (state->kind == STATE_TRACKED) {
-        TRY(encoder_check_count(values[0], encoder->names[i], err));
-        numbers->tracked[state->index] = (int64_t)values[0];
+        double count = *(const double *)values;
+        TRY(encoder_check_count(count, encoder->names[i], err));
+        numbers->tracked[state->index] = (int64_t)count;
         return MOCO_OK;
     }
     double block[STAT_BLOCK];
@@ -326,7 +334,7 @@ moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_num
     size_t channels = (size_t)g->stats[state->index].channels;
     for (size_t c = 0; c < channels; c += STAT_BLOCK) {
         size_t part = channels - c < STAT_BLOCK ? channels - c : STAT_BLOCK;
-        reals_from_doubles(block, encoder->real_bytes, values + c, part);
+        reals_convert(block, encoder->real_bytes, (const char *)values + c * size, size, part);
         TRY(encoder->be->write(encoder->dev, to + c * encoder->real_bytes, block, part * encoder->real_bytes, err));
     }
     return MOCO_OK;

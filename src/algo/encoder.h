@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoder: one network on a device, that is its numbers (master slab, BN's running statistics, batches seen) with the
- * reference's names, and embedding images with them. What a reader would get wrong: everything but the numbers is
- * shared with whoever trains the encoder; a trainer compiles plans of its own, for its own image size and precision,
- * over the same slab. While one thread trains, another may embed with, save or read the same encoder: whoever changes
- * the numbers, and whoever beside a trainer needs them whole, holds the lock for as long. */
+ * encoder: one network on a device: its numbers (master slab, running statistics of BN, batches seen) by the
+ * reference's names, and the embedding of images with them. What a reader would get wrong: only the numbers belong
+ * to the encoder alone. Everything else is shared with the trainer, which compiles its own plans, for its own image
+ * size and precision, over the same slab. While one thread trains, another may embed with the encoder, save it or
+ * read it. A thread that changes the numbers holds the lock; so does a thread that needs them unchanged while a
+ * trainer runs. */
 #ifndef MOCO_ALGO_ENCODER_H
 #define MOCO_ALGO_ENCODER_H
 
 #include <pthread.h>
 
-#include "backend/backend.h"
+#include "algo/serve/server.h"
 #include "moco/data.h"
 #include "net/net.h"
 
@@ -23,8 +24,6 @@ struct encoder_numbers {
     int64_t *tracked;       /* [stat_count]: num_batches_tracked of each BN */
 };
 
-struct embedder; /* see embed.c */
-
 struct encoder {
     struct ctx *ctx;
     const struct backend *be;
@@ -36,11 +35,11 @@ struct encoder {
     struct be_layout *layout;
     pthread_mutex_t lock; /* of numbers, version, config and recipe; nothing else is locked while it is held */
     struct encoder_numbers numbers;
-    uint64_t version;          /* moves whenever a number does: folded weights know by it that they are stale */
-    struct embedder *embedder; /* of the last kind of embedding asked for; NULL before the first */
-    void (*embedder_free)(struct encoder *encoder); /* there if that is */
-    _Atomic(void *) owner;                          /* the trainer that uses it */
-    char (*names)[ENCODER_NAME];                    /* [graph->state_count] */
+    uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
+    struct server *server;       /* that embeds; NULL before it is asked to for the first time */
+    uint64_t folded;             /* version of what the server folded last, + 1; 0: nothing */
+    _Atomic(void *) owner;       /* the trainer that uses it */
+    char (*names)[ENCODER_NAME]; /* [graph->state_count] */
 };
 
 /* Shape of a tensor as it has in the reference. */
@@ -84,11 +83,13 @@ int encoder_find(const struct encoder *encoder, const char *name); /* tensor num
 void encoder_tensor_shape(const struct encoder *encoder, int i, struct tensor_shape *shape);
 /* The same of a network that nobody has made an encoder of. */
 void network_tensor_shape(const struct graph *graph, int i, struct tensor_shape *shape);
-/* All tensors cross as doubles in the reference's shape; integers up to 2^53 do so exactly. */
+/* Tensors cross in the reference's shape as doubles (`size` 8), integers up to 2^53 exactly, or, all but integers, as
+ * f32 (`size` 4), which spares a device of f32 half the memory's traffic. Threads: several may set tensors of one
+ * encoder at once, each its own. */
 moco_status encoder_tensor_get(const struct encoder *encoder, const struct encoder_numbers *numbers, int i,
-                               double *values, struct err *err);
+                               void *values, size_t size, struct err *err);
 moco_status encoder_tensor_set(const struct encoder *encoder, struct encoder_numbers *numbers, int i,
-                               const double *values, struct err *err);
+                               const void *values, size_t size, struct err *err);
 /* May these values, which come from the caller, become tensor `i`? MOCO_ENUMERIC if one is not finite in the type that
  * holds it; MOCO_EINVAL for a running variance below 0. Both name the tensor behind `prefix`, and the number. */
 moco_status encoder_check_values(const struct encoder *encoder, int i, const double *values, const char *prefix,
@@ -98,7 +99,7 @@ moco_status encoder_check_count(double value, const char *name, struct err *err)
 
 /* MOCO_ENUMERIC, naming the tensor behind `prefix`, if a running statistic is not finite. Takes no memory. */
 moco_status running_check_finite(const struct encoder *encoder, const char *prefix, struct err *err);
-/* The same for the parameters of one slab, whose norm is told too (NULL: not wanted). */
+/* The same for the parameters of one slab; `norm` gets their norm (NULL: not wanted). */
 moco_status slab_check_finite(const struct encoder *encoder, const void *slab, const char *prefix, double *norm,
                               struct err *err);
 /* MOCO_ENUMERIC: number `index` of an array of statistics is not finite. */
@@ -107,17 +108,13 @@ moco_status stats_bad(const struct encoder *encoder, int64_t index, const char *
 
 /* ---- embedding ---- */
 
-enum embed_what { EMBED_FEATURES, EMBED_PROJECTION };
-
-struct embed_input {
-    const void *images; /* u8 [n,h,w,3], or f32 [n,3,h,w] already normalised */
-    int f32;
-    int64_t n;
-    int h, w;
-};
-
 int encoder_embed_dim(const struct encoder *encoder, enum embed_what what);
-/* Writes n rows of encoder_embed_dim numbers, f32 or (`f64`) f64. */
+moco_status encoder_embed_shape(struct encoder *encoder, enum embed_what what, int h, int w, struct embed_shape *shape,
+                                struct err *err);
+/* Folds the encoder's numbers into the server's weights, all of one state. MOCO_ENUMERIC names a tensor that holds a
+ * number which is not finite. */
+moco_status encoder_fold(struct encoder *encoder, struct server *server, struct err *err);
+/* Writes n rows of encoder_embed_shape numbers, f32 or (`f64`) f64. */
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err);
 

@@ -15,16 +15,16 @@ static void view_shape(void *self, int i, struct tensor_shape *shape)
     encoder_tensor_shape(((struct encoder_view *)self)->encoder, i, shape);
 }
 
-static moco_status view_get(void *self, int i, double *values, struct err *err)
+static moco_status view_get(void *self, int i, void *values, size_t size, struct err *err)
 {
     struct encoder_view *view = self;
-    return encoder_tensor_get(view->encoder, view->numbers, i, values, err);
+    return encoder_tensor_get(view->encoder, view->numbers, i, values, size, err);
 }
 
-static moco_status view_set(void *self, int i, const double *values, struct err *err)
+static moco_status view_set(void *self, int i, const void *values, size_t size, struct err *err)
 {
     struct encoder_view *view = self;
-    return encoder_tensor_set(view->encoder, view->numbers, i, values, err);
+    return encoder_tensor_set(view->encoder, view->numbers, i, values, size, err);
 }
 
 struct state encoder_state(struct encoder_view *view)
@@ -32,6 +32,8 @@ struct state encoder_state(struct encoder_view *view)
     return (struct state){.self = view,
                           .count = view->encoder->graph->state_count,
                           .real_bytes = view->encoder->real_bytes,
+                          .file_bytes = view->encoder->real_bytes,
+                          .device = {view->encoder->be, view->encoder->dev},
                           .name = view_name,
                           .shape = view_shape,
                           .get = view_get,
@@ -59,7 +61,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
 
 /* ---- reading ---- */
 
-/* Opens a file of either kind, proves all of it, and tells the prefix of the encoder's names and the network. */
+/* Opens a file of either kind, verifies all of it, and returns the prefix of the encoder's names and the network. */
 static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const char *path, const char **prefix,
                                struct net_config *config, struct err *err)
 {
@@ -137,6 +139,8 @@ static moco_status check_network(const struct safetensors *file, const struct en
     return status;
 }
 
+/* Replaces the numbers of an encoder by those of a file for the same network. The lock makes the replacement atomic
+ * for a thread that embeds. */
 moco_status encoder_load(struct encoder *encoder, const char *path, struct err *err)
 {
     struct safetensors *file = NULL;

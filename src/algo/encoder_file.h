@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoder_file: an encoder to and from a file; a training checkpoint serves as one too, by its query encoder. */
+ * encoder_file: saves an encoder to a file and opens it. A training checkpoint can be opened as an encoder too: its
+ * query encoder. */
 #ifndef MOCO_ALGO_ENCODER_FILE_H
 #define MOCO_ALGO_ENCODER_FILE_H
 

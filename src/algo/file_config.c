@@ -55,7 +55,7 @@ moco_status config_put_kind(struct safetensors_metadata *m, enum file_kind kind,
     return safetensors_metadata_add(m, "kind", kinds[kind], err);
 }
 
-/* Under which key the version stands; NULL: the file is not of libmoco. */
+/* The key that holds the version; NULL: the file is not of libmoco. */
 static const char *version_key(const struct safetensors *f)
 {
     const char *format = safetensors_find_text(f, "format");

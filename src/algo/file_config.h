@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * file_config: what stands in `__metadata__` of the files that hold an encoder or a training state. A configuration is
- * compared value by value: words and whole numbers as text, other numbers by what the text stands for, and a sentence
- * about a difference shows what the file really says. */
+ * file_config: the values in `__metadata__` of files that hold an encoder or a training state. Configurations are
+ * compared value by value: words and whole numbers as text, other numbers by their value. A sentence about a
+ * difference shows what the file really says. */
 #ifndef MOCO_ALGO_FILE_CONFIG_H
 #define MOCO_ALGO_FILE_CONFIG_H
 
@@ -41,11 +41,11 @@ moco_status config_bad(const struct safetensors *f, moco_status status, struct e
 /* The caller's own string; "" if there is none. NULL: not wanted. MOCO_ESHAPE: longer than `size` bytes with its 0. */
 moco_status config_get_note(const struct safetensors *f, char *note, size_t size, struct err *err);
 
-/* Every value of `ours` that starts with `prefix` must stand in the file as it is here; `status` if one does not. A key
- * that came after the first version of the format may be missing: then it counts as what was done before there was a
- * choice. Where weights came from and how large images are expected to be do not matter to a state: it brings its own.
- * How many BN groups are launched at once is a wish, which whoever goes on may have another of; the precision is for
- * checkpoint.c to judge. */
+/* Every value of `ours` whose key starts with `prefix` must be the same in the file; otherwise it returns `status`.
+ * A key that was added after the first version of the format may be missing: its value is then what was done before
+ * there was a choice. The seed of the weights and the expected image size do not matter to a state, which brings its
+ * own. groups_per_launch is not compared, because a resumed training may have another value; checkpoint.c decides
+ * about the precision. */
 moco_status config_compare(const struct safetensors *f, const struct safetensors_metadata *ours, const char *prefix,
                            moco_status status, struct err *err);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * queue: see queue.h. Rows cross between host and device in blocks of some rows, so that a queue of any length needs
- * little memory beside itself. */
+ * queue: see queue.h. Rows are copied between host and device in blocks, so that a queue of any length needs little
+ * extra memory. */
 #include "algo/queue.h"
 
 #include <math.h>
@@ -62,8 +62,8 @@ static moco_status draw_rows(struct queue *queue, uint64_t seed, struct err *err
         int64_t count = block_at(queue, row);
         for (int64_t i = 0; i < count; i++) {
             draw_row(seed, row + i, queue->dim, values);
-            reals_from_doubles((char *)queue->block + (size_t)i * row_bytes(queue), queue->real_bytes, values,
-                               (size_t)queue->dim);
+            reals_convert((char *)queue->block + (size_t)i * row_bytes(queue), queue->real_bytes, values,
+                          sizeof *values, (size_t)queue->dim);
         }
         status = write_block(queue, &queue->rows, row, count, err);
     }
@@ -71,6 +71,7 @@ static moco_status draw_rows(struct queue *queue, uint64_t seed, struct err *err
     return status;
 }
 
+/* Makes a queue and fills it with random unit vectors, which are negatives until pushes have replaced them. */
 moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backend *be, struct be_device *dev, int dim,
                          int64_t length, uint64_t seed, struct err *err)
 {
@@ -125,6 +126,7 @@ moco_status queue_push(struct queue *queue, const void *keys, int64_t count, str
     /* What would be overwritten by this very push is never written: only the last `length` keys are. */
     int64_t skip = count > queue->length ? count - queue->length : 0;
     int64_t row = (queue->next + skip) % queue->length;
+    queue->touched++;
     for (int64_t done = skip; done < count;) {
         int64_t room = queue->length - row, part = count - done < room ? count - done : room;
         TRY(queue->be->write(queue->dev, row_at(queue, &queue->rows, row),
@@ -137,15 +139,15 @@ moco_status queue_push(struct queue *queue, const void *keys, int64_t count, str
     return MOCO_OK;
 }
 
-moco_status queue_get(struct queue *queue, double *values, struct err *err)
+moco_status queue_get(struct queue *queue, void *values, size_t size, struct err *err)
 {
     for (int64_t row = 0; row < queue->length; row += BLOCK_ROWS) {
         int64_t count = block_at(queue, row);
         TRY(read_block(queue, row, count, err));
         for (int64_t i = 0; i < count; i++)
             for (int c = 0; c < queue->dim; c++)
-                values[c * queue->length + row + i] =
-                    real_at(queue->block, queue->real_bytes, (size_t)(i * queue->dim + c));
+                real_put(values, size, (size_t)(c * queue->length + row + i),
+                         real_at(queue->block, queue->real_bytes, (size_t)(i * queue->dim + c)));
     }
     return MOCO_OK;
 }
@@ -161,14 +163,16 @@ moco_status queue_read(struct queue *queue, float *rows, struct err *err)
     return MOCO_OK;
 }
 
-moco_status queue_set(struct queue *queue, const struct be_memory *rows, const double *values, struct err *err)
+moco_status queue_set(struct queue *queue, const struct be_memory *rows, const void *values, size_t size,
+                      struct err *err)
 {
+    queue->touched++;
     for (int64_t row = 0; row < queue->length; row += BLOCK_ROWS) {
         int64_t count = block_at(queue, row);
         for (int64_t i = 0; i < count; i++)
             for (int c = 0; c < queue->dim; c++)
-                reals_from_doubles((char *)queue->block + (size_t)(i * queue->dim + c) * queue->real_bytes,
-                                   queue->real_bytes, &values[c * queue->length + row + i], 1);
+                real_put(queue->block, queue->real_bytes, (size_t)(i * queue->dim + c),
+                         real_at(values, size, (size_t)(c * queue->length + row + i)));
         TRY(write_block(queue, rows, row, count, err));
     }
     return MOCO_OK;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * schedule: learning rates as pure functions of time. Nothing in a trainer knows them: the rate of a step is an
+ * schedule: learning rates as pure functions of time. The trainer does not know them: the rate of a step is an
  * argument. */
 #ifndef MOCO_ALGO_SCHEDULE_H
 #define MOCO_ALGO_SCHEDULE_H

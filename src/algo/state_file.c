@@ -7,16 +7,22 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "algo/each.h"
+#include "algo/reals.h"
 #include "num.h"
 
 #define NAME_MAX 192
 
 /* ---- numbers ---- */
 
-/* Room for the largest tensor as doubles. The file's own bytes stand in it too: those of a tensor of `count` numbers
- * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
- * another never overtakes them. */
-double *state_room(struct ctx *ctx, const struct state *state, struct err *err)
+/* As what a tensor crosses: f32 stays f32 where the device has no more; all others as doubles. */
+static size_t crossing(const struct state *state, const struct tensor_shape *shape, enum safetensors_dtype dtype)
+{
+    return !shape->integer && dtype == SAFETENSORS_F32 && state->real_bytes == sizeof(float) ? sizeof(float)
+                                                                                             : sizeof(double);
+}
+
+static size_t largest_of(const struct state *state)
 {
     int64_t largest = 1;
     for (int i = 0; i < state->count; i++) {
@@ -25,7 +31,25 @@ double *state_room(struct ctx *ctx, const struct state *state, struct err *err)
         if (shape.count > largest)
             largest = shape.count;
     }
-    return mem_array(ctx, (size_t)largest, sizeof(double), err);
+    return (size_t)largest;
+}
+
+static void *room_of(struct ctx *ctx, size_t count, size_t size, struct err *err)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        err_set(err, MOCO_ENOMEM, "no memory for %zu numbers", count);
+        return NULL;
+    }
+    return mem_alloc(ctx, bytes < sizeof(double) ? sizeof(double) : bytes, err);
+}
+
+/* Where a tensor crosses as doubles, the file's own bytes stand in the same room: those of a tensor of `count` numbers
+ * of `size` bytes at the end of its `count` doubles (read) or at the start (written), where converting them one after
+ * another never overtakes them. */
+void *state_room(struct ctx *ctx, const struct state *state, struct err *err)
+{
+    return room_of(ctx, largest_of(state), state->real_bytes, err);
 }
 
 /* Whole numbers beyond 2^53 are refused before they come here. */
@@ -47,7 +71,7 @@ static double number_at(const char *bytes, enum safetensors_dtype dtype, size_t 
     }
 }
 
-static void widen(double *values, enum safetensors_dtype dtype, size_t count)
+static void widen(void *values, enum safetensors_dtype dtype, size_t count)
 {
     const char *bytes = (const char *)values + count * (sizeof(double) - safetensors_dtype_size(dtype));
     for (size_t i = 0; i < count; i++) {
@@ -56,7 +80,7 @@ static void widen(double *values, enum safetensors_dtype dtype, size_t count)
     }
 }
 
-static void narrow(double *values, enum safetensors_dtype dtype, size_t count)
+static void narrow(void *values, enum safetensors_dtype dtype, size_t count)
 {
     char *bytes = (char *)values;
     for (size_t i = 0; i < count; i++) {
@@ -71,13 +95,16 @@ static void narrow(double *values, enum safetensors_dtype dtype, size_t count)
     }
 }
 
-/* The number that a state of this device cannot hold: not finite as a real of the device, or a variance below 0.
- * -1: none. Whether rows of a queue have length 1 is not asked: a caller may set them, and a step takes them as they
- * are. */
-static int64_t first_bad(const struct state *state, const struct tensor_shape *shape, const double *values)
+/* The number that a real of `real_bytes` cannot hold, not being finite in it, or a variance below 0. -1: none. Whether
+ * rows of a queue have length 1 is not asked: a caller may set them, and a step takes them as they are. */
+static int64_t first_bad(const struct tensor_shape *shape, size_t real_bytes, const void *values, size_t size)
 {
+    if (size == real_bytes && !shape->variance)
+        return reals_first_bad(values, size, (size_t)shape->count);
     for (int64_t i = 0; i < shape->count; i++) {
-        double value = state->real_bytes == sizeof(float) && !shape->integer ? (double)(float)values[i] : values[i];
+        double value = real_at(values, size, (size_t)i);
+        if (real_bytes == sizeof(float) && !shape->integer)
+            value = (double)(float)value;
         if (!isfinite(value) || (shape->variance && value < 0))
             return i;
     }
@@ -96,12 +123,11 @@ static void list_of(char *text, size_t room, int count, const int64_t *numbers)
 }
 
 /* "1e300 at [3, 0]" */
-static const char *describe_bad(char text[WHERE + NUM_TEXT], const struct tensor_shape *shape, const double *values,
-                                int64_t i)
+static const char *describe_bad(char text[WHERE + NUM_TEXT], const struct tensor_shape *shape, double value, int64_t i)
 {
     char place[WHERE];
     int64_t index[4] = {0}, left = i;
-    size_t used = num_format_double(text, values[i]);
+    size_t used = num_format_double(text, value);
     for (int d = shape->ndim - 1; d >= 0; d--) {
         index[d] = left % shape->shape[d];
         left /= shape->shape[d];
@@ -126,31 +152,34 @@ void state_describe(const struct state *state, int i, struct safetensors_tensor 
     state->shape(state->self, i, &shape);
     *tensor = (struct safetensors_tensor){.name = state->name(state->self, i), .ndim = shape.ndim};
     tensor->dtype = shape.integer                         ? SAFETENSORS_I64
-                    : state->real_bytes == sizeof(double) ? SAFETENSORS_F64
+                    : state->file_bytes == sizeof(double) ? SAFETENSORS_F64
                                                           : SAFETENSORS_F32;
     for (int d = 0; d < shape.ndim; d++)
         tensor->shape[d] = shape.shape[d];
 }
 
-moco_status state_fetch(const struct state *state, int i, double *values, size_t *bytes, struct err *err)
+moco_status state_fetch(const struct state *state, int i, void *values, size_t *bytes, struct err *err)
 {
     struct tensor_shape shape;
     struct safetensors_tensor tensor;
     state->shape(state->self, i, &shape);
     state_describe(state, i, &tensor);
-    TRY(state->get(state->self, i, values, err));
-    int64_t bad = first_bad(state, &shape, values);
+    size_t size = crossing(state, &shape, tensor.dtype);
+    TRY(state->get(state->self, i, values, size, err));
+    int64_t bad = first_bad(&shape, state->file_bytes, values, size);
     if (bad >= 0) {
         char text[WHERE + NUM_TEXT];
+        double value = real_at(values, size, (size_t)bad);
         return err_set(err, MOCO_ENUMERIC, "%s holds %s: %s; such a state is not saved", tensor.name,
-                       describe_bad(text, &shape, values, bad), reason_of(&shape, values[bad]));
+                       describe_bad(text, &shape, value, bad), reason_of(&shape, value));
     }
-    narrow(values, tensor.dtype, (size_t)shape.count);
+    if (size == sizeof(double))
+        narrow(values, tensor.dtype, (size_t)shape.count);
     *bytes = (size_t)shape.count * safetensors_dtype_size(tensor.dtype);
     return MOCO_OK;
 }
 
-static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i, double *values,
+static moco_status write_tensor(struct safetensors_writer *writer, const struct state *state, int i, void *values,
                                 struct err *err)
 {
     size_t bytes = 0;
@@ -158,10 +187,11 @@ static moco_status write_tensor(struct safetensors_writer *writer, const struct 
     return safetensors_write(writer, i, values, bytes, err);
 }
 
+/* Writes all tensors of `state` and returns the writer, so that the caller can commit the file or abandon it. */
 moco_status state_write(struct safetensors_writer **out, struct ctx *ctx, const char *path, const struct state *state,
                         const struct safetensors_metadata *metadata, struct err *err)
 {
-    double *values = NULL;
+    void *values = NULL;
     struct safetensors_writer *writer = NULL;
     moco_status status = MOCO_ENOMEM;
     *out = NULL;
@@ -203,6 +233,8 @@ static const struct safetensors_tensor *find(const struct safetensors *file, con
     return safetensors_find(file, name);
 }
 
+/* Compares one tensor of the file with what `state` expects: existence, type, shape. `whole`: its type must be
+ * exactly the expected one; otherwise f32 and f64 convert. */
 static moco_status check_tensor(const struct safetensors *file, const char *prefix, int whole,
                                 const struct state *state, int i, struct err *err)
 {
@@ -242,7 +274,7 @@ moco_status state_check(const struct safetensors *file, const char *prefix, int 
 }
 
 static moco_status check_counts(const struct safetensors *file, const struct safetensors_tensor *tensor,
-                                const double *values, size_t count, struct err *err)
+                                const void *values, size_t count, struct err *err)
 {
     for (size_t j = 0; j < count; j++) {
         int64_t value;
@@ -255,34 +287,60 @@ static moco_status check_counts(const struct safetensors *file, const struct saf
 }
 
 static moco_status read_tensor(const struct safetensors *file, const struct safetensors_tensor *tensor,
-                               const struct state *state, int i, double *values, struct err *err)
+                               const struct state *state, int i, void *values, struct err *err)
 {
     struct tensor_shape shape;
     state->shape(state->self, i, &shape);
-    size_t count = (size_t)shape.count, size = safetensors_dtype_size(tensor->dtype);
-    TRY(safetensors_load(file, tensor, (char *)values + count * (sizeof(double) - size), err));
+    size_t count = (size_t)shape.count, own = safetensors_dtype_size(tensor->dtype);
+    size_t size = crossing(state, &shape, tensor->dtype);
+    TRY(safetensors_load(file, tensor, (char *)values + count * (size - own), err));
     if (tensor->dtype == SAFETENSORS_I64)
         TRY(check_counts(file, tensor, values, count, err));
-    widen(values, tensor->dtype, count);
-    int64_t bad = first_bad(state, &shape, values);
+    if (size == sizeof(double))
+        widen(values, tensor->dtype, count);
+    int64_t bad = first_bad(&shape, state->real_bytes, values, size);
     if (bad >= 0) {
         char text[WHERE + NUM_TEXT];
+        double value = real_at(values, size, (size_t)bad);
         return err_set(err, MOCO_EFORMAT, "%.200s: tensor %s holds %s: %s", safetensors_path(file), tensor->name,
-                       describe_bad(text, &shape, values, bad), reason_of(&shape, values[bad]));
+                       describe_bad(text, &shape, value, bad), reason_of(&shape, value));
     }
-    moco_status status = state->set(state->self, i, values, err);
+    moco_status status = state->set(state->self, i, values, size, err);
     if (status == MOCO_EFORMAT)
         err_prefix(err, safetensors_path(file));
     return status;
 }
 
+struct reading {
+    const struct safetensors *file;
+    const char *prefix;
+    const struct state *state;
+    char *room;
+    size_t part; /* bytes */
+};
+
+static moco_status read_one(void *self, int part, int i, struct err *err)
+{
+    const struct reading *r = self;
+    return read_tensor(r->file, find(r->file, r->prefix, r->state, i), r->state, i, r->room + r->part * (size_t)part,
+                       err);
+}
+
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
                        struct err *err)
 {
-    double *values = state_room(ctx, state, err);
-    moco_status status = values != NULL ? MOCO_OK : MOCO_ENOMEM;
-    for (int i = 0; i < state->count && status == MOCO_OK; i++)
-        status = read_tensor(file, find(file, prefix, state, i), state, i, values, err);
-    mem_free(ctx, values);
+    struct reading reading = {.file = file, .prefix = prefix, .state = state};
+    int wide = state->real_bytes != sizeof(float) || state->device.be == NULL;
+    for (int i = 0; i < state->count && !wide; i++)
+        wide = find(file, prefix, state, i)->dtype == SAFETENSORS_F64;
+    size_t largest = (largest_of(state) + 15) / 16 * 16;
+    reading.part = largest * sizeof(float);
+    reading.room = room_of(ctx, largest, sizeof(double), err);
+    if (reading.room == NULL)
+        return MOCO_ENOMEM;
+    const struct each each = {state->device.be, state->device.dev, wide ? 1 : EACH_PARTS,
+                              state->count,     &reading,          read_one};
+    moco_status status = each_run(&each, NULL, err);
+    mem_free(ctx, reading.room);
     return status;
 }

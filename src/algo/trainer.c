@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer: making one. `arrange` decides everything that follows from the configuration (groups, launches, plans, where
- * each buffer lies) without taking the memory; creating binds it, estimating only measures it. */
+ * trainer: makes a trainer. `arrange` decides everything that follows from the configuration (groups, launches,
+ * plans, where each buffer is) without allocating it. Creating a trainer then allocates and binds it; an estimate
+ * only measures it. */
 #include "algo/trainer.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "algo/trainer_ranks.h"
 #include "algo/trainer_rows.h"
 #include "backend/fallback.h"
 
@@ -70,21 +72,47 @@ static void place_buffers(struct trainer *t, const struct be_plan_bytes *key, co
 {
     struct work_layout *at = &t->at;
     size_t row = (size_t)t->dim * t->real_bytes, rows = (size_t)t->launch_n * row, key_bytes = 0;
-    size_t batch = (size_t)t->o.batch_size * row, kept = (size_t)(t->shared ? 2 : t->directions) * batch;
+    size_t batch = (size_t)t->o.batch_size * row, sets = (size_t)(t->shared ? 2 : t->directions);
     at->key_block = (key->slab + PAGE - 1) / PAGE * PAGE;
     if (!t->shared)
         key_bytes = at->key_block + t->be->key_bytes(t->layout);
     at->plans = take(at, key_bytes > query->slab ? key_bytes : query->slab);
-    at->queries = take(at, kept);
-    at->keys = take(at, kept);
+    at->queries = take(at, sets * (size_t)t->share * row);
+    at->keys = take(at, sets * batch);
     at->positives = take(at, t->shared ? 0 : t->o.negatives == MOCO_NEGATIVES_BATCH ? batch : rows);
     at->d_query = take(at, rows);
-    at->d_pairs = take(at, t->shared ? rows : 0);
+    at->d_pairs = take(at, t->shared ? 2 * batch : 0);
+    at->exchange = take(at, t->ranks > 1 ? sets * batch : 0);
     at->loss = take(at, loss_scratch(t));
     at->stage = take(at, (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes);
 }
 
-/* Needs ctx, be, dev, o, config and queue_length. */
+/* Whole BN groups for every rank, and as many for each. */
+static moco_status check_ranks(const struct trainer *t, const struct be_info *info, struct err *err)
+{
+    /* A shared encoder's groups are of one view each, and a rank has as many of either. */
+    int groups = t->shared ? t->groups / 2 : t->groups, most = groups;
+    if (t->ranks == 1)
+        return MOCO_OK;
+    if (t->shared && t->groups == 1)
+        return err_set(err, MOCO_ENOTSUP,
+                       "bn_group_size %d is the whole batch of both views, whose statistics cannot be taken over %d "
+                       "ranks: it needs one rank, or a bn_group_size that divides batch_size",
+                       t->o.bn_group_size, t->ranks);
+    while (most > 1 && (most > t->ranks || groups % most != 0))
+        most--;
+    if (groups % t->ranks != 0)
+        return err_set(err, MOCO_EINVAL,
+                       "batch_size %d has %d BN groups of %d, which cannot be shared evenly by %d ranks; %d rank%s can",
+                       t->o.batch_size, groups, t->o.bn_group_size, t->ranks, most, most == 1 ? "" : "s");
+    if (info->own_memory)
+        return err_set(err, MOCO_ENOTSUP,
+                       "device %s has memory of its own, which ranks cannot exchange yet; train on it with one rank",
+                       t->be->name);
+    return MOCO_OK;
+}
+
+/* Needs ctx, be, dev, o, config, queue_length, rank and ranks. */
 static moco_status arrange(struct trainer *t, struct err *err)
 {
     TRY(trainer_options_check(&t->o, err));
@@ -103,11 +131,12 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->directions = t->o.symmetric ? 2 : 1;
     t->shared = t->o.encoder_k == MOCO_KEY_SHARED;
     t->encoders = t->shared ? 1 : 2;
-    t->share = t->o.batch_size;
+    t->share = t->o.batch_size / t->ranks;
     t->groups = (t->shared ? 2 : 1) * t->o.batch_size / t->o.bn_group_size;
+    TRY(check_ranks(t, &info, err));
     t->o.groups_per_launch = trainer_groups_per_launch(&t->o, t->groups, info.launch_pixels);
-    t->launch_groups = trainer_launch_groups(t->o.groups_per_launch, t->groups);
-    t->launches = t->groups / t->launch_groups;
+    t->launch_groups = trainer_launch_groups(t->o.groups_per_launch, t->groups / t->ranks);
+    t->launches = t->groups / t->ranks / t->launch_groups;
     t->launch_n = t->launch_groups * t->o.bn_group_size;
     TRY(t->be->layout_create(&t->layout, t->dev, t->graph, t->precision, err));
     struct be_plan_bytes key = {0}, query;
@@ -166,11 +195,10 @@ static moco_status take_device_memory(struct trainer *t, struct err *err)
 static moco_status make_program(struct trainer *t, struct err *err)
 {
     struct be_program_spec spec = {.layout = t->layout,
-                                   .view_bytes =
-                                       (size_t)t->o.batch_size * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
+                                   .view_bytes = (size_t)t->share * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
                                    .views = t->directions == 2 ? 4 : 2, /* keys' may come apart */
                                    .index_count = rows_index_count(t),
-                                   .replay = t->o.progress == NULL};
+                                   .replay = t->o.progress == NULL && t->ranks == 1};
     TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));
     return t->be->program_create(&t->program, t->dev, &spec, err);
 }
@@ -209,24 +237,30 @@ static moco_status make(struct trainer *t, struct encoder *encoder, struct queue
     TRY(take_device_memory(t, err));
     TRY(make_program(t, err));
     TRY(trainer_make_names(t, err));
+    TRY(ranks_create(t, err));
     t->readers_stale = 1;
     return trainer_refresh(t, err);
 }
 
 moco_status trainer_create(struct trainer **out, struct encoder *encoder, struct queue *queue,
-                           const moco_trainer_options *options, struct err *err)
+                           const moco_trainer_options *options, struct comm *comm, struct err *err)
 {
     *out = NULL;
     struct trainer *t = mem_zalloc(encoder->ctx, sizeof *t, err);
     if (t == NULL)
-        return MOCO_ENOMEM;
+        return comm != NULL ? comm_vote(comm, MOCO_ENOMEM, err) : MOCO_ENOMEM;
     t->ctx = encoder->ctx;
     t->be = encoder->be;
     t->dev = encoder->dev;
     t->o = *options;
+    t->o.comm = NULL;
+    t->comm = comm;
+    t->rank = comm != NULL ? comm_rank(comm) : 0;
+    t->ranks = comm != NULL ? comm_ranks(comm) : 1;
     t->config = encoder->config;
     t->queue_length = queue != NULL ? queue->length : 0;
     moco_status status = make(t, encoder, queue, err);
+    status = ranks_join(t, status, err);
     if (status != MOCO_OK) {
         trainer_free(t);
         return status;
@@ -239,13 +273,21 @@ void trainer_free(struct trainer *t)
 {
     if (t == NULL)
         return;
+    int kept = t->ranks > 1 && comm_written_to(t->comm); /* what exchanges may still write to stays */
+    if (kept)
+        ctx_log(t->ctx, LOG_WARN,
+                "rank %d of %d: %zu bytes of a trainer stay taken, which the lost exchange may write to", t->rank,
+                t->ranks, t->work.bytes + t->gradients.bytes);
     if (t->program != NULL)
         t->be->program_free(t->program);
     if (t->cancel != NULL)
         t->be->cancel_free(t->dev, t->cancel);
     unarrange(t);
-    t->be->release(t->dev, &t->work);
-    t->be->release(t->dev, &t->gradients);
+    if (!kept) {
+        t->be->release(t->dev, &t->work);
+        t->be->release(t->dev, &t->gradients);
+    }
+    ranks_free(t, kept);
     t->be->release(t->dev, &t->momentum);
     t->be->release(t->dev, &t->readers);
     mem_free(t->ctx, t->host.shuffle);
@@ -291,7 +333,7 @@ static double step_flops(const struct trainer *t)
             first += 2.0 * (double)g->params[op->param[0]].count * g->values[op->out].h * g->values[op->out].w;
     }
     double each = t->shared ? 2 * (3 * forward - first) : 4 * forward - first;
-    return each * t->directions * t->o.batch_size;
+    return each * t->directions * t->share;
 }
 
 static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct err *err)
@@ -317,9 +359,10 @@ static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct er
     return MOCO_OK;
 }
 
+/* Arranges a trainer without binding it, measures it, and discards it. Nothing large is allocated. */
 moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct be_device *dev,
                              const struct net_config *config, int64_t queue_length, const moco_trainer_options *options,
-                             moco_memory_estimate *estimate, struct err *err)
+                             int ranks, moco_memory_estimate *estimate, struct err *err)
 {
     TRY(trainer_options_check(options, err));
     if (options->negatives == MOCO_NEGATIVES_BATCH && queue_length != 0)
@@ -335,6 +378,8 @@ moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct b
     t->be = be;
     t->dev = dev;
     t->o = *options;
+    t->o.comm = NULL;
+    t->ranks = ranks;
     t->config = *config;
     t->queue_length = queue_length;
     moco_status status = arrange(t, err);

@@ -3,7 +3,27 @@
  * trainer_fresh: see trainer_fresh.h. */
 #include "algo/trainer_fresh.h"
 
-moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct err *err)
+#include "backend/fallback.h"
+
+moco_status fresh_set_momentum(struct fresh *fresh, int index, const void *values, size_t size, struct err *err)
+{
+    struct trainer *t = fresh->trainer;
+    if (size == sizeof(float))
+        return backend_param_set_f32(t->be, t->ctx, t->layout, fresh->momentum.at, index, t->graph->params[index].count,
+                                     values, err);
+    return t->be->param_set(t->layout, fresh->momentum.at, index, values, err);
+}
+
+static moco_status set_pointer(struct fresh *fresh, double value, struct err *err)
+{
+    int64_t length = fresh->trainer->queue->length;
+    if (!(value >= 0 && value < (double)length))
+        return err_set(err, MOCO_EFORMAT, "queue_ptr is outside the queue of %lld keys", (long long)length);
+    fresh->next = (int64_t)value;
+    return MOCO_OK;
+}
+
+moco_status fresh_set(struct fresh *fresh, int i, const void *values, size_t size, struct err *err)
 {
     struct trainer *t = fresh->trainer;
     enum state_part part;
@@ -12,19 +32,15 @@ moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct e
     state_list_part(&list, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
-        return queue_set(t->queue, &fresh->rows, values, err);
+        return queue_set(t->queue, &fresh->rows, values, size, err);
     case PART_QUEUE_PTR:
-        if (!(values[0] >= 0 && values[0] < (double)t->queue->length))
-            return err_set(err, MOCO_EFORMAT, "queue_ptr is outside the queue of %lld keys",
-                           (long long)t->queue->length);
-        fresh->next = (int64_t)values[0];
-        return MOCO_OK;
+        return set_pointer(fresh, *(const double *)values, err);
     case PART_QUERY:
-        return encoder_tensor_set(t->query, &fresh->query, index, values, err);
+        return encoder_tensor_set(t->query, &fresh->query, index, values, size, err);
     case PART_KEY:
-        return encoder_tensor_set(t->key, &fresh->key, index, values, err);
+        return encoder_tensor_set(t->key, &fresh->key, index, values, size, err);
     case PART_MOMENTUM:
-        return t->be->param_set(t->layout, fresh->momentum.at, index, values, err);
+        return fresh_set_momentum(fresh, index, values, size, err);
     case PART_GRADIENT:
         break;
     }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_fresh: a training state that is read into memory of its own and takes the place of a trainer's at once, so that
- * a file that turns out bad half-way has touched nothing. What a reader would get wrong: fresh_adopt cannot fail, and all
- * that could is done before it (fresh_finish is the last of it). */
+ * trainer_fresh: a training state that is read into memory of its own and then replaces that of a trainer in one go.
+ * A file that turns out bad half-way has therefore changed nothing. What a reader would get wrong: fresh_adopt
+ * cannot fail. Everything that can fail is done before it; fresh_finish is the last such call. */
 #ifndef MOCO_ALGO_TRAINER_FRESH_H
 #define MOCO_ALGO_TRAINER_FRESH_H
 
@@ -19,8 +19,11 @@ struct fresh {
 moco_status fresh_alloc(struct fresh *fresh, struct err *err); /* of fresh->trainer; fresh_free it on failure, too */
 void fresh_free(struct fresh *fresh);
 
-/* State tensor `i` of trainer_tensor_name, gradients left out. MOCO_EFORMAT: the values are no such tensor. */
-moco_status fresh_set(struct fresh *fresh, int i, const double *values, struct err *err);
+/* State tensor `i` of trainer_tensor_name, gradients left out; `size` as of encoder_tensor_set. MOCO_EFORMAT: the values
+ * are no such tensor. */
+moco_status fresh_set(struct fresh *fresh, int i, const void *values, size_t size, struct err *err);
+/* The momentum of parameter `index`. */
+moco_status fresh_set_momentum(struct fresh *fresh, int index, const void *values, size_t size, struct err *err);
 
 /* What follows from the numbers: call it once all are set. */
 moco_status fresh_finish(struct fresh *fresh, struct err *err);

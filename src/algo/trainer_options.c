@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_options: what a trainer may be told, and what may be told together. What a reader would get wrong: a launch's
- * size is part of the configuration, because it changes the last bits of sums; so its automatic choice looks at nothing
- * but the options and the kind of device. It is a wish all the same: how many groups there are to launch depends on the
- * number of ranks. */
+ * trainer_options: which options a trainer accepts, and in which combinations. What a reader would get wrong: the
+ * size of a launch is part of the configuration, because it changes the last bits of sums. Its automatic choice
+ * therefore depends on nothing but the options and the kind of device. It is an upper limit all the same: how many
+ * groups there are to launch depends on the number of ranks. */
 #include "algo/trainer_state.h"
 
 #define BATCH_MAX (1 << 20)

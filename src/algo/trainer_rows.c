@@ -1,50 +1,109 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_rows: see trainer_rows.h. The indices of a step are one array: `order` [batch], then the samples at the places
- * of the key launches, direction by direction. A shared encoder has the samples of view 1's places instead, then the rows
- * of the loss at all places, then where the images of all places are in their arrays. */
+ * trainer_rows: see trainer_rows.h. The indices of a step are one array: with ranks, the rows of this rank's images at
+ * its places; the samples at the places of all ranks' query launches; those of the key launches, direction by direction.
+ * With one rank the first two are the same. A shared encoder has the samples of view 1's places for keys, and behind them
+ * the rows of the loss at all places, then where the images of its own places are, and their samples. */
 #include "algo/trainer_rows.h"
 
 #include "permute.h"
+#include "share.h"
+
+/* ---- where they stand in the array ---- */
+
+static size_t queries_at(const struct trainer *t)
+{
+    return t->ranks > 1 ? (size_t)t->share : 0;
+}
+
+static size_t keys_at(const struct trainer *t, int direction)
+{
+    return queries_at(t) + (size_t)(1 + direction) * (size_t)t->o.batch_size;
+}
+
+static size_t pairs_at(const struct trainer *t)
+{
+    return keys_at(t, t->directions);
+}
+
+static size_t pair_images_at(const struct trainer *t)
+{
+    return pairs_at(t) + (size_t)2 * (size_t)t->o.batch_size;
+}
+
+static size_t pair_names_at(const struct trainer *t)
+{
+    return pair_images_at(t) + (size_t)2 * (size_t)t->share;
+}
 
 int rows_index_count(const struct trainer *t)
 {
-    return (t->shared ? 6 : 1 + t->directions) * t->o.batch_size;
+    return (int)(t->shared ? pair_names_at(t) + (size_t)2 * (size_t)t->share : pairs_at(t));
 }
+
+/* ---- filling it ---- */
 
 void rows_index_init(struct trainer *t)
 {
-    int batch = t->o.batch_size;
+    int share = t->share, own = t->groups / t->ranks;
     /* A shared encoder's groups are of one view each, or one of both. */
-    int groups = t->shared ? (t->groups > 1 ? t->groups / 2 : 1) : t->groups, size = batch / groups;
-    for (int place = 0; place < batch; place++) {
+    int groups = t->shared ? (own > 1 ? own / 2 : 1) : own, size = share / groups;
+    int32_t *images = t->host.index, *samples = t->host.index + queries_at(t);
+    for (int place = 0; place < share; place++) {
         int group = place / size, member = place % size;
-        t->host.index[place] = t->o.interleave ? member * groups + group : place;
-        t->host.shuffle[place] = place;
+        images[place] = t->o.interleave ? member * groups + group : place;
     }
+    for (int rank = t->ranks - 1; rank >= 0; rank--) /* one rank: in place */
+        for (int place = 0; place < share; place++)
+            samples[rank * share + place] =
+                share_place(t->o.batch_size, t->o.interleave, rank, t->ranks, images[place]);
+    for (int place = 0; place < t->o.batch_size; place++)
+        t->host.shuffle[place] = place;
 }
 
 /* Samples at the places of encoded keys: the shuffle is a permutation of the batch's own places. */
 static void place_keys(struct trainer *t, int direction)
 {
     int batch = t->o.batch_size;
-    const int32_t *order = t->host.index;
-    int32_t *to = t->host.index + (size_t)(1 + direction) * (size_t)batch;
+    const int32_t *samples = t->host.index + queries_at(t);
+    int32_t *to = t->host.index + keys_at(t, direction);
     if (t->o.shuffle)
         permute_batch(t->o.seed, (uint64_t)t->step, direction, batch, t->host.shuffle);
     for (int place = 0; place < batch; place++)
-        to[place] = t->host.shuffle[order[place]];
+        to[place] = t->host.shuffle[samples[place]];
+}
+
+/* Are key images in the order of key places, so that place p shows row p of the rank's own order? */
+static int keys_in_order(const struct trainer *t)
+{
+    return t->apart || t->ranks > 1;
+}
+
+static void place_pairs(struct trainer *t)
+{
+    int batch = t->o.batch_size, share = t->share;
+    int32_t *index = t->host.index, *pairs = index + pairs_at(t);
+    const int32_t *samples = index + queries_at(t), *keys = index + keys_at(t, 0);
+    const int32_t *shown = keys_in_order(t) ? index : keys;
+    for (int rank = 0; rank < t->ranks; rank++)
+        for (int place = 0; place < share; place++) { /* row i and row batch + i are one sample */
+            pairs[2 * rank * share + place] = samples[rank * share + place];
+            pairs[(2 * rank + 1) * share + place] = batch + keys[rank * share + place];
+        }
+    for (int place = 0; place < share; place++) {
+        index[pair_images_at(t) + (size_t)place] = index[place];
+        index[pair_images_at(t) + (size_t)(share + place)] = shown[place];
+        index[pair_names_at(t) + (size_t)place] = samples[t->rank * share + place];
+        index[pair_names_at(t) + (size_t)(share + place)] = keys[t->rank * share + place];
+    }
 }
 
 void rows_index_step(struct trainer *t)
 {
-    int batch = t->o.batch_size;
     for (int d = 0; d < t->directions; d++)
         place_keys(t, d);
-    for (int place = 0; t->shared && place < 2 * batch; place++) { /* row i and row batch + i are one sample */
-        t->host.index[2 * batch + place] = t->host.index[place] + (place < batch ? 0 : batch);
-        t->host.index[4 * batch + place] = t->host.index[t->apart ? place % batch : place];
-    }
+    if (t->shared)
+        place_pairs(t);
 }
 
 struct be_input rows_input(const struct trainer *t, const moco_batch *batch)
@@ -62,24 +121,60 @@ const void *rows_key_images(const struct trainer *t, const struct step *step, in
     return t->apart && t->directions == 2 ? step->at.view[2 + direction] : step->at.view[1 - direction];
 }
 
+/* Places of this rank before those of `launch`. */
+static size_t own(const struct trainer *t, int launch)
+{
+    return (size_t)t->rank * (size_t)t->share + (size_t)launch * (size_t)t->launch_n;
+}
+
+const int32_t *rows_of_all_queries(const struct trainer *t, const struct step *step)
+{
+    return step->at.index + queries_at(t);
+}
+
 const int32_t *rows_of_queries(const struct trainer *t, const struct step *step, int launch)
 {
-    return step->at.index + (size_t)launch * (size_t)t->launch_n;
+    return rows_of_all_queries(t, step) + own(t, launch);
+}
+
+const int32_t *rows_of_all_keys(const struct trainer *t, const struct step *step, int direction)
+{
+    return step->at.index + keys_at(t, direction);
 }
 
 const int32_t *rows_of_keys(const struct trainer *t, const struct step *step, int direction, int launch)
 {
-    return step->at.index + (size_t)(1 + direction) * (size_t)t->o.batch_size + (size_t)launch * (size_t)t->launch_n;
+    return rows_of_all_keys(t, step, direction) + own(t, launch);
+}
+
+const int32_t *rows_of_all_pairs(const struct trainer *t, const struct step *step)
+{
+    return step->at.index + pairs_at(t);
 }
 
 const int32_t *rows_of_pairs(const struct trainer *t, const struct step *step)
 {
-    return step->at.index + (size_t)2 * (size_t)t->o.batch_size;
+    return rows_of_all_pairs(t, step) + 2 * own(t, 0);
+}
+
+const int32_t *rows_names_of_pairs(const struct trainer *t, const struct step *step)
+{
+    return step->at.index + pair_names_at(t);
+}
+
+const int32_t *rows_images_of_queries(const struct trainer *t, const struct step *step, int launch)
+{
+    return step->at.index + (size_t)launch * (size_t)t->launch_n;
+}
+
+const int32_t *rows_images_of_keys(const struct trainer *t, const struct step *step, int direction, int launch)
+{
+    return keys_in_order(t) ? rows_images_of_queries(t, step, launch) : rows_of_keys(t, step, direction, launch);
 }
 
 const int32_t *rows_images_of_pairs(const struct trainer *t, const struct step *step)
 {
-    return step->at.index + (size_t)4 * (size_t)t->o.batch_size;
+    return step->at.index + pair_images_at(t);
 }
 
 char *rows_queries(const struct trainer *t, int direction, int launch)
@@ -93,6 +188,12 @@ char *rows_keys(const struct trainer *t, int direction)
 {
     size_t block = t->directions == 2 ? (size_t)(1 - direction) : 0;
     return step_at(t, t->at.keys) + block * (size_t)t->o.batch_size * step_row(t);
+}
+
+char *rows_exchange(const struct trainer *t, int direction, int rank)
+{
+    size_t rows = (size_t)(direction * t->ranks + rank) * (size_t)(t->shared ? 2 * t->share : t->share);
+    return step_at(t, t->at.exchange) + rows * step_row(t);
 }
 
 static const void *query_weights(const struct trainer *t)
@@ -121,6 +222,8 @@ moco_status query_backward(struct trainer *t, const struct query_launch *launch,
                              .d_out = step_at(t, t->at.d_query),
                              .gradients = t->gradients.at,
                              .accumulate = launch->accumulate,
+                             .on_grad = launch->on_grad,
+                             .user = t,
                              .cancel = t->cancel};
     return t->be->backward(t->query_plan, &io, err);
 }

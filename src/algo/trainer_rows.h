@@ -2,8 +2,9 @@
  *
  * trainer_rows: rows of embeddings on their way through a step, and a launch of the query encoder: what the steps of
  * trainer_step.c and trainer_batch.c have in common. What a reader would get wrong: there are two orders. A sample is a
- * row of the batch; a place is where a sample is in the launches of its encoder. Query launches take samples in the
- * order `order`, key launches in the order of the step's shuffle; losses and the queue see samples. */
+ * row of the batch, of all ranks; a place is where a sample is in the launches of its encoder, rank after rank. Query
+ * launches take samples in the order of their BN groups, key launches in that of the step's shuffle; losses and the queue
+ * see samples. Images are named by the row that they have in this rank's own arrays, which with one rank is the sample. */
 #ifndef MOCO_ALGO_TRAINER_ROWS_H
 #define MOCO_ALGO_TRAINER_ROWS_H
 
@@ -46,14 +47,21 @@ void rows_index_init(struct trainer *t);
 /* Those of the step that follows. */
 void rows_index_step(struct trainer *t);
 
-/* Samples at the places of query launches (shared encoder: of both views' places). */
+/* Samples at the places of this rank's query launches from `launch` on, and at those of all ranks. */
 const int32_t *rows_of_queries(const struct trainer *t, const struct step *step, int launch);
-/* Samples at the places of key launches. */
+const int32_t *rows_of_all_queries(const struct trainer *t, const struct step *step);
+/* The same of key launches. */
 const int32_t *rows_of_keys(const struct trainer *t, const struct step *step, int direction, int launch);
-/* Shared encoder: rows of the loss at the places of the launch. */
+const int32_t *rows_of_all_keys(const struct trainer *t, const struct step *step, int direction);
+/* Shared encoder: rows of the loss at the places of the launch, and at those of all ranks'; samples at the places of the
+ * launch. */
 const int32_t *rows_of_pairs(const struct trainer *t, const struct step *step);
+const int32_t *rows_of_all_pairs(const struct trainer *t, const struct step *step);
+const int32_t *rows_names_of_pairs(const struct trainer *t, const struct step *step);
 
-/* Shared encoder: where the images of the launch are in their arrays. */
+/* Where the images of a launch are in their arrays. */
+const int32_t *rows_images_of_queries(const struct trainer *t, const struct step *step, int launch);
+const int32_t *rows_images_of_keys(const struct trainer *t, const struct step *step, int direction, int launch);
 const int32_t *rows_images_of_pairs(const struct trainer *t, const struct step *step);
 
 /* ---- images ---- */
@@ -68,6 +76,8 @@ const void *rows_key_images(const struct trainer *t, const struct step *step, in
 char *rows_queries(const struct trainer *t, int direction, int launch);
 /* Keys of a direction in the order of samples, the directions in the order in which they are enqueued. */
 char *rows_keys(const struct trainer *t, int direction);
+/* Several ranks: what the launches of `rank` have encoded, in their order (shared encoder: direction 0). */
+char *rows_exchange(const struct trainer *t, int direction, int rank);
 
 /* ---- launches of the query encoder ---- */
 
@@ -77,7 +87,8 @@ struct query_launch {
     const int32_t *names; /* samples, for what is said of a row */
     void *rows;           /* embeddings */
     int direction;
-    int accumulate; /* a launch of this step has written gradients */
+    int accumulate;                                       /* a launch of this step has written gradients */
+    void (*on_grad)(void *trainer, int first, int count); /* as in be_backward; NULL: nobody waits for them */
 };
 /* Forward, and the check of what has come out. */
 moco_status query_forward(struct trainer *t, const struct query_launch *launch, struct err *err);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_state: what a trainer is made of, shared by the files that make it, step it, read it and save it. */
+ * trainer_state: the fields of a trainer, for the files that make it, step it, read it and save it. */
 #ifndef MOCO_ALGO_TRAINER_STATE_H
 #define MOCO_ALGO_TRAINER_STATE_H
 
@@ -12,7 +12,7 @@
 struct work_layout {
     size_t plans;     /* key launches, later query launches: bytes of the larger */
     size_t key_block; /* behind the key plan's own bytes: what ema_readers writes */
-    size_t queries;   /* reals [directions][batch][dim], order of the launches; shared: [2 batch][dim] */
+    size_t queries;   /* reals [directions][share][dim], order of the launches; shared: [2 share][dim] */
     size_t keys;      /* reals [directions][batch][dim], sample order, in the order in which they are enqueued; shared:
                          [2 batch][dim], both views in sample order */
     size_t
@@ -21,7 +21,10 @@ struct work_layout {
     size_t d_query; /* reals [launch_n][dim]; before the first query: what a key launch writes */
     size_t d_pairs; /* shared: reals [2 batch][dim], of what is in keys */
     size_t loss;    /* scratch */
-    size_t stage;   /* reals [encoders][directions][stat_total]: staged statistics of query and key encoder */
+    size_t
+        exchange; /* several ranks: reals [directions][ranks][share][dim], keys in the order of every rank's launches;
+                        shared: [ranks][2 share][dim], embeddings */
+    size_t stage; /* reals [encoders][directions][stat_total]: staged statistics of query and key encoder */
     size_t bytes;
 };
 
@@ -40,10 +43,11 @@ struct trainer {
     enum be_precision precision;
     int automatic; /* nobody named the precision */
     size_t real_bytes;
-    int dim, groups, launches, launch_groups, launch_n, directions;
+    int dim, groups, launches, launch_groups, launch_n, directions; /* groups: of all ranks */
+    int rank, ranks;
     int apart;            /* the step's key views are arrays of their own, in the order of the shuffle */
-    int share;            /* images of a batch that this process brings: all, as there is one rank */
-    int shared;           /* the query encoder encodes both views: one launch of 2 batch images */
+    int share;            /* images of a batch that this rank brings */
+    int shared;           /* the query encoder encodes both views: one launch of 2 share images */
     int encoders;         /* 2, or 1 if shared */
     int64_t queue_length; /* 0: negatives come from the batch */
 
@@ -55,6 +59,9 @@ struct trainer {
     struct step_buffers host;
     struct be_memory work, gradients, momentum;
     struct be_memory readers; /* of the query encoder; at NULL if the precision needs none */
+
+    struct comm *comm;    /* NULL: one rank */
+    struct ranks *others; /* what a step exchanges with them; NULL: one rank */
 
     struct encoder *query; /* the caller's model */
     struct encoder *key;   /* its momentum average; shared: NULL */

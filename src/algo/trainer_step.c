@@ -1,20 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction, in three parts. The work is given to the
- * device call by call, and no number comes back; it writes what the next try overwrites. Then whoever has a vote says
- * whether the step may commit. Then the commit, which the device does, or does not, by what it has found; what that was
- * is told by the step's outcome. What a reader would get wrong: a call that returns has been given, not done.
- * docs/internals-step.md has the order of calls. Steps whose negatives are the batch itself differ in the middle:
+ * trainer_step: one step of MoCo (algorithm 1 of the paper) as a transaction in three parts. The work: calls are
+ * given to the device one after another; no number comes back, and everything that they write is overwritten by the
+ * next step. The vote: the host (later: all ranks) decides whether the step may commit. The commit: the device
+ * changes the state, unless it has found something wrong; the step's outcome says which. What a reader would get
+ * wrong: when a call returns, its work has been given to the device but is not necessarily done.
+ * docs/internals-step.md has the order of calls. Steps whose negatives come from the batch differ in the middle:
  * trainer_batch.c. */
 #include <math.h>
 #include <string.h>
 
 #include "algo/trainer_batch.h"
+#include "algo/trainer_ranks.h"
 #include "algo/trainer_update.h"
 
 /* ---- before the step ---- */
 
-/* Key views apart are of one step's shuffle, and useless for any other. */
+/* Key views apart follow the shuffle of one step and are useless for any other. */
 static moco_status check_keys(const struct trainer *t, const moco_batch *b, struct err *err)
 {
     if (!t->o.shuffle)
@@ -37,15 +39,23 @@ static moco_status check_keys(const struct trainer *t, const moco_batch *b, stru
 static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
 {
     const moco_trainer_options *o = &t->o;
-    if (b->n != t->share)
+    if (b->n != t->share && t->ranks == 1)
         return err_set(err, MOCO_ESHAPE, "the batch has %d images; the trainer's batch_size is %d", b->n,
                        o->batch_size);
+    if (b->n != t->share)
+        return err_set(err, MOCO_ESHAPE, "the batch has %d images; the share of one of %d ranks in batch_size %d is %d",
+                       b->n, t->ranks, o->batch_size, t->share);
     if (b->h != o->image_h || b->w != o->image_w)
         return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
                        o->image_h, o->image_w);
     int apart = b->key[0] != NULL || b->key[1] != NULL, views = apart && t->directions == 1 ? 1 : 2;
     if (apart)
         TRY(check_keys(t, b, err));
+    else if (t->ranks > 1 && o->shuffle)
+        return err_set(err, MOCO_EINVAL,
+                       "batch.key[0] is NULL; with %d ranks the shuffle takes key views of any image of the batch to a "
+                       "rank, so that they must come apart: start the loader with moco_loader_start_keys",
+                       t->ranks);
     if (b->views < views || b->views > 2)
         return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
     for (int v = 0; v < views; v++)
@@ -66,7 +76,7 @@ static moco_status cancelled(const struct trainer *t, struct err *err)
 
 static int known_finite(const struct trainer *t)
 {
-    return t->finite.known && t->finite.query == t->query->version &&
+    return t->finite.known && ranks_have_looked(t) && t->finite.query == t->query->version &&
            (t->key == NULL || t->finite.key == t->key->version);
 }
 
@@ -78,9 +88,9 @@ static void note_finite(struct trainer *t, int known)
     t->finite.key = t->key != NULL ? t->key->version : 0;
 }
 
-/* A bad number in the state is found before any work is done with it, and under its own name: a ReLU or a large
- * negative logit may swallow it later. The state is read only if it has been written from outside since the last
- * update, which saw what it wrote: averages of finite statistics are finite. */
+/* Finds a bad number of the state before any work is done with it, and reports it under its own name: a ReLU or a
+ * large negative logit could hide it later. The state is read only if it was written from outside since the last
+ * update. An update checks what it writes, and averages of finite statistics are finite. */
 static moco_status check_state(struct trainer *t, struct err *err)
 {
     if (known_finite(t))
@@ -92,6 +102,7 @@ static moco_status check_state(struct trainer *t, struct err *err)
         TRY(slab_check_finite(t->key, t->key->numbers.masters.at, "encoder_k.", NULL, err));
         TRY(running_check_finite(t->key, "encoder_k.", err));
     }
+    TRY(ranks_look(t, err));
     note_finite(t, 1);
     return MOCO_OK;
 }
@@ -124,14 +135,19 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 static moco_status key_launch(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
     const int32_t *samples = rows_of_keys(t, step, direction, launch);
+    void *out = step_at(t, t->at.d_query); /* which no query has written yet */
+    if (t->ranks > 1)
+        out = rows_exchange(t, direction, t->rank) + (size_t)launch * (size_t)t->launch_n * step_row(t);
     struct be_forward io = {.images = rows_key_images(t, step, direction),
-                            .index = t->apart ? rows_of_queries(t, step, launch) : samples,
+                            .index = rows_images_of_keys(t, step, direction, launch),
                             .weights = step_at(t, t->at.plans + t->at.key_block),
                             .stage = step_stage(t, STAGE_KEY, direction),
-                            .out = step_at(t, t->at.d_query), /* which no query has written yet */
+                            .out = out,
                             .cancel = t->cancel};
     TRY(t->be->forward(t->key_plan, &io, err));
     TRY(t->be->check_rows(t->program, BE_ROWS_KEY, io.out, samples, t->launch_n, t->dim, err));
+    if (t->ranks > 1) /* all ranks' at once, when they are here */
+        return MOCO_OK;
     return t->be->scatter(t->program, rows_keys(t, direction), io.out, samples, t->launch_n, t->dim, err);
 }
 
@@ -149,8 +165,8 @@ static moco_status all_keys(struct trainer *t, struct step *step, struct err *er
 
 /* ---- the work: queries ---- */
 
-/* InfoNCE of one launch against the queue as it was before the step. Every row of the queue is in `neg`, so that a bad
- * one shows there however the softmax treats it. */
+/* Computes InfoNCE of one launch against the queue as it was before the step. The mean over negatives, `neg`,
+ * includes every row of the queue, so that a bad row shows there even if the softmax hides it. */
 static moco_status contrast(struct trainer *t, const struct step *step, int direction, int launch, struct err *err)
 {
     const void *queries = rows_queries(t, direction, launch);
@@ -173,16 +189,19 @@ static moco_status contrast(struct trainer *t, const struct step *step, int dire
 static moco_status all_queries(struct trainer *t, struct step *step, struct err *err)
 {
     for (int d = 0; d < t->directions; d++) {
-        if (t->queue == NULL)
-            TRY(batch_place_keys(t, step, d, err));
         for (int l = 0; l < t->launches; l++) {
+            int last = d == t->directions - 1 && l == t->launches - 1; /* gradients are final as they come */
             struct query_launch launch = {.images = step->at.view[d],
-                                          .index = rows_of_queries(t, step, l),
+                                          .index = rows_images_of_queries(t, step, l),
                                           .names = rows_of_queries(t, step, l),
                                           .rows = rows_queries(t, d, l),
                                           .direction = d,
-                                          .accumulate = d > 0 || l > 0};
+                                          .accumulate = d > 0 || l > 0,
+                                          .on_grad = last && t->ranks > 1 ? ranks_gradient : NULL};
             TRY(query_forward(t, &launch, err));
+            TRY(ranks_meet(t, step, MOCO_OK, err)); /* behind the first forward: keys cross meanwhile */
+            if (t->queue == NULL && l == 0)
+                TRY(batch_place_keys(t, step, d, err));
             TRY(contrast(t, step, d, l, err));
             TRY(query_backward(t, &launch, err));
             step_launched(t, step);
@@ -194,7 +213,7 @@ static moco_status all_queries(struct trainer *t, struct step *step, struct err 
 /* Gradients, statistics, and the spread of the queries (of a shared encoder: both views in the order of samples). */
 static moco_status check_results(struct trainer *t, struct err *err)
 {
-    int rows = (t->shared ? 2 : t->directions) * t->o.batch_size;
+    int rows = t->shared ? 2 * t->o.batch_size : t->directions * t->share;
     const void *queries = t->shared ? step_at(t, t->at.keys) : rows_queries(t, 0, 0);
     TRY(t->be->check_slab(t->program, BE_GRADIENT, t->gradients.at, err));
     for (int d = 0; d < t->directions; d++) {
@@ -203,22 +222,6 @@ static moco_status check_results(struct trainer *t, struct err *err)
             TRY(t->be->check_stats(t->program, BE_STATS_KEY, t->graph, step_stage(t, STAGE_KEY, d), err));
     }
     return t->be->row_std(t->program, queries, rows, t->dim, err);
-}
-
-/* Nothing comes back here. Keys that are known to be bad are not worth the queries' work. */
-static moco_status work(struct trainer *t, struct step *step, struct err *err)
-{
-    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
-    TRY(t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages, err));
-    if (t->shared) {
-        TRY(batch_pairs(t, step, err));
-    } else {
-        TRY(all_keys(t, step, err));
-        if (t->be->found(t->program))
-            return MOCO_OK;
-        TRY(all_queries(t, step, err));
-    }
-    return check_results(t, err);
 }
 
 /* ---- what was found ---- */
@@ -238,7 +241,7 @@ static moco_status bad_row(const char *what, int64_t image, struct err *err)
     return err_set(err, MOCO_ENUMERIC, "the %s of image %lld of the batch is not finite", what, (long long)image);
 }
 
-/* In a sentence; MOCO_OK if nothing was. */
+/* Turns a finding into an error sentence; MOCO_OK if there was none. */
 static moco_status tell(struct trainer *t, const struct be_outcome *found, struct err *err)
 {
     int64_t index = (int64_t)(found->bad & ((UINT64_C(1) << 48) - 1));
@@ -267,21 +270,69 @@ static moco_status tell(struct trainer *t, const struct be_outcome *found, struc
     return err_set(err, MOCO_ESTATE, "step %lld was not allowed to commit", (long long)t->step);
 }
 
+/* ---- the work ---- */
+
+/* What other ranks need of this one. Keys that are known to be bad are not worth the queries' work. */
+static moco_status encode(struct trainer *t, struct step *step, struct err *err)
+{
+    struct be_outcome found;
+    size_t stages = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total * t->real_bytes;
+    TRY(t->be->zero(t->dev, step_stage(t, STAGE_QUERY, 0), stages, err));
+    if (t->shared)
+        return batch_embed(t, step, err);
+    TRY(all_keys(t, step, err));
+    if (!t->be->found(t->program))
+        return MOCO_OK;
+    TRY(t->be->verdict(t->program, &found, err));
+    return tell(t, &found, err);
+}
+
+/* Losses and gradients of this rank's images. */
+static moco_status learn(struct trainer *t, struct step *step, struct err *err)
+{
+    if (!t->shared)
+        return all_queries(t, step, err);
+    TRY(ranks_meet(t, step, MOCO_OK, err));
+    return batch_pairs(t, step, err);
+}
+
+/* No number comes back here, but from other ranks. */
+static moco_status work(struct trainer *t, struct step *step, moco_status mine, struct err *err)
+{
+    moco_status status = mine == MOCO_OK && !step->skip ? encode(t, step, err) : mine;
+    status = ranks_greet(t, step, status, err);
+    if (status == MOCO_OK && !step->skip)
+        status = learn(t, step, err);
+    status = ranks_sum(t, step, status, err);
+    return status == MOCO_OK && !step->skip ? check_results(t, err) : status;
+}
+
 /* ---- the vote ---- */
 
-/* The one place between the work and the commit, where those who share a step will agree whether it is committed: what
- * fails here, on whatever rank, has touched nothing. What can be known without waiting is told before the commit. */
-static moco_status vote(struct trainer *t, const struct step *step, struct err *err)
+/* What this rank has to say: what can be known without waiting is told before the commit. With ranks all of it is, since
+ * the commit must do the same on every one; *found is filled then. */
+static moco_status opinion(struct trainer *t, const struct step *step, struct be_outcome *found, struct err *err)
 {
     TRY(t->be->ready(t->dev, err));
-    if (!step->careful && !t->be->found(t->program))
+    if (t->ranks > 1 && atomic_load(t->cancel))
+        return cancelled(t, err);
+    if (t->ranks == 1 && !step->careful && !t->be->found(t->program))
         return MOCO_OK;
-    struct be_outcome found;
-    TRY(t->be->verdict(t->program, &found, err));
-    if (found.bad >> 48 == BE_LIMIT)
+    TRY(t->be->verdict(t->program, found, err));
+    if (found->bad >> 48 == BE_LIMIT)
         return MOCO_OK; /* the commit does nothing, and the step is done carefully */
-    TRY(tell(t, &found, err));
-    return step->careful ? step_check_update(t, step, sqrt(found.sum_squares), err) : MOCO_OK;
+    TRY(tell(t, found, err));
+    return step->careful ? step_check_update(t, step, sqrt(found->sum_squares), err) : MOCO_OK;
+}
+
+/* The one place between the work and the commit, where those who share a step agree whether it is committed: what fails
+ * here, on whatever rank, has touched nothing. */
+static moco_status vote(struct trainer *t, const struct step *step, moco_status mine, struct be_outcome *found,
+                        struct err *err)
+{
+    if (mine == MOCO_OK)
+        mine = opinion(t, step, found, err);
+    return ranks_agree(t, mine, found, err);
 }
 
 /* ---- the commit ---- */
@@ -329,12 +380,13 @@ static void advance(struct trainer *t, const struct step *step, const struct be_
     t->position = step->batch->position;
 }
 
-/* All that could fail has been done but for the device itself. If that fails, nobody knows how much of the step has
- * been committed, and the trainer says so from then on rather than train on half a step. */
+/* Everything that can fail was done before, except the device itself. If the device fails here, nobody knows how
+ * much of the step was committed. The trainer then refuses further steps rather than train on half a step. */
 static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
 {
     int skip, known;
-    TRY(t->be->decide(t->program, t->cancel, 0, &skip, err));
+    t->broken = t->ranks > 1; /* the others commit whatever happens here, and the flag is of no use any more */
+    TRY(t->be->decide(t->program, t->ranks > 1 ? NULL : t->cancel, 0, &skip, err));
     t->broken = 1;
     if (!skip)
         TRY(commit_calls(t, err));
@@ -348,7 +400,8 @@ static moco_status commit(struct trainer *t, const struct step *step, struct be_
 
 /* ---- a step ---- */
 
-/* Loss of a query that cannot tell its positive from the negatives, summed over directions (NT-Xent: views). */
+/* The loss of a query that cannot distinguish its positive from the negatives, summed over directions (NT-Xent:
+ * views). */
 static double chance_loss(const struct trainer *t)
 {
     if (t->queue != NULL)
@@ -377,13 +430,24 @@ static void write_report(struct trainer *t, const struct be_outcome *o, double l
     t->reported = 1;
 }
 
-/* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
- * nothing. */
-static moco_status give(struct trainer *t, struct step *step, struct be_outcome *outcome, struct err *err)
+/* Means over the queries of all ranks. */
+static void take_sums(struct be_outcome *outcome, const struct be_outcome *all)
 {
-    moco_status status = step->skip ? MOCO_OK : work(t, step, err);
-    if (status == MOCO_OK)
-        status = vote(t, step, err);
+    outcome->loss = all->loss;
+    outcome->top1 = all->top1;
+    outcome->top5 = all->top5;
+    outcome->pos = all->pos;
+    outcome->neg = all->neg;
+    outcome->feature_std = all->feature_std;
+}
+
+/* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
+ * nothing. `mine`: how this rank has fared so far; other ranks wait for it all the same. */
+static moco_status give(struct trainer *t, struct step *step, moco_status mine, struct be_outcome *outcome,
+                        struct err *err)
+{
+    struct be_outcome found = {0};
+    moco_status status = vote(t, step, work(t, step, mine, err), &found, err);
     if (status == MOCO_OK) {
         encoder_lock(t->query);
         status = commit(t, step, outcome, err);
@@ -393,21 +457,31 @@ static moco_status give(struct trainer *t, struct step *step, struct be_outcome 
         t->be->program_drop(t->program);
     else if (step->skip)
         step_all_launched(t);
+    if (t->ranks > 1)
+        take_sums(outcome, &found);
     return status;
 }
 
-/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
-static moco_status try_step(struct trainer *t, struct step *step, int *again, struct err *err)
+static moco_status prepare(struct trainer *t, struct step *step, struct err *err)
 {
-    struct be_outcome outcome;
-    *again = 0;
     if (atomic_exchange(t->cancel, 0))
         return cancelled(t, err);
     TRY(t->be->ready(t->dev, err));
     TRY(check_state(t, err));
     TRY(trainer_refresh(t, err));
-    TRY(begin(t, step, err));
-    TRY(give(t, step, &outcome, err));
+    return begin(t, step, err);
+}
+
+/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
+static moco_status try_step(struct trainer *t, struct step *step, moco_status mine, int *again, struct err *err)
+{
+    struct be_outcome outcome = {0};
+    *again = 0;
+    if (mine == MOCO_OK)
+        mine = prepare(t, step, err);
+    if (t->ranks == 1)
+        TRY(mine);
+    TRY(give(t, step, mine, &outcome, err));
     *again = outcome.bad >> 48 == BE_LIMIT;
     if (!outcome.committed)
         return *again ? MOCO_OK : tell(t, &outcome, err);
@@ -415,18 +489,29 @@ static moco_status try_step(struct trainer *t, struct step *step, int *again, st
     return MOCO_OK;
 }
 
+static moco_status check_call(const struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    TRY(trainer_check_whole(t, err));
+    return check_batch(t, batch, lr, err);
+}
+
 moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
 {
     int again;
-    TRY(trainer_check_whole(t, err));
-    TRY(check_batch(t, batch, lr, err));
     struct step step = {.batch = batch, .lr = lr}, careful = {.batch = batch, .lr = lr, .careful = 1};
-    moco_status status = try_step(t, &step, &again, err);
+    moco_status status = try_step(t, &step, check_call(t, batch, lr, err), &again, err);
     if (status == MOCO_OK && again)
-        status = try_step(t, &careful, &again, err);
+        status = try_step(t, &careful, MOCO_OK, &again, err);
     if (status == MOCO_ECANCELED)
         atomic_store(t->cancel, 0); /* it has taken effect */
     return status;
+}
+
+moco_status trainer_leave(struct trainer *t, moco_status why, struct err *err)
+{
+    int again;
+    struct step step = {.batch = NULL};
+    return try_step(t, &step, why, &again, err);
 }
 
 void trainer_cancel(struct trainer *t)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_tensor: any part of the training state by its name: the reference's own (queue, queue_ptr, encoder_q.*,
- * encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the parameters. Without a queue or a
- * key encoder there are no such names. */
+ * trainer_tensor: any part of the training state by its name. First come the reference's own names (queue,
+ * queue_ptr, encoder_q.*, encoder_k.*, in its order), then momentum.encoder_q.* and grad.encoder_q.* of the
+ * parameters. Without a queue or a key encoder these names do not exist. */
 #include <stdio.h>
 #include <string.h>
 
 #include "algo/reals.h"
 #include "algo/trainer_state.h"
+#include "backend/fallback.h"
 
 /* ---- what there is ---- */
 
@@ -141,25 +142,34 @@ static void part_of(const struct trainer *t, int i, enum state_part *part, int *
     state_list_part(&list, i, part, index);
 }
 
-moco_status trainer_tensor_get(struct trainer *t, int i, double *values, struct err *err)
+/* A parameter's place in a slab of the trainer's. */
+static moco_status param_get(const struct trainer *t, const void *slab, int index, void *values, size_t size,
+                             struct err *err)
+{
+    if (size == sizeof(float))
+        return backend_param_get_f32(t->be, t->ctx, t->layout, slab, index, t->graph->params[index].count, values, err);
+    return t->be->param_get(t->layout, slab, index, values, err);
+}
+
+moco_status trainer_tensor_get(struct trainer *t, int i, void *values, size_t size, struct err *err)
 {
     enum state_part part;
     int index;
     part_of(t, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
-        return queue_get(t->queue, values, err);
+        return queue_get(t->queue, values, size, err);
     case PART_QUEUE_PTR:
-        values[0] = (double)t->queue->next;
+        *(double *)values = (double)t->queue->next;
         return MOCO_OK;
     case PART_QUERY:
-        return encoder_tensor_get(t->query, &t->query->numbers, index, values, err);
+        return encoder_tensor_get(t->query, &t->query->numbers, index, values, size, err);
     case PART_KEY:
-        return encoder_tensor_get(t->key, &t->key->numbers, index, values, err);
+        return encoder_tensor_get(t->key, &t->key->numbers, index, values, size, err);
     case PART_MOMENTUM:
-        return t->be->param_get(t->layout, t->momentum.at, index, values, err);
+        return param_get(t, t->momentum.at, index, values, size, err);
     case PART_GRADIENT:
-        return t->be->param_get(t->layout, t->gradients.at, index, values, err);
+        return param_get(t, t->gradients.at, index, values, size, err);
     }
     return err_set(err, MOCO_ENOTFOUND, "there is no state tensor number %d", i);
 }
@@ -180,11 +190,13 @@ static moco_status set_query(struct trainer *t, int index, const double *values,
     encoder_lock(t->query);
     t->readers_stale = 1;
     t->query->version++;
-    moco_status status = encoder_tensor_set(t->query, &t->query->numbers, index, values, err);
+    moco_status status = encoder_tensor_set(t->query, &t->query->numbers, index, values, sizeof *values, err);
     encoder_unlock(t->query);
     return status;
 }
 
+/* Writes one state tensor into the trainer, after a check that every number is allowed. It marks what must be
+ * computed or checked again before the next step. */
 moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, struct err *err)
 {
     enum state_part part;
@@ -192,8 +204,8 @@ moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, s
     part_of(t, i, &part, &index);
     switch (part) {
     case PART_QUEUE:
-        TRY(reals_check(values, t->queue->dim * t->queue->length, t->real_bytes, "queue", err));
-        return queue_set(t->queue, &t->queue->rows, values, err);
+        TRY(reals_check(values, sizeof *values, t->queue->dim * t->queue->length, t->real_bytes, "queue", err));
+        return queue_set(t->queue, &t->queue->rows, values, sizeof *values, err);
     case PART_QUEUE_PTR:
         return set_queue_ptr(t, values[0], err);
     case PART_QUERY:
@@ -201,9 +213,9 @@ moco_status trainer_tensor_set(struct trainer *t, int i, const double *values, s
     case PART_KEY:
         TRY(encoder_check_values(t->key, index, values, "encoder_k.", err));
         t->key->version++;
-        return encoder_tensor_set(t->key, &t->key->numbers, index, values, err);
+        return encoder_tensor_set(t->key, &t->key->numbers, index, values, sizeof *values, err);
     case PART_MOMENTUM:
-        TRY(reals_check(values, t->graph->params[index].count, t->real_bytes, t->names[i], err));
+        TRY(reals_check(values, sizeof *values, t->graph->params[index].count, t->real_bytes, t->names[i], err));
         t->finite.known = 0;
         return t->be->param_set(t->layout, t->momentum.at, index, values, err);
     case PART_GRADIENT:

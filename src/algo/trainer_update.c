@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * trainer_update: see trainer_update.h. What a reader would get wrong: to know that an update does not overflow takes
- * no pass over the weights, and no number has to come back from the device before the commit. Norms of weights and
- * momentum are bounded from step to step by the norm of the gradient; the device is told the largest norm that keeps
- * those bounds far from the largest number. Only a step whose gradient is beyond it is done once more, carefully: norms
- * are measured again, and if that does not help, the update is tried on copies. */
+ * trainer_update: see trainer_update.h. What a reader would get wrong: no pass over the weights is needed to know
+ * that an update does not overflow, and no number has to come back from the device before the commit. The norms of
+ * weights and momentum are bounded from step to step by the norm of the gradient, and the device gets the largest
+ * norm that keeps these bounds far from overflow. Only a step whose gradient is larger is done a second time,
+ * carefully: the norms are measured again, and if that is not enough, the update is tried on copies. */
 #include "algo/trainer_update.h"
 
 #include <float.h>

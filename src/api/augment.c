@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/augment.h: pictures and views one at a time. An augment handle keeps the working memory of finished views for
- * the next ones, so that any number of threads can share a handle and none allocates for long. */
+ * moco/augment.h: pictures and views, one at a time. An augment handle keeps the working memory of finished views
+ * for the next ones, so that any number of threads can share a handle and none allocates for long. */
 #include "moco/augment.h"
 
 #include <pthread.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/base.h: what needs no handle: the version, status texts, sizes of types. */
+ * moco/base.h: the functions that need no handle: version, status texts, sizes of types. */
 #include "moco/base.h"
 
 int moco_version(void)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/data.h: data sets, recipes and loaders. A loader holds a reference on its data set, so any order of freeing is
- * right. MOCO_EEND is an answer, not a failure: it leaves moco_error() alone. */
+ * moco/data.h: data sets, recipes and loaders. A loader holds a reference on its data set, so that they may be freed
+ * in any order. MOCO_EEND is not a failure: it leaves moco_error() unchanged. */
 #include "moco/data.h"
 
 #include <stdint.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: see handle.h. The thread's last sentence lives outside handles, and each thread has its own. Its
- * address is the mark by which a handle knows the thread that is in it: no two living threads share one. */
+ * handle: see handle.h. The last error sentence belongs to a thread, not to a handle. Its address also identifies
+ * the thread: a handle stores it while that thread's call is running, and no two living threads have the same. */
 #include "api/handle.h"
 
 #include <limits.h>
@@ -35,9 +35,10 @@ moco_status api_not_null(const void *pointer, const char *name, struct err *err)
 
 static const char *kind_name(enum handle_kind kind)
 {
-    static const char *const names[] = {"handle",       "moco_context", "moco_device", "moco_model",  "moco_queue",
-                                        "moco_trainer", "moco_dataset", "moco_loader", "moco_knn",    "moco_image",
-                                        "moco_augment", "moco_probe",   "moco_bank",   "moco_weights"};
+    static const char *const names[] = {"handle",     "moco_context", "moco_device",  "moco_model",
+                                        "moco_queue", "moco_trainer", "moco_dataset", "moco_loader",
+                                        "moco_knn",   "moco_image",   "moco_augment", "moco_probe",
+                                        "moco_bank",  "moco_weights", "moco_encoder", "moco_comm"};
     return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : names[0];
 }
 
@@ -128,6 +129,19 @@ void handle_leave(struct turn *turn)
     if (!turn->nested)
         atomic_store(&turn->handle->inside, NULL);
     handle_unref(turn->handle);
+}
+
+moco_status handle_hold(struct hold *hold, const void *object, enum handle_kind kind, const char *name, struct err *err)
+{
+    TRY(handle_check(object, kind, name, err));
+    hold->handle = (struct handle *)(uintptr_t)object;
+    handle_ref(hold->handle);
+    return MOCO_OK;
+}
+
+void handle_let_go(struct hold *hold)
+{
+    handle_unref(hold->handle);
 }
 
 int handle_valid(const void *object, enum handle_kind kind)

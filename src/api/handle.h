@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * handle: what every public handle has in common (a tag, a reference count, its context, the thread that is in it), how
- * a public call reports its failure, and how structs whose size the caller's headers fixed are read and written.
+ * handle: what every public handle has in common (a tag, a reference count, its context, the thread whose call is
+ * running), how a public call reports its failure, and how structs are read and written whose size the caller's headers
+ * fixed.
  *
  * A public function looks like this, so that every failure reaches moco_error():
  *
@@ -20,9 +21,9 @@
  *
  * Calls that any number of threads may make at once on one handle only check it (handle_check).
  *
- * What a reader would get wrong: the tag dies when the caller frees the handle, the object only with its last
- * reference, and a call in progress holds one. Code below the API therefore never checks tags, and a freed handle is
- * refused as long as something still holds it. */
+ * What a reader would get wrong: the tag becomes invalid when the caller frees the handle; the object is released with
+ * its last reference, and a running call holds one. Code below the API therefore never checks tags, and a freed handle
+ * is refused as long as something still holds a reference. */
 #ifndef MOCO_API_HANDLE_H
 #define MOCO_API_HANDLE_H
 
@@ -48,7 +49,9 @@ enum handle_kind {
     HANDLE_AUGMENT,
     HANDLE_PROBE,
     HANDLE_BANK,
-    HANDLE_WEIGHTS
+    HANDLE_WEIGHTS,
+    HANDLE_ENCODER,
+    HANDLE_COMM
 };
 
 struct handle { /* the first member of every public handle */
@@ -106,6 +109,17 @@ moco_status handle_enter_nested(struct turn *turn, const void *handle, enum hand
 moco_status handle_enter_held(struct turn *turn, struct handle *handle, enum handle_kind kind, const char *name,
                               struct err *err);
 void handle_leave(struct turn *turn);
+
+/* A call's hold on a handle that serves any number of calls at once: `struct hold hold HANDLE_HOLD;`. */
+struct hold {
+    struct handle *handle; /* NULL: nothing to leave */
+};
+#define HANDLE_HOLD __attribute__((cleanup(handle_let_go))) = {0}
+
+/* handle_check; the object stays until the hold ends, also if it is freed before. */
+moco_status handle_hold(struct hold *hold, const void *handle, enum handle_kind kind, const char *name,
+                        struct err *err);
+void handle_let_go(struct hold *hold);
 
 /* handle_check without a sentence, for the calls that answer something harmless. */
 int handle_valid(const void *handle, enum handle_kind kind);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/import.h: encoders and training states out of a file of somebody's weights. Beside weights.c the only code of a
- * public header that reaches the reader of pickles (tests/abi/test_small_core.sh). */
+ * moco/import.h: encoders and training states from files of other programs. Apart from weights.c, this is the only
+ * code of a public header that uses the reader of pickles (tests/abi/test_small_core.sh). */
 #include "moco/import.h"
 
 #include "algo/import/import.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/model.h: an encoder behind a handle. While a trainer has it, embedding, saving and reading go on between steps;
- * what would change its numbers under the trainer's hands is refused. */
+ * moco/model.h: an encoder behind a handle. While a trainer uses it, it can be embedded with, saved and read between
+ * steps. Calls that would change its numbers are refused then. */
 #include "moco/model.h"
 
 #include <string.h>
@@ -242,7 +242,7 @@ static moco_status read_numbers(void *self, int index, double *values, struct er
 {
     struct encoder *e = self;
     encoder_lock(e);
-    moco_status status = encoder_tensor_get(e, &e->numbers, index, values, err);
+    moco_status status = encoder_tensor_get(e, &e->numbers, index, values, sizeof *values, err);
     encoder_unlock(e);
     return status;
 }
@@ -252,7 +252,7 @@ static moco_status write_numbers(void *self, int index, double *values, struct e
     struct encoder *e = self;
     TRY(encoder_check_values(e, index, values, "", err));
     e->version++;
-    return encoder_tensor_set(e, &e->numbers, index, values, err);
+    return encoder_tensor_set(e, &e->numbers, index, values, sizeof *values, err);
 }
 
 /* Of a model that the caller has entered. */
@@ -308,35 +308,56 @@ moco_status moco_model_set(moco_model *model, const char *name, const moco_tenso
 
 /* ---- embedding ---- */
 
-static moco_status read_images(struct embed_input *input, const moco_tensor *images, struct err *err)
+moco_status embed_images(struct embed_input *input, const moco_tensor *images, int may_probe, struct err *err)
 {
     int64_t count;
-    TRY(tensor_check(images, "images", 0, &count, err));
+    TRY(tensor_check(images, "images", may_probe, &count, err));
     int f32 = images->dtype == MOCO_F32;
     if ((!f32 && images->dtype != MOCO_U8) || images->ndim != 4 || images->shape[f32 ? 1 : 3] != 3)
         return err_set(err, MOCO_ESHAPE, "images must be u8 [n,h,w,3] or f32 [n,3,h,w]");
-    int64_t h = images->shape[f32 ? 2 : 1], w = images->shape[f32 ? 3 : 2];
+    int64_t n = images->shape[0], h = images->shape[f32 ? 2 : 1], w = images->shape[f32 ? 3 : 2];
+    if (n < 1 || h < 1 || w < 1) /* of a probe */
+        return err_set(err, MOCO_ESHAPE, "images are %lld of %lld x %lld", (long long)n, (long long)h, (long long)w);
     if (h > 16384 || w > 16384)
         return err_set(err, MOCO_ESHAPE, "images are %lld x %lld; at most 16384 x 16384 is possible", (long long)h,
                        (long long)w);
-    *input = (struct embed_input){.images = images->data, .f32 = f32, .n = images->shape[0], .h = (int)h, .w = (int)w};
+    *input = (struct embed_input){.images = images->data, .f32 = f32, .n = n, .h = (int)h, .w = (int)w};
     return MOCO_OK;
+}
+
+moco_status embed_kind(enum embed_what *kind, moco_embedding what, struct err *err)
+{
+    static const enum embed_what kinds[] = {
+        [MOCO_FEATURES] = EMBED_FEATURES, [MOCO_PROJECTION] = EMBED_PROJECTION, [MOCO_LAYER1] = EMBED_LAYER1,
+        [MOCO_LAYER2] = EMBED_LAYER2,     [MOCO_LAYER3] = EMBED_LAYER3,         [MOCO_LAYER4] = EMBED_LAYER4};
+    if ((int)what < MOCO_FEATURES || (int)what > MOCO_LAYER4)
+        return err_set(err, MOCO_EINVAL,
+                       "what is %d; it must be MOCO_FEATURES, MOCO_PROJECTION or MOCO_LAYER1 to MOCO_LAYER4",
+                       (int)what);
+    *kind = kinds[what];
+    return MOCO_OK;
+}
+
+moco_status embed_out(const moco_tensor *out, int64_t n, const struct embed_shape *row, struct err *err)
+{
+    int64_t count;
+    struct tensor_shape shape = {.ndim = 1 + row->ndim, .shape = {n, row->shape[0], row->shape[1], row->shape[2]}};
+    TRY(tensor_check(out, "out", 0, &count, err));
+    return tensor_match(out, "out", &shape, err);
 }
 
 static moco_status embed(moco_model *model, const moco_tensor *images, moco_embedding what, moco_tensor *out,
                          struct err *err)
 {
     struct turn turn HANDLE_TURN;
-    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     struct embed_input input;
-    TRY(read_images(&input, images, err));
-    if (what != MOCO_FEATURES && what != MOCO_PROJECTION)
-        return err_set(err, MOCO_EINVAL, "what is %d; it must be MOCO_FEATURES or MOCO_PROJECTION", (int)what);
-    enum embed_what kind = what == MOCO_FEATURES ? EMBED_FEATURES : EMBED_PROJECTION;
-    int64_t count;
-    TRY(tensor_check(out, "out", 0, &count, err));
-    struct tensor_shape shape = {.ndim = 2, .shape = {input.n, encoder_embed_dim(model->encoder, kind)}};
-    TRY(tensor_match(out, "out", &shape, err));
+    enum embed_what kind = EMBED_FEATURES;
+    TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
+    TRY(embed_images(&input, images, 0, err));
+    TRY(embed_kind(&kind, what, err));
+    struct embed_shape row;
+    TRY(encoder_embed_shape(model->encoder, kind, input.h, input.w, &row, err));
+    TRY(embed_out(out, input.n, &row, err));
     return encoder_embed(model->encoder, &input, kind, out->data, out->dtype == MOCO_F64, err);
 }
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * objects: the handles that other handles hold, and how a caller's tensor meets one of ours. */
+ * objects: the handles that other handles hold, and the conversion between a caller's tensor and one of ours. */
 #ifndef MOCO_API_OBJECTS_H
 #define MOCO_API_OBJECTS_H
 
 #include "algo/encoder.h"
 #include "algo/queue.h"
 #include "api/handle.h"
+#include "comm/comm.h"
 #include "moco/export.h"
 #include "moco/model.h"
 #include "moco/queue.h"
@@ -25,10 +26,16 @@ struct moco_queue {
     struct queue *queue;
 };
 
+struct moco_comm {
+    struct handle handle;
+    struct comm *comm;
+};
+
 struct moco_trainer {
     struct handle handle;
     moco_model *model; /* counted references */
     moco_queue *queue;
+    moco_comm *comm; /* NULL: one rank */
     struct trainer *trainer;
 };
 
@@ -45,10 +52,10 @@ moco_status model_made(moco_model **out, moco_status status);
  * left free: between and beside steps it can be embedded with, and the encoder's own lock keeps a commit apart from
  * that. */
 struct trainer_turns {
-    struct turn trainer, queue;
+    struct turn trainer, queue, comm;
 };
-void trainer_leave(struct trainer_turns *turns);
-#define TRAINER_TURN __attribute__((cleanup(trainer_leave))) = {{0}, {0}}
+void trainer_turns_leave(struct trainer_turns *turns);
+#define TRAINER_TURN __attribute__((cleanup(trainer_turns_leave))) = {{0}, {0}, {0}}
 moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err);
 
 /* The network that the caller's options describe. */
@@ -58,6 +65,14 @@ void model_options_write(moco_model_options *options, const struct net_config *c
 
 /* NULL: the defaults. */
 moco_status export_options_read(moco_export_options *options, const moco_export_options *given, struct err *err);
+
+/* ---- embedding ---- */
+
+/* The caller's images; with `may_probe`, data may be NULL. */
+moco_status embed_images(struct embed_input *input, const moco_tensor *images, int may_probe, struct err *err);
+moco_status embed_kind(enum embed_what *kind, moco_embedding what, struct err *err);
+/* Is there place for n rows of that shape? */
+moco_status embed_out(const moco_tensor *out, int64_t n, const struct embed_shape *row, struct err *err);
 
 /* ---- tensors ---- */
 

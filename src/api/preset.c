@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/preset.h: one row per published configuration. What a reader would get wrong: a number here is one that somebody
- * published or that was measured; when you change it, change the source in its row too. */
+ * moco/preset.h: one row per published configuration. What a reader would get wrong: every number here was published
+ * or measured. When you change one, change the source in its row too. */
 #include "moco/preset.h"
 
 #include <math.h>

@@ -52,7 +52,7 @@ static moco_status check_keys(const double *values, int64_t n, const struct queu
     char name[48];
     for (int64_t row = 0; row < n; row++) {
         snprintf(name, sizeof name, "keys, row %lld", (long long)row);
-        TRY(reals_check(values + row * q->dim, q->dim, q->real_bytes, name, err));
+        TRY(reals_check(values + row * q->dim, sizeof *values, q->dim, q->real_bytes, name, err));
     }
     return MOCO_OK;
 }
@@ -75,7 +75,7 @@ static moco_status push(moco_queue *queue, const moco_tensor *keys, struct err *
         status = check_keys(values, keys->shape[0], q, err);
     }
     if (status == MOCO_OK) {
-        reals_from_doubles(reals, q->real_bytes, values, (size_t)count);
+        reals_convert(reals, q->real_bytes, values, sizeof *values, (size_t)count);
         status = queue_push(q, reals, keys->shape[0], err);
     }
     mem_free(ctx, values);
@@ -92,7 +92,7 @@ moco_status moco_queue_push(moco_queue *queue, const moco_tensor *keys)
 static moco_status read_keys(void *self, int index, double *values, struct err *err)
 {
     (void)index;
-    return queue_get(self, values, err);
+    return queue_get(self, values, sizeof *values, err);
 }
 
 static moco_status get(moco_queue *queue, moco_tensor *keys, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/random.h: the library's orders as pure functions, the very ones that training uses. */
+ * moco/random.h: the library's orders as pure functions: the same functions that training uses. */
 #include "moco/random.h"
 
 #include "api/handle.h"

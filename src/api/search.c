@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/search.h: banks of vectors. What a reader would get wrong: a bank counts who is in it: any number who read it
- * (`inside` above 0), or one who appends to it (-1). */
+ * moco/search.h: banks of vectors. What a reader would get wrong: a bank counts the calls that use it: any number
+ * that read it (`inside` above 0), or one that appends to it (-1). */
 #include "moco/search.h"
 
 #include <stdatomic.h>

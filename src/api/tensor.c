@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * tensor: a caller's tensor against one of ours. Everything inside crosses as doubles, which hold f32 and every count
- * exactly, so that any two types convert by one way. */
+ * tensor: converts between a caller's tensor and one of ours. All numbers are converted through doubles, which hold
+ * f32 and every count exactly, so that one way serves any two types. */
 #include <stdio.h>
 #include <string.h>
 

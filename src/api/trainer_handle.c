@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and what can be asked without one (estimate, description of a file). It
- * holds references on model and queue, so any order of freeing is right. */
+ * moco/trainer.h, and its part of moco/export.h: the trainer behind a handle, and the calls that need none
+ * (estimate, description of a file). A trainer holds references on model and queue, so that they may be freed in any
+ * order. */
 #include "moco/trainer.h"
 
 #include "algo/checkpoint.h"
@@ -17,12 +18,15 @@ static void trainer_destroy(struct handle *handle)
         handle_unref(&trainer->model->handle);
     if (trainer->queue != NULL)
         handle_unref(&trainer->queue->handle);
+    if (trainer->comm != NULL)
+        handle_unref(&trainer->comm->handle);
 }
 
 /* ---- whose turn it is ---- */
 
-void trainer_leave(struct trainer_turns *turns)
+void trainer_turns_leave(struct trainer_turns *turns)
 {
+    handle_leave(&turns->comm);
     handle_leave(&turns->queue);
     handle_leave(&turns->trainer);
 }
@@ -35,6 +39,15 @@ moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *train
     return handle_enter_held(&turns->queue, &trainer->queue->handle, HANDLE_QUEUE, "the trainer's", err);
 }
 
+/* For a call that exchanges with other ranks. */
+static moco_status enter_ranks(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
+{
+    TRY(trainer_enter(turns, trainer, err));
+    if (trainer->comm == NULL)
+        return MOCO_OK;
+    return handle_enter_held(&turns->comm, &trainer->comm->handle, HANDLE_COMM, "the trainer's", err);
+}
+
 /* ---- making ---- */
 
 static moco_status read_options(moco_trainer_options *o, const moco_trainer_options *given, struct err *err)
@@ -43,7 +56,7 @@ static moco_status read_options(moco_trainer_options *o, const moco_trainer_opti
     TRY(struct_read(o, sizeof *o, given, "options", err));
     if (backend_precision_name(o->precision) == NULL)
         return err_set(err, MOCO_EINVAL, "precision is %d; it must be a moco_precision, 0 to 5", o->precision);
-    return MOCO_OK;
+    return o->comm != NULL ? handle_check(o->comm, HANDLE_COMM, "comm", err) : MOCO_OK;
 }
 
 static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue, const moco_trainer_options *options,
@@ -51,12 +64,14 @@ static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue
 {
     TRY(api_not_null(out, "trainer", err));
     *out = NULL;
-    struct turn turn HANDLE_TURN, on_queue HANDLE_TURN;
+    struct turn turn HANDLE_TURN, on_queue HANDLE_TURN, on_comm HANDLE_TURN;
     TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     moco_trainer_options o;
     if (queue != NULL)
         TRY(handle_enter(&on_queue, queue, HANDLE_QUEUE, "queue", err));
     TRY(read_options(&o, options, err));
+    if (o.comm != NULL)
+        TRY(handle_enter(&on_comm, o.comm, HANDLE_COMM, "comm", err));
     moco_trainer *trainer = handle_new(model->handle.ctx, sizeof *trainer, HANDLE_TRAINER, trainer_destroy, err);
     if (trainer == NULL)
         return MOCO_ENOMEM;
@@ -65,8 +80,11 @@ static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue
     if (queue != NULL)
         handle_ref(&queue->handle);
     trainer->queue = queue;
-    moco_status status =
-        trainer_create(&trainer->trainer, model->encoder, queue != NULL ? queue->queue : NULL, &o, err);
+    if (o.comm != NULL)
+        handle_ref(&o.comm->handle);
+    trainer->comm = o.comm;
+    moco_status status = trainer_create(&trainer->trainer, model->encoder, queue != NULL ? queue->queue : NULL, &o,
+                                        o.comm != NULL ? o.comm->comm : NULL, err);
     if (status != MOCO_OK) {
         handle_free(trainer, HANDLE_TRAINER);
         return status;
@@ -89,14 +107,37 @@ void moco_trainer_free(moco_trainer *trainer)
 
 /* ---- stepping ---- */
 
+static moco_status read_batch(moco_batch *b, const moco_batch *given, struct err *err)
+{
+    TRY(struct_read(b, sizeof *b, given, "batch", err));
+    return struct_reserved(b->reserved0, "moco_batch.reserved0", err);
+}
+
 static moco_status step(moco_trainer *trainer, const moco_batch *batch, double lr, struct err *err)
 {
     struct trainer_turns turns TRAINER_TURN;
-    TRY(trainer_enter(&turns, trainer, err));
+    TRY(enter_ranks(&turns, trainer, err));
     moco_batch b = {0};
-    TRY(struct_read(&b, sizeof b, batch, "batch", err));
-    TRY(struct_reserved(b.reserved0, "moco_batch.reserved0", err));
+    moco_status status = read_batch(&b, batch, err);
+    if (status != MOCO_OK) /* other ranks wait for this one */
+        return trainer_leave(trainer->trainer, status, err);
     return trainer_step(trainer->trainer, &b, lr, err);
+}
+
+static moco_status leave(moco_trainer *trainer, moco_status why, const char *sentence, struct err *err)
+{
+    struct trainer_turns turns TRAINER_TURN;
+    TRY(enter_ranks(&turns, trainer, err));
+    if (why == MOCO_OK)
+        return err_set(err, MOCO_EINVAL, "why is MOCO_OK, with which nobody leaves");
+    err_set(err, why, "%.400s", sentence != NULL ? sentence : moco_status_text(why));
+    return trainer_leave(trainer->trainer, why, err);
+}
+
+moco_status moco_trainer_leave(moco_trainer *trainer, moco_status why, const char *sentence)
+{
+    struct err err = {0};
+    return api_return(leave(trainer, why, sentence, &err), "moco_trainer_leave", &err);
 }
 
 moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr)
@@ -148,7 +189,7 @@ moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step_count
 
 static moco_status read_state(void *self, int index, double *values, struct err *err)
 {
-    return trainer_tensor_get(self, index, values, err);
+    return trainer_tensor_get(self, index, values, sizeof *values, err);
 }
 
 static moco_status write_state(void *self, int index, double *values, struct err *err)
@@ -302,7 +343,8 @@ static moco_status estimate(moco_device *device, const moco_model_options *model
     moco_trainer_options o;
     TRY(read_options(&o, options, err));
     moco_memory_estimate filled = {0};
-    TRY(trainer_estimate(device->handle.ctx, device->backend, device->dev, &config, queue_length, &o, &filled, err));
+    TRY(trainer_estimate(device->handle.ctx, device->backend, device->dev, &config, queue_length, &o,
+                         o.comm != NULL ? comm_ranks(o.comm->comm) : 1, &filled, err));
     struct_write(to, &filled, sizeof filled);
     return MOCO_OK;
 }

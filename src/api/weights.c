@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/weights.h: a file of somebody's weights behind a handle. Of all public headers' code this and import.c alone reach
- * the reader of pickles (tests/abi/test_small_core.sh): a program that opens only files of libmoco never runs it. */
+ * moco/weights.h: a file of weights of any program behind a handle. Of the code of all public headers, only this and
+ * import.c use the reader of pickles (tests/abi/test_small_core.sh): a program that opens only files of libmoco
+ * never runs it. */
 #include "moco/weights.h"
 
 #include <string.h>

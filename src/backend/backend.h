@@ -1,60 +1,69 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 4. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 5. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
- *   real    the master type: f32 on cpu, f64 on ref; `real_bytes` of it. Plain arrays of the contract (statistics,
- *           embeddings, keys, queue) are arrays of reals.
- *   slab    one block for all parameters of a network, in the backend's own layout. Masters of q, masters of k,
- *           gradients and momentum are four slabs of one layout, so that updates and the average are elementwise.
- *   reader  copies of the weights as a plan reads them (bf16, other block order). A precision may need none: then the
- *           plan reads the master slab itself and reader bytes are 0.
- *   launch  n samples = `groups` BN groups of n / groups contiguous samples, run through a plan at once.
- *   step    what lies between program_begin and program_end: one training step.
+ *   slot    a function of the table. Its comment says "queued" or "waits", see "time".
+ *   real    the master type: f32 on cpu, f64 on ref; a real has `real_bytes` bytes. Plain arrays of the contract
+ *           (statistics, embeddings, keys, queue) are arrays of reals.
+ *   slab    one block for all parameters of a network, in the backend's own layout. There are four slabs of one layout:
+ *           the masters of q, the masters of k, the gradients and the momentum. Updates and the average are therefore
+ *           elementwise.
+ *   reader  a copy of the weights in the form that a plan reads (bf16, another block order). A precision may need none:
+ *           the plan then reads the master slab, and reader bytes are 0.
+ *   weights folded weights: what INFER plans read, with batch norms folded into the convolutions. One set serves all
+ *           plans of a network and a precision.
+ *   launch  n samples that go through a plan at once: `groups` BN groups of n / groups contiguous samples each.
+ *   step    the calls from program_begin to program_end: one training step.
  *
  * ---- memory ----
- *   Device memory is what `alloc` gives, and what program_begin says views and indices are at. Only slots read or write
- *   it. An address inside a block is computed by adding bytes; host code never dereferences it.
- *   Host memory that a call is given (structs of arguments, arrays in them, what `write` and `param_set` copy from) may
- *   be changed or freed when the call returns. There is one exception: what program_begin is given as input stays valid
- *   and unchanged until program_end or program_drop returns, since a device that computes in host memory reads it
+ *   Device memory is what `alloc` returns, and the addresses of views and indices that program_begin returns. Only slots
+ *   read or write it. An address inside a block is computed by adding bytes; host code never dereferences it.
+ *   Host memory that is passed to a call (structs of arguments, arrays in them, the sources of `write`, `param_set` and
+ *   `param_set_f32`) may be changed or freed when the call returns. There is one exception: the input of program_begin must stay valid
+ *   and unchanged until program_end or program_drop returns, because a device that computes in host memory reads it
  *   there.
- *   No slot but those that create, open, alloc or bind takes memory: a step takes none.
+ *   Only slots that create, open, alloc or bind allocate memory. A step allocates none.
+ *
+ * ---- threads ----
+ *   Calls that use one thing (a plan, a program, weights that are folded or that a plan is made over) are made by one
+ *   thread at a time. Calls that use different things may be made by several threads at once: INFER plans over the same
+ *   weights run side by side, each in memory of its own, while another plan is made over these weights.
  *
  * ---- time ----
- *   A slot marked "queued" may return before its work is done. Queued works of one device are done as if one after
- *   another, in the order in which they were given, whoever gave them. A slot marked "waits" returns when everything
- *   queued before it is done, and its own work too. A slot with neither mark does not touch device memory that queued
- *   work uses: it may be called at any time and does not wait; release, plan_free, layout_free and program_free are
- *   safe while work that uses the thing is queued (a device with a queue makes them wait).
- *   A device without a queue does everything at once. All of this costs it nothing.
+ *   A slot marked "queued" may return before its work is done. A device does queued work as if one call came after
+ *   another, in the order of the calls, from whatever thread they came. A slot marked "waits" returns when its own work
+ *   and everything queued before it are done. A slot with neither mark does not touch device memory that queued work
+ *   uses: it may be called at any time and does not wait. release, plan_free, layout_free and program_free are safe
+ *   while queued work still uses the object (a device with a queue makes them wait).
+ *   A device without a queue does everything at once. These rules cost it nothing.
  *
- * ---- failures: who says what, and when ----
- *   A slot's status says what is known when it returns: arguments that do not fit, memory, a plan that was cancelled.
- *   Failures of queued work are said by the next slot that waits, as MOCO_EDEVICE: the device is lost, all of its slots
- *   but release, *_free and close say so from then on, and its memory holds nothing that may be used.
- *   Numbers that are wrong (not finite, too large) are no failure of a slot. They are findings, written into the step's
- *   outcome, and the host sees them there alone.
- *   After a call of a step has failed, the only call that follows for that step is program_drop.
+ * ---- failures: which call reports what, and when ----
+ *   The status of a slot reports what is known when it returns: arguments that do not fit, memory, a cancelled plan.
+ *   The next slot that waits reports failures of queued work, as MOCO_EDEVICE. The device is then lost: all of its slots
+ *   except release, *_free and close report that from then on, and its memory must not be used.
+ *   Wrong numbers (not finite, too large) are not a failure of a slot. They are findings. They are written into the
+ *   step's outcome, and the host sees them only there.
+ *   After a call of a step has failed, the only call for that step is program_drop.
  *
  * ---- a step ----
  *   program_begin(scalars, input) -> where the input is, skip
  *       zero, copy, ema_readers, forward, backward, gather, scatter, check_*, row_std, infonce, batch_loss
- *   [verdict]                                              only who needs numbers before the commit; waits
+ *   [verdict]                                              only if numbers are needed before the commit; waits
  *   decide(cancel, veto) -> skip
  *       sgd, stats_commit, push                            the commit: does nothing unless the step may commit
  *   program_end
  *   outcome                                                once for each step, in order
- * Between program_begin and decide the calls of a step of one program are the same with the same arguments every time,
- * and so are those between decide and program_end: numbers that change (rates, momenta, the queue's row) come from the
- * scalars, images and indices from the input. A program made with `replay` may therefore be recorded; skip = 1 then
- * says that the device repeats what it recorded, and that the calls up to decide (from decide: up to program_end) are
- * not to be made. What is called between verdict and decide is never recorded.
+ * The calls between program_begin and decide are the same in every step of a program, with the same arguments; so are
+ * those between decide and program_end. Numbers that change (rates, momenta, the queue's row) come from the scalars,
+ * images and indices from the input. A program made with `replay` may therefore be recorded. skip = 1 then means that
+ * the device repeats what it recorded, and that the caller must not make the calls up to decide (from decide: up to
+ * program_end). Calls between verdict and decide are never recorded.
  *
- * The two things an implementer would get wrong: a plan owns no memory (`plan_create` lays out, `plan_bytes` says how
- * much, and the caller binds the plan to a place in a slab that other plans may use at other times); and a scalar that
- * is read when a call is queued instead of from the step's copy is frozen by a recording. */
+ * An implementer would get two things wrong. A plan owns no memory: `plan_create` lays it out, `plan_bytes` says how
+ * much it needs, and the caller binds the plan to an address in a slab that other plans may use at other times. And a
+ * scalar must be read from the step's copy: if it is read when a call is queued, a recording freezes it. */
 #ifndef MOCO_BACKEND_H
 #define MOCO_BACKEND_H
 
@@ -65,12 +74,13 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 4
+#define BACKEND_ABI 5
 
 struct be_device; /* defined by each backend */
 struct be_layout;
 struct be_plan;
 struct be_program;
+struct be_weights;
 
 struct be_memory {
     void *at;
@@ -85,7 +95,7 @@ enum be_precision { BE_F32 = 1, BE_BF16 = 2, BE_F64 = 3, BE_F16 = 4, BE_TF32 = 5
 enum be_pass {
     BE_TRAIN, /* forward with batch statistics, keeps what backward needs */
     BE_KEY,   /* forward with batch statistics, keeps nothing */
-    BE_INFER  /* forward with running statistics, BN folded into the convolutions */
+    BE_INFER  /* forward with running statistics, over folded weights */
 };
 
 struct be_info {
@@ -110,8 +120,11 @@ struct be_plan_spec {
     enum be_pass pass;
     int n, groups; /* samples of a launch; BN groups in it (INFER: 1) */
     int output;    /* value number that forward writes: any vector behind global pooling, such as features, projection
-                      or embedding */
-    int f32_input; /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+                      or embedding; INFER: also a feature map, such as what a stage ends in */
+    struct be_weights *weights; /* INFER: what it reads, of the same layout and precision; outlives the plan. The plan
+                                   may add a copy in another order to it. Else NULL */
+    int f32_input;              /* INFER only: input is normalised f32 [n,3,h,w] instead of u8 */
+    int steady;    /* INFER: 1: what comes of a sample is the same bits at any n, whichever samples are beside it */
     int recompute; /* TRAIN: 1: outputs of batch norm are computed once more in backward rather than kept, where the
                       device can; results are the same bits */
     int frozen;    /* TRAIN: 1: batch norms apply given statistics (be_forward.stats), in all groups the same, and
@@ -122,7 +135,7 @@ struct be_plan_bytes {
     size_t slab;        /* all of it, multiple of 4096: what bind needs */
     size_t activations; /* of which values kept for backward */
     size_t gradients;   /* of which gradients of activations */
-    size_t scratch;     /* of which primitives' scratch, weight reorders, folded weights */
+    size_t scratch;     /* of which primitives' scratch, weight reorders */
 };
 
 /* The flag by which another thread, or a signal handler, cancels: any number but 0. It is in memory of cancel_alloc,
@@ -154,8 +167,8 @@ struct be_scalars {
     int range_count;               /* at most the program's */
 };
 
-/* What may be wrong. The smallest (what, index) is the one that is told, whoever found it first, so that it does not
- * depend on the order in which a device computes. */
+/* The kinds of findings. The smallest (what, index) is the one that is reported, so that the report does not depend
+ * on the order in which a device computes. */
 enum be_what {
     BE_ROWS_KEY,    /* check_rows: index is the name of the row */
     BE_ROWS_QUERY,  /* the same */
@@ -176,7 +189,7 @@ struct be_outcome {
     uint64_t bad;  /* the smallest BE_BAD, or BE_NOTHING */
     int committed; /* 1: weights, statistics and queue have moved */
     int cancelled; /* decide saw the flag */
-    int follows;   /* decide said no only because a step before this one failed, whose outcome is told before */
+    int follows;   /* decide said no only because an earlier step failed, whose outcome is fetched first */
     int finite;    /* sgd: all numbers that it wrote are finite */
     double loss;
     double top1, top5;  /* top-m of one query is the chance that its positive is among the best m if ties are broken at
@@ -212,12 +225,12 @@ struct be_forward {
     const int32_t *index; /* [n]: sample j of the launch is images[index[j]]; NULL: identity. Where images are; not with
                              f32_input */
     const void *weights;  /* master slab (precisions without readers) or reader block; KEY: what ema_readers wrote;
-                             INFER: NULL, see plan_fold */
+                             INFER: NULL, see be_plan_spec.weights */
     const void *masters;  /* master slab: BN weight and bias, linear bias; KEY and INFER: NULL */
     const void *stats;    /* frozen plans: reals [stat_total], mean and variance of each batch norm; else unused */
     void *stage; /* reals [stat_total]: the launch ADDS, per group, batch mean and unbiased variance; NULL in INFER, in
                     frozen plans, and where nobody wants them */
-    void *out;   /* reals [n][dim of output] */
+    void *out;   /* reals [n][dim of output]; of a feature map [n][c][h][w] */
     be_cancel *cancel;
 };
 
@@ -307,9 +320,9 @@ struct backend {
     void (*cancel_free)(struct be_device *dev, _Atomic int *cancel);
 
     /* ---- parameters ----
-     * Where a number is in a slab is a pure function of (device, graph's parameters): `precision` only says how plans
-     * of this layout read (and tells ref where to round), so slabs pass between layouts of one network. The layout
-     * keeps what it needs of the graph. Values cross as doubles in the reference's shape. */
+     * Where a number is in a slab is a pure function of (device, graph's parameters). `precision` only says how plans
+     * of this layout read (and where ref rounds), so that layouts of one network can use the same slabs. The layout
+     * keeps what it needs of the graph. Values are passed as doubles in the reference's shape. */
     moco_status (*layout_create)(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                                  enum be_precision precision, struct err *err);
     void (*layout_free)(struct be_layout *layout);
@@ -333,14 +346,24 @@ struct backend {
                            struct err *err);             /* queued */
     size_t (*key_bytes)(const struct be_layout *layout); /* never 0 */
 
+    /* ---- folded weights, of a network at any image size ----
+     * Made for plans of `precision` in the orders that a plan of one sample of the graph's size reads. They hold memory
+     * of their own, weights_bytes of it, which grows when a plan that reads another order is made. `graph` and `layout`
+     * outlive them. A fold replaces all numbers: plans that read them do not run meanwhile, and need no other call. Until
+     * the first one forward is MOCO_ESTATE. */
+    moco_status (*weights_create)(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                                  const struct be_layout *layout, enum be_precision precision, struct err *err);
+    void (*weights_free)(struct be_weights *weights); /* NULL is fine */
+    size_t (*weights_bytes)(const struct be_weights *weights);
+    moco_status (*weights_fold)(struct be_weights *weights, const void *masters, const void *stats,
+                                struct err *err); /* queued */
+
     /* ---- plans ---- */
     moco_status (*plan_create)(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                                struct err *err);
     void (*plan_free)(struct be_plan *plan);
     void (*plan_bytes)(const struct be_plan *plan, struct be_plan_bytes *bytes);
     moco_status (*plan_bind)(struct be_plan *plan, void *slab, struct err *err); /* may wait and overwrite the slab */
-    moco_status (*plan_fold)(struct be_plan *plan, const void *masters, const void *stats,
-                             struct err *err);                                                    /* queued */
     moco_status (*forward)(struct be_plan *plan, const struct be_forward *io, struct err *err);   /* queued */
     moco_status (*backward)(struct be_plan *plan, const struct be_backward *io, struct err *err); /* queued */
 
@@ -369,11 +392,11 @@ struct backend {
     /* Instead of the rest of a step: nothing of it is committed (unless calls after decide were made: then the state is
      * neither that before nor that after), and it has no outcome. */
     void (*program_drop)(struct be_program *program);
-    /* The outcome of the oldest step that has ended and was not told: each is told once. wait 0: *known = 0 if it still
-     * runs; wait 1: waits for it. MOCO_ESTATE if there is none. A step that did not commit makes those begun behind it
-     * do nothing (`follows`) until its outcome has been fetched. */
+    /* The outcome of the oldest step that has ended and whose outcome was not fetched; each can be fetched once.
+     * wait 0: *known = 0 if the step still runs; wait 1: waits for it. MOCO_ESTATE if there is none. If a step did
+     * not commit, those begun after it do nothing (`follows`) until its outcome has been fetched. */
     moco_status (*outcome)(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
-    int (*behind)(const struct be_program *program); /* steps that have ended and were not told */
+    int (*behind)(const struct be_program *program); /* steps that have ended and whose outcome was not fetched */
 
     /* ---- calls of a step before decide: queued ---- */
     /* Writes, for key_momentum * k + (1 - key_momentum) * q computed in the master type, what a KEY launch of the
@@ -435,6 +458,13 @@ struct backend {
      * marked. Without: sync before device memory is touched. */
     moco_status (*mark)(struct be_device *dev, void **event, struct err *err);
     moco_status (*await)(struct be_device *dev, void *event, struct err *err);
+    /* param_get and param_set of a device whose masters are f32, without the way through doubles: for files, which hold
+     * f32. Several threads may set parameters of one slab at once, each its own. Without: through doubles, in memory that
+     * is taken for them. */
+    moco_status (*param_get_f32)(const struct be_layout *layout, const void *slab, int index, float *values,
+                                 struct err *err); /* waits */
+    moco_status (*param_set_f32)(const struct be_layout *layout, void *slab, int index, const float *values,
+                                 struct err *err); /* queued */
 };
 
 extern const struct backend backend_ref; /* always built */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * backends: the backends that are linked into this build. What a reader would get wrong: the list is alone in its file
- * because test programs link another one with devices of their own (tests/support/backends.c), and an archive gives way
- * only object by object: nothing else may be defined here. */
+ * backends: the backends that are linked into this build. What a reader would get wrong: nothing else may be defined
+ * in this file. Test programs link another list, with devices of their own (tests/support/backends.c), and a linker
+ * replaces a member of an archive only as a whole. */
 #include "backend/backend.h"
 
 const struct backend *backend_listed(int index)

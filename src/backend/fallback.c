@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * fallback: see fallback.h. Products are summed in double, number by number: slow, and the oracle for those of a
+ * fallback: see fallback.h. Products are summed in double, number by number: slow, but the oracle for those of a
  * device. */
 #include "backend/fallback.h"
 
@@ -65,4 +65,34 @@ void backend_host_free(const struct backend *be, struct be_device *dev, struct c
         be->host_free(dev, memory, bytes);
     else
         mem_free(ctx, memory);
+}
+
+moco_status backend_param_get_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout,
+                                  const void *slab, int index, int64_t count, float *values, struct err *err)
+{
+    if (be->param_get_f32 != NULL)
+        return be->param_get_f32(layout, slab, index, values, err);
+    double *wide = mem_array(ctx, (size_t)count, sizeof *wide, err);
+    if (wide == NULL)
+        return MOCO_ENOMEM;
+    moco_status status = be->param_get(layout, slab, index, wide, err);
+    for (int64_t i = 0; i < count && status == MOCO_OK; i++)
+        values[i] = (float)wide[i];
+    mem_free(ctx, wide);
+    return status;
+}
+
+moco_status backend_param_set_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout, void *slab,
+                                  int index, int64_t count, const float *values, struct err *err)
+{
+    if (be->param_set_f32 != NULL)
+        return be->param_set_f32(layout, slab, index, values, err);
+    double *wide = mem_array(ctx, (size_t)count, sizeof *wide, err);
+    if (wide == NULL)
+        return MOCO_ENOMEM;
+    for (int64_t i = 0; i < count; i++)
+        wide[i] = (double)values[i];
+    moco_status status = be->param_set(layout, slab, index, wide, err);
+    mem_free(ctx, wide);
+    return status;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * fallback: the optional slots of a device, or what stands in for one that it does not have. What a reader would get
- * wrong: nothing above the contract calls an optional slot itself. */
+ * fallback: the optional slots of a device, or a replacement for a slot that the device lacks. What a reader would
+ * get wrong: code above the contract never calls an optional slot directly. */
 #ifndef MOCO_BACKEND_FALLBACK_H
 #define MOCO_BACKEND_FALLBACK_H
 
@@ -20,5 +20,10 @@ moco_status backend_on_host(const struct backend *be, struct be_device *dev,
 moco_status backend_host_alloc(const struct backend *be, struct be_device *dev, struct ctx *ctx, size_t bytes,
                                void **out, struct err *err);
 void backend_host_free(const struct backend *be, struct be_device *dev, struct ctx *ctx, void *memory, size_t bytes);
+/* One parameter of `count` numbers in f32. */
+moco_status backend_param_get_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout,
+                                  const void *slab, int index, int64_t count, float *values, struct err *err);
+moco_status backend_param_set_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout, void *slab,
+                                  int index, int64_t count, const float *values, struct err *err);
 
 #endif

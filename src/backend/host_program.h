@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * host_program: the program of a device that computes in the call and in host memory: a copy of the scalars, an
- * outcome, and the slots that are the same for any such device. Such a device puts the slots below into its table as
- * they are, and writes its own (losses, sums over slabs, the update) with what stands under "for slots". What a reader
- * would get wrong: a finding stops nothing. Calls of the step go on with numbers that are of no use, and `found` lets
- * the caller end it early. */
+ * host_program: the program of a device that computes in host memory before a call returns: a copy of the scalars,
+ * an outcome, and the slots that are the same for every such device. The device puts the slots below into its table
+ * as they are. It writes its own for losses, sums over slabs and the update, with the functions under "for slots".
+ * What a reader would get wrong: a finding stops nothing. The calls of the step continue with useless numbers;
+ * `found` lets the caller end the step early. */
 #ifndef MOCO_BACKEND_HOST_PROGRAM_H
 #define MOCO_BACKEND_HOST_PROGRAM_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * memplan: see memplan.h. Buffers of one size are placed in the order of the list, so that equal lists give equal
- * plans. The time is quadratic in the number of buffers, of which a plan has some hundreds. */
+ * memplan: see memplan.h. Buffers of equal size are placed in the order of the list, so that equal lists give equal
+ * plans. The time is quadratic in the number of buffers; a plan has some hundreds. */
 #include "backend/memplan.h"
 
 #include <stdint.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * memplan: lifetimes in, offsets in one slab out. A backend lists its buffers with the first and last step (of its own
- * program, forward and backward counted through) at which each is alive; two that are alive together never overlap. */
+ * memplan: computes offsets in one slab from lifetimes of buffers. A backend lists its buffers with the first and
+ * last step at which each is needed (steps of its own program, forward and backward counted through). Two buffers
+ * that are needed at the same time never overlap. */
 #ifndef MOCO_MEMPLAN_H
 #define MOCO_MEMPLAN_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * precision: names of precisions, and the sentence that refuses one. A device says in bits which it has. */
+ * precision: the names of precisions, and the sentence that refuses one. A device lists its precisions as bits. */
 #include <string.h>
 
 #include "backend/backend.h"

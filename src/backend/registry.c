@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * registry: the backend of a device, found by the device's name. What a reader would get wrong: the number of a
- * NAME:NUMBER is not looked at here; which numbers there are is for the backend's open to say. */
+ * registry: finds the backend of a device by the device's name. What a reader would get wrong: the number in
+ * NAME:NUMBER is not checked here; the backend's `open` knows which numbers exist. */
 #include <string.h>
 
 #include "backend/backend.h"

@@ -1,172 +1,277 @@
 /* SPDX-License-Identifier: MIT
  *
- * comm: see comm.h. Exchanges are asked about in the order in which they were begun, which is that of every rank. */
+ * comm: see comm.h. The side of the program: making one, beginning exchanges, waiting, voting. */
 #include "comm/comm.h"
 
-#include <stdatomic.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
+#include "comm/comm_state.h"
 #include "utf8.h"
 
-#define UNDER_WAY 64             /* exchanges at most; a further one waits for the first of them */
-#define PAUSE_NANOSECONDS 200000 /* between two questions: little beside an exchange, much beside asking */
+#define PAUSE_NANOSECONDS 200000 /* of who drives the engine while it waits */
 #define RANKS_MAX (1 << 20)
 
-/* What a rank says in a vote. */
-struct ballot {
-    int32_t status;
-    char sentence[188];
-};
+static const moco_comm_options defaults = {.silence_seconds = 30, .bucket_bytes = 25e6};
 
-struct comm {
-    struct ctx *ctx;
-    const struct comm_engine *engine;
-    void *self;
-    int rank, ranks;
-    int64_t begun, done, bytes;
-    void *request[UNDER_WAY];
-    struct ballot *ballots; /* [ranks] */
-    int broken;             /* an exchange failed, or was given up */
-    _Atomic int cancel;
-};
+/* ---- making ---- */
 
-moco_status comm_create(struct comm **out, struct ctx *ctx, const struct comm_engine *engine, void *self, int rank,
-                        int ranks, struct err *err)
+static moco_status check(const moco_comm_engine *e, const moco_comm_options *o, struct err *err)
 {
-    moco_status status = MOCO_OK;
-    struct comm *c = NULL;
+    if (e->ranks < 1 || e->ranks > RANKS_MAX || e->rank < 0 || e->rank >= e->ranks)
+        return err_set(err, MOCO_EINVAL, "comm: rank %d of %d ranks; they count from 0, and are %d at most", e->rank,
+                       e->ranks, RANKS_MAX);
+    if (e->sum == NULL || e->gather == NULL || e->test == NULL)
+        return err_set(err, MOCO_EINVAL, "comm: the engine has no function %s",
+                       e->sum == NULL      ? "sum"
+                       : e->gather == NULL ? "gather"
+                                           : "test");
+    if ((e->send == NULL) != (e->receive == NULL))
+        return err_set(err, MOCO_EINVAL, "comm: the engine has only one of the functions send and receive");
+    if (!(o->silence_seconds > 0 && isfinite(o->silence_seconds)))
+        return err_set(err, MOCO_EINVAL, "comm: silence_seconds must be greater than 0");
+    if (!(o->patience_seconds >= 0 && isfinite(o->patience_seconds)))
+        return err_set(err, MOCO_EINVAL, "comm: patience_seconds must be 0 (for ever) or more");
+    if (!(o->bucket_bytes >= 1 && o->bucket_bytes <= 1e15))
+        return err_set(err, MOCO_EINVAL, "comm: bucket_bytes must be 1 or more");
+    return MOCO_OK;
+}
+
+static moco_status take_memory(struct comm *c, struct err *err)
+{
+    size_t ranks = (size_t)c->engine.ranks;
+    c->ballots = mem_array(c->ctx, ranks, sizeof *c->ballots, err);
+    c->hosts = mem_array(c->ctx, ranks, sizeof *c->hosts, err);
+    c->roll.answered = mem_array(c->ctx, ranks, 1, err);
+    return c->ballots != NULL && c->hosts != NULL && c->roll.answered != NULL ? MOCO_OK : MOCO_ENOMEM;
+}
+
+/* Signals belong to the program's own threads: ours blocks them all. */
+static moco_status start_thread(struct comm *c, struct err *err)
+{
+    sigset_t all, old;
+    if (!c->engine.any_thread || c->engine.ranks == 1)
+        return MOCO_OK;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    c->threaded = 1; /* read by the thread from its first instruction on */
+    int failed = pthread_create(&c->thread, NULL, comm_serve, c);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed == 0)
+        return MOCO_OK;
+    c->threaded = 0;
+    return err_set(err, MOCO_ENOMEM, "comm: its thread cannot be started: error %d", failed);
+}
+
+static moco_status make(struct comm *c, struct err *err)
+{
+    int64_t ticket;
+    TRY(take_memory(c, err));
+    TRY(start_thread(c, err));
+    if (c->engine.send == NULL)
+        return MOCO_OK;
+    memcpy(c->hosts[c->engine.rank], c->engine.host, COMM_HOST);
+    return comm_gather(c, c->hosts, COMM_HOST, &ticket, err);
+}
+
+moco_status comm_create(struct comm **out, struct ctx *ctx, const moco_comm_engine *engine,
+                        const moco_comm_options *options, struct err *err)
+{
+    const moco_comm_options *o = options != NULL ? options : &defaults;
     *out = NULL;
-    if (ranks < 1 || ranks > RANKS_MAX || rank < 0 || rank >= ranks)
-        status = err_set(err, MOCO_EINVAL, "comm: rank %d of %d ranks; they count from 0, and are %d at most", rank,
-                         ranks, RANKS_MAX);
-    else if ((c = mem_zalloc(ctx, sizeof *c, err)) == NULL ||
-             (c->ballots = mem_array(ctx, (size_t)ranks, sizeof *c->ballots, err)) == NULL)
-        status = MOCO_ENOMEM;
-    if (status != MOCO_OK) {
-        mem_free(ctx, c);
-        engine->close(self, 0);
-        return status;
+    moco_status status = check(engine, o, err);
+    struct comm *c = status == MOCO_OK ? mem_zalloc(ctx, sizeof *c, err) : NULL;
+    if (c == NULL) {
+        engine->close(engine->user, 0);
+        return status != MOCO_OK ? status : MOCO_ENOMEM;
     }
     c->ctx = ctx;
-    c->engine = engine;
-    c->self = self;
-    c->rank = rank;
-    c->ranks = ranks;
+    c->engine = *engine;
+    c->engine.name[sizeof c->engine.name - 1] = c->engine.host[sizeof c->engine.host - 1] = 0;
+    c->o = *o;
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->work, NULL);
+    pthread_cond_init(&c->moved, NULL);
+    status = make(c, err);
+    if (status != MOCO_OK) {
+        comm_free(c);
+        return status;
+    }
     *out = c;
     return MOCO_OK;
 }
 
-int comm_free(struct comm *c)
+void comm_free(struct comm *c)
 {
     if (c == NULL)
-        return 0;
-    int written_to = c->engine->close(c->self, c->broken || atomic_load(&c->cancel) || c->done < c->begun);
-    if (!written_to)
-        mem_free(c->ctx, c->ballots); /* a vote may be under way */
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->quit = 1;
+    pthread_cond_signal(&c->work);
+    pthread_mutex_unlock(&c->lock);
+    if (c->threaded)
+        pthread_join(c->thread, NULL);
+    pthread_mutex_lock(&c->lock);
+    comm_close(c, atomic_load(&c->cancel) || c->done < c->begun);
+    pthread_mutex_unlock(&c->lock);
+    if (!c->written_to) { /* a vote, or the exchange of names, may be under way */
+        mem_free(c->ctx, c->ballots);
+        mem_free(c->ctx, c->hosts);
+    }
+    mem_free(c->ctx, c->roll.answered);
+    pthread_cond_destroy(&c->work);
+    pthread_cond_destroy(&c->moved);
+    pthread_mutex_destroy(&c->lock);
     mem_free(c->ctx, c);
+}
+
+/* ---- asking ---- */
+
+int comm_rank(const struct comm *c)
+{
+    return c->engine.rank;
+}
+
+int comm_ranks(const struct comm *c)
+{
+    return c->engine.ranks;
+}
+
+double comm_bucket_bytes(const struct comm *c)
+{
+    return c->o.bucket_bytes;
+}
+
+int comm_written_to(struct comm *c)
+{
+    pthread_mutex_lock(&c->lock);
+    int written_to = c->written_to;
+    pthread_mutex_unlock(&c->lock);
     return written_to;
 }
 
-void comm_describe(const struct comm *c, struct comm_info *info)
+void comm_describe(struct comm *c, moco_comm_info *info)
 {
-    *info = (struct comm_info){
-        .rank = c->rank, .ranks = c->ranks, .engine = c->engine->name, .exchanges = c->begun, .bytes = c->bytes};
+    const moco_comm_engine *e = &c->engine;
+    pthread_mutex_lock(&c->lock);
+    *info = (moco_comm_info){.struct_size = sizeof *info,
+                             .rank = e->rank,
+                             .ranks = e->ranks,
+                             .own_thread = c->threaded,
+                             .exchanges = c->begun,
+                             .bytes = c->bytes,
+                             .waited_seconds = c->waited,
+                             .broken = c->broken || atomic_load(&c->cancel)};
+    pthread_mutex_unlock(&c->lock);
+    memcpy(info->engine, e->name, sizeof info->engine);
+    memcpy(info->host, e->host, sizeof info->host);
 }
 
-static moco_status broken(struct comm *c, struct err *err)
+/* ---- exchanges ---- */
+
+/* MOCO_ECOMM from the first failure on; with the lock held. */
+static moco_status check_whole(struct comm *c, struct err *err)
 {
-    c->broken = 1;
-    return err_set(err, MOCO_ECOMM,
-                   "rank %d of %d: an exchange between ranks failed or was given up, and the others "
-                   "cannot be joined again; start all ranks from the last checkpoint",
-                   c->rank, c->ranks);
+    if (!c->broken && !atomic_load(&c->cancel))
+        return MOCO_OK;
+    while (!c->broken) /* who calls the engine has not taken notice yet */
+        if (c->threaded) {
+            pthread_cond_signal(&c->work);
+            pthread_cond_wait(&c->moved, &c->lock);
+        } else {
+            comm_drive(c);
+        }
+    return err_set(err, MOCO_ECOMM, "%s", c->why.text);
 }
 
-/* MOCO_ECOMM now and from now on. */
-static moco_status check(struct comm *c, struct err *err)
-{
-    return c->broken || atomic_load(&c->cancel) ? broken(c, err) : MOCO_OK;
-}
-
-static moco_status watch(struct comm *c, moco_status status)
-{
-    if (status != MOCO_OK)
-        c->broken = 1;
-    return status;
-}
-
-/* Until `exchanges` of those begun are done. */
+/* Until `exchanges` of those begun are done; with the lock held. */
 static moco_status finish(struct comm *c, int64_t exchanges, struct err *err)
 {
     const struct timespec pause = {0, PAUSE_NANOSECONDS};
-    while (c->done < exchanges) {
-        int done = 0;
-        TRY(check(c, err));
-        TRY(watch(c, c->engine->test(c->self, c->request[c->done % UNDER_WAY], &done, err)));
-        if (done)
-            c->done++;
-        else
+    if (c->done >= exchanges)
+        return check_whole(c, err);
+    double from = comm_now();
+    while (c->done < exchanges && !c->broken) {
+        if (c->threaded) {
+            pthread_cond_wait(&c->moved, &c->lock);
+        } else if (!comm_drive(c)) {
+            pthread_mutex_unlock(&c->lock);
             nanosleep(&pause, NULL);
+            pthread_mutex_lock(&c->lock);
+        }
     }
-    return check(c, err);
+    c->waited += comm_now() - from;
+    return check_whole(c, err);
 }
 
-/* Room for one exchange more: where its request goes. */
-static moco_status begin(struct comm *c, void ***request, struct err *err)
+static moco_status begin(struct comm *c, const struct comm_job *job, size_t bytes, int64_t *ticket, struct err *err)
 {
-    TRY(finish(c, c->begun - UNDER_WAY + 1, err));
-    *request = &c->request[c->begun % UNDER_WAY];
-    **request = NULL;
-    return MOCO_OK;
-}
-
-static void count(struct comm *c, size_t bytes, int64_t *ticket)
-{
-    c->bytes += (int64_t)bytes;
-    *ticket = ++c->begun;
+    pthread_mutex_lock(&c->lock);
+    moco_status status = finish(c, c->begun - COMM_UNDER_WAY + 1, err);
+    if (status == MOCO_OK) {
+        struct comm_job *at = &c->job[c->begun % COMM_UNDER_WAY];
+        *at = *job;
+        at->asked = comm_now();
+        c->bytes += (int64_t)bytes;
+        *ticket = ++c->begun;
+        if (c->threaded)
+            pthread_cond_signal(&c->work);
+        else
+            comm_drive(c);
+        status = check_whole(c, err);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return status;
 }
 
 moco_status comm_gather(struct comm *c, void *blocks, size_t each, int64_t *ticket, struct err *err)
 {
-    void **request;
-    TRY(begin(c, &request, err));
-    TRY(watch(c, c->engine->gather(c->self, blocks, each, request, err)));
-    count(c, each, ticket);
-    return MOCO_OK;
+    const struct comm_job job = {.kind = COMM_GATHER, .data = blocks, .count = (int64_t)each};
+    return begin(c, &job, each, ticket, err);
 }
 
-moco_status comm_sum(struct comm *c, void *data, size_t n, enum comm_real real, int64_t *ticket, struct err *err)
+moco_status comm_sum(struct comm *c, void *data, size_t count, moco_dtype real, int64_t *ticket, struct err *err)
 {
-    void **request;
-    TRY(begin(c, &request, err));
-    TRY(watch(c, c->engine->sum(c->self, data, n, real, request, err)));
-    count(c, n * (real == COMM_F64 ? sizeof(double) : sizeof(float)), ticket);
-    return MOCO_OK;
+    const struct comm_job job = {.kind = COMM_SUM, .data = data, .count = (int64_t)count, .dtype = (int32_t)real};
+    return begin(c, &job, count * (real == MOCO_F64 ? sizeof(double) : sizeof(float)), ticket, err);
 }
 
 moco_status comm_wait(struct comm *c, int64_t ticket, struct err *err)
 {
+    pthread_mutex_lock(&c->lock);
+    moco_status status = MOCO_EINVAL;
     if (ticket < 1 || ticket > c->begun)
-        return err_set(err, MOCO_EINVAL, "comm: ticket %lld of %lld", (long long)ticket, (long long)c->begun);
-    return finish(c, ticket, err);
+        err_set(err, status, "comm: ticket %lld of %lld", (long long)ticket, (long long)c->begun);
+    else
+        status = finish(c, ticket, err);
+    pthread_mutex_unlock(&c->lock);
+    return status;
 }
 
 /* ---- the vote ---- */
 
-/* The ballots of all ranks are in. */
-static moco_status count_votes(const struct comm *c, moco_status mine, struct err *err)
+void comm_fill(struct comm_ballot *ballot, moco_status mine, const struct err *err)
 {
-    if (c->ranks == 1)
-        return mine; /* and its sentence, whole, as it is */
-    for (int r = 0; r < c->ranks; r++) {
-        const struct ballot *b = &c->ballots[r];
-        if (b->status == MOCO_OK)
+    memset(ballot, 0, sizeof *ballot);
+    ballot->status = mine;
+    if (mine != MOCO_OK && err != NULL)
+        utf8_printable(ballot->sentence, sizeof ballot->sentence, err->text);
+}
+
+moco_status comm_count(const struct comm *c, const void *blocks, size_t each, struct err *err)
+{
+    for (int r = 0; r < c->engine.ranks; r++) {
+        struct comm_ballot b;
+        memcpy(&b, (const char *)blocks + (size_t)r * each, sizeof b);
+        if (b.status == MOCO_OK)
             continue;
         if (err != NULL)
             *err = (struct err){0}; /* all ranks say the same, also one that has failed in its own way */
-        return err_set(err, (moco_status)b->status, "rank %d of %d: %.*s", r, c->ranks, (int)sizeof b->sentence,
-                       b->sentence);
+        return err_set(err, (moco_status)b.status, "rank %d of %d: %.*s", r, c->engine.ranks, (int)sizeof b.sentence,
+                       b.sentence);
     }
     return MOCO_OK;
 }
@@ -175,16 +280,14 @@ moco_status comm_vote(struct comm *c, moco_status mine, struct err *err)
 {
     int64_t ticket;
     struct err lost = {0};
-    struct ballot *ballot = &c->ballots[c->rank];
-    memset(ballot, 0, sizeof *ballot);
-    ballot->status = mine;
-    if (mine != MOCO_OK && err != NULL)
-        utf8_printable(ballot->sentence, sizeof ballot->sentence, err->text);
+    if (c->engine.ranks == 1)
+        return mine; /* and its sentence, whole, as it is */
+    comm_fill(&c->ballots[c->engine.rank], mine, err);
     moco_status status = comm_gather(c, c->ballots, sizeof *c->ballots, &ticket, &lost);
     if (status == MOCO_OK)
         status = comm_wait(c, ticket, &lost); /* and for all exchanges before it */
     if (status == MOCO_OK)
-        return count_votes(c, mine, err);
+        return comm_count(c, c->ballots, sizeof *c->ballots, err);
     return mine != MOCO_OK ? mine : err_set(err, status, "%s", lost.text); /* what this rank met first is the reason */
 }
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment: how an image becomes a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are two
- * pure functions, so that a test can feed the second with any parameters and compare with Pillow.
- * What a reader would get wrong: the order of the random draws is part of the format (docs/randomness.md); the order in
- * which they are applied is another one, that of the reference. */
+ * augment: turns an image into a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are
+ * two pure functions, so that a test can pass any parameters to the second and compare with Pillow. What a reader
+ * would get wrong: the order of the random draws is part of the format (docs/randomness.md). The order in which they
+ * are applied is a different one, the reference's. */
 #ifndef MOCO_DATA_AUGMENT_H
 #define MOCO_DATA_AUGMENT_H
 
@@ -55,8 +55,8 @@ struct image_box augment_shown(const struct augment_params *params, int count);
  * and views of `size`. */
 moco_status augment_params_check(const struct augment_params *params, int w, int h, int size, struct err *err);
 
-/* Which ops a recipe leaves out, where its grey stands and how it resizes: the part of the parameters that is not
- * drawn. */
+/* Fills in the part of the parameters that is not drawn: which operations the recipe leaves out, when it turns grey
+ * and how it resizes. */
 void augment_params_recipe(const moco_augment_options *options, struct augment_params *params);
 
 /* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment_apply: parameters and picture to view, with the bytes that Pillow 9.4 and torchvision 0.14 give: resize
- * (Resample.c: antialiased triangle or cubic filter in 22-bit fixed point, horizontal pass first, each pass rounded to
- * 8 bits), ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all horizontal ones
- * first). What a reader would get wrong: the flip is made by the resize, although the reference flips last. Every later
- * op treats left and right alike, so the bytes are the same and a pass is saved. */
+ * augment_apply: makes a view from parameters and picture, with the bytes of Pillow 9.4 and torchvision 0.14: resize
+ * (Resample.c: antialiased triangle or cubic filter in 22-bit fixed point, horizontal pass first, each pass rounded
+ * to 8 bits), ImageEnhance, HSV hue, luma, GaussianBlur (BoxBlur.c: three extended box passes an axis, all
+ * horizontal ones first). What a reader would get wrong: the resize makes the flip, although the reference flips
+ * last. Every later operation treats left and right alike, so that the bytes are the same, and a pass is saved. */
 #include <math.h>
 #include <string.h>
 
@@ -204,6 +204,8 @@ static void blur_down(const uint8_t *in, int size, int radius, uint32_t ww, uint
 #undef ROW
 }
 
+/* Pillow's GaussianBlur: three box passes along each row, then three along each column. `ww` and `fw` are the
+ * fixed-point weights of the inside and of the fractional edge of a box. */
 static moco_status blur(double sigma, int size, struct augment_scratch *scratch, uint8_t *view, struct err *err)
 {
     float exact = box_radius((float)sigma);

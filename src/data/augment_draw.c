@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment_draw: the random part of a view. What a reader would get wrong: every number below is drawn whether or not it
- * is used, and the crop, which alone depends on the size of the image, comes last; so a change of p or of the picture's
- * size moves no other decision. The order is fixed by docs/randomness.md, "Augmentation". */
+ * augment_draw: the random part of a view. What a reader would get wrong: every number below is drawn whether or not
+ * it is used, and the crop, the only draw that depends on the size of the image, comes last. A change of a
+ * probability or of the picture's size therefore changes no other decision. The order is fixed by
+ * docs/randomness.md, "Augmentation". */
 #include <math.h>
 #include <string.h>
 

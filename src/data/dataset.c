@@ -20,6 +20,7 @@ const char *dataset_no_class_name(const struct dataset *ds, int32_t label)
     return "";
 }
 
+/* Reads each image whole. A bad image is counted and reported; any other failure ends the call. */
 moco_status dataset_verify(const struct dataset *ds, int64_t first, int64_t count, int64_t max_pixels,
                            int (*report)(void *user, int64_t id, const char *path, const char *reason), void *user,
                            int64_t *bad, struct err *err)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset: where images come from, behind four calls. A data set is immutable once opened: any number of threads read
- * it at once, each with a decoder of its own. `read` answers MOCO_EFORMAT for an image that is itself bad (the loader
- * then takes the next one) and MOCO_EIO, MOCO_ENOMEM or MOCO_ECANCELED for a failure that says nothing about the image.
- */
+ * dataset: a source of images, behind four calls. A data set does not change after it was opened: any number of
+ * threads read it at once, each with its own decoder. `read` returns MOCO_EFORMAT for an image that is itself bad
+ * (the loader then takes the next one), and MOCO_EIO, MOCO_ENOMEM or MOCO_ECANCELED for a failure that says nothing
+ * about the image. */
 #ifndef MOCO_DATA_DATASET_H
 #define MOCO_DATA_DATASET_H
 

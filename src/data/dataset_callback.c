@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_callback: pictures that the caller hands over when asked, as pixels (a camera's, a renderer's) or as the bytes
- * of a file (a database's, an object store's). Pixels are copied and bytes decoded before `done`, so that the caller's
- * memory is held for no longer than that takes; what a caller answers is checked like a file. What a reader would get
- * wrong: bytes are decoded where they lie, as far as the views show them, like those of a file that fits the window. */
+ * dataset_callback: pictures that the caller provides on request, as pixels (a camera's, a renderer's) or as the
+ * bytes of a file (a database's, an object store's). Pixels are copied, and bytes decoded, before `done`, so that
+ * the caller's memory is used only for that time. The caller's answers are checked like a file. What a reader would
+ * get wrong: bytes are decoded in the caller's memory, and only the part that the views show, like those of a file
+ * that fits the window. */
 #include <string.h>
 
 #include "dataset.h"

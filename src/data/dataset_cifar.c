@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are read
- * and checked when the files are opened; pixels are read when they are wanted. */
+ * dataset_cifar: CIFAR-10 binary files: records of one label byte and 32 x 32 pixels as three planes. Labels are
+ * read and checked when the files are opened; pixels are read when they are needed. */
 #include <stdio.h>
 
 #include "dataset.h"
@@ -96,6 +96,7 @@ static moco_status read_labels(struct cifar *c, const struct cifar_file *file, u
     return MOCO_OK;
 }
 
+/* Opens all files and counts their records before it reads the labels of all of them into one array. */
 static moco_status open_files(struct cifar *c, const char *const *paths, int count, struct err *err)
 {
     struct ctx *ctx = c->base.ctx;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_folder: image files below a folder. Each sub-folder with images is a class and they lie anywhere below it;
- * without images in sub-folders, the folder itself is searched and there are no labels. The order is torchvision's
- * ImageFolder's, with names compared as bytes: class by class, folder by folder (sorted by path), name by name. Names
- * are kept in one block, relative to their class: four bytes and the name's length per image. */
+ * dataset_folder: image files below a folder. Each sub-folder with images is a class; its images may be anywhere
+ * below it. Without images in sub-folders, the folder itself is searched, and there are no labels. The order is that
+ * of torchvision's ImageFolder, with names compared as bytes: class by class, folder by folder (sorted by path),
+ * name by name. Names are kept in one block, relative to their class: four bytes and the length of the name for each
+ * image. */
 #define _DEFAULT_SOURCE /* d_type */
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +41,7 @@ static int compare(const char *a, const char *b)
     return order != 0 ? order : strcmp(a + a_length, b + b_length);
 }
 
-/* Merge sort of at[first..count): qsort could not be told where the text is. */
+/* Merge sort of at[first..count). qsort has no argument for the address of the text. */
 static moco_status names_sort(struct ctx *ctx, struct names *n, int64_t first, struct err *err)
 {
     int64_t count = n->count - first;
@@ -123,7 +124,7 @@ static void cut(struct walk *w, size_t length)
 
 static moco_status walk_folder(struct walk *w);
 
-/* The sub-folder whose path stands in w->path. */
+/* Walks the sub-folder whose path is in w->path. */
 static moco_status walk_sub_folder(struct walk *w, const char *name)
 {
     if (w->leave_out != NULL && w->leave_out(w->user, w->path) != 0)
@@ -163,6 +164,8 @@ static moco_status read_entries(struct walk *w, DIR *dir)
     }
 }
 
+/* Reads a folder and, through read_entries, those below it. It compares device and inode with the folders above, so
+ * that a link back to one of them does not recurse for ever. */
 static moco_status walk_folder(struct walk *w)
 {
     if (w->depth == DEPTH_MAX)
@@ -320,6 +323,8 @@ static moco_status read_folder(struct folder *f, struct walk *w)
     return status;
 }
 
+/* Reads the folder into the data set, and reports what was left out. A folder without images is an error whose
+ * sentence lists what is there instead. */
 static moco_status fill(struct folder *f, struct walk *w, const char *root)
 {
     size_t length = strlen(root);

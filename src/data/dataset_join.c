@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_join: two data sets one after the other. Classes that have names are one if they have the same name, those of
- * the second set that are new follow; classes that have only numbers are one if they have the same number. What a reader
- * would get wrong: a class's number in the second set is another one here, and a set whose classes have names goes with
- * no set whose classes have none. */
+ * dataset_join: two data sets one after the other. Classes with names are the same class if they have the same name;
+ * new ones of the second set follow. Classes with only numbers are the same class if they have the same number. What
+ * a reader would get wrong: a class of the second set may have another number here. A set whose classes have names
+ * cannot be joined with one whose classes have none. */
 #include <stdio.h>
 #include <string.h>
 

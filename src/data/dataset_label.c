@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_label: labels that somebody wrote as text. What a reader would get wrong: the largest label decides the
- * number of classes, and with it the arrays of everybody who counts by class, so that a number which no set of classes
- * reaches is no label, like a word. */
+ * dataset_label: labels written as text. What a reader would get wrong: the largest label decides the number of
+ * classes, and with it the size of every array that counts by class. A number that is larger than any real set of
+ * classes is therefore not taken as a label, just like a word. */
 #include <string.h>
 
 #include "dataset.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_left_out: files that opening a data set left out because of their names, counted by extension, so that nobody
- * trains for months on a part without knowing it. What a reader would get wrong: names are anybody's. An extension is
- * taken for one only if it can be printed as it is, and there is a limit to how many are told apart. */
+ * dataset_left_out: counts, by extension, the files that opening a data set left out because of their names, so that
+ * nobody trains for months on a part of the data without knowing it. What a reader would get wrong: names are
+ * untrusted. An extension counts as one only if it can be printed as it is, and the number of different ones is
+ * limited. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

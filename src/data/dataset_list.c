@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_list: a text file that names one picture a line: its path, or its path, a tab and its label (a decimal
- * number). A path that does not start with a slash is taken from the folder of the list. What a reader would get wrong:
- * pictures that do not exist are found when they are read, like any other bad picture, but the first one must be there:
- * where it is not, the lines are probably written in another way, with spaces or commas, and none would be found. */
+ * dataset_list: a text file with one picture a line: its path, or its path, a tab and its label (a decimal number).
+ * A path that does not start with a slash is relative to the folder of the list. What a reader would get wrong:
+ * pictures that do not exist are noticed when they are read, like any other bad picture. Only the first one must
+ * exist when the list is opened: if it does not, the lines are probably written in another way, with spaces or
+ * commas, and none would be found. */
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,6 +80,7 @@ static moco_status add_line(struct list *list, const char *path, int64_t line, c
     return names_add(list->base.ctx, &list->paths, text, err);
 }
 
+/* Splits the text into lines in place: each line end becomes a 0. */
 static moco_status parse(struct list *list, const char *path, char *text, size_t size, struct err *err)
 {
     const char *end = text + size;
@@ -131,6 +133,8 @@ static const char *separator(const struct list *list, const char *name)
     return NULL;
 }
 
+/* Looks whether the first picture exists. If not, the sentence says what the line looks like instead: quotes, a
+ * header, label before path, backslashes. */
 static moco_status find_first(const struct list *list, const char *path, struct err *err)
 {
     const char *name = names_at(&list->paths, 0);

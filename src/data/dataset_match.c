@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_match: a data set whose labels are those of another one, class by class of the same name. Folders give a
- * class its number by its place among the others, so that one folder more or less shifts all numbers behind it. What a
- * reader would get wrong: the images of classes without a namesake are left out, hence numbers of images are not those
- * of the set below. */
+ * dataset_match: a data set with the labels of another one, class by class of the same name. Folders number a class
+ * by its rank among the others, so that one folder more or less shifts all later numbers. What a reader would get
+ * wrong: images of classes that the other set lacks are left out, so that image numbers differ from those of the
+ * original set. */
 #include <string.h>
 
 #include "dataset.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_memory: pictures that the caller keeps in memory, already decoded and all of one size. Nothing is copied: the
- * views are cut straight from the caller's array. */
+ * dataset_memory: pictures that the caller keeps in memory, decoded and all of one size. Nothing is copied: the
+ * views are made directly from the caller's array. */
 #include <string.h>
 
 #include "dataset.h"

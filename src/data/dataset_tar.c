@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * dataset_tar: tar shards in WebDataset's layout. Members that stand together and share a key (the path up to the first
- * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png, webp) and, if there is one, its label
- * (cls, a decimal number). What a member is its last extension says: x.jpg.json is no picture, and x.seg.png is one, but x.png
- * goes before it. Shards are indexed once; then a picture is one pread, so that any order costs the same. What a reader
- * would get wrong: a key that comes back after another one would silently split a sample in two: it is refused, with
- * its place. */
+ * dataset_tar: tar shards in WebDataset's layout. Neighbouring members that share a key (the path up to the first
+ * dot of its last part) are one sample: its picture (jpg, jpeg, jpe, jfif, png, webp) and, if there is one, its
+ * label (cls, a decimal number). The last extension of a member decides what it is: x.jpg.json is no picture;
+ * x.seg.png is one, but x.png is preferred to it. Shards are indexed once. After that a picture is one pread, so
+ * that every order costs the same. What a reader would get wrong: a key that appears again after another one would
+ * silently split a sample in two. It is refused, with its position. */
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
@@ -89,6 +89,7 @@ static int32_t label_of_sample(struct indexing *x)
     return x->label[which];
 }
 
+/* Finishes the current sample: chooses its picture and its label, and appends both. */
 static moco_status add_sample(struct indexing *x, struct err *err)
 {
     struct tar_set *set = x->set;
@@ -123,6 +124,7 @@ static uint64_t hex64(const char *digits)
     return value;
 }
 
+/* Begins a sample with a new key. The hash of the key is kept, so that check_keys can find a key that appears twice. */
 static moco_status start_sample(struct indexing *x, const char *key, int64_t header, struct err *err)
 {
     strcpy(x->key, key);
@@ -205,6 +207,7 @@ static moco_status add_picture(struct indexing *x, const struct tar_member *m, i
     return which == PLAIN ? MOCO_OK : names_add(x->ctx, &x->rest, m->name, err);
 }
 
+/* Puts a member into the current sample, or finishes that and begins the next one when the key changes. */
 static moco_status add_member(struct indexing *x, struct tar_member *m, struct err *err)
 {
     char *slash = strrchr(m->name, '/'), *part = slash != NULL ? slash + 1 : m->name, *dot = strchr(part, '.');
@@ -230,6 +233,7 @@ static moco_status add_member(struct indexing *x, struct tar_member *m, struct e
     return names_add(x->ctx, &x->rest, m->name, err);
 }
 
+/* Indexes one shard from its first member to its last, then logs what was ignored or left out. */
 static moco_status index_shard(struct indexing *x, struct err *err)
 {
     struct tar tar;

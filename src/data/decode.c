@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode: which codec a picture belongs to, and its file. A name ending in .JPEG may hold a PNG (ImageNet has one), and
- * a name that can be opened may be a pipe, which must not be waited for. */
+ * decode: chooses the codec of a picture and opens its file. A name that ends in .JPEG may hold a PNG (ImageNet has
+ * one), and a name that can be opened may be a pipe, which must not be waited for. */
 #define _DEFAULT_SOURCE /* O_CLOEXEC with O_NONBLOCK under strict POSIX headers */
 #include "decode.h"
 
@@ -16,6 +16,8 @@
 
 #define WINDOW ((size_t)256 << 10) /* most photographs of training sets are read in one call */
 
+/* Chooses the codec by the first bytes. If reading failed, that is the error: the codec saw only the end of the
+ * data. */
 static moco_status decode(struct decoder *decoder, struct source *source, const uint8_t *first, size_t size,
                           struct image *image, struct err *err)
 {

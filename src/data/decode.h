@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode: JPEG, PNG and WebP files to RGB, as PIL's Image.open(...).convert("RGB") gives them. The content decides, never the
- * name. Files are hostile: sizes are refused before memory is taken for them, and scans are counted. A picture is bad
- * when coefficients or pixels are missing, damaged or invented, as far as its file shows that, because a picture that
- * is grey from the middle on is worse than none; whatever else is odd about a file, or wrong, is no concern here.
- * Memory for a picture of n pixels is never more than 8 n bytes and 4 MiB, or the picture is refused: 3 n of RGB, less
- * where only a part is wanted. Files of several scans (progressive JPEG) need all coefficients at once, two bytes a
- * sample: 3 n with the usual 4:2:0, 6 n in full colour, 8 n for CMYK; the picture is written over them. WebP's codec
- * wants a file's bytes in one piece, which are added; see there.
+ * decode: decodes JPEG, PNG and WebP files to RGB, as PIL's Image.open(...).convert("RGB") gives them. The content
+ * decides which kind a file is, never the name. Files are untrusted: sizes are refused before memory is taken for
+ * them, and scans are counted. A picture is bad if coefficients or pixels are missing, damaged or invented, as far
+ * as its file shows that, because a picture that is grey from the middle on is worse than none. Anything else that
+ * is odd or wrong about a file is ignored.
+ *
+ * Memory for a picture of n pixels is never more than 8 n bytes and 4 MiB; otherwise the picture is refused. RGB
+ * takes 3 n, less if only a part is needed. Files of several scans (progressive JPEG) need all coefficients at once,
+ * two bytes a sample: 3 n with the usual 4:2:0, 6 n in full colour, 8 n for CMYK; the picture is written over them.
+ * WebP's codec needs the bytes of the file in one piece, which are added; see decode_webp.c.
+ *
  * Statuses: MOCO_EFORMAT is about this image; MOCO_EIO, MOCO_ENOMEM and MOCO_ECANCELED are not. */
 #ifndef MOCO_DATA_DECODE_H
 #define MOCO_DATA_DECODE_H

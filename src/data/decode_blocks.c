@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_blocks: see decode_blocks.h. libjpeg calls its memory manager through pointers and leaves open what a virtual
- * array is, so this one is ours. */
+ * decode_blocks: see decode_blocks.h. libjpeg calls its memory manager through pointers and leaves open what a
+ * virtual array is, so this one is ours. */
 #include "decode_blocks.h"
 
 #include <string.h>
@@ -62,6 +62,8 @@ static uint8_t *band_at(const struct blocks *b, JDIMENSION band)
                             : b->spare + (band - b->inside) * b->band_bytes;
 }
 
+/* libjpeg's call to allocate all virtual arrays. Bands of coefficients go into the memory of the picture as far as
+ * they fit behind `lead`, the rest into `spare`. */
 static void realize(j_common_ptr common)
 {
     struct blocks *b = blocks_of(common);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_blocks: where the coefficients of a JPEG of several scans live. libjpeg wants all of them until the last scan
- * has been read, two bytes a sample, and then turns them into rows from the top: so they lie in the room of the
- * picture, as far as it goes, and the picture is written over what has been used up. What a reader would get wrong:
- * `lead`, by which they start below the picture, makes the writing fall behind the reading; libjpeg, smoothing the
- * blocks of a file that ends early, looks two rows of blocks back. Each access is checked against what has been
- * written. */
+ * decode_blocks: memory for the coefficients of a JPEG of several scans. libjpeg needs all of them, two bytes a
+ * sample, until it has read the last scan, and then turns them into rows from the top. They are therefore stored in
+ * the memory of the picture, as far as it suffices, and the picture is written over those that have been used. What
+ * a reader would get wrong: the coefficients start `lead` bytes below the picture, so that writing stays behind
+ * reading. When libjpeg smooths the blocks of a file that ends early, it looks two rows of blocks back. Each access
+ * is checked against what has been written. */
 #ifndef MOCO_DATA_DECODE_BLOCKS_H
 #define MOCO_DATA_DECODE_BLOCKS_H
 

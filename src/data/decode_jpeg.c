@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * decode_jpeg: libjpeg-turbo's classic interface with its defaults (islow DCT, smooth chroma upsampling), as Pillow
- * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings and
- * goes on with grey; here a warning ends the decoding, unless it is one of those in is_harmless, which concern no
- * coefficient. Errors leave by longjmp, so everything that must survive it lives in struct jpeg, not in locals. EXIF
- * orientation is ignored, as torchvision does. */
+ * uses it, so that the pixels are Pillow's. What a reader would get wrong: libjpeg reports corruption as warnings
+ * and continues with grey. Here a warning ends the decoding, except those in is_harmless, which do not concern
+ * coefficients. Errors leave by longjmp, so that everything that must survive one is in struct jpeg, not in locals.
+ * EXIF orientation is ignored, as torchvision does. */
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
@@ -48,20 +48,21 @@ static void on_error(j_common_ptr codec)
     longjmp(j->escape, 1);
 }
 
-/* The warnings of jerror.h. A picture is bad when coefficients are missing, damaged or invented, and only then: phones
- * and webcams write everything else. A warning that is not listed, perhaps of a libjpeg to come, is bad.
- *   HIT_MARKER          bad: the coefficients of a scan ended early, and zeros stand for the rest
- *   HUFF_BAD_CODE       bad: a code that the table does not have was taken for a zero
- *   ARITH_BAD_CODE      bad: the rest of a scan is left as it was
- *   MUST_RESYNC         bad: an interval between restart markers is missing or damaged
- *   JPEG_EOF            bad: the file ended and an end marker was made up (libjpeg's own source; the one here fails)
- *   BOGUS_PROGRESSION   bad: a scan refines bits that no scan has brought, or brings bits twice; but of coefficient 0,
- *                       in a scan without it: harmless, as long as its own scan follows, since the order changes
- * nothing TOO_MUCH_DATA       bad: a row is asked for below the last one, which nobody does EXTRANEOUS_DATA harmless:
- * bytes before a marker that no coefficient was read from NOT_SEQUENTIAL      harmless: the band and the bits of a
- * sequential scan are always all of them ADOBE_XFORM         harmless: an unknown number of Adobe's; three components
- * are YCbCr then, four YCCK JFIF_MAJOR          harmless: the version of a header from which only a density would be
- * read BOGUS_ICC           harmless: a colour profile, which nobody here asks for */
+/* The warnings of jerror.h. A picture is bad if coefficients are missing, damaged or invented, and only then: phones
+ * and webcams write everything else. A warning that is not in the list, perhaps of a later libjpeg, makes a picture bad.
+ *   HIT_MARKER         bad: the coefficients of a scan ended early, and the rest are zeros
+ *   HUFF_BAD_CODE      bad: a code that the table does not have was replaced by a zero
+ *   ARITH_BAD_CODE     bad: the rest of a scan is left as it was
+ *   MUST_RESYNC        bad: an interval between restart markers is missing or damaged
+ *   JPEG_EOF           bad: the file ended and an end marker was invented (by libjpeg's own source; the one here fails)
+ *   BOGUS_PROGRESSION  bad: a scan refines bits that no scan has brought, or brings bits twice. Of coefficient 0, in a
+ *                      scan without it: harmless if its own scan follows, because the order changes nothing
+ *   TOO_MUCH_DATA      bad: a row below the last one is requested, which no caller does
+ *   EXTRANEOUS_DATA    harmless: bytes before a marker that no coefficient was read from
+ *   NOT_SEQUENTIAL     harmless: the band and the bits of a sequential scan are always all of them
+ *   ADOBE_XFORM        harmless: an unknown number of Adobe's; three components are YCbCr then, four YCCK
+ *   JFIF_MAJOR         harmless: the version of a header that only a density would be read from
+ *   BOGUS_ICC          harmless: a colour profile, which is not used here */
 static int is_harmless(struct jpeg *j)
 {
     const struct jpeg_error_mgr *e = &j->errors;
@@ -226,6 +227,8 @@ static void find_end(struct jpeg *j)
     jpeg_finish_decompress(&j->codec);
 }
 
+/* Decodes the wanted box: rows above it are skipped, rows below it are not read. If the box reaches the last row,
+ * the end of the file is checked too. */
 static void read_rows(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;

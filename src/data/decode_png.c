@@ -3,10 +3,10 @@
  * decode_png: libpng's classic row interface. Alpha and transparent colours are dropped, not blended, as Pillow's
  * convert("RGB") does. One thing differs from Pillow on purpose: 16-bit grey keeps its high byte, where Pillow 9.4
  * clips at 255 and so turns almost every such picture white. What a reader would get wrong: libpng does not see the
- * file. It is given the chunks that pixels come from (IHDR, PLTE of a picture with a palette, IDAT) and an IEND; no
- * other chunk, whatever its length, checksum or content, can make a picture bad or bomb it with compressed text. A
- * picture is bad when pixels are missing, or a checksum over them is wrong; once all are there, an end that is missing
- * and bytes too many are nobody's business. */
+ * file. It gets only the chunks that pixels come from (IHDR, PLTE of a picture with a palette, IDAT) and an IEND. No
+ * other chunk, whatever its length, checksum or content, can therefore make a picture bad or expand compressed text
+ * without limit. A picture is bad if pixels are missing, or if a checksum over them is wrong. Once all pixels are
+ * read, a missing end and extra bytes are ignored. */
 #include <setjmp.h>
 #include <string.h>
 
@@ -184,6 +184,7 @@ static void fill_palette(struct png *p)
     png_set_PLTE(p->codec, p->info, all, colours);
 }
 
+/* Reads all rows as 8-bit RGB, pass by pass if the picture is interlaced. */
 static void read_rows(struct png *p)
 {
     png_read_info(p->codec, p->info);

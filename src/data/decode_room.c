@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_room: how large a picture may be, and the memory that its pixels go to, kept from one to the next. */
+ * decode_room: how large a picture may be, and the memory for its pixels, which is kept from one picture to the
+ * next. */
 #include "decode_codec.h"
 
 #define KEEP_PIXELS ((size_t)2 << 20) /* bytes of picture kept from image to image; more is given back */

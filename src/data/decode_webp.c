@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * decode_webp: libwebp's advanced interface, with its defaults, into the decoder's own memory. libwebp does not see the
- * file: it is given the one chunk that holds the colours ("VP8 " or "VP8L"), whole. So alpha is dropped, as Pillow's
- * convert("RGB") drops it, and metadata (ICC, EXIF with its orientation, which is ignored as in a JPEG), checksums that
- * WebP lacks and what follows the picture cannot make it bad. Of an animation the first frame is taken, if it covers
- * the canvas. What a reader would get wrong: WebP has no checksum, and libwebp no warnings: bytes that are missing are
- * noticed, bytes that are other ones are often a picture, too. And libwebp takes memory by itself, which no context
- * counts: a lossless picture needs five bytes a pixel whatever part of it is wanted, and tables of codes besides, of
- * which a hostile file can name one for each 4 x 4 pixels, 12 to 20 KiB each, and no more than 65,536. */
+ * decode_webp: libwebp's advanced interface with its defaults, into the decoder's own memory. libwebp does not see
+ * the file. It gets the one chunk that holds the colours ("VP8 " or "VP8L"), whole. Alpha is therefore dropped, as
+ * Pillow's convert("RGB") drops it, and nothing else can make a picture bad: neither metadata (ICC, EXIF with its
+ * orientation, which is ignored as in a JPEG) nor bytes behind the picture. Of an animation the first frame is taken
+ * if it covers the canvas. What a reader would get wrong: WebP has no checksum, and libwebp no warnings. Missing
+ * bytes are noticed; changed bytes often give a picture, too. And libwebp allocates memory that no context counts: a
+ * lossless picture needs five bytes a pixel, whatever part of it is wanted, and tables of codes. A hostile file can
+ * name one table for each 4 x 4 pixels, of 12 to 20 KiB, but no more than 65,536. */
 #include <string.h>
 
 #include <webp/decode.h>
@@ -199,6 +199,7 @@ static moco_status wanted_box(struct webp *w, const WebPBitstreamFeatures *f, st
     return MOCO_OK;
 }
 
+/* Decodes the wanted box from the chunk of colours directly into the memory of the decoder. */
 static moco_status decode_content(struct webp *w, const WebPBitstreamFeatures *f)
 {
     struct image_box box;

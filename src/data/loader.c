@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader: the caller's side of the ring: options, threads, starting an epoch, fetching a batch. Samples are claimed in
- * the order of the epoch, so when one fails every earlier one is finished or will be; that is why the first error by
- * position is the one reported, whichever thread was first in time. */
+ * loader: the caller's side of the ring: options, threads, starting an epoch, fetching a batch. Samples are claimed
+ * in the order of the epoch. When one fails, every earlier one is therefore finished or will be. That is why the
+ * first error by position is the one reported, whichever thread was first in time. */
 #include "loader.h"
 
 #include <signal.h>
@@ -62,6 +62,7 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
     return MOCO_OK;
 }
 
+/* Takes the memory of all slots and workers. Key views come later, at the first loader_start_keys. */
 static moco_status take_memory(struct loader *l, struct err *err)
 {
     size_t rows = (size_t)l->rows, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
@@ -160,6 +161,8 @@ moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dat
     return MOCO_OK;
 }
 
+/* Cancels what is being decoded, waits for the threads, and frees everything; it also frees a loader that was made
+ * only in part. */
 void loader_free(struct loader *l)
 {
     if (l == NULL)
@@ -281,9 +284,9 @@ moco_status loader_start_keys(struct loader *l, int64_t epoch, int64_t position,
     return MOCO_OK;
 }
 
-/* A bad image that a delivered batch met, counted once: MOCO_EBADDATA where there are too many, also in the epoch after
- * the one that found them. The caller who skips is told of all of them afterwards (loader_bad_after), and gets no warning
- * for each. */
+/* Counts a bad image of a delivered batch, once. MOCO_EBADDATA if there are too many, also in the epoch after the
+ * one that found them. With MOCO_BAD_SKIP the caller can ask for all of them afterwards (loader_bad_after), and gets
+ * no warning for each. */
 static moco_status count_one(struct loader *l, struct bad *bad)
 {
     int skip = l->o.bad == MOCO_BAD_SKIP;

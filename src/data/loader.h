@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader: samples of an epoch -> batches of views, by threads or on the calling one. What a batch holds, which images
- * count as bad and which error comes when are functions of data set, options, epoch and position alone: workers decide
- * nothing but the time. What a reader would get wrong: batch_size and positions are those of all ranks together, rows
- * of a batch are this rank's. */
+ * loader: makes batches of views from the samples of an epoch, by threads or on the calling one. What a batch holds,
+ * which images count as bad and which error comes when are functions of data set, options, epoch and position alone;
+ * workers only change the time. What a reader would get wrong: batch_size and positions are those of all ranks
+ * together, the rows of a batch are those of this rank. */
 #ifndef MOCO_DATA_LOADER_H
 #define MOCO_DATA_LOADER_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader_state: what loader.c (the caller's side) and loader_work.c (making samples) share. Everything after `lock` in
- * struct loader changes under it; pixels and ids of a sample are written by the one thread that claimed it. */
+ * loader_state: what loader.c (the caller's side) and loader_work.c (making samples) share. Everything after `lock`
+ * in struct loader changes only while the lock is held. The one thread that claimed a sample writes its pixels and
+ * ids. */
 #ifndef MOCO_DATA_LOADER_STATE_H
 #define MOCO_DATA_LOADER_STATE_H
 

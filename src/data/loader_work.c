@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * loader_work: making one item, which is the views of a sample or a key view apart. A bad image is replaced by the next readable one by number; the views are then drawn
- * with the number of the image that should have stood there, so that the neighbour is not shown twice alike. Or it is
- * left out, or ends the epoch: as the caller chose. What a reader would get wrong: an item of one view is drawn and decoded for both, because whether
- * an image is bad must not depend on who renders which view of it. */
+ * loader_work: makes one item: the views of a sample, or a key view apart. A bad image is replaced by the next
+ * readable one by number. The views are then drawn with the number of the bad image, so that the neighbour is not
+ * shown twice alike. Or the bad image is left out, or ends the epoch, as the caller chose. What a reader would get
+ * wrong: an item of one view is drawn and decoded for both views, because whether an image is bad must not depend on
+ * which rank renders which view of it. */
 #include <stdio.h>
 #include <string.h>
 
@@ -138,6 +139,8 @@ static struct item item_at(const struct loader *l, const struct slot *slot, int 
     return item;
 }
 
+/* Makes item `index` of a slot: reads its image or a replacement, draws the views if the decoder has not asked for
+ * them already, and applies them. */
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
 {
     struct loader *l = w->loader;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * names: many strings in one block: four bytes and its length for each, whatever their number. */
+ * names: many strings in one block, of any number: four bytes and its length for each. */
 #ifndef MOCO_DATA_NAMES_H
 #define MOCO_DATA_NAMES_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sampler: which sample stands where in an epoch. A pure function of (seed, epoch, n, position), O(1) in memory, so
- * that any position can be started at. */
+ * sampler: which sample is at which position of an epoch. It is a pure function of (seed, epoch, n, position) with
+ * O(1) memory, so that an epoch can start at any position. */
 #ifndef MOCO_DATA_SAMPLER_H
 #define MOCO_DATA_SAMPLER_H
 

@@ -8,6 +8,8 @@
 
 #include "file_retry.h"
 
+/* Fills the window with the next bytes and returns how many; 0 at the end or after a failure, which stays in
+ * source->status. */
 size_t source_next(struct source *source, const uint8_t **bytes)
 {
     *bytes = source->window;

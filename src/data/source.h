@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * source: the bytes of one picture, read through a window, so that a file costs the window's memory and not its own
- * length. A failed read is remembered here, because the codecs between can only say "no more data". */
+ * source: the bytes of one picture, read through a window, so that a file costs the memory of the window and not of
+ * its whole length. A failed read is remembered here, because the codecs can only say "no more data". */
 #ifndef MOCO_DATA_SOURCE_H
 #define MOCO_DATA_SOURCE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * view_kernels: which levels there are and which of them this CPU can run. */
+ * view_kernels: which levels exist, and which of them this CPU can run. */
 #include "view_kernels.h"
 
 extern const struct view_kernels view_kernels_base;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * view_simd: the inner loops of a view, compiled once per instruction set. The arithmetic is Pillow's to the bit: which
- * product is rounded to float and which stays double is part of it (-ffp-contract=off), and so is every truncation. */
+ * view_simd: the inner loops of a view, compiled once per instruction set. The arithmetic is Pillow's to the bit.
+ * Which product is rounded to float and which stays double is part of it (-ffp-contract=off), and so is every
+ * truncation. */
 #include <math.h>
 #include <string.h>
 
@@ -292,6 +293,8 @@ static void turn_hue(struct planes *p, int32_t turn)
     }
 }
 
+/* Applies all colour steps to a few pixels as planes, and returns the sum of their luma, which the contrast of a
+ * later step needs. */
 static uint64_t colour_span(uint8_t *rgb, int pixels, const struct colour_step *steps, int count)
 {
     struct planes p;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bank: see bank.h. A few queries are held against the bank row by row, at the rate at which memory delivers it; many
- * meet it block by block in one matrix product. Both keep a few more than k, so that the last bits of those products
- * decide nothing; the order is settled among those few in double. */
+ * bank: see bank.h. A few queries are compared with the bank row by row, at the rate of the memory. Many queries are
+ * compared block by block, in one matrix product. Both keep a few more candidates than k, so that the last bits of
+ * these products decide nothing; the order among the candidates is computed in double. */
 #include "eval/bank.h"
 
 #include <math.h>

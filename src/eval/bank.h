@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bank: vectors with numbers that name them, and the nearest of them to a query by cosine. Exact. What a reader would
- * get wrong: cosines that are answered are computed once more in double for the few that are near, so that they do not
- * depend on how many queries were asked at once, on threads or on the instruction set. */
+ * bank: numbered vectors, and an exact search for those nearest to a query by cosine. What a reader would get wrong:
+ * the cosines that are returned are computed again in double for the few nearest. They therefore do not depend on
+ * how many queries were asked at once, on threads or on the instruction set. */
 #ifndef MOCO_EVAL_BANK_H
 #define MOCO_EVAL_BANK_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * bank_file: a bank as a safetensors file: vectors [n,dim] f32 of length 1, ids [n] i64. What a reader would get wrong: a
- * mapped bank's vectors are not read here, neither against their hash nor for their length; that is what mapping is
- * for. */
+ * bank_file: a bank as a safetensors file: vectors [n,dim] f32 of length 1, ids [n] i64. What a reader would get
+ * wrong: the vectors of a mapped bank are not read here, so that neither their hash nor their length is checked.
+ * That is the purpose of mapping. */
 #include <math.h>
 
 #include "algo/file_config.h"

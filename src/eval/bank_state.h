@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * bank_state: what a bank is made of, for the files bank*.c alone. What a reader would get wrong: a mapped file is the
- * bank's first part and stays as it is; what is appended to such a bank is in memory, and is its second part. */
+ * bank_state: the fields of a bank, for the files bank*.c only. What a reader would get wrong: a mapped file is the
+ * first part of its bank and never changes. What is appended is in memory and is the second part. */
 #ifndef MOCO_EVAL_BANK_STATE_H
 #define MOCO_EVAL_BANK_STATE_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * feature_stats: see feature_stats.h. Cosines are f32, and what is summed of them double. */
+ * feature_stats: see feature_stats.h. Cosines are f32; sums of them are double. */
 #include "eval/feature_stats.h"
 
 #include <math.h>
@@ -21,8 +21,9 @@ enum { ROWS = 128, RUN = 4, TILE_I = 32, TILE_J = 256 };
 #define RESOLUTION 1e-12
 #define ALL_THE_SAME 1e-12
 
-/* A spread below this part of what it can be, or fewer directions in use than two: nothing can be told apart by such
- * features. A network that learns is far from both from its first epoch on. */
+/* Features have collapsed if their spread is below this fraction of the possible one, or if fewer than two
+ * directions are in use: they cannot distinguish images. A network that learns is far from both after its first
+ * epoch. */
 #define COLLAPSED_SPREAD 0.05
 #define COLLAPSED_RANK 2.0
 

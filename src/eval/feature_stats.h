@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * feature_stats: what a set of feature vectors looks like without its labels: spread, spectrum, uniformity and
- * alignment (Wang and Isola, 2020). What a reader would get wrong: all of it is of the rows scaled to length 1, so that
- * the scale of a network's output plays no part. */
+ * feature_stats: describes a set of feature vectors without labels: spread, spectrum, uniformity and alignment (Wang
+ * and Isola, 2020). What a reader would get wrong: all of it is computed from rows scaled to length 1, so that the
+ * scale of a network's output has no influence. */
 #ifndef MOCO_EVAL_FEATURE_STATS_H
 #define MOCO_EVAL_FEATURE_STATS_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * knn: see knn.h. Queries and bank meet block by block in one matrix product, of which only the k best of each query
- * are kept; memory is the bank and a few MiB, whatever their sizes. */
+ * knn: see knn.h. Queries and bank are compared block by block in one matrix product, of which only the k best of
+ * each query are kept. Memory is the bank and a few MiB, whatever their sizes. */
 #include "eval/knn.h"
 
 #include <math.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * knn: weighted nearest-neighbour classification, as InstDisc and the reference's CIFAR-10 notebook do it: cosine, the
- * k nearest of a bank, votes of weight exp(cosine / temperature). Exact. What a reader would get wrong: the bank is in
- * host memory and in f32 whatever the device, so that a file of features and a network's own can be mixed. */
+ * knn: weighted nearest-neighbour classification, as InstDisc and the reference's CIFAR-10 notebook do it: cosine,
+ * the k nearest of a bank, votes of weight exp(cosine / temperature). The search is exact. What a reader would get
+ * wrong: the bank is in host memory and in f32 on every device, so that features from a file and from a network can
+ * be mixed. */
 #ifndef MOCO_EVAL_KNN_H
 #define MOCO_EVAL_KNN_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * nearest: see nearest.h. Candidates are collected unsorted, and thinned out to the k nearest when there is no more
- * room: choosing costs a few operations a row, whatever k is. */
+ * nearest: see nearest.h. Candidates are collected unsorted, and reduced to the k nearest when the array is full.
+ * That costs a few operations a row, whatever k is. */
 #include "eval/nearest.h"
 
 #include <math.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * nearest: the k nearest rows of a bank to one query, kept while the bank goes by. What a reader would get wrong: rows
- * must be offered in the order of the bank, or of equally near ones it is not the first that stays. */
+ * nearest: keeps the k rows of a bank that are nearest to one query, while the bank is read once. What a reader
+ * would get wrong: rows must be offered in the order of the bank. Otherwise, of equally near rows, it is not the
+ * first that stays. */
 #ifndef MOCO_EVAL_NEAREST_H
 #define MOCO_EVAL_NEAREST_H
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe: linear classifiers on frozen features, trained by SGD on softmax cross-entropy, as main_lincls.py does it. One
- * probe trains up to PROBE_RATES classifiers side by side, one per learning rate, that see the same batches: their
- * weights are stacked, so that all of them are one matrix product. What a reader would get wrong: the classifiers start
- * from the same weights and never meet, so that each is to the bit what it would be alone up to the order of sums. */
+ * probe: linear classifiers on frozen features, trained by SGD on softmax cross-entropy, as main_lincls.py does it.
+ * One probe trains up to PROBE_RATES classifiers side by side, one per learning rate, on the same batches. Their
+ * weights are stacked, so that all of them are one matrix product. What a reader would get wrong: the classifiers
+ * start from the same weights and do not influence each other. Each has the bits that it would have alone, up to the
+ * order of sums. */
 #ifndef MOCO_EVAL_PROBE_H
 #define MOCO_EVAL_PROBE_H
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_file: a probe as a safetensors file, with the momentum of its SGD, so that training goes on to the bit. */
+ * probe_file: a probe as a safetensors file, with the momentum of its SGD, so that training continues to the bit. */
 #include <float.h>
 
 #include "algo/file_config.h"
+#include "algo/reals.h"
 #include "algo/state_file.h"
 #include "eval/probe.h"
 
@@ -33,32 +34,34 @@ static void shape(void *self, int i, struct tensor_shape *out)
     out->count = (int64_t)c->rates * c->classes * (weight ? c->dim : 1);
 }
 
-static moco_status get(void *self, int i, double *values, struct err *err)
+static moco_status get(void *self, int i, void *values, size_t size, struct err *err)
 {
     (void)err;
     struct tensor_shape s;
     shape(self, i, &s);
-    const float *from = block(self, i);
-    for (int64_t j = 0; j < s.count; j++)
-        values[j] = from[j];
+    reals_convert(values, size, block(self, i), sizeof(float), (size_t)s.count);
     return MOCO_OK;
 }
 
-static moco_status set(void *self, int i, const double *values, struct err *err)
+static moco_status set(void *self, int i, const void *values, size_t size, struct err *err)
 {
     (void)err;
     struct tensor_shape s;
     shape(self, i, &s);
-    float *to = block(self, i);
-    for (int64_t j = 0; j < s.count; j++)
-        to[j] = (float)values[j];
+    reals_convert(block(self, i), sizeof(float), values, size, (size_t)s.count);
     return MOCO_OK;
 }
 
 static struct state state_of(struct probe *probe)
 {
-    return (struct state){
-        .self = probe, .count = 4, .real_bytes = sizeof(float), .name = name, .shape = shape, .get = get, .set = set};
+    return (struct state){.self = probe,
+                          .count = 4,
+                          .real_bytes = sizeof(float),
+                          .file_bytes = sizeof(float),
+                          .name = name,
+                          .shape = shape,
+                          .get = get,
+                          .set = set};
 }
 
 static moco_status put(struct safetensors_metadata *m, const struct probe *p, const char *note, struct err *err)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_fit: whole trainings over features in memory, and what a trained probe says. What a reader would get wrong: the
- * order of an epoch comes from the probe's own stream, not from a loader's, because a table of all rows is cheap beside
- * the features themselves and faster than an order without one. */
+ * probe_fit: whole trainings on features in memory, and the results of a trained probe. What a reader would get
+ * wrong: the order of an epoch comes from the probe's own stream, not from a loader's. A table of all rows is cheap
+ * beside the features themselves and faster than an order without a table. */
 #include <limits.h>
 #include <string.h>
 

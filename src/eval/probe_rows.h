@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * probe_rows: what training and evaluation of a probe share: rows checked, their logits, softmax. */
+ * probe_rows: what training and evaluation of a probe share: the check of rows, their logits, softmax. */
 #ifndef MOCO_EVAL_PROBE_ROWS_H
 #define MOCO_EVAL_PROBE_ROWS_H
 

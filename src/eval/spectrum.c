@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * spectrum: Householder reflections bring the matrix to three diagonals, and QL with Wilkinson's shift brings those to
- * one. The first part is all of the time, and memory is what it waits for: the update by one reflection and the product
- * that the next one needs share a single pass over the triangle. */
+ * spectrum: Householder reflections reduce the matrix to three diagonals, and QL with Wilkinson's shift reduces
+ * those to one. The first part takes nearly all of the time and is bound by memory. The update by one reflection and
+ * the product that the next one needs therefore share a single pass over the triangle. */
 #include "eval/spectrum.h"
 
 #include <float.h>

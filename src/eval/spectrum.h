@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * spectrum: all eigenvalues of a symmetric matrix. What a reader would get wrong: the matrix is worked on in place, and
+ * spectrum: all eigenvalues of a symmetric matrix. What a reader would get wrong: the matrix is overwritten, and
  * only its lower triangle is read. */
 #ifndef MOCO_EVAL_SPECTRUM_H
 #define MOCO_EVAL_SPECTRUM_H

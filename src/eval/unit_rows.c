@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * unit_rows: see unit_rows.h. Lengths are summed in double: no finite f32 row overflows or vanishes. */
+ * unit_rows: see unit_rows.h. Lengths are summed in double: no finite f32 row overflows or becomes 0. */
 #include "eval/unit_rows.h"
 
 #include <math.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * unit_rows: feature vectors scaled to length 1. What a reader would get wrong: a row of zeros stays one, as PyTorch's
- * normalize leaves it, and is at distance 1 from every other. */
+ * unit_rows: feature vectors scaled to length 1. What a reader would get wrong: a row of zeros stays zero, as
+ * PyTorch's normalize leaves it, and has distance 1 to every other row. */
 #ifndef MOCO_EVAL_UNIT_ROWS_H
 #define MOCO_EVAL_UNIT_ROWS_H
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * onnx_write: see onnx_write.h. A message's length stands before it, tensors' bytes included, so the sums are made
- * before anything is written: the graph is one block of bytes with gaps, and the model's few bytes go in front. */
+ * onnx_write: see onnx_write.h. The length of a message is written before the message and includes the bytes of its
+ * tensors, so that all sums are computed before anything is written. The graph is one block of bytes with gaps, and
+ * the few bytes of the model come before it. */
 #include "format/onnx_write.h"
 
 #include <string.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * onnx_write: the messages of an ONNX file (onnx.proto3), of which a graph of float tensors needs few. Tensors' bytes
- * are left out and become gaps, so that memory does not grow with the network. What a reader would get wrong: nodes
- * refer to values and tensors by name alone, and nothing here checks that they exist. */
+ * onnx_write: writes the messages of an ONNX file (onnx.proto3); a graph of float tensors needs few of them. The
+ * bytes of tensors are left out and become gaps, so that memory does not grow with the network. What a reader would
+ * get wrong: nodes refer to values and tensors by name only, and nothing here checks that these exist. */
 #ifndef MOCO_FORMAT_ONNX_WRITE_H
 #define MOCO_FORMAT_ONNX_WRITE_H
 

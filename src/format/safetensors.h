@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors: named tensors and text values in one file that every tool reads, with hashes of our own beside them.
- * File: 8 bytes N (little-endian), N bytes of JSON, then the tensors back to back. The one thing a reader would get
- * wrong: open proves only that the structure is sound; whether the bytes are those that were saved is proved by
- * safetensors_verify (all of the file) and safetensors_load (what it hands out), from hashes that only files written
- * with SAFETENSORS_HASHES carry.
+ * safetensors: named tensors and text values in one file that every tool reads, with our own hashes beside them. The
+ * file is: 8 bytes N (little-endian), N bytes of JSON, then the tensors back to back. What a reader would get wrong:
+ * open proves only that the structure is sound. safetensors_verify (the whole file) and safetensors_load (what it
+ * returns) prove that the bytes are those that were saved, by hashes that only files written with SAFETENSORS_HASHES
+ * carry.
  *
- * Hashes are XXH3-128 in 32 hex digits in `__metadata__`: key "xxh3" for the header (the 8 bytes and the JSON, with its
- * own 32 digits taken as '0'), key "xxh3:NAME" for the bytes of tensor NAME. The header's hash covers the tensors'
- * hashes, so it stands for the whole file. They find damage, not forgery. */
+ * Hashes are XXH3-128 in 32 hex digits in `__metadata__`: key "xxh3" for the header (the 8 bytes and the JSON, with
+ * its own 32 digits taken as '0'), key "xxh3:NAME" for the bytes of tensor NAME. The hash of the header covers the
+ * hashes of the tensors and so the whole file. They find damage, not forgery. */
 #ifndef MOCO_FORMAT_SAFETENSORS_H
 #define MOCO_FORMAT_SAFETENSORS_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors_parse: a header's JSON into a table, holding it to every rule of the format. The JSON is walked twice:
- * the first walk checks and counts, so that memory is taken once and in proportion to what is really there; the second
- * fills, unescaping strings where they lie. */
+ * safetensors_parse: turns the JSON of a header into a table and checks every rule of the format. The JSON is walked
+ * twice. The first walk checks and counts, so that memory is allocated once and in proportion to what really exists;
+ * the second fills the table and unescapes strings in place. */
 #include <string.h>
 
 #include "format/safetensors_table.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors_read: files opened, looked up and proved. Everything is read with pread; what the header says was
- * compared with the file's size before, and a file that shrinks afterwards gives an error. */
+ * safetensors_read: opens, looks up and verifies files. Everything is read with pread. The header was compared with
+ * the size of the file before, and a file that shrinks afterwards gives an error. */
 #include <string.h>
 
 #include "format/safetensors_table.h"

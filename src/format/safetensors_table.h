@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors_table: what reader, parser and writer of safetensors share: an open file's table of contents. Names and
- * text values lie in the header's own memory, unescaped in place, so that a table never costs more than a few times the
- * bytes of the file that it describes, however hostile. */
+ * safetensors_table: what reader, parser and writer of safetensors share: an open file's table of contents. Names
+ * and text values are kept in the header's own memory, unescaped in place. A table therefore never costs more than a
+ * few times the bytes that it describes, however hostile the file is. */
 #ifndef MOCO_FORMAT_SAFETENSORS_TABLE_H
 #define MOCO_FORMAT_SAFETENSORS_TABLE_H
 

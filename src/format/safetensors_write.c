@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * safetensors_write: a file written tensor by tensor. The header's length depends only on names, shapes and texts,
- * never on the hashes' values, so every offset is known at the start: the header is made with 0s for digits, held, and
- * written last, when the hashes are known. A file that was cut off half-way therefore begins with zeros and opens
- * nowhere. */
+ * safetensors_write: writes a file tensor by tensor. The length of the header depends only on names, shapes and
+ * texts, never on the values of the hashes, so that every offset is known at the start. The header is made with 0s
+ * as digits, kept, and written last, when the hashes are known. A file that was cut off half-way therefore begins
+ * with zeros and cannot be opened. */
 #include <string.h>
 
 #include "format/safetensors_table.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * sniff: see sniff.h. The table is in order: the first row that fits is the answer. */
+ * sniff: see sniff.h. The table is ordered: the first row that fits is the answer. */
 #include "format/sniff.h"
 
 #include <string.h>

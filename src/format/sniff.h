@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * sniff: what kind of file this is, from its first bytes: so that a reader of one kind can name the others. What a
- * reader would get wrong: this is for sentences and for choosing a reader; it proves nothing. */
+ * sniff: recognises the kind of a file by its first bytes, so that a reader of one kind can name the others. What a
+ * reader would get wrong: this is for error sentences and for choosing a reader. It proves nothing. */
 #ifndef MOCO_FORMAT_SNIFF_H
 #define MOCO_FORMAT_SNIFF_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_read: both containers of torch.save, opened: where the pickle is, where each storage's bytes are. */
+ * torch_read: opens both containers of torch.save: where the pickle is, and where the bytes of each storage are. */
 #include "format/torch_read.h"
 #include "utf8.h"
 

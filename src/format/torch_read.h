@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_read: the tensors of a file that torch.save wrote, by the names that lead to them through its dicts and lists.
- * A key or an index after another, with a '.' between: "state_dict.module.encoder_q.conv1.weight",
- * "optimizer.state.0.momentum_buffer". What a reader would get wrong: tensors are views of storages, which several may
- * share, in any order of elements (strides); torch's own checks are not relied on.
+ * torch_read: the tensors of a file that torch.save wrote. Their names are the path to them through its dicts and
+ * lists, one key or index after another with a '.' between: "state_dict.module.encoder_q.conv1.weight",
+ * "optimizer.state.0.momentum_buffer". What a reader would get wrong: tensors are views of storages. Several may
+ * share one, in any order of elements (strides). torch's own checks are not relied on.
  *
- * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_tensor.c reads
- * the call that stands for a tensor, torch_walk.c finds all of them among the values, torch_text.c finds the rest,
- * torch_table.c takes the memory for all of that. */
+ * Files: torch_read.c opens either container, torch_storage.c makes the table of storages, torch_tensor.c reads the
+ * call that makes a tensor, torch_walk.c finds all tensors among the values, torch_text.c finds everything else,
+ * torch_table.c allocates the memory for all of that. */
 #ifndef MOCO_FORMAT_TORCH_READ_H
 #define MOCO_FORMAT_TORCH_READ_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_tensor: the calls that torch pickles for a tensor, read as what they say: a storage, an offset, sizes, strides.
- * What a reader would get wrong: a stride of 0 turns 4 bytes into 2^60 numbers, so a tensor that is read never has more
- * elements than its storage. */
+ * torch_tensor: reads the calls that torch pickles for a tensor as data: a storage, an offset, sizes, strides. What
+ * a reader would get wrong: a stride of 0 turns 4 bytes into 2^60 numbers. A tensor that is read therefore never has
+ * more elements than its storage. */
 #include "format/torch_read.h"
 
 #define UTILS "torch._utils"

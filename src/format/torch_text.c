@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_text: what a torch file says besides numbers: texts by their path, and notes on what was not read. */
+ * torch_text: the content of a torch file besides numbers: texts by their path, and notes on what was not read. */
 #include <stdio.h>
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_tree: what stands around the tensors of a torch file, as text, so that another container can keep it and the
+ * torch_tree: everything in a torch file except its tensors, as text, so that another container can keep it and the
  * file can be made again: dicts, lists, texts, numbers, and where each tensor belongs. A line for each value, in the
  * order of the file: a letter, its key in the dict around it ("" in a list), and after a tab its text; "." ends a
  * container. Tabs, line ends and backslashes within are \t, \n and \\. Letters:
@@ -8,8 +8,8 @@
  *   d, D  a dict whose keys are texts, integers      i, r, b, s, n  an integer, real, bool, text, None
  *   l, t  a list, a tuple                            T              a tensor
  *
- * What a reader would get wrong: values of programs, huge integers and bytes are not kept, and in a list None stands
- * for them, so that places stay. */
+ * What a reader would get wrong: objects of programs, huge integers and bytes are not kept. In a list None
+ * replaces them, so that the indices of the others do not change. */
 #ifndef MOCO_FORMAT_TORCH_TREE_H
 #define MOCO_FORMAT_TORCH_TREE_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_walk: from the root of a pickle to every tensor, by its path. It walks twice, counting and then filling, so
- * that tables are taken once. Each container is visited once, where it is met first: a pickle that refers to one dict
- * from many places would otherwise be walked 2^40 times. */
+ * torch_walk: finds every tensor from the root of a pickle, with its path. It walks twice, first counting and then
+ * filling, so that tables are allocated once. Each container is visited once, at its first occurrence: a pickle that
+ * refers to one dict from many places would otherwise be walked 2^40 times. */
 #include <string.h>
 
 #include "format/torch_read.h"

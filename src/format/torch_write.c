@@ -102,7 +102,7 @@ moco_status torch_write_begin(struct torch_writer *w, const char *path, struct e
             members[BEFORE + i] = (struct zip_put_member){names[i], w->sizes[i]};
         }
         members[BEFORE + w->count + VERSION] = (struct zip_put_member){"archive/version", sizeof version - 1};
-        status = zip_create(&w->zip, w->ctx, path, members, count, err);
+        status = zip_create(&w->zip, w->ctx, path, members, count, w->wide ? ZIP_WIDE_ALL : ZIP_WIDE_NEEDED, err);
     }
     mem_free(w->ctx, names);
     mem_free(w->ctx, members);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * torch_write: a file as torch.save writes it (the zip form of torch 1.6 and later), which torch.load reads with
- * weights_only too. First the object is put as a pickle, tensors among its values; then the file is begun, and the
- * tensors' numbers follow in the order in which they were put. What a reader would get wrong: a tensor's storage is a
- * member of the archive, so its size is fixed when the tensor is put. */
+ * torch_write: writes a file as torch.save does (the zip form of torch 1.6 and later), which torch.load reads, also
+ * with weights_only. First the object is put as a pickle, with tensors among its values. Then the file is begun, and
+ * the numbers of the tensors follow in the order in which these were put. What a reader would get wrong: the storage
+ * of a tensor is a member of the archive, so that its size is fixed when the tensor is put. */
 #ifndef MOCO_FORMAT_TORCH_WRITE_H
 #define MOCO_FORMAT_TORCH_WRITE_H
 
@@ -18,6 +18,7 @@ struct torch_writer {
     int64_t *sizes;              /* [count] bytes of the tensors put */
     int64_t count;
     struct zip_writer *zip; /* NULL before begin */
+    int wide;               /* 1: the archive's sizes are in 64 bits, however small: for tests */
 };
 
 /* Nothing is written and no memory taken before the first value. `err` gets the sentences of the putting calls. */
@@ -26,7 +27,7 @@ void torch_write_start(struct torch_writer *w, struct ctx *ctx, struct err *err)
 /* A tensor of its own storage, in C order; its name is not a part of it. F16 and all integers have types in torch, too. */
 void torch_put_tensor(struct torch_writer *w, const struct safetensors_tensor *tensor);
 
-/* Ends the pickle and begins the file. MOCO_EINVAL: it would be 4 GiB or more. */
+/* Ends the pickle and begins the file. */
 moco_status torch_write_begin(struct torch_writer *w, const char *path, struct err *err);
 /* Appends to tensor number `i` as they were put. */
 moco_status torch_write(struct torch_writer *w, int64_t i, const void *bytes, size_t size, struct err *err);

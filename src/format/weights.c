@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights: see weights.h. One interface over two readers; what they do alike is here. */
+ * weights: see weights.h. One interface over two readers; what both do alike is here. */
 #include "format/weights.h"
 
 #include <string.h>

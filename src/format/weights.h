@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights: the named tensors of a file that somebody else wrote, whatever holds them: safetensors, and torch.save's two
- * containers (a zip archive since 1.6, five pickles in a row before). Told apart by their first bytes.
- * What a reader would get wrong: what these files say of themselves is checked against the bytes that are there, but
- * most of them prove nothing about the numbers; weights_tensor.proved says which do. */
+ * weights: the named tensors of a file that another program wrote, in either of two formats: safetensors, and
+ * torch.save's two containers (a zip archive since 1.6, five pickles in a row before). The first bytes of the file
+ * decide which. What a reader would get wrong: what these files say about themselves is checked against the bytes
+ * that exist, but most of them prove nothing about the numbers. weights_tensor.proved says which do. */
 #ifndef MOCO_FORMAT_WEIGHTS_H
 #define MOCO_FORMAT_WEIGHTS_H
 
@@ -47,6 +47,10 @@ int weights_converts(enum safetensors_dtype dtype, enum weights_number number);
 
 /* All elements in C order. On failure `numbers` may have been written to. Threads: any number at once. */
 moco_status weights_read(struct weights *w, int64_t i, enum weights_number number, void *numbers, struct err *err);
+/* The same as f32 or f64; *bad is the first number that is not finite, or -1. Numbers are looked at while they are in
+ * cache. */
+moco_status weights_read_finite(struct weights *w, int64_t i, enum weights_number number, void *numbers, int64_t *bad,
+                                struct err *err);
 
 /* A text value of a safetensors file, or a text, number or bool in the dicts and lists of a torch file ("epoch",
  * "optimizer.param_groups.0.lr"), into `text`, ended by 0. MOCO_ENOTFOUND, MOCO_ESHAPE: too small. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights_convert: numbers of a file's type as those that a caller asked for. As in moco_model_get, everything crosses
- * as a double, which holds all types but i64 exactly; integers that stay integers do not cross. */
+ * weights_convert: converts numbers of a file's type to the type that a caller asked for. As in moco_model_get,
+ * numbers are converted through doubles, which hold all types except i64 exactly; integers that stay integers are
+ * not. */
 #include <string.h>
 
 #include "format/weights_state.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights_copy: a file of weights as the other container holds them: every tensor in its own type and to the bit, and
- * what stands around them. What a reader would get wrong: a torch file that became safetensors keeps the shape of its
- * dicts in one text (torch_tree.h), from which it can be made again; a safetensors file without that becomes one dict. */
+ * weights_copy: writes a file of weights in the other container: every tensor in its own type and to the bit, and
+ * the values beside them. What a reader would get wrong: a torch file that became safetensors keeps the structure of
+ * its dicts in one text (torch_tree.h), from which it can be made again. A safetensors file without that text
+ * becomes one dict. */
 #ifndef MOCO_FORMAT_WEIGHTS_COPY_H
 #define MOCO_FORMAT_WEIGHTS_COPY_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights_read: a tensor's numbers, from whatever order they have in the file, in pieces: memory does not grow with the
- * tensor. What a reader would get wrong: a checksum stands for a whole storage, of which a tensor may be a part; then
- * the storage is read once to be proved, and what is read after that is believed. */
+ * weights_read: reads the numbers of a tensor, from whatever order they have in the file, in pieces: memory does not
+ * grow with the tensor. What a reader would get wrong: a checksum covers a whole storage, of which a tensor may be a
+ * part. The storage is then read once to verify it, and what is read after that is believed. */
 #include <string.h>
 
 #include "format/weights_state.h"
+#include "num.h"
 
 #define PIECE ((int64_t)256 << 10)
 enum { SPARSE = 4096 }; /* elements that lie further apart are read one by one */
@@ -80,10 +81,19 @@ static int is_raw(enum safetensors_dtype dtype, enum weights_number number)
            (dtype == SAFETENSORS_U8 && number == WEIGHTS_U8) || (dtype == SAFETENSORS_BF16 && number == WEIGHTS_BF16);
 }
 
-/* `bytes` from `offset` on; numbers NULL: only through the checksum. `checksum` NULL: without one. */
+/* *bad: the first of numbers [first, first + count) that is not finite, if one is not. */
+static void look_at(enum weights_number number, const char *numbers, int64_t first, int64_t count, int64_t *bad)
+{
+    int64_t found = number == WEIGHTS_F32
+                        ? num_not_finite_f32((const float *)(const void *)numbers + first, (size_t)count)
+                        : num_not_finite_f64((const double *)(const void *)numbers + first, (size_t)count);
+    *bad = found < 0 ? -1 : first + found;
+}
+
+/* `bytes` from `offset` on; bad NULL: nobody asks; numbers NULL: only through the checksum. `checksum` NULL: without one. */
 static moco_status read_row(const struct region *r, int64_t offset, int64_t bytes, enum safetensors_dtype dtype,
                             enum weights_number number, char *numbers, char *piece, struct checksum *checksum,
-                            struct err *err)
+                            int64_t *bad, struct err *err)
 {
     int64_t element = (int64_t)safetensors_dtype_size(dtype), size = out_size(dtype, number);
     int raw = numbers != NULL && is_raw(dtype, number);
@@ -95,6 +105,8 @@ static moco_status read_row(const struct region *r, int64_t offset, int64_t byte
             checksum_add(r, checksum, to, (size_t)part);
         if (numbers != NULL && !raw)
             weights_convert(dtype, to, part / element, number, numbers + at / element * size);
+        if (bad != NULL && *bad < 0)
+            look_at(number, numbers, at / element, part / element, bad);
         at += part;
     }
     return MOCO_OK;
@@ -185,8 +197,15 @@ static moco_status read_scattered(const struct region *r, const struct weights_t
 
 /* ---- the whole ---- */
 
+/* Is it all of its region, and in the caller's type and order? Then its bytes go to their place at once. */
+static int needs_piece(const struct region *r, const struct weights_tensor *t, enum weights_number number)
+{
+    int64_t bytes = t->count * (int64_t)safetensors_dtype_size(t->dtype);
+    return t->count > 0 && !(is_raw(t->dtype, number) && in_a_row(t) && t->offset == r->offset && bytes == r->bytes);
+}
+
 static moco_status read_tensor(const struct region *r, const struct weights_tensor *t, enum weights_number number,
-                               char *numbers, char *piece, struct err *err)
+                               char *numbers, char *piece, int64_t *bad, struct err *err)
 {
     struct checksum checksum = {0};
     if (t->count == 0)
@@ -195,24 +214,42 @@ static moco_status read_tensor(const struct region *r, const struct weights_tens
     int row = in_a_row(t), all = row && t->offset == r->offset && bytes == r->bytes;
     hash_start(&checksum.hash);
     if (!all && r->storage != NULL && !atomic_load(&r->storage->proved)) {
-        TRY(read_row(r, r->offset, r->bytes, SAFETENSORS_U8, number, NULL, piece, &checksum, err));
+        TRY(read_row(r, r->offset, r->bytes, SAFETENSORS_U8, number, NULL, piece, &checksum, NULL, err));
         TRY(checksum_compare(r, &checksum, err));
     }
-    if (!row)
-        return read_scattered(r, t, number, numbers, piece, err);
-    TRY(read_row(r, t->offset, bytes, t->dtype, number, numbers, piece, all ? &checksum : NULL, err));
+    if (!row) {
+        TRY(read_scattered(r, t, number, numbers, piece, err));
+        if (bad != NULL)
+            look_at(number, numbers, 0, t->count, bad);
+        return MOCO_OK;
+    }
+    TRY(read_row(r, t->offset, bytes, t->dtype, number, numbers, piece, all ? &checksum : NULL, bad, err));
     return all ? checksum_compare(r, &checksum, err) : MOCO_OK;
 }
 
-moco_status weights_read(struct weights *w, int64_t i, enum weights_number number, void *numbers, struct err *err)
+static moco_status read_whole(struct weights *w, int64_t i, enum weights_number number, void *numbers, int64_t *bad,
+                              struct err *err)
 {
     struct weights_tensor tensor;
     weights_at(w, i, &tensor);
     struct region region = region_of(w, i, &tensor);
-    char *piece = mem_alloc(w->ctx, (size_t)PIECE, err);
-    if (piece == NULL)
+    char *piece = needs_piece(&region, &tensor, number) ? mem_alloc(w->ctx, (size_t)PIECE, err) : numbers;
+    if (piece == NULL && tensor.count > 0)
         return MOCO_ENOMEM;
-    moco_status status = read_tensor(&region, &tensor, number, numbers, piece, err);
-    mem_free(w->ctx, piece);
+    moco_status status = read_tensor(&region, &tensor, number, numbers, piece, bad, err);
+    if (piece != numbers)
+        mem_free(w->ctx, piece);
     return status;
+}
+
+moco_status weights_read(struct weights *w, int64_t i, enum weights_number number, void *numbers, struct err *err)
+{
+    return read_whole(w, i, number, numbers, NULL, err);
+}
+
+moco_status weights_read_finite(struct weights *w, int64_t i, enum weights_number number, void *numbers, int64_t *bad,
+                                struct err *err)
+{
+    *bad = -1;
+    return read_whole(w, i, number, numbers, bad, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * weights_state: a `struct weights` from the inside; for weights.c, which opens it, and weights_read.c, which reads its
- * tensors' numbers. */
+ * weights_state: the fields of a `struct weights`, for weights.c, which opens it, and weights_read.c, which reads
+ * the numbers of its tensors. */
 #ifndef MOCO_FORMAT_WEIGHTS_STATE_H
 #define MOCO_FORMAT_WEIGHTS_STATE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph: building one. Every builder call checks what it is given and infers the shape of what it makes. What a reader
- * would get wrong: parameters, statistics and states are numbered in the order of the calls, which therefore must be
+ * graph: building one. Every builder call checks its arguments and infers the shape of its result. What a reader
+ * would get wrong: parameters, statistics and states are numbered in the order of the calls, which must therefore be
  * the order in which the reference defines its modules. */
 #include "graph/graph.h"
 
@@ -24,6 +24,8 @@ moco_status graph_create(struct graph **out, struct ctx *ctx, struct err *err)
         return MOCO_ENOMEM;
     g->ctx = ctx_ref(ctx);
     g->input = g->features = g->projection = g->embedding = -1;
+    for (int i = 0; i < 4; i++)
+        g->layers[i] = -1;
     *out = g;
     return MOCO_OK;
 }

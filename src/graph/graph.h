@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph: a network as a list of typed, named ops in execution order, with shapes per sample. No arithmetic here.
- * The batch dimension is not part of a graph: a backend compiles it for a launch of n samples. What a reader would get
- * wrong: parameter and statistic indices do not depend on the image size, so two graphs of one network at two sizes
- * share parameters. Builder calls return a value number >= 0, or -1 after the first failure, which graph_freeze
- * reports. */
+ * graph: a network as a list of typed, named ops in execution order, with shapes per sample. There is no arithmetic
+ * here. The batch dimension is not part of a graph: a backend compiles it for a launch of n samples. What a reader
+ * would get wrong: indices of parameters and statistics do not depend on the image size, so that two graphs of one
+ * network at two sizes share parameters. Builder calls return a value number >= 0, or -1 after the first failure,
+ * which graph_freeze reports. */
 #ifndef MOCO_GRAPH_H
 #define MOCO_GRAPH_H
 
@@ -92,6 +92,7 @@ struct graph {
     int64_t stat_total;  /* numbers: 2 x channels over all BN */
     double mean[3], std[3];
     int input, features, projection, embedding; /* values; embedding = L2NORM(projection) */
+    int layers[4];                              /* values that the stages of a ResNet end in; -1: there is none */
     int frozen;
     struct err failed;
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph: the checks that need the whole graph, and who reads what. A frozen graph is what backends may trust: what a
- * reader would get wrong is that a value nobody reads is an error too, since its gradient would be nobody's. */
+ * graph: the checks that need the whole graph, and the list of ops that read each value. Backends may trust a frozen
+ * graph. What a reader would get wrong: a value that no op reads is an error too, because it would have no gradient. */
 #include "graph/graph.h"
 
 static moco_status check_output(const struct graph *g, const char *what, int value, struct err *err)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * graph: what one says about itself: names of its ops and its state, its arithmetic. The one thing a reader would get
- * wrong: flops count a multiply-add as two, so they are twice the "FLOPs" of most papers on networks. */
+ * graph: descriptions: names of its ops and its state, its arithmetic. What a reader would get wrong: flops count a
+ * multiply-add as two, so that they are twice the "FLOPs" of most papers on networks. */
 #include "graph/graph.h"
 
 #include <stdio.h>

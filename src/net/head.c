@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * head: from features to the projection. MoCo v1: one linear layer; v2: linear, ReLU, linear, the hidden layer as wide
- * as the features. SimCLR: two (v1) or three (v2) layers of linear and BN, ReLU between them. Names are the
- * reference's: it puts the MLP where the classifier "fc" was, and numbers linear, BN and ReLU one after another. What a
- * reader would get wrong: SimCLR's linear layers have no bias, since BN takes the mean away, and its last BN has none
- * either. */
+ * head: from features to the projection. MoCo v1: one linear layer. v2: linear, ReLU, linear, with a hidden layer as
+ * wide as the features. SimCLR: two (v1) or three (v2) layers of linear and BN, with ReLU between them. Names are
+ * the reference's, which puts the MLP where the classifier "fc" was and numbers linear, BN and ReLU in order. What a
+ * reader would get wrong: SimCLR's linear layers have no bias, because BN removes the mean, and its last BN has no
+ * bias either. */
 #include <stdio.h>
 
 #include "net/net.h"

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * init: initial weights, as torchvision and torch.nn.Linear draw theirs, from addressed random numbers. Parameter
- * `index` owns the stream (seed; epoch = index, sample 0, view 0, RNG_INIT) and takes from it in the order of the
- * reference's shape, last axis fastest: one normal number per weight of a convolution, one uniform number per number of
- * a linear layer. BN draws nothing. docs/randomness.md fixes it to the bit. */
+ * init: initial weights, drawn as torchvision and torch.nn.Linear draw theirs, from addressed random numbers.
+ * Parameter `index` has the stream (seed; epoch = index, sample 0, view 0, RNG_INIT) and takes numbers from it in
+ * the order of the reference's shape, last axis fastest: one normal number for each weight of a convolution, one
+ * uniform number for each number of a linear layer. BN draws nothing. docs/randomness.md fixes this to the bit. */
 #include <math.h>
 
 #include "net/net.h"

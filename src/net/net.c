@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * net: names of what there is, the checks of a configuration, and the whole encoder. */
+ * net: the names of known networks, the checks of a configuration, and the whole encoder. */
 #include "net/net.h"
 
 #include <math.h>

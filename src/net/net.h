@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * net: the networks libmoco knows, built into a graph, and their initial weights. */
+ * net: builds the networks that libmoco knows into a graph, and draws their initial weights. */
 #ifndef MOCO_NET_H
 #define MOCO_NET_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * resnet: residual networks of depth 18 to 152 (He et al. 2016), version 1.5: a bottleneck's stride is on its 3x3
- * convolution. What a reader would get wrong: layers stand in the order in which torchvision defines its modules, the
- * shortcut's last, since that order numbers parameters and states. */
+ * convolution. What a reader would get wrong: layers are built in the order in which torchvision defines its
+ * modules, the shortcut's last, because that order numbers parameters and states. */
 #include <math.h>
 #include <stdio.h>
 
@@ -76,6 +76,7 @@ int resnet_build(struct graph *g, int in, const struct net_config *config)
             int project = i == 0 && (stage > 0 || bottleneck);
             x = block_build(&b, x, bottleneck, base << stage, stride, project);
         }
+        g->layers[stage] = x;
     }
     return graph_gap(g, x);
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
 # An installed libmoco serves its users: staged with DESTDIR and moved to its PREFIX, as a package is, it is found by
-# pkg-config and CMake, linked from C and C++, shared and static, and uninstalled without a file left.
+# pkg-config and CMake, linked from C and C++, shared and static. What is installed is what is declared here, file by file, and
+# `make uninstall` leaves every file and folder that was there before and none of ours.
 set -u
 : "${BUILD:=build}" "${CC:=cc}" "${CXX:=c++}"
 work=$(mktemp -d) || exit 1
@@ -21,6 +22,23 @@ grep -rl "$work/stage" "$prefix/lib/pkgconfig" "$prefix/lib/cmake" && fail "DEST
 for header in include/moco/*.h; do
     cmp -s "$header" "$prefix/$header" || fail "$header is not installed"
 done
+# What is declared. The pages follow from the headers, the symbols and the commands (test_reference.sh says which).
+version=$(sed -n 's/^.define MOCO_VERSION_[MP][A-Z]* //p' include/moco/base.h | paste -sd.)
+declared() {
+    printf '%s\n' bin/moco lib/libmoco.a lib/libmoco.so lib/libmoco.so.0 "lib/libmoco.so.$version" lib/pkgconfig/moco.pc \
+        lib/cmake/moco/moco-config.cmake lib/cmake/moco/moco-config-version.cmake
+    ls include/moco/*.h
+    printf 'share/doc/libmoco/%s\n' README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c
+    [ "$python" = 1 ] || return
+    (cd "$BUILD/man" && ls man1/*.1 man3/*.3) | sed 's|^|share/man/|'
+    (cd "$BUILD/html" && ls) | sed 's|^|share/doc/libmoco/reference/|'
+}
+python=0
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 6))' 2>/dev/null && python=1
+installed() { (cd "$1" && find . ! -type d | sed 's|^\./||' | sort); }
+declared | sort >"$work/declared"
+installed "$prefix" | diff "$work/declared" - >"$work/log" || { cat "$work/log"; fail "installed is not what is declared (< missing, > more)"; }
+[ -z "$(find "$prefix" -type f ! -perm -444)" ] || fail "not for everybody to read: $(find "$prefix" -type f ! -perm -444)"
 export PKG_CONFIG_PATH="$prefix/lib/pkgconfig" LD_LIBRARY_PATH="$prefix/lib"
 
 # One program, C and C++ alike; the names that libmoco uses inside are free for its users.
@@ -111,20 +129,39 @@ else
     skipped="SKIPPED: cmake is not here: find_package(moco) was not tried"
 fi
 
-touch "$prefix/lib/not-ours"
-MAKEFLAGS='' make -s BUILD="$BUILD" PREFIX="$prefix" uninstall || fail "make uninstall"
-left=$(find "$prefix" ! -type d)
-[ "$left" = "$prefix/lib/not-ours" ] || fail "left, or too much removed, by make uninstall: $left"
+# A tree that others have files in: after install and uninstall it is as it was, with empty folders at most where a system
+# has them anyway.
+tree=$work/tree
+mkdir -p "$tree/lib" "$tree/share/man/man3" "$tree/share/doc/libmoco-other" "$tree/include/moco-other"
+touch "$tree/lib/not-ours" "$tree/share/man/man3/moco_of_others.3" "$tree/share/doc/libmoco-other/README.md" "$tree/include/moco-other/moco.h"
+find "$tree" | sort >"$work/before"
+for run in with without; do
+    nothing=
+    [ $run = without ] && nothing=PYTHON=no-such-python
+    # shellcheck disable=SC2086
+    MAKEFLAGS='' make -s BUILD="$BUILD" PREFIX="$tree" $nothing install >"$work/log" || { cat "$work/log"; fail "make install $run Python"; }
+    if [ $run = without ]; then
+        grep -q 'no manual pages.*Debian: python3' "$work/log" || { cat "$work/log"; fail "make install says nothing of pages that it cannot make"; }
+        [ -e "$tree/share/man/man3/moco_error.3" ] && fail "pages, without Python"
+    fi
+    cmp -s LICENSE "$tree/share/doc/libmoco/LICENSE" || fail "no licence is installed $run Python"
+    # shellcheck disable=SC2086
+    MAKEFLAGS='' make -s BUILD="$BUILD" PREFIX="$tree" $nothing uninstall >"$work/log" 2>&1 || { cat "$work/log"; fail "make uninstall $run Python"; }
+    find "$tree" | sort | grep -vxE "$tree/(bin|share/man|share/doc|share|include|lib)" >"$work/after"
+    grep -vxE "$tree/(bin|share/man|share/doc|share|include|lib)" "$work/before" | diff - "$work/after" >"$work/log" ||
+        { cat "$work/log"; fail "make uninstall $run Python took (<) or left (>) the above"; }
+done
 
 # As a distribution with several architectures lays it out: libraries and headers in folders of their own.
 prefix=$work/by-arch
 lib=$prefix/lib/x86_64-linux-gnu
-places="PREFIX=$prefix LIBDIR=$lib INCLUDEDIR=$prefix/include/x86_64-linux-gnu BINDIR=$prefix/libexec"
+places="PREFIX=$prefix LIBDIR=$lib INCLUDEDIR=$prefix/include/x86_64-linux-gnu BINDIR=$prefix/libexec
+    MANDIR=$prefix/pages DOCDIR=$prefix/papers"
 # shellcheck disable=SC2086
 MAKEFLAGS='' make -s BUILD="$BUILD" $places install >"$work/log" || { cat "$work/log"; exit 1; }
-grep -q "$lib.*ldconfig" "$work/log" || fail "make install says nothing of ldconfig: $(cat "$work/log")"
-[ "$(ls "$prefix" | tr '\n' ' ')" = "include lib libexec " ] || [ "$(ls "$prefix" | tr '\n' ' ')" = "include lib " ] ||
-    fail "make install with LIBDIR made $(ls "$prefix")"
+grep -q "does not look into $lib.*ldconfig" "$work/log" || fail "make install says nothing of ldconfig: $(cat "$work/log")"
+[ "$(ls "$prefix" | grep -v pages | tr '\n' ' ')" = "include lib libexec papers " ] || fail "make install with LIBDIR made $(ls "$prefix")"
+[ $python = 0 ] || [ -s "$prefix/pages/man3/moco_error.3" ] || fail "no manual pages in MANDIR"
 [ "$(ls "$prefix/lib" "$prefix/include" | grep -c x86_64)" = 2 ] || fail "files beside LIBDIR and INCLUDEDIR: $(find "$prefix" | head)"
 export PKG_CONFIG_PATH="$lib/pkgconfig" LD_LIBRARY_PATH="$lib"
 # shellcheck disable=SC2046

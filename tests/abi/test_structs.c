@@ -75,8 +75,9 @@ static void test_layout(void **state)
 static void test_table_is_complete(void **state)
 {
     (void)state;
-    static const char *const headers[] = {"base",  "model",  "queue",  "trainer", "data",    "augment", "eval",
-                                          "probe", "preset", "random", "search",  "weights", "export",  "import"};
+    static const char *const headers[] = {"base",   "model",  "queue",   "trainer", "data",   "augment",
+                                          "eval",   "probe",  "preset",  "random",  "search", "weights",
+                                          "export", "import", "encoder", "comm"};
     int found = 0;
     for (size_t i = 0; i < sizeof headers / sizeof *headers; i++) {
         char path[64], line[512], *at;
@@ -117,10 +118,16 @@ WRAP(moco_probe_options)
 WRAP(moco_probe_fit_options)
 WRAP(moco_score)
 WRAP(moco_weights_info)
+WRAP(moco_comm_engine)
+WRAP(moco_comm_options)
+WRAP(moco_comm_info)
 WRAP(moco_export_options)
 WRAP(moco_import_options)
 WRAP(moco_import_report)
 WRAP(moco_import_found)
+WRAP(moco_encoder_options)
+WRAP(moco_encoder_info)
+WRAP(moco_encode_options)
 
 static void init_moco_augment_options(void *given, size_t size)
 {
@@ -174,10 +181,16 @@ static void test_init_respects_size(void **state)
         INIT(moco_probe_fit_options),
         INIT(moco_score),
         INIT(moco_weights_info),
+        INIT(moco_comm_engine),
+        INIT(moco_comm_options),
+        INIT(moco_comm_info),
         INIT(moco_export_options),
         INIT(moco_import_options),
         INIT(moco_import_report),
         INIT(moco_import_found),
+        INIT(moco_encoder_options),
+        INIT(moco_encoder_info),
+        INIT(moco_encode_options),
 #undef INIT
         {preset_moco_model_options, sizeof(moco_model_options)},
         {preset_moco_trainer_options, sizeof(moco_trainer_options)},

@@ -99,12 +99,33 @@ INIT(moco_model_options)
 INIT(moco_trainer_options)
 INIT(moco_step_report)
 INIT(moco_memory_estimate)
+INIT(moco_encoder_options)
+INIT(moco_encoder_info)
+INIT(moco_comm_options)
+INIT(moco_comm_info)
 
 static moco_status create_model(void *given)
 {
     moco_model *made = NULL;
     moco_status status = moco_model_create(&made, rig.device, given);
     moco_model_free(made);
+    return status;
+}
+
+static moco_status create_encoder(void *given)
+{
+    moco_encoder *made = NULL;
+    moco_status status = moco_encoder_create(&made, model, given);
+    moco_encoder_free(made);
+    return status;
+}
+
+static moco_status describe_encoder(void *given)
+{
+    moco_encoder *made = NULL;
+    assert_int_equal(moco_encoder_create(&made, model, NULL), MOCO_OK);
+    moco_status status = moco_encoder_describe(made, given);
+    moco_encoder_free(made);
     return status;
 }
 
@@ -190,6 +211,68 @@ static moco_status set_state(void *given)
     return moco_trainer_set(rig.trainer, "encoder_q.fc.2.bias", given);
 }
 
+static moco_status make_comm(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_local(&made, 1, rig.context, given);
+    moco_comm_free(made);
+    return status;
+}
+
+static moco_status describe_comm(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_local(&made, 1, rig.context, NULL);
+    if (status == MOCO_OK)
+        status = moco_comm_describe(made, given);
+    moco_comm_free(made);
+    return status;
+}
+
+static int exchange_sum(void *user, void *data, int64_t count, int32_t dtype, void **request, char *why, size_t size)
+{
+    (void)user, (void)data, (void)count, (void)dtype, (void)request, (void)why, (void)size;
+    return 0;
+}
+
+static int exchange_gather(void *user, void *data, int64_t each, void **request, char *why, size_t size)
+{
+    (void)user, (void)data, (void)each, (void)request, (void)why, (void)size;
+    return 0;
+}
+
+static int exchange_test(void *user, void *request, int32_t *done, char *why, size_t size)
+{
+    (void)user, (void)request, (void)why, (void)size;
+    *done = 1;
+    return 0;
+}
+
+static int exchange_close(void *user, int32_t broken)
+{
+    (void)user, (void)broken;
+    return 0;
+}
+
+static void valid_engine(void *given, size_t size)
+{
+    moco_comm_engine engine;
+    moco_comm_engine_init(&engine);
+    engine.sum = exchange_sum;
+    engine.gather = exchange_gather;
+    engine.test = exchange_test;
+    engine.close = exchange_close;
+    valid(given, size, &engine, sizeof engine);
+}
+
+static moco_status wrap_engine(void *given)
+{
+    moco_comm *made = NULL;
+    moco_status status = moco_comm_from_engine(&made, rig.context, given, NULL);
+    moco_comm_free(made);
+    return status;
+}
+
 static const struct struct_probe probes[] = {
     {"moco_model_create", sizeof(moco_model_options), valid_model_options, create_model, 0, 0},
     {"moco_trainer_create", sizeof(moco_trainer_options), valid_trainer_options, create_trainer, 0, 0},
@@ -200,6 +283,8 @@ static const struct struct_probe probes[] = {
     {"moco_trainer_report", sizeof(moco_step_report), init_moco_step_report, report, 1, 0},
     {"moco_device_describe", sizeof(moco_device_info), init_moco_device_info, describe_device, 1, 0},
     {"moco_model_describe", sizeof(moco_model_info), init_moco_model_info, describe_model, 1, 0},
+    {"moco_encoder_create", sizeof(moco_encoder_options), init_moco_encoder_options, create_encoder, 0, 0},
+    {"moco_encoder_describe", sizeof(moco_encoder_info), init_moco_encoder_info, describe_encoder, 1, 0},
     {"moco_model_set_recipe", sizeof(moco_augment_options), valid_recipe, set_recipe, 0, 0},
     {"moco_checkpoint_describe, model", sizeof(moco_model_options), init_moco_model_options, describe_saved_model, 1,
      0},
@@ -207,6 +292,9 @@ static const struct struct_probe probes[] = {
      describe_saved_trainer, 1, 0},
     {"moco_model_get", sizeof(moco_tensor), valid_tensor, get_tensor, 0, 1},
     {"moco_model_set", sizeof(moco_tensor), valid_tensor, set_tensor, 0, 1},
+    {"moco_comm_local", sizeof(moco_comm_options), init_moco_comm_options, make_comm, 0, 0},
+    {"moco_comm_describe", sizeof(moco_comm_info), init_moco_comm_info, describe_comm, 1, 0},
+    {"moco_comm_from_engine", sizeof(moco_comm_engine), valid_engine, wrap_engine, 0, 1},
     {"moco_trainer_set", sizeof(moco_tensor), valid_tensor, set_state, 0, 1},
 };
 #define PROBES ((int)(sizeof probes / sizeof *probes))

@@ -7,10 +7,9 @@ so the bound has a goal too, for machines whose speed is known.
 import collections
 import statistics
 
+import bench_encoder
+from bench_lines import at_least, at_most, fact
 from contest import Contest, Skip, median, ours, theirs
-
-# value: a number; goal: None where there is none; at_least: the goal is a lower bound; note: what it was measured with
-Line = collections.namedtuple("Line", "what value unit goal at_least note")
 
 # 0.9 of the convolution bound of ResNet-50 seen on 2 cores: Zen 5 (AVX-512 with bf16), Zen 3 (AVX2), img/s
 BOUND_SEEN = {("avx512bf16", "bf16"): 0.9 * 25.6, ("avx512bf16", "f32"): 0.9 * 12.8, ("avx2", "f32"): 0.9 * 4.2}
@@ -21,10 +20,12 @@ CIFAR = {"arch": "resnet18", "size": 32}
 
 
 class Machine:
-    """What rows need to know: rounds, threads, partners (name -> interpreter), a folder of pictures, the CPU's set."""
+    """What rows need to know: rounds, threads, partners (name -> interpreter), a folder of pictures, the CPU's set, an
+    interpreter with what inference is compared with."""
 
-    def __init__(self, rounds, threads, partners, images, isa):
+    def __init__(self, rounds, threads, partners, images, isa, peers):
         self.rounds, self.threads, self.partners, self.images, self.isa = rounds, threads, partners, images, isa
+        self.peers = peers
 
     def needs_bf16(self):
         if self.isa != "avx512bf16":
@@ -39,18 +40,6 @@ class Machine:
     def torch_steps(self, **options):
         return {name: (lambda python=python: theirs(python, "torch_step.py", threads=self.threads, **options))
                 for name, python in self.partners.items()}
-
-
-def at_least(what, value, goal, note="", unit=""):
-    return Line(what, value, unit, goal, True, note)
-
-
-def at_most(what, value, goal, note="", unit=""):
-    return Line(what, value, unit, goal, False, note)
-
-
-def fact(what, value, note="", unit=""):
-    return Line(what, value, unit, None, True, note)
 
 
 def against(contest, what, goal):
@@ -343,6 +332,10 @@ ROWS = {
     "beside": Row(beside, 32, 0, "two processes at once against one", False),
     "loader": Row(loader, 14, 17, "views of JPEGs against Pillow and torchvision; from a folder and by callback", False),
     "eval": Row(evaluation, 5, 10, "kNN and features", False),
+    "encoder-r50": Row(bench_encoder.resnet50, 25, 20, "ResNet-50, 1 and 8 pictures, against ONNX Runtime and OpenVINO",
+                       False),
+    "encoder-r50-bf16": Row(bench_encoder.resnet50_bf16, 20, 20, "the same in bf16 against OpenVINO", False),
+    "encoder-r18": Row(bench_encoder.resnet18, 16, 10, "ResNet-18 at 32 px, 1 and 64 pictures, against both", False),
     "search": Row(search, 1, 10, "the nearest of a million vectors", False),
     "group-64": Row(group_64, 25, 15, "ResNet-50 in groups of 64 (4 GB)", True),
 }

@@ -78,6 +78,44 @@ def partners(pythons):
     return found, missing
 
 
+class Served:
+    """A program that is started once and then answers each line of numbers with a line of JSON, so that several can be
+    measured in turn without what their starts cost."""
+
+    def __init__(self, command):
+        self.name = pathlib.Path(command[1] if "python" in pathlib.Path(command[0]).name else command[0]).name
+        try:
+            self.process = subprocess.Popen([str(c) for c in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                            stderr=subprocess.PIPE, text=True)
+        except OSError as e:
+            raise Skip(f"{command[0]}: {e.strerror}") from None
+        try:
+            self.first = self.answer()
+        except Skip:
+            self.close()
+            raise
+
+    def answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            said = self.process.stderr.read().strip().splitlines() or ["ended without a word"]
+            raise Skip(f"{self.name}: {said[-1]}")
+        print(line, end="", file=sys.stderr, flush=True)
+        return json.loads(line)
+
+    def ask(self, *numbers):
+        try:
+            self.process.stdin.write(" ".join(str(n) for n in numbers) + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass  # answer() says why
+        return self.answer()
+
+    def close(self):
+        self.process.kill()
+        self.process.communicate()
+
+
 def median(runs, key):
     return statistics.median(r[key] for r in runs)
 

@@ -3,7 +3,7 @@
 """measure: every benchmark with its PyTorch partners: a table on stdout, all numbers in build/bench/results.json.
 
     tests/bench/measure.py [--rows NAME,...|all] [--rounds 7] [--threads N] [--python PATH]... [--images DIR]
-                           [--list] [--resume]
+                           [--peers PATH] [--list] [--resume]
 
 `make bench BENCH="--rounds 3"` builds the programs and runs this. --python names an interpreter with PyTorch and
 torchvision; given several times, each is raced, and the best counts; "as the official script runs" is the first. --images: JPEGs for the loader. --list says what
@@ -33,6 +33,8 @@ def arguments():
     p.add_argument("--threads", type=int, default=min(2, len(os.sched_getaffinity(0))))
     p.add_argument("--python", action="append", help="an interpreter with PyTorch; may be given several times")
     p.add_argument("--images", help="a folder of JPEGs for the loader")
+    p.add_argument("--peers", default=str(contest.PROGRAMS.parent / "peers" / "bin" / "python"),
+                   help="an interpreter with onnxruntime, openvino and numpy for rows encoder-* (BUILD/peers/bin/python)")
     p.add_argument("--list", action="store_true")
     p.add_argument("--resume", action="store_true")
     args = p.parse_args()
@@ -152,7 +154,7 @@ def main():
     if args.python or not partners:
         for reason in missing:
             print(f"no partner: {reason}")
-    machine = bench_rows.Machine(args.rounds, args.threads, partners, args.images, isa)
+    machine = bench_rows.Machine(args.rounds, args.threads, partners, args.images, isa, args.peers)
     told = f"{cpu()}, {isa}, {args.threads} threads of {os.cpu_count()}"
     print(f"{told}; partners: {', '.join(f'{n} ({p})' for n, p in partners.items()) or 'none'}; "
           f"OMP_WAIT_POLICY {os.environ.get('OMP_WAIT_POLICY', 'unset')}; load {os.getloadavg()[0]:.1f}", flush=True)

@@ -47,7 +47,7 @@ static void check_numbers(struct encoder *e)
         struct err err = {0};
         encoder_tensor_shape(e, i, &shape);
         double *values = malloc((size_t)shape.count * sizeof *values);
-        if (values == NULL || encoder_tensor_get(e, &e->numbers, i, values, &err) != MOCO_OK)
+        if (values == NULL || encoder_tensor_get(e, &e->numbers, i, values, sizeof *values, &err) != MOCO_OK)
             abort();
         for (int64_t j = 0; j < shape.count; j++)
             if (!isfinite(values[j]) || ((shape.variance || shape.integer) && values[j] < 0))

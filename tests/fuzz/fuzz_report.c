@@ -132,6 +132,11 @@ static moco_status read_gallery(struct err *err)
     for (int64_t i = 0; i < g->points; i++)
         if (!isfinite(g->x[i]) || !isfinite(g->y[i]) || gallery_class(g, (int64_t)g->label[i]) == NULL)
             abort();
+    for (int64_t i = 0; i < g->points && g->near_x != NULL; i++)
+        if (!isfinite(g->near_x[i]) || !isfinite(g->near_y[i]))
+            abort();
+    if (g->tiles.jpeg != NULL && (g->tiles.side < 1 || g->tiles.pitch < g->tiles.side || g->tiles.columns < 1))
+        abort();
     gallery_free(g);
     return MOCO_OK;
 }

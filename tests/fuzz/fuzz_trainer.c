@@ -46,7 +46,7 @@ static void start(void)
         net_config_parse(&config, "resnet18", "small", "linear", &err) != MOCO_OK ||
         encoder_create(&encoder, ctx, be, dev, &config, &err) != MOCO_OK ||
         queue_create(&queue, ctx, be, dev, config.dim, 4, 1, &err) != MOCO_OK ||
-        trainer_create(&trainer, encoder, queue, &o, &err) != MOCO_OK) {
+        trainer_create(&trainer, encoder, queue, &o, NULL, &err) != MOCO_OK) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }

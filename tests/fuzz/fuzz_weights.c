@@ -10,13 +10,13 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "format/weights.h"
 #include "memory_file.h"
 #include "support/failing_alloc.h"
+#include "weights_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
-enum { ROOM = 1 << 16, READ = 4096 };
+enum { ROOM = 1 << 16 };
 
 /* ---- a file around a pickle ---- */
 
@@ -97,58 +97,6 @@ static void make_legacy(const uint8_t *rest, size_t size)
     add(rest, size);
 }
 
-/* ---- what opens ---- */
-
-static void check_tensor(struct weights *w, int64_t i, int64_t size, int excused)
-{
-    static double numbers[READ];
-    struct weights_tensor t;
-    struct err err = {0};
-    int64_t found = -1, element;
-    weights_at(w, i, &t);
-    element = (int64_t)safetensors_dtype_size(t.dtype);
-    if (t.ndim < 0 || t.ndim > 8 || t.count < 0 || (t.count > 0 && (t.offset < 0 || t.offset > size - element)) ||
-        weights_find(w, t.name, &found, &err) != MOCO_OK || found != i)
-        abort();
-    int64_t last = t.offset;
-    for (int d = 0; d < t.ndim && t.count > 0; d++)
-        last += (t.shape[d] - 1) * t.stride[d] * element;
-    if (t.count > 0 &&
-        (last > size - element || (storage >= 0 && (t.offset < storage || last > storage + 16 - element))))
-        abort();
-    if (t.count > READ)
-        return;
-    for (int number = WEIGHTS_F32; number <= WEIGHTS_BF16; number++) {
-        if (!weights_converts(t.dtype, (enum weights_number)number))
-            continue;
-        moco_status status = weights_read(w, i, (enum weights_number)number, numbers, &err);
-        if (status != MOCO_OK && status != MOCO_EFORMAT && !excused)
-            abort();
-    }
-}
-
-static void check(struct weights *w, int64_t size, int excused)
-{
-    char text[64];
-    struct err err = {0};
-    int64_t found;
-    for (int64_t i = 0; i < weights_count(w); i++)
-        check_tensor(w, i, size, excused);
-    for (int64_t i = 0; weights_key(w, i) != NULL; i++) {
-        struct err unsaid = {0};
-        if (weights_text(w, weights_key(w, i), text, sizeof text, &unsaid) == MOCO_OK && strlen(text) >= sizeof text)
-            abort();
-    }
-    weights_text(w, "a.b.0", text, sizeof text, &err);
-    weights_text(w, "1.0.a", text, sizeof text, NULL);
-    weights_find(w, "x", &found, NULL);
-    for (int64_t i = 0; weights_note(w, i) != NULL; i++)
-        if (strlen(weights_note(w, i)) < 10)
-            abort();
-    if (strlen(weights_format(w)) < 9)
-        abort();
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size < 3 || size > ROOM)
@@ -176,7 +124,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (w != NULL) {
         if (cut)
             memory_file_cut(made_size * bytes[size + 1] / 256);
-        check(w, (int64_t)made_size, cut || memory.fail_at >= 0);
+        const struct checked_file file = {made, (int64_t)made_size, storage >= 0 ? storage : 0,
+                                          storage >= 0 ? storage + 16 : (int64_t)made_size, cut || memory.fail_at >= 0};
+        check_weights(w, &file);
     }
     weights_close(w);
     ctx_unref(ctx);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes the seeds of the fuzz targets zip, pickle and weights: usage: make_weights_corpus.py [FOLDER]
+"""Writes the seeds of the fuzz targets zip, pickle, weights, legacy and import: usage: make_weights_corpus.py [FOLDER]
 
 Every form once, as small as it goes: the replay changes every byte of every seed. What is in tests/fuzz/corpus was
 written by this, or added from a fuzzer's finds. The last two bytes of a seed are the target's (see fuzz_zip.c).
@@ -89,6 +89,10 @@ def pickles():
         "memo": b"\x80\2]q\0r\1\0\0\0\x94h\0j\1\0\0\0\x86.",
         "calls": b"\x80\2(ca\nb\n)RNaN}s}b" + text(b"a") + text(b"b") + b"\x93)\x81ca\nb\n)}\x92NQt.",
         "ordered": b"\x80\2ccollections\nOrderedDict\n](]" + text(b"w") + b"NeNN\x86e\x85R}b.",
+        "ordered-pairs": b"\x80\2ccollections\nOrderedDict\n](](" + text(b"w") + b"Ne" + text(b"v") + b"N\x86e\x85R}b.",
+        "ordered-one": b"\x80\2ccollections\nOrderedDict\n](N\x85e\x85R.",
+        "ordered-int": b"\x80\2ccollections\nOrderedDict\nK\1\x85R.",
+        "key-list": b"\x80\2}(]Nu.",
         "itself": b"\x80\2]q\0h\0a.",
         "cut": b"\x80\2X\xff\xff\xff\xff.",
         "unknown": b"\x80\2I1\n.",
@@ -126,6 +130,17 @@ def weights():
                                                  (b"g", b"G?\xf8\0\0\0\0\0\0"), (b"h", text(b"hi")), (b"i", b"N")) + END)
     write("weights", "zip-long-text", b"z" + dict_of((b"a", text(b"b" * 80))) + END)
     write("weights", "zip-others", b"z" + dict_of((b"a", b"ca\nb\n)R"), (b"b", b"ca\nb\n"), (b"c", storage()), (b"d", b"}N\x85Ns")) + END)
+    write("weights", "zip-numbered", b"z\x80\2}(K\1}(K\0}(" + text(b"a") + b"K\3uu" + text(b"x") + tensor(b"ComplexFloat") + b"u." + END)
+    write("weights", "zip-nul", b"z" + dict_of((b"a", b"}" + text(b"b") + b"](" + text(b"\0x") + b"es")) + END)
+    write("weights", "zip-list-text", b"z" + dict_of((b"a", b"}" + text(b"b") + b"](]es")) + END)
+    nine = b"(" + 9 * b"K\1" + b"t"
+    for name, value in (("nine", tensor(size=nine, stride=nine)), ("offset", tensor(offset=text(b"a"))),
+                        ("no-storage", tensor().replace(storage(), b"N")), ("no-parameter", b"ctorch._utils\n_rebuild_parameter\n(N\x89"
+                                                                            + ODICT + b"tR")):
+        write("weights", "zip-" + name, b"z" + dict_of((b"w", value)) + END)
+    for name, old, new in (("class", b"ctorch\nFloatStorage\n", b"N"), ("key", text(b"0"), b"N"), ("place", text(b"cpu"), b"N"),
+                           ("many", b"K\4tQ", most + b"tQ"), ("negative", b"K\4tQ", b"J\xff\xff\xff\xfftQ")):
+        write("weights", "zip-storage-" + name, b"z" + dict_of((b"w", tensor().replace(old, new))) + END)
     write("weights", "zip-twice", b"z\x80\2}(" + text(b"w") + tensor() + b"q\0" + text(b"w") + b"h\0u." + END)
     write("weights", "zip-list", b"z\x80\2](" + tensor() + b"q\0h\0e." + END)
     keys, data = b"\x80\2](" + text(b"0") + b"e.", struct.pack("<Q", 4) + b"0123456789abcdef"
@@ -151,6 +166,108 @@ def weights():
     write("weights", "shrinks", b"z" + small + bytes([0, 30]))
 
 
+
+def legacy():
+    """Behind "h" the object, the keys of its storages, and their bytes; behind "b" the version and system too."""
+    keys, data = b"\x80\2](" + text(b"0") + b"e.", struct.pack("<Q", 4) + b"0123456789abcdef"
+    one = dict_of((b"w", tensor()))
+    write("legacy", "plain", b"h" + one + keys + data + END)
+    for kind, numel in ((b"Double", 2), (b"Half", 8), (b"BFloat16", 8), (b"Long", 2), (b"Int", 4), (b"Short", 8), (b"Char", 16),
+                        (b"Byte", 16), (b"Bool", 16)):
+        write("legacy", kind.decode().lower(), b"h" + dict_of(
+            (b"w", tensor(kind, b"K" + bytes([numel]), size=b"K\1K\2\x86", stride=b"K\2K\1\x86"))) + keys
+              + struct.pack("<Q", numel) + data[8:] + END)
+    second = tensor(offset=b"K\1", size=b"K\3\x85", stride=b"K\1\x85")
+    write("legacy", "shared", b"h" + dict_of((b"w", tensor()), (b"v", second)) + keys + data + END)
+    write("legacy", "transposed", b"h" + dict_of((b"w", tensor(stride=b"K\1K\2\x86"))) + keys + data + END)
+    other = tensor().replace(text(b"0"), text(b"1"))
+    write("legacy", "two", b"h" + dict_of((b"w", tensor()), (b"v", other)) + b"\x80\2](" + text(b"1") + text(b"0") + b"e." + data
+          + data + END)
+    write("legacy", "view", b"h" + dict_of((b"w", tensor().replace(b"K\4tQ", b"K\4NtQ"))) + keys + data + END)
+    write("legacy", "view-of", b"h" + dict_of((b"w", tensor().replace(b"K\4tQ", b"K\4(" + text(b"0") + b"K\0K\4ttQ"))) + keys + data
+          + END)
+    for name, tail in (("behind", keys + data + b"x"), ("numel", keys + struct.pack("<Q", 5) + data[8:]), ("no-keys", b"\x80\2]."),
+                       ("keys-int", b"\x80\2](K\0e." + data), ("keys-dict", b"\x80\2}." + data), ("cut", keys + data[:5]),
+                       ("key-twice", b"\x80\2](" + text(b"0") * 2 + b"e." + data + data), ("no-pickle", b"x")):
+        write("legacy", name, b"h" + one + tail + END)
+    write("legacy", "unused-key", b"h" + one + b"\x80\2](" + text(b"0") + text(b"7") + b"e." + data + data + END)
+    write("legacy", "version", b"b\x80\2M\xea\3." + END)
+    write("legacy", "version-text", b"b\x80\2X\1\0\0\0a." + END)
+    sizes = b"}(" + text(b"short") + b"K\2" + text(b"int") + b"K\4" + text(b"long") + b"K\4u"
+    system = [(b"protocol_version", b"M\xe9\3"), (b"little_endian", b"\x88"), (b"type_sizes", sizes)]
+    for name, at, value in (("right", 0, b"M\xe9\3"), ("protocol", 0, b"K\1"), ("big-endian", 1, b"\x89"), ("no-sizes", 2, b"N"),
+                            ("short", 2, sizes.replace(b"K\2", b"K\1"))):
+        write("legacy", "system-" + name, b"b\x80\2M\xe9\3." + dict_of(*system[:at], (system[at][0], value), *system[at + 1:]) + one
+              + keys + data + END)
+    write("legacy", "system-list", b"b\x80\2M\xe9\3.\x80\2]." + END)
+    for n in range(1, 24):
+        write("legacy", "memory%d" % n, b"h" + dict_of() + b"\x80\2]." + bytes([n, 0]))
+    for cut in (40, 160, 250):
+        write("legacy", "shrinks%d" % cut, b"h" + one + keys + data + bytes([0, cut]))
+
+
+AS_IT_IS, KEY, TAKE, FRESH, PREFIX, STEM, HEAD, CUT = (1 << i for i in range(8))
+NAN, BELOW = 0x7fc00000, 0xbf800000
+
+
+def change(what, tensor=0, number=0, value=0):
+    """See recipe.h."""
+    return bytes([what, tensor]) + number.to_bytes(2, "little") + value.to_bytes(4, "little")
+
+
+def imports():
+    """The memory that fails, what is asked for, renamings, texts, changes: see fuzz_import.c."""
+    def seed(name, ask=STEM, renames=(), texts=(), changes=b"", fail_at=0):
+        write("import", name, bytes([fail_at, ask]) + b"".join(b">" + r.encode() + b"\n" for r in renames)
+              + b"".join(t.encode() + b"\n" for t in texts) + (b"\n" + changes if changes else b""))
+
+    seed("as-it-is")
+    for name, ask in (("key", KEY), ("take", TAKE), ("fresh", FRESH), ("prefix", PREFIX), ("head", HEAD | FRESH)):
+        seed(name, STEM | ask)
+    seed("no-stem", 0)
+    seed("shrinks", STEM | CUT)
+    q, k = "encoder_q.", "encoder_k."
+    families = {
+        "solo": [q + "=backbone.", k + "=momentum_backbone.", "backbone.fc=projector", "momentum_backbone.fc=momentum_projector"],
+        "v3": [q + "=module.base_encoder.", k + "=module.momentum_encoder."], "visssl": [q + "=_feature_blocks.", k + "=other."],
+        "old-solo": [q + "=encoder.", k + "=momentum_encoder."], "plain": [q + "=", k + "=teacher.", "momentum.=m."],
+        "wrapped": [q + "=_orig_mod." + q, k + "=module.model." + k, "queue=module.queue"], "many": [q + "=a.", k + "=b."],
+        "numbers": [q + "conv1=encoder_q.0", q + "bn1=encoder_q.1"] + [q + "layer%d=encoder_q.%d" % (i, i + 3) for i in range(1, 5)], "none": [q + "conv1=x", k + "conv1=y"],
+    }
+    for name, renames in families.items():
+        seed(name, STEM, renames)
+    seed("heads", STEM, [q + "fc=encoder_q.fc.0"])
+    seed("two-heads", STEM, [q + "fc=encoder_q.fc.0", k + "fc=encoder_k.fc.2"])
+    seed("deeper-head", STEM, [q + "fc=encoder_q.fc.4"])
+    seed("by-order", STEM, ["momentum." + q + "conv1.weight=optimizer.state.0.momentum_buffer"], ["epoch=3"])
+    seed("groups", STEM, ["momentum." + q + "=m."], ["epoch=x", "optimizer.param_groups.1.params.0=1"])
+    seed("no-momentum", STEM, ["momentum.=m."], ["epoch=-1"])
+    seed("no-queue", STEM, ["queue=other"])
+    seed("no-pointer", STEM, ["queue_ptr=other"])
+    seed("blocks", STEM, [q + "layer1.1=encoder_q.layer9.9"])
+    seed("bottleneck", STEM, [q + "layer1.0.bn2=encoder_q.layer1.0.conv3"])
+    for name, made in (
+            ("nan", change(0, 2, 0, NAN)), ("below", b"".join(change(0, t, 0, BELOW) for t in range(2, 9))),
+            ("pointer", change(0, 1, 0, 9)), ("pointers", change(3, 1, 0, 2)), ("queue-shape", change(3, 0, 0, 3)),
+            ("two-views", change(4, 0) + change(3, 0, 0, 2) + change(3, 0, 1, 2) + change(3, 0, 2, 2)),
+            ("one-view", change(4, 0) + change(3, 0, 0, 2) + change(3, 0, 1, 2) + change(3, 0, 2, 4)),
+            ("dropped", change(1, 2)), ("dropped-count", change(1, 7)), ("twice", change(6, 2)), ("odd-name", change(5, 2, 3, 1)),
+            ("dtype-f32", b"".join(change(2, t, 0, 2) for t in range(2, 5))), ("dtype", b"".join(change(2, t, 0, t) for t in range(12))),
+            ("kernel", change(3, 2, 2, 7) + change(3, 2, 3, 7)), ("colours", change(3, 2, 1, 4)), ("wide", change(3, 2, 0, 64)),
+            ("vector", change(4, 2, 1))):
+        seed(name, STEM, changes=made)
+    for n in (1, 2, 5, 9, 20):
+        seed("memory%d" % n, fail_at=n)
+    header = b'{"conv1.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    write("import", "file", bytes([0, AS_IT_IS]) + struct.pack("<Q", len(header)) + header + b"\0\0\x80?")
+    write("import", "no-file", bytes([0, AS_IT_IS]) + b"<!DOCTYPE html>")
+    write("import", "torch", bytes([0, AS_IT_IS]) + archive(
+        [(b"a/data.pkl", dict_of((b"conv1.weight", tensor()), (b"layer1.0.conv1.weight", tensor()))), (b"a/data/0", bytes(16)),
+         (b"a/version", b"3\n")], False, False))
+
+
 zips()
 pickles()
 weights()
+legacy()
+imports()

@@ -12,7 +12,7 @@ failed=0
 
 plant() { # TARGET, FILE, sed command, what it is
     local target=$1 file=$2 change=$3 what=$4 more=
-    case $target in model | trainer | probe) more=$state_src ;; esac
+    case $target in model | trainer | probe | import) more=$state_src ;; esac
     [ -z "${wanted:-}" ] || case " $wanted " in *" $target "*) ;; *) return ;; esac
     rm -rf "$work/tree" "$work/finds" && mkdir -p "$work/tree" "$work/finds" "$work/new"
     cp -r lib src include tests "$work/tree/"
@@ -79,7 +79,7 @@ plant safetensors src/format/safetensors_parse.c 's/if (\*count == most)/if (0)/
 plant model src/algo/encoder_file.c 's/    TRY(check_tensors(file, prefix, encoder, err));//' "a network is made before its tensors are looked for"
 plant model src/algo/state_file.c 's/    if (bad >= 0) {/    if (0) {/' "numbers that are not finite are read"
 plant model src/algo/state_file.c 's/(shape->variance \&\& value < 0)/0/' "a variance below 0 is read"
-plant trainer src/algo/checkpoint.c 's/!(values\[0\] >= 0 \&\& values\[0\] < (double)t->queue->length)/0/' "a queue_ptr behind the queue"
+plant trainer src/algo/trainer_fresh.c 's/!(value >= 0 \&\& value < (double)length)/0/' "a queue_ptr behind the queue"
 plant probe src/eval/probe_file.c 's/    TRY(state_check(file, "", 1, &shapes, err));.*//' "a probe is made before its tensors are looked for"
 plant json lib/json_parse.c 's/j->next < j->size/j->next <= j->size/' "one byte behind the text"
 plant zip lib/zip.c 's/if (gap < 0)/if (0)/; s/if (i + 1 < zip->count \&\& next == m->header)/if (0)/; s/return gap == 0 ? MOCO_OK/return gap <= 0 ? MOCO_OK/' \
@@ -93,4 +93,13 @@ plant weights src/format/torch_tensor.c 's/if (tensor->count > 0 \&\& last >= s-
 plant weights src/format/torch_read.c 's/if (torch_storage_bytes(s) > t->file.size - s->offset)/if (0)/; s/return at == t->file.size ?/return 1 ?/' \
     "storages may be longer than the file"
 plant weights src/format/torch_text.c 's/if (found.size >= size)/if (0)/' "texts of any length are copied"
+plant legacy src/format/torch_tensor.c 's/if (tensor->count > 0 \&\& last >= s->numel)/if (0)/' "tensors may reach beyond their storage"
+plant legacy src/format/weights_read.c 's/index\[d\] < g.shape\[d\]/index[d] <= g.shape[d]/' "one element too many of each row"
+plant legacy src/format/torch_read.c 's/if (torch_storage_bytes(s) > t->file.size - s->offset)/if (0)/; s/return at == t->file.size ?/return 1 ?/' \
+    "storages may be longer than the file"
+plant import src/algo/import/import_source.c 's/    return status != MOCO_OK ? bad(n, \&why, err) : MOCO_OK;/    return MOCO_OK;/' \
+    "numbers that are not finite are imported"
+plant import src/algo/import/import_source.c 's/        if (value < 0) {/        if (0) {/' "a variance below 0 is imported"
+plant import src/algo/import/import_source.c 's/    if (m.count == 0)$/    if (1)/' "tensors of any shape are taken"
+plant import src/algo/import/import_trainer.c 's/if (!(value >= 0 \&\& value < (double)length) || /if (/' "a queue_ptr behind the queue"
 exit $failed

@@ -118,21 +118,28 @@ static void recipe_record(struct forged *f, const uint8_t record[RECORD], int mo
     }
 }
 
+/* Does to `f` what the recipe says. */
+static void recipe_change(struct forged *f, const uint8_t *bytes, size_t size)
+{
+    int most = f->tensor_count + TENSORS_MORE;
+    const uint8_t *end = bytes + size, *at = recipe_texts(f, bytes, end);
+    for (; end - at >= RECORD; at += RECORD)
+        recipe_record(f, at, most);
+}
+
 /* The file that the recipe makes of `base` (the caller frees). */
-static char *recipe_file(const struct forged *base, const uint8_t *bytes, size_t size, size_t *file_size)
+static inline char *recipe_file(const struct forged *base, const uint8_t *bytes, size_t size, size_t *file_size)
 {
     struct forged f;
     forged_copy(&f, base);
-    const uint8_t *end = bytes + size, *at = recipe_texts(&f, bytes, end);
-    for (; end - at >= RECORD; at += RECORD)
-        recipe_record(&f, at, base->tensor_count + TENSORS_MORE);
+    recipe_change(&f, bytes, size);
     char *file = forged_bytes(&f, 1, file_size);
     forged_free(&f);
     return file;
 }
 
 /* What holds of every refusal: one printable sentence; memory as the file's size allows. */
-static void recipe_check(moco_status status, const struct err *err, int refused, int64_t most, size_t file_size)
+static inline void recipe_check(moco_status status, const struct err *err, int refused, int64_t most, size_t file_size)
 {
     char again[sizeof err->text + 1];
     utf8_printable(again, sizeof again, err->text);

@@ -87,9 +87,9 @@ expect() { # status, words, arguments
     [ $status -eq "$wanted" ] && grep -qF -- "$words" "$work/out" && return
     fail "convert $*: status $status, and not \"$words\" in $(cat "$work/out")"
 }
-expect 2 "usage: convert"
-expect 2 "usage: convert" a.pth b.pth c.pth
-expect 2 "usage: convert" a.pth b.onnx --prefix
+expect 2 "Usage: convert"
+expect 2 "Usage: convert" a.pth b.pth c.pth
+expect 2 "Usage: convert" a.pth b.onnx --prefix
 expect 1 "a.pth: it cannot be opened" a.pth b.onnx --head
 expect 1 "must end in" tests/golden/fixtures/weights-torch-2/list.zip.pth "$work/list.npz"
 expect 1 "cannot be opened" "$work/none.pth" "$work/list.pth"

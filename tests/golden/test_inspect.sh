@@ -26,8 +26,8 @@ expect 0 "strides [1,5]" $fixtures/odd.zip.pth
 expect 0 "numbers are not finite" $fixtures/odd.zip.pth --verify
 expect 0 "the pickle names posix.system, which was not called" $fixtures/evil.zip.pth
 expect 0 "the pickle names argparse.Namespace, which was not called" $fixtures/lightning.protocol4.pth
-expect 2 "usage: inspect FILE" $fixtures/odd.zip.pth --all
-expect 2 "usage: inspect FILE"
+expect 2 "Usage: inspect FILE" $fixtures/odd.zip.pth --all
+expect 2 "Usage: inspect FILE"
 expect 1 "it cannot be opened" "$work/none"
 size=$(wc -c <$fixtures/moco.zip.pth)
 head -c $((size / 2)) $fixtures/moco.zip.pth >"$work/cut.pth"

@@ -160,6 +160,9 @@ static void maps(void)
     expect_set("map_add", a.y, IN);
     a.dy = numbers(IN);
     LAUNCH(map_relu_back, 3, 1, 1, a);
+    a.y = unset(IN);
+    LAUNCH(map_out, 3, 1, 1, a);
+    expect_set("map_out", a.y, IN);
     a.y = unset(OUT);
     a.winner = take<uint16_t>(OUT, 0xff);
     a.count = OUT;

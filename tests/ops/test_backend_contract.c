@@ -417,6 +417,124 @@ static void test_cancel(void **state)
     }
 }
 
+/* ---- folded weights ---- */
+
+enum { FOLDED = 6 }; /* samples */
+
+/* Output `value` of all samples, n at a time, by a plan over these weights. */
+static void infer(struct harness *h, struct be_weights *weights, int value, int n, double *out)
+{
+    struct be_plan_spec spec = {.graph = h->graph,
+                                .layout = h->layout,
+                                .precision = h->precision,
+                                .pass = BE_INFER,
+                                .n = n,
+                                .groups = 1,
+                                .output = value,
+                                .weights = weights,
+                                .steady = 1};
+    struct be_plan *plan;
+    struct be_plan_bytes bytes;
+    struct err err = {0};
+    const struct graph_value *input = &h->graph->values[h->graph->input];
+    const struct graph_value *v = &h->graph->values[value];
+    size_t row = (size_t)v->c * (size_t)v->h * (size_t)v->w, image = (size_t)input->h * (size_t)input->w * 3;
+    harness_ok(h->be->plan_create(&plan, h->dev, &spec, &err), &err);
+    h->be->plan_bytes(plan, &bytes);
+    struct be_memory slab = harness_alloc(h, bytes.slab), result = harness_reals(h, (size_t)n * row);
+    harness_ok(h->be->plan_bind(plan, slab.at, &err), &err);
+    for (int i = 0; i < FOLDED; i += n) {
+        struct be_forward io = {.images = h->images + (size_t)i * image, .out = result.at};
+        harness_ok(h->be->forward(plan, &io, &err), &err);
+        harness_read(h, result.at, (size_t)n * row, out + (size_t)i * row);
+    }
+    h->be->plan_free(plan);
+    h->be->release(h->dev, &slab);
+    h->be->release(h->dev, &result);
+}
+
+/* One set of weights serves plans of any number of samples, also those made after the fold, and what comes of a sample
+ * is the same bits in all of them; a second fold replaces all numbers. */
+static void test_folded_weights(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        assert_true(h.batch >= FOLDED);
+        size_t count = (size_t)FOLDED * (size_t)h.dim;
+        double *one = calloc(count, sizeof *one), *many = calloc(count, sizeof *many);
+        assert_true(one != NULL && many != NULL);
+        harness_train(&h);
+        harness_commit(&h); /* statistics of zeros would make nothing but NaN */
+        struct be_weights *weights = harness_folded(&h);
+        infer(&h, weights, h.graph->projection, 1, one);
+        for (size_t i = 0; i < count; i++)
+            assert_true(isfinite(one[i]));
+        for (int n = 2; n <= FOLDED; n += n == 3 ? 3 : 1) {
+            infer(&h, weights, h.graph->projection, n, many);
+            assert_memory_equal(one, many, count * sizeof *one);
+        }
+        harness_train(&h);
+        harness_sgd(&h, 0.5, 0.9, 0, 1);
+        struct err err = {0};
+        harness_ok(h.be->weights_fold(weights, h.masters.at, h.running.at, &err), &err);
+        struct be_weights *fresh = harness_folded(&h);
+        infer(&h, weights, h.graph->projection, 2, many);
+        assert_memory_not_equal(one, many, count * sizeof *one);
+        infer(&h, fresh, h.graph->projection, 1, one);
+        assert_memory_equal(one, many, count * sizeof *one);
+        h.be->weights_free(weights);
+        h.be->weights_free(fresh);
+        free(one);
+        free(many);
+        harness_close(&h);
+    }
+}
+
+/* What the stages end in, in every device's order of maps, against ref's in f64. */
+static void test_feature_maps(void **state)
+{
+    (void)state;
+    double *expected[4] = {NULL, NULL, NULL, NULL};
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        if (expected[0] == NULL)
+            spec.precision = BE_F64;
+        harness_open(&h, &spec);
+        harness_train(&h);
+        harness_commit(&h);
+        struct be_weights *weights = harness_folded(&h);
+        for (int layer = 0; layer < 4; layer++) {
+            const struct graph_value *v = &h.graph->values[h.graph->layers[layer]];
+            size_t count = (size_t)FOLDED * (size_t)v->c * (size_t)v->h * (size_t)v->w;
+            double *one = calloc(count, sizeof *one), *many = calloc(count, sizeof *many);
+            assert_true(one != NULL && many != NULL && v->h > 0);
+            infer(&h, weights, h.graph->layers[layer], 1, one);
+            infer(&h, weights, h.graph->layers[layer], FOLDED, many);
+            assert_memory_equal(one, many, count * sizeof *one);
+            free(one);
+            if (expected[layer] == NULL) {
+                expected[layer] = many;
+                continue;
+            }
+            double error = harness_error(count, many, expected[layer]);
+            if (!(error <= TOL_FOLDED(h.precision)))
+                fail_msg("%s, precision %d, layer %d: relative error %.3g", s->device, (int)h.precision, layer + 1,
+                         error);
+            free(many);
+        }
+        h.be->weights_free(weights);
+        harness_close(&h);
+    }
+    for (int layer = 0; layer < 4; layer++)
+        free(expected[layer]);
+}
+
 /* ---- memory ---- */
 
 static void test_plan_bytes(void **state)
@@ -428,6 +546,7 @@ static void test_plan_bytes(void **state)
         struct harness_spec spec = small(s);
         harness_open(&h, &spec);
         size_t slab[3];
+        struct be_weights *weights = harness_folded(&h);
         for (int pass = BE_TRAIN; pass <= BE_INFER; pass++) {
             struct be_plan_spec p = {.graph = h.graph,
                                      .layout = h.layout,
@@ -435,7 +554,8 @@ static void test_plan_bytes(void **state)
                                      .pass = (enum be_pass)pass,
                                      .n = 6,
                                      .groups = 1,
-                                     .output = h.graph->embedding};
+                                     .output = h.graph->embedding,
+                                     .weights = pass == BE_INFER ? weights : NULL};
             struct be_plan *plan;
             struct be_plan_bytes bytes;
             struct err err = {0};
@@ -450,6 +570,9 @@ static void test_plan_bytes(void **state)
                                          : bytes.activations == 0 && bytes.gradients == 0);
         }
         assert_true(2 * slab[BE_KEY] < slab[BE_TRAIN]); /* a key plan keeps nothing */
+        size_t floats = (size_t)h.graph->param_total * (h.precision == BE_BF16 ? 2 : 4);
+        assert_true(h.be->weights_bytes(weights) >= floats);
+        h.be->weights_free(weights);
         harness_close(&h);
     }
 }
@@ -460,6 +583,7 @@ static int build_all(const struct harness_subject *s, struct ctx *ctx, const str
     const struct backend *be;
     struct be_device *dev = NULL;
     struct be_layout *layout = NULL;
+    struct be_weights *weights = NULL;
     struct be_plan *plan[3] = {NULL, NULL, NULL};
     struct be_memory memory = {0};
     struct err err = {0};
@@ -468,6 +592,8 @@ static int build_all(const struct harness_subject *s, struct ctx *ctx, const str
     status = be->open(&dev, ctx, s->device, &err);
     if (status == MOCO_OK)
         status = be->layout_create(&layout, dev, graph, s->precision, &err);
+    if (status == MOCO_OK)
+        status = be->weights_create(&weights, dev, graph, layout, s->precision, &err);
     for (int pass = BE_TRAIN; pass <= BE_INFER && status == MOCO_OK; pass++) {
         struct be_plan_spec p = {.graph = graph,
                                  .layout = layout,
@@ -475,7 +601,8 @@ static int build_all(const struct harness_subject *s, struct ctx *ctx, const str
                                  .pass = (enum be_pass)pass,
                                  .n = 4,
                                  .groups = 1,
-                                 .output = graph->embedding};
+                                 .output = graph->embedding,
+                                 .weights = pass == BE_INFER ? weights : NULL};
         status = be->plan_create(&plan[pass], dev, &p, &err);
         if (status != MOCO_OK)
             assert_null(plan[pass]);
@@ -491,6 +618,7 @@ static int build_all(const struct harness_subject *s, struct ctx *ctx, const str
         be->release(dev, &memory);
         for (int i = 0; i < 3; i++)
             be->plan_free(plan[i]);
+        be->weights_free(weights);
         be->layout_free(layout);
         be->close(dev);
     }
@@ -534,7 +662,8 @@ int main(void)
         cmocka_unit_test(test_inference),      cmocka_unit_test(test_index),
         cmocka_unit_test(test_launches),       cmocka_unit_test(test_repeat_is_bit_equal),
         cmocka_unit_test(test_stage_adds),     cmocka_unit_test(test_on_grad),
-        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_folded_weights),
+        cmocka_unit_test(test_feature_maps),   cmocka_unit_test(test_plan_bytes),
         cmocka_unit_test(test_failing_memory),
     };
     subject_count = harness_subjects(subjects);

@@ -575,7 +575,6 @@ static void expect_plan(struct harness *h, struct be_plan_spec spec, moco_status
     }
     struct be_forward io = {0};
     assert_int_equal(h->be->forward(plan, &io, &err), MOCO_ESTATE); /* not bound */
-    assert_int_equal(h->be->plan_fold(plan, h->masters.at, h->running.at, &err), MOCO_ESTATE);
     h->be->plan_free(plan);
 }
 

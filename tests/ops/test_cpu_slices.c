@@ -51,6 +51,7 @@ static void open_net(struct harness *h, enum be_precision precision)
 /* A bound and folded plan for the features of n images. */
 struct inference {
     struct harness *h;
+    struct be_weights *weights;
     struct be_plan *plan;
     struct be_memory slab, result;
     int n;
@@ -68,6 +69,7 @@ static void inference_open(struct inference *f, struct harness *h, int n, int f3
                                 .n = n,
                                 .groups = 1,
                                 .output = h->graph->features,
+                                .weights = f->weights = harness_folded(h),
                                 .f32_input = f32_input};
     f->h = h;
     f->n = n;
@@ -77,7 +79,6 @@ static void inference_open(struct inference *f, struct harness *h, int n, int f3
     f->slab = harness_alloc(h, bytes.slab);
     f->result = harness_reals(h, (size_t)n * f->dim);
     harness_ok(h->be->plan_bind(f->plan, f->slab.at, &err), &err);
-    harness_ok(h->be->plan_fold(f->plan, h->masters.at, h->running.at, &err), &err);
 }
 
 static void inference_run_halves(struct inference *f, const void *images, const void *second, const int32_t *index,
@@ -97,6 +98,7 @@ static void inference_run(struct inference *f, const void *images, const int32_t
 static void inference_close(struct inference *f)
 {
     f->h->be->plan_free(f->plan);
+    f->h->be->weights_free(f->weights);
     f->h->be->release(f->h->dev, &f->slab);
     f->h->be->release(f->h->dev, &f->result);
 }

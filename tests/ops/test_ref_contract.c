@@ -173,38 +173,41 @@ static void test_refusals(void **state)
     harness_open(&h, &spec);
     harness_open(&other, &wider);
     struct be_plan *plan;
+    struct be_weights *weights;
+    struct err err = {0};
+    harness_ok(h.be->weights_create(&weights, h.dev, h.graph, h.layout, BE_F64, &err), &err);
     const struct be_plan_spec good = {.graph = h.graph,
                                       .layout = h.layout,
                                       .precision = BE_F64,
                                       .pass = BE_INFER,
                                       .n = 6,
                                       .groups = 1,
-                                      .output = h.graph->embedding};
-    struct be_plan_spec bad[9];
+                                      .output = h.graph->embedding,
+                                      .weights = weights};
+    struct be_plan_spec bad[11];
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         bad[i] = good;
     bad[0].n = 0;
     bad[1].groups = 0;
-    bad[2].pass = BE_TRAIN, bad[2].groups = 4; /* does not divide 6 */
+    bad[2].pass = BE_TRAIN, bad[2].weights = NULL, bad[2].groups = 4; /* does not divide 6 */
     bad[3].output = h.graph->value_count;
     bad[4].output = h.graph->input; /* no vector */
     bad[5].precision = (enum be_precision)9;
-    bad[6].pass = BE_KEY, bad[6].f32_input = 1;
+    bad[6].pass = BE_KEY, bad[6].weights = NULL, bad[6].f32_input = 1;
     bad[7].groups = 2; /* inference has none */
     bad[8].output = -1;
+    bad[9].weights = NULL;
+    bad[10].precision = BE_F32; /* the weights are of another */
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         assert_int_equal(create(&h, &bad[i], &plan), MOCO_EINVAL);
     struct be_plan_spec foreign = good;
     foreign.layout = other.layout;
     assert_int_equal(create(&h, &foreign, &plan), MOCO_ESHAPE);
 
-    struct err err = {0};
     assert_int_equal(create(&h, &good, &plan), MOCO_OK);
     double out[96];
     struct be_forward forward = {.images = h.images, .out = out};
     assert_int_equal(h.be->forward(plan, &forward, &err), MOCO_ESTATE); /* not bound */
-    err = (struct err){0};
-    assert_int_equal(h.be->plan_fold(plan, h.masters.at, h.running.at, &err), MOCO_ESTATE);
     err = (struct err){0};
     assert_int_equal(h.be->plan_bind(plan, (char *)h.slab.at + 8, &err), MOCO_EINVAL);
     err = (struct err){0};
@@ -212,9 +215,8 @@ static void test_refusals(void **state)
     assert_int_equal(h.be->forward(plan, &forward, &err), MOCO_ESTATE); /* not folded */
     err = (struct err){0};
     assert_int_equal(h.be->backward(plan, &(struct be_backward){.gradients = h.gradients.at}, &err), MOCO_ESTATE);
-    err = (struct err){0};
-    assert_int_equal(h.be->plan_fold(h.train, h.masters.at, h.running.at, &err), MOCO_ESTATE);
     h.be->plan_free(plan);
+    h.be->weights_free(weights);
 
     enum be_precision precision;
     struct be_device *dev;

@@ -12,6 +12,27 @@ import tempfile
 import time
 
 
+# Contrast (WCAG) of every element that holds text of its own, and its size in CSS pixels: [least contrast, whose], ...
+READABLE = """(() => {
+  const parse = c => c.match(/[\\d.]+/g).map(Number);
+  const light = c => { const [r, g, b] = c.map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+  const behind = e => { for (; e; e = e.parentElement) { const c = parse(getComputedStyle(e).backgroundColor);
+    if (c.length < 4 || c[3] > 0.99) return c.slice(0, 3); } return [255, 255, 255]; };
+  let worst = [99, ''], small = [99, ''];
+  for (const e of document.querySelectorAll('body *')) {
+    if (!e.checkVisibility() || e.closest('svg,script') ||
+        ![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())) continue;
+    const style = getComputedStyle(e), a = light(parse(style.color).slice(0, 3)), b = light(behind(e));
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), size = parseFloat(style.fontSize);
+    const who = e.tagName + '.' + e.className + ': ' + e.textContent.slice(0, 30);
+    if (contrast < worst[0]) worst = [contrast, who];
+    if (size < small[0]) small = [size, who];
+  }
+  return [worst, small];
+})()"""
+
+
 def find():
     for name in ("chromium", "chromium-browser", "google-chrome"):
         path = shutil.which(name)

@@ -492,7 +492,7 @@ static void plant(const char *name, size_t at, double value)
     size_t count;
     double *values = rig_get(&rig, "encoder_q.bn1.running_var", &count);
     values[at] = value;
-    rig_ok(encoder_tensor_set(encoder, &encoder->numbers, encoder_find(encoder, name), values, NULL));
+    rig_ok(encoder_tensor_set(encoder, &encoder->numbers, encoder_find(encoder, name), values, sizeof *values, NULL));
     free(values);
 }
 

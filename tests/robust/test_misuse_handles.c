@@ -25,7 +25,7 @@
 
 /* ---- one of each ---- */
 
-enum { KINDS = HANDLE_WEIGHTS + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
+enum { KINDS = HANDLE_COMM + 1, SIDE = 8, IMAGES = 4, DIM = 4 };
 
 struct world {
     struct failing_alloc memory;
@@ -50,8 +50,10 @@ static moco_encoded_source encoded_source;
 static moco_view_params view_params;
 static moco_device_info device_info;
 static moco_model_info model_info;
+static moco_encoder_info encoder_info;
 static moco_step_report step_report;
 static moco_memory_estimate memory_estimate;
+static moco_comm_info comm_info;
 static moco_loader_stats loader_stats;
 static moco_probe_options probe_options;
 static moco_probe_fit_options fit_options;
@@ -148,8 +150,10 @@ static void prepare_training(void)
     trainer_options.image_h = trainer_options.image_w = SIDE;
     moco_device_info_init(&device_info);
     moco_model_info_init(&model_info);
+    moco_encoder_info_init(&encoder_info);
     moco_step_report_init(&step_report);
     moco_memory_estimate_init(&memory_estimate);
+    moco_comm_info_init(&comm_info);
     moco_batch_init(&batch);
     batch.n = IMAGES;
     batch.h = batch.w = SIDE;
@@ -203,6 +207,8 @@ static void world_open(struct world *w)
     moco_probe *probe;
     moco_bank *bank;
     moco_weights *file;
+    moco_encoder *encoder;
+    moco_comm *comm;
     *w = (struct world){.memory = {.fail_at = -1}};
     moco_context_options_init(&options);
     options.threads = 1;
@@ -212,6 +218,8 @@ static void world_open(struct world *w)
     ok(moco_context_create(&context, &options));
     ok(moco_device_open(&device, context, "ref"));
     ok(moco_model_create(&model, device, &model_options));
+    ok(moco_model_set_recipe(model, &recipe));
+    ok(moco_encoder_create(&encoder, model, NULL));
     ok(moco_queue_create(&queue, device, DIM, 6, 1));
     ok(moco_trainer_create(&trainer, model, queue, &trainer_options));
     ok(moco_dataset_from_memory(&dataset, context, &images, NULL));
@@ -223,11 +231,12 @@ static void world_open(struct world *w)
     ok(moco_bank_create(&bank, device, DIM));
     ok(moco_bank_append(bank, &features, NULL));
     ok(moco_weights_open(&file, context, WEIGHTS));
+    ok(moco_comm_local(&comm, 1, context, NULL));
     void *const all[KINDS] = {
         [HANDLE_CONTEXT] = context, [HANDLE_DEVICE] = device,   [HANDLE_MODEL] = model,   [HANDLE_QUEUE] = queue,
         [HANDLE_TRAINER] = trainer, [HANDLE_DATASET] = dataset, [HANDLE_LOADER] = loader, [HANDLE_KNN] = knn,
         [HANDLE_IMAGE] = read,      [HANDLE_AUGMENT] = augment, [HANDLE_PROBE] = probe,   [HANDLE_BANK] = bank,
-        [HANDLE_WEIGHTS] = file};
+        [HANDLE_WEIGHTS] = file,    [HANDLE_ENCODER] = encoder, [HANDLE_COMM] = comm};
     memcpy(w->at, all, sizeof all);
 }
 
@@ -249,13 +258,15 @@ FREE(augment)
 FREE(probe)
 FREE(bank)
 FREE(weights)
+FREE(encoder)
+FREE(comm)
 
 static void (*const frees[KINDS])(void *handle) = {
     [HANDLE_CONTEXT] = free_context, [HANDLE_DEVICE] = free_device,   [HANDLE_MODEL] = free_model,
     [HANDLE_QUEUE] = free_queue,     [HANDLE_TRAINER] = free_trainer, [HANDLE_DATASET] = free_dataset,
     [HANDLE_LOADER] = free_loader,   [HANDLE_KNN] = free_knn,         [HANDLE_IMAGE] = free_image,
     [HANDLE_AUGMENT] = free_augment, [HANDLE_PROBE] = free_probe,     [HANDLE_BANK] = free_bank,
-    [HANDLE_WEIGHTS] = free_weights};
+    [HANDLE_WEIGHTS] = free_weights, [HANDLE_ENCODER] = free_encoder, [HANDLE_COMM] = free_comm};
 
 static void world_close(struct world *w)
 {
@@ -280,6 +291,7 @@ static union {
     moco_probe *probe;
     moco_bank *bank;
     moco_weights *weights;
+    moco_encoder *encoder;
     void *any;
 } made; /* what a call that makes something made */
 
@@ -313,12 +325,27 @@ static union {
     X(model_get, "model", MODEL, OK, moco_model_get(h, "fc.bias", &weight))                                            \
     X(model_set, "model", MODEL, ESTATE, moco_model_set(h, "fc.bias", &weight))                                        \
     X(embed, "model", MODEL, OK, moco_model_embed(h, &images, MOCO_PROJECTION, &projection))                           \
+    X(encoder, "model", MODEL, OK, moco_encoder_create(&made.encoder, h, NULL))                                        \
+    X(encoder_open, "device", DEVICE, OK, moco_encoder_open(&made.encoder, h, saved, NULL))                            \
+    X(encoder_info, "encoder", ENCODER, OK, moco_encoder_describe(h, &encoder_info))                                   \
+    X(encoder_view, "encoder", ENCODER, OK, moco_encoder_recipe(h, &recipe_of))                                        \
+    X(encode, "encoder", ENCODER, OK, moco_encoder_embed(h, &images, MOCO_PROJECTION, &projection))                    \
+    X(of_files, "encoder", ENCODER, EFORMAT,                                                                           \
+      moco_encoder_embed_files(h, (const char *[]){missing, missing, missing, missing}, IMAGES, NULL, MOCO_PROJECTION, \
+                               &projection, NULL))                                                                     \
+    X(of_bytes, "encoder", ENCODER, EFORMAT,                                                                           \
+      moco_encoder_embed_bytes(h, (const void *[]){pixels, pixels, pixels, pixels}, (const size_t[]){9, 9, 9, 9},      \
+                               IMAGES, NULL, MOCO_PROJECTION, &projection, NULL))                                      \
+    X(reserve, "encoder", ENCODER, OK, moco_encoder_reserve(h, 1, &images, MOCO_PROJECTION))                           \
     X(push, "queue", QUEUE, OK, moco_queue_push(h, &keys))                                                             \
     X(queue_get, "queue", QUEUE, OK, moco_queue_get(h, &all_keys))                                                     \
     X(queue_state, "queue", QUEUE, OK, moco_queue_state(h, &number, NULL, NULL))                                       \
     X(train_m, "model", MODEL, ESTATE, moco_trainer_create(&made.trainer, h, now->at[HANDLE_QUEUE], &trainer_options)) \
     X(train_q, "queue", QUEUE, ESTATE, moco_trainer_create(&made.trainer, now->at[HANDLE_MODEL], h, &trainer_options)) \
     X(step, "trainer", TRAINER, OK, moco_trainer_step(h, &batch, 0.01))                                                \
+    X(leave, "trainer", TRAINER, EEND, moco_trainer_leave(h, MOCO_EEND, NULL))                                         \
+    X(gather, "comm", COMM, OK, moco_comm_gather(h, text, 8))                                                          \
+    X(comm_info, "comm", COMM, OK, moco_comm_describe(h, &comm_info))                                                  \
     X(report, "trainer", TRAINER, OK, moco_trainer_report(h, &step_report))                                            \
     X(trainer_get, "trainer", TRAINER, OK, moco_trainer_get(h, "encoder_q.fc.bias", &weight))                          \
     X(trainer_set, "trainer", TRAINER, OK, moco_trainer_set(h, "encoder_q.fc.bias", &weight))                          \
@@ -417,10 +444,11 @@ static void expect_refused(const struct call *c, void *handle, moco_status wante
         fail_msg("%s gave out an object and failed", c->text);
 }
 
-/* Calls that answer something harmless; 0 if they do. The five are never all of their own kinds and alive. */
-static int harmless(void *dataset, void *loader, void *model, void *trainer, void *file)
+/* Calls that answer something harmless; 0 if they do. The six are never all of their own kinds and alive. */
+static int harmless(void *dataset, void *loader, void *model, void *trainer, void *file, void *encoder)
 {
     moco_trainer_cancel(trainer);
+    moco_encoder_cancel(encoder);
     return moco_dataset_count(dataset) != 0 || moco_dataset_label(dataset, 0) != -1 ||
            moco_dataset_classes(dataset) != 0 || strcmp(moco_dataset_class_name(dataset, 0), "") != 0 ||
            moco_dataset_left_out(dataset, 0, NULL) != NULL || moco_loader_batches(loader) != 0 ||
@@ -466,7 +494,7 @@ static void null_and_wrong_kinds(void **state)
         void *h = w.at[kind];
         assert_false(harmless(kind == HANDLE_DATASET ? NULL : h, kind == HANDLE_LOADER ? NULL : h,
                               kind == HANDLE_MODEL ? NULL : h, kind == HANDLE_TRAINER ? NULL : h,
-                              kind == HANDLE_WEIGHTS ? NULL : h));
+                              kind == HANDLE_WEIGHTS ? NULL : h, kind == HANDLE_ENCODER ? NULL : h));
         for (int other = 1; other < KINDS; other++)
             if (other != kind)
                 frees[other](h); /* leaves it alone */
@@ -495,7 +523,7 @@ static void freed_handles(void **state)
         assert_non_null(strstr(moco_error(), "freed"));
     }
     assert_false(harmless(dead.at[HANDLE_DATASET], dead.at[HANDLE_LOADER], dead.at[HANDLE_MODEL],
-                          dead.at[HANDLE_TRAINER], dead.at[HANDLE_WEIGHTS]));
+                          dead.at[HANDLE_TRAINER], dead.at[HANDLE_WEIGHTS], dead.at[HANDLE_ENCODER]));
     for (int kind = 1; kind < KINDS; kind++)
         frees[kind](dead.at[kind]); /* once too often */
     assert_int_equal(w.memory.live, live);
@@ -598,6 +626,10 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_knn_search(h, &features, 1, found, NULL);
     case HANDLE_WEIGHTS:
         return moco_weights_read(h, 0, &two_ones);
+    case HANDLE_ENCODER:
+        return moco_encoder_embed(h, &images, MOCO_PROJECTION, &projection);
+    case HANDLE_COMM:
+        return moco_comm_gather(h, text, 8);
     }
     return MOCO_EINVAL;
 }
@@ -629,6 +661,8 @@ static void every_order_of_freeing(void **state)
         if (which % 3 == 0) { /* a picture and a file are like a recipe: they have the context alone */
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
+            free_encoder(w.at[HANDLE_ENCODER]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         free_augment(w.at[HANDLE_AUGMENT]);
         for (int i = 0; i < 10; i++) {
@@ -643,8 +677,12 @@ static void every_order_of_freeing(void **state)
         if (which % 3 != 0) {
             ok(use(&w, HANDLE_IMAGE));
             ok(use(&w, HANDLE_WEIGHTS));
+            ok(use(&w, HANDLE_ENCODER)); /* its model went long ago */
+            ok(use(&w, HANDLE_COMM));
             free_image(w.at[HANDLE_IMAGE]);
             free_weights(w.at[HANDLE_WEIGHTS]);
+            free_encoder(w.at[HANDLE_ENCODER]);
+            free_comm(w.at[HANDLE_COMM]);
         }
         if (w.memory.live != 0)
             fail_msg("order %d: %lld bytes are held after the last free", which, (long long)w.memory.live);

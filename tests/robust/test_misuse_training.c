@@ -252,7 +252,7 @@ static void embedding(void **state)
     REFUSED(EINVAL, "images is NULL", moco_model_embed(model, NULL, MOCO_PROJECTION, &out));
     REFUSED(EINVAL, "out is NULL", moco_model_embed(model, &images, MOCO_PROJECTION, NULL));
     REFUSED(EINVAL, "what is 0", moco_model_embed(model, &images, (moco_embedding)0, &out));
-    REFUSED(EINVAL, "what is 3", moco_model_embed(model, &images, (moco_embedding)3, &out));
+    REFUSED(EINVAL, "what is 7", moco_model_embed(model, &images, (moco_embedding)7, &out));
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         REFUSED(ESHAPE, "images", moco_model_embed(model, &bad[i], MOCO_PROJECTION, &out));
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -263,6 +263,73 @@ static void embedding(void **state)
             moco_model_embed(model, &images, MOCO_FEATURES, &out)); /* dim's, not theirs */
     out.data = NULL;
     REFUSED(EINVAL, "out has data NULL", moco_model_embed(model, &images, MOCO_PROJECTION, &out));
+    moco_model_free(model);
+}
+
+static void serving(void **state)
+{
+    (void)state;
+    moco_model *model;
+    moco_encoder *encoder = NULL;
+    moco_encoder_options options;
+    const struct bad_field fields[] = {
+        BAD_I(moco_encoder_options, deterministic, 2), BAD_I(moco_encoder_options, deterministic, -1),
+        BAD_I(moco_encoder_options, workspaces, -1),   BAD_I(moco_encoder_options, workspaces, INT32_MAX),
+        BAD_I(moco_encoder_options, most_images, -1),  BAD_I(moco_encoder_options, plans, -1),
+        BAD_I(moco_encoder_options, plans, INT32_MAX), BAD_I(moco_encoder_options, precision, 77),
+    };
+    const moco_tensor images = TENSOR(MOCO_U8, rig.view[0], 4, 16, 16, 3), empty = TENSOR(MOCO_U8, NULL, 0, 16, 16, 3);
+    moco_tensor out = TENSOR(MOCO_F64, numbers, 4, 8);
+    moco_augment_options recipe;
+    rig_ok(moco_model_create(&model, rig.device, &rig.spec.model));
+    REFUSED(EINVAL, "encoder is NULL", moco_encoder_create(NULL, model, NULL));
+    REFUSED(EINVAL, "encoder is NULL", moco_encoder_open(NULL, rig.device, "x", NULL));
+    REFUSED(EINVAL, "path is NULL", moco_encoder_open(&encoder, rig.device, NULL, NULL));
+    REFUSED(EIO, "/there-is-none", moco_encoder_open(&encoder, rig.device, "/there-is-none", NULL));
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        moco_encoder_options_init(&options);
+        bad_field_set(&options, &fields[i]);
+        REFUSED(EINVAL, bad_field_word(&fields[i]), moco_encoder_create(&encoder, model, &options));
+        assert_null(encoder);
+    }
+    moco_encoder_options_init(&options);
+    options.workspaces = 1;
+    rig_ok(moco_encoder_create(&encoder, model, &options));
+    REFUSED(ENOTFOUND, "recipe", moco_encoder_recipe(encoder, &recipe));
+    REFUSED(EINVAL, "images is NULL", moco_encoder_embed(encoder, NULL, MOCO_PROJECTION, &out));
+    REFUSED(EINVAL, "what is 0", moco_encoder_embed(encoder, &images, (moco_embedding)0, &out));
+    REFUSED(ESHAPE, "out", moco_encoder_embed(encoder, &images, MOCO_FEATURES, &out));
+    REFUSED(EINVAL, "2 workspaces", moco_encoder_reserve(encoder, 2, &images, MOCO_PROJECTION));
+    REFUSED(EINVAL, "0 workspaces", moco_encoder_reserve(encoder, 0, &images, MOCO_PROJECTION));
+    REFUSED(ESHAPE, "images are 0", moco_encoder_reserve(encoder, 1, &empty, MOCO_PROJECTION));
+    REFUSED(EINVAL, "images is NULL", moco_encoder_reserve(encoder, 1, NULL, MOCO_PROJECTION));
+    REFUSED(EINVAL, "info is NULL", moco_encoder_describe(encoder, NULL));
+    const char *const paths[] = {"a", "b", NULL, "d"};
+    const void *const bytes[] = {numbers, NULL, numbers, numbers};
+    const size_t sizes[] = {1, 1, 1, 1};
+    moco_encode_options encode;
+    moco_encode_options_init(&encode);
+    rig_ok(moco_augment_options_preset(&recipe, "none", 16));
+    REFUSED(ENOTFOUND, "no recipe", moco_encoder_embed_files(encoder, paths, 1, NULL, MOCO_PROJECTION, &out, NULL));
+    encode.recipe = &recipe;
+    REFUSED(EINVAL, "paths is NULL", moco_encoder_embed_files(encoder, NULL, 4, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(EINVAL, "paths[2]", moco_encoder_embed_files(encoder, paths, 4, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(EINVAL, "n is 0", moco_encoder_embed_files(encoder, paths, 0, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(EINVAL, "bytes is NULL",
+            moco_encoder_embed_bytes(encoder, NULL, sizes, 4, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(EINVAL, "sizes is NULL",
+            moco_encoder_embed_bytes(encoder, bytes, NULL, 4, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(EINVAL, "bytes[1]",
+            moco_encoder_embed_bytes(encoder, bytes, sizes, 4, &encode, MOCO_PROJECTION, &out, NULL));
+    REFUSED(ESHAPE, "out", moco_encoder_embed_files(encoder, paths, 2, &encode, MOCO_PROJECTION, &out, NULL));
+    encode.workers = -1;
+    REFUSED(EINVAL, "workers", moco_encoder_embed_files(encoder, paths, 1, &encode, MOCO_PROJECTION, &out, NULL));
+    encode.workers = 1;
+    rig_ok(moco_augment_options_preset(&recipe, "moco-v2", 16));
+    REFUSED(EINVAL, "", moco_encoder_embed_files(encoder, paths, 1, &encode, MOCO_PROJECTION, &out, NULL));
+    moco_encoder_cancel(NULL);
+    moco_encoder_free(NULL);
+    moco_encoder_free(encoder);
     moco_model_free(model);
 }
 
@@ -546,9 +613,9 @@ int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
-        CASE(making_models), CASE(files_of_models), CASE(tensors_of_models), CASE(embedding),
-        CASE(queues),        CASE(making_trainers), CASE(one_after_another), CASE(steps),
-        CASE(state_by_name), CASE(files),           CASE(estimates),
+        CASE(making_models), CASE(files_of_models), CASE(tensors_of_models), CASE(embedding), CASE(serving),
+        CASE(queues),        CASE(making_trainers), CASE(one_after_another), CASE(steps),     CASE(state_by_name),
+        CASE(files),         CASE(estimates),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "backend/backend.h"
 #include "support/cudasim/sim_driver.h"
+#include "support/failing_device.h"
 #include "support/late/late_device.h"
 #include "support/relu_masks.h"
 #include "support/test_device.h"
@@ -17,7 +18,7 @@ const struct backend *backend_listed(int index)
 #ifdef MOCO_HAVE_ONEDNN
         &backend_cpu,
 #endif
-        &backend_ref, backend_twin(), &backend_late, backend_of_cudasim(),
+        &backend_ref, backend_twin(), &backend_late, backend_failing(), backend_of_cudasim(),
     };
     return index >= 0 && (size_t)index < sizeof list / sizeof list[0] ? list[index] : NULL;
 }
@@ -31,8 +32,9 @@ test_mask_reader test_device_masks(const char *name)
 #ifdef MOCO_HAVE_ONEDNN
         {"cpu", relu_masks_read_cpu},
 #endif
-        {"ref", relu_masks_read_ref}, {"twin", relu_masks_read_ref}, /* its plans are ref's */
-        {"late", late_masks_read},    {"cudasim", relu_masks_read_cuda},
+        {"ref", relu_masks_read_ref},     {"twin", relu_masks_read_ref}, /* its plans are ref's */
+        {"failing", relu_masks_read_ref},                                /* so are these */
+        {"late", late_masks_read},        {"cudasim", relu_masks_read_cuda},
     };
     size_t length = strcspn(name, ":");
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)

@@ -474,9 +474,16 @@ void harness_commit(struct harness *h)
     assert_true(harness_end(h).committed);
 }
 
+struct be_weights *harness_folded(struct harness *h)
+{
+    struct be_weights *weights;
+    OK(h->be->weights_create(&weights, h->dev, h->graph, h->layout, h->precision, &err));
+    OK(h->be->weights_fold(weights, h->masters.at, h->running.at, &err));
+    return weights;
+}
+
 /* A plan that lives for one forward of launch 0. */
-static void run_once(struct harness *h, struct be_plan_spec *spec, struct be_forward *io, const struct be_memory *stats,
-                     double *out)
+static void run_once(struct harness *h, struct be_plan_spec *spec, struct be_forward *io, double *out)
 {
     struct be_plan *plan;
     struct be_plan_bytes bytes;
@@ -485,8 +492,6 @@ static void run_once(struct harness *h, struct be_plan_spec *spec, struct be_for
     h->be->plan_bytes(plan, &bytes);
     struct be_memory slab = harness_alloc(h, bytes.slab), result = harness_reals(h, count);
     OK(h->be->plan_bind(plan, slab.at, &err));
-    if (stats != NULL)
-        OK(h->be->plan_fold(plan, h->masters.at, stats->at, &err));
     io->out = result.at;
     OK(h->be->forward(plan, io, &err));
     harness_read(h, result.at, count, out);
@@ -511,7 +516,7 @@ void harness_key(struct harness *h, const void *k, const void *q, double m, int 
                                 .groups = h->spec.groups,
                                 .output = output};
     struct be_forward io = {.images = harness_images(h), .weights = block.at, .stage = stage.at};
-    run_once(h, &spec, &io, NULL, out);
+    run_once(h, &spec, &io, out);
     h->be->release(h->dev, &block);
     h->be->release(h->dev, &stage);
 }
@@ -525,9 +530,11 @@ void harness_infer(struct harness *h, int output, const float *f32_images, doubl
                                 .n = h->spec.n,
                                 .groups = 1,
                                 .output = output,
+                                .weights = harness_folded(h),
                                 .f32_input = f32_images != NULL};
     struct be_forward io = {.images = f32_images != NULL ? (const uint8_t *)(const void *)f32_images : h->images};
-    run_once(h, &spec, &io, &h->running, out);
+    run_once(h, &spec, &io, out);
+    h->be->weights_free(spec.weights);
 }
 
 /* ---- everything by name ---- */

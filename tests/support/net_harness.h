@@ -82,6 +82,9 @@ void harness_close(struct harness *h); /* fails the test if memory is still held
 /* Fails the test with the sentence in err unless status is MOCO_OK. */
 void harness_ok(moco_status status, const struct err *err);
 
+/* Folded weights of the masters and the running statistics. The caller frees them. */
+struct be_weights *harness_folded(struct harness *h);
+
 /* Reals of the device <-> doubles. */
 void harness_read(struct harness *h, const void *at, size_t count, double *values);
 void harness_write(struct harness *h, void *at, const double *values, size_t count);

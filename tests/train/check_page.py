@@ -10,6 +10,9 @@ import os
 import re
 import xml.etree.ElementTree as ElementTree
 
+import colours
+
+COUNTS = ("steps", "epochs", "knn_best_epoch", "full_step")
 HTML = "{http://www.w3.org/1999/xhtml}"
 STEP, EPOCH = "step", "epoch"
 
@@ -76,24 +79,93 @@ def close(a, b, relative=2e-9):
     return abs(a - b) <= relative * max(abs(a), abs(b)) + 1e-300
 
 
-def shown_value(text):
-    return float(re.sub(r"[,% s]", "", text))
+UNITS = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86400}
 
 
 def check_shown(element, scale=1):
-    """What people read is the value, rounded where its last digit is."""
+    """What people read is the value, rounded where its last digit is, with no more than four digits that are not 0."""
     value, text = float(element.get("value")) * scale, words(element)
-    digits = re.sub(r"[,% s]", "", text)
+    if re.search("[a-df-z]", text): # a time
+        pieces = re.findall(r"([\d.]+) (\w+)", text)
+        last, unit = pieces[-1]
+        shown = math.fsum(float(n) * UNITS[u] for n, u in pieces)
+        assert abs(shown - value) <= 1.0001 * UNITS[unit] * 10.0 ** -len(last.partition(".")[2]), f"{value} is shown as {text}"
+        return
+    digits = re.sub(r"[,%]", "", text)
+    whole = element.get("class") in COUNTS
+    assert whole or len(re.sub(r"e.*|[-.]", "", digits).strip("0")) <= 4, f"{text} has digits that nobody knows"
     shown = float(digits)
     mantissa, _, exponent = digits.partition("e")
     unit = 10.0 ** (int(exponent or 0) - (len(mantissa.partition(".")[2])))
     assert abs(shown - value) <= 0.5001 * unit + 1e-12 * abs(value), f"{value} is shown as {text}"
 
 
+INTERVALS = ("knn_last", "knn_best", "knn_untrained")
+
+
+def wilson(percent, n):
+    """The interval of 95 %, by solving (p - x)^2 = z^2 x (1 - x) / n for x."""
+    p, z2 = percent / 100, 1.959963984540054 ** 2
+    a, b, c = 1 + z2 / n, -(2 * p + z2 / n), p * p
+    root = math.sqrt(max(b * b - 4 * a * c, 0))
+    return [100 * (-b + sign * root) / (2 * a) for sign in (-1, 1)]
+
+
+def check_interval(cell, percent, n):
+    """Behind an accuracy over n images stands where it may lie; n None: nobody knows, or it is none."""
+    said = [e for e in cell.iter(HTML + "span") if e.get("class") == "interval"]
+    if n is None:
+        return
+    assert len(said) == 1, f"{words(cell)} has no interval"
+    for shown, right in zip(words(said[0]).split("\u2013"), wilson(percent, n)):
+        unit = 10.0 ** -len(shown.partition(".")[2])
+        assert abs(float(shown) - right) <= 0.5001 * unit, f"{percent} of {n} lies in {wilson(percent, n)}, not {shown}"
+
+
+def check_state(tree, runs, config, stage):
+    """stage: running, finished or stopped. A page that nobody draws again does not read itself again."""
+    state = next(e for e in tree.iter(HTML + "p") if e.get("id") == "state")
+    again = [e for e in tree.iter(HTML + "meta") if e.get("http-equiv") == "refresh"]
+    assert state.get("class") == "state " + stage, f"{state.get('class')}, not {stage}"
+    assert words(state).lower().startswith(stage)
+    assert len(again) == (stage == "running"), f"{len(again)} times it reads itself again, and it is {stage}"
+    steps = runs[0][STEP][-1]["step"] if runs[0][STEP] else 0
+    assert f"{steps:,}" in words(state)
+    if stage != "finished":
+        asked = config.get("steps") or config["steps_per_epoch"] * config["epochs"]
+        assert f"{steps:,} of {asked:,} steps" in words(state), words(state)
+
+
+LEAST_DIFFERENCE = 15 # of CIEDE2000, of any two classes' colours; 2.3 is what people just notice, 10 is clear at a glance
+LEAST_OF_A_SHAPE = 25 # of two that have the same shape
+SHAPES = 5
+
+
+def check_colours(text):
+    """Ten classes can be told apart by colour alone, by who lacks one kind of cones, too; and stand out from the page.
+    Returns the least difference of each theme."""
+    colours.check_difference()
+    least = {}
+    for theme, names in colours.palettes(text).items():
+        codes = [names[f"k{i}"] for i in range(10)]
+        least[theme] = min(colours.nearest(codes, seen)[0] for seen in colours.SEEN)
+        assert least[theme] >= LEAST_DIFFERENCE, f"{theme}: {[(s, colours.nearest(codes, s)) for s in colours.SEEN]}"
+        for i in range(10 - SHAPES):
+            far = min(colours.nearest([codes[i], codes[i + SHAPES]], seen)[0] for seen in colours.SEEN)
+            assert far >= LEAST_OF_A_SHAPE, f"{theme}: k{i} and k{i + SHAPES} share a shape and are {far:.1f} apart"
+        for name in names:
+            need = 3 if re.fullmatch("k[0-9]", name) else 4.5 if re.fullmatch("c[0-6]|ink|soft|right|wrong", name) else 0
+            found = colours.contrast(names[name], names["page"])
+            assert found >= need, f"{theme}: {name} has a contrast of {found:.2f}, not {need}"
+    return least
+
+
 def check_numbers(tree, runs):
     """runs: lines of each run, in the page's order. Returns how many numbers were compared."""
     compared = 0
     expected = [expected_numbers(lines) for lines in runs]
+    images = [([item["knn_queries"] for item in run[EPOCH] if item.get("knn_queries") and item.get("knn_top1") is not None]
+               or [None])[-1] for run in runs]
     rows = {row.get("id")[4:]: row for row in tree.iter(HTML + "tr") if (row.get("id") or "").startswith("row-")}
     for name in expected[0]:
         wanted = [run[name] for run in expected]
@@ -102,13 +174,14 @@ def check_numbers(tree, runs):
             continue
         cells = rows[name].findall(HTML + "td")
         assert len(cells) == len(runs), f"row {name} has {len(cells)} cells"
-        for cell, value in zip(cells, wanted):
+        for cell, value, n in zip(cells, wanted, images):
             data = cell.find(HTML + "data")
             if value is None:
                 assert data is None, f"row {name} says {words(cell)}, and there is nothing to be said"
                 continue
             assert close(float(data.get("value")), value), f"row {name} says {data.get('value')}, not {value}"
             check_shown(data, 100 if name == "data_wait_mean" else 1)
+            check_interval(cell, value, n if name in INTERVALS else None)
             compared += 1
     assert set(rows) <= set(expected[0]), f"rows that no one expects: {set(rows) - set(expected[0])}"
     for tiles in tree.iter(HTML + "dl"):
@@ -194,6 +267,26 @@ def check_alone(text):
     return tree
 
 
+def check_places(marks, plane, labels):
+    """Each point lies where the gallery has it, but for one scale and one shift, with the mark of its class."""
+    drawn = {}
+    for path in marks:
+        number = int(re.search(r"\bm(\d+)", path.get("class")).group(1))
+        assert path.get("class").split()[-2] == f"k{number % 10}", path.get("class")
+        drawn.setdefault(number, []).extend((float(x), float(y)) for x, y in re.findall(r"M(\S+) ([-\d.]+)m", path.get("d")))
+    wanted = {}
+    for x, y, label in zip(plane["x"], plane["y"], labels):
+        wanted.setdefault(int(label) % 20 if label >= 0 else 0, []).append((x, y))
+    pairs = [(a, b) for number in wanted for a, b in zip(drawn[number], wanted[number])]
+    assert len(pairs) == len(labels) and drawn.keys() == wanted.keys()
+    span = max(max(b[k] for _, b in pairs) - min(b[k] for _, b in pairs) for k in (0, 1)) or 1
+    scale = 1000 / (1.06 * span)
+    for axis, sign in ((0, 1), (1, -1)):
+        shift = pairs[0][0][axis] - sign * scale * pairs[0][1][axis]
+        for at, real in pairs:
+            assert abs(at[axis] - (sign * scale * real[axis] + shift)) < 1, "a point lies elsewhere"
+
+
 def check_gallery(tree, folders):
     """The map, the spectrum and the sheets say what gallery.json says. Returns how many pictures are on the page."""
     pictures = [picture.get("src") for picture in tree.iter(HTML + "img")]
@@ -205,14 +298,21 @@ def check_gallery(tree, folders):
                 galleries.append((run, json.load(file)))
     for run, gallery in galleries:
         figure = next(e for e in tree.iter(HTML + "figure") if e.get("id") == f"map{run}")
-        points = sum(p.get("d").count("M") for p in figure.iter() if (p.get("class") or "").startswith("point "))
-        assert points == len(gallery["map"]["x"]) == len(gallery["map"]["label"]) > 0, f"{points} points on the map"
+        for kind, member in (("pca", "map"), ("tsne", "tsne")):
+            plane = next(e for e in figure.iter(HTML + "div") if e.get("class") == "plane " + kind)
+            marks = [p for p in plane.iter() if (p.get("class") or "").startswith("point ")]
+            points = sum(p.get("d").count("M") for p in marks)
+            assert points == len(gallery[member]["x"]) == len(gallery["map"]["label"]) > 0, f"{points} points on the map"
+            check_places(marks, gallery[member], gallery["map"]["label"])
+        trusts = [float(e.get("value")) for e in figure.iter(HTML + "data") if e.get("class") == "trust"]
+        assert trusts == [gallery[m]["trust"] for m in ("tsne", "map") if gallery[m]["trust"] is not None], trusts
+        expected.append(gallery["tiles"]["jpeg"])
         expected += [p["jpeg"] for row in gallery["neighbours"] for p in row]
         verdicts = [p["label"] == row[0]["label"] for row in gallery["neighbours"] for p in row[1:] if p["label"] is not None]
         text = words(tree)
         if verdicts:
             assert f"{sum(verdicts)} of {len(verdicts)} are of the query's class" in text
-        assert f"{gallery['effective_rank']:.1f} of {len(gallery['spectrum'])}" in text
+        assert f"{gallery['effective_rank']:.0f} of {len(gallery['spectrum'])}" in text
     shown = sum(len(row) for _, gallery in galleries for row in gallery["views"])
     expected_all = expected + [jpeg for _, gallery in galleries for row in gallery["views"] for jpeg in row]
     assert sorted(pictures) == sorted("data:image/jpeg;base64," + jpeg for jpeg in expected_all), "other pictures"

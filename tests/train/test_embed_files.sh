@@ -83,7 +83,7 @@ expect 1 "cannot be opened" "$embed" "$encoder" "$work/shard.tar" --out "$work/o
 (ulimit -f 1 && expect 1 "file size limit" "$embed" "$encoder" "$work/shard.tar" --out "$work/o/kept.npy"; exit $failed) || failed=1
 ls -A "$work/o" | cmp -s - "$work/before" || fail "files are left"
 cmp -s "$work/o/train.npy" "$work/o/kept.npy" || fail "what was there has changed"
-expect 2 "usage: embed" "$embed" "$encoder" "$images" --labels "$work/o/l.npy"
-expect 2 "usage: embed" "$embed" "$encoder" "$images" 3 --out "$work/o/l.npy"
-expect 2 "usage: embed" "$embed" "$encoder" "$images" --out
+expect 2 "Usage: embed" "$embed" "$encoder" "$images" --labels "$work/o/l.npy"
+expect 2 "Usage: embed" "$embed" "$encoder" "$images" 3 --out "$work/o/l.npy"
+expect 2 "Usage: embed" "$embed" "$encoder" "$images" --out
 exit $failed

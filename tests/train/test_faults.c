@@ -172,7 +172,7 @@ static void bench_open(struct bench *b)
     o.symmetric = 1;
     rig_ok(encoder_create(&b->encoder, b->ctx, &faulty, device, &config, &err));
     rig_ok(queue_create(&b->queue, b->ctx, &faulty, device, 16, 20, 1, &err));
-    rig_ok(trainer_create(&b->trainer, b->encoder, b->queue, &o, &err));
+    rig_ok(trainer_create(&b->trainer, b->encoder, b->queue, &o, NULL, &err));
     size_t bytes = (size_t)8 * 16 * 16 * 3;
     b->images = malloc(2 * bytes);
     assert_non_null(b->images);

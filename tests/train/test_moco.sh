@@ -24,8 +24,8 @@ commands=$(sed -n 's/^  \([a-z]*\)  .*/\1/p' help)
 [ "$(echo "$commands" | wc -l)" -ge 9 ] || fail "--help lists only: $commands"
 for command in $commands; do
     "$moco" "$command" --help >text 2>&1 || fail "$command --help: $?"
-    grep -q "usage: moco $command " text || { head -n 2 text; fail "$command calls itself something else"; }
-    grep -nE 'train_imagenet|linear_probe|usage: [^m]' text && fail "$command --help names what is not installed"
+    grep -q "Usage: moco $command " text || { head -n 2 text; fail "$command calls itself something else"; }
+    grep -nE "train_imagenet|linear_probe|Usage: [^m]|examples/|moco report\.html" text && fail "$command --help names what is not installed"
     "$moco" "$command" --no-such-option >text 2>&1 && fail "$command takes any option"
 done
 "$moco" nothing >text 2>&1

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The report, CSV and event files as files, without a browser: test_report.sh runs it. Runs are made up here, lines and all."""
+import base64
 import csv
+import fcntl
 import glob
 import json
 import math
@@ -25,7 +27,7 @@ def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=
     number = lambda value, digits=9: float(f"%.{digits}g" % value)
     with open(os.path.join(folder, "metrics.jsonl"), "w", encoding="utf-8") as file:
         options = {"type": "config", "preset": "cifar10", "arch": "resnet18", "width": 0.25, "moco-k": queue,
-                   "moco-dim": 128, "epochs": max(1, steps // per_epoch), "steps_per_epoch": per_epoch, "seed": seed,
+                   "moco-dim": 128, "batch-size": batch, "epochs": max(1, steps // per_epoch), "steps_per_epoch": per_epoch, "seed": seed,
                    "data": "/data/cifar", "schedule": ""}
         options.update(config or {})
         file.write(json.dumps(options, ensure_ascii=False) + "\n")
@@ -47,6 +49,7 @@ def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=
                 file.write(json.dumps({"type": "epoch", "epoch": epoch, "step": step,
                                        "loss": number(5 + rng.random()) if epoch else None,
                                        "knn_top1": number(rng.uniform(30, 60), 6) if watched else None,
+                                       "knn_queries": 1000 if watched else None,
                                        "seconds": number(rng.uniform(90, 110), 6)}) + "\n")
     return folder
 
@@ -79,12 +82,61 @@ def test_one_run(work):
     text, tree, numbers, values, data = check(out.strip(), [folder])
     assert numbers > 50 and values > 2500, (numbers, values)
     assert set(data) == {"loss", "knn", "contrast", "cosine", "std", "gradient", "lr", "speed", "wait"}
-    assert "ln(K+1) = 8.318" in text and "queue full: step 8" in text
+    assert "ln(K+1) = 8.32" in text and "queue full: step 8" in text
     assert all(curve["width"] == 1 for chart in data.values() for curve in chart["curves"])
     report(folder + "/")
-    same = lambda page: [line for line in page.split("\n") if "Drawn" not in line]
+    same = lambda page: [re.sub('data-written="[0-9]*"', "", line) for line in page.split("\n") if ">Written" not in line]
     assert same(read(out.strip())) == same(text), "the same run gives another page"
     assert sorted(os.listdir(folder)) == ["metrics.jsonl", "report.html"], "something was left behind"
+
+
+def test_state(work):
+    """Finished and stopped by what was done, running by the lock that a driver holds; time left at the pace so far."""
+    def stage_of(folder, wanted):
+        report(folder)
+        lines, config, _ = check_page.read_lines(folder)
+        text = read(os.path.join(folder, "report.html"))
+        tree = check_page.check_alone(text)
+        check_page.check_state(tree, [lines], config, wanted)
+        return text, check_page.words(next(e for e in tree.iter(check_page.HTML + "p") if e.get("id") == "state"))
+    done = make_run(os.path.join(work, "done"), 40, 10)
+    stage_of(done, "finished")
+    part = make_run(os.path.join(work, "part"), 40, 10, config={"epochs": 12})
+    _, said = stage_of(part, "stopped")
+    seconds = math.fsum(item["seconds"] for item in check_page.read_lines(part)[0]["epoch"])
+    assert re.search(r"40 of 120 steps, 4 of 12 epochs in 8 min \d\d s", said), (said, seconds)
+    with open(os.path.join(part, "metrics.jsonl"), "rb+") as held:
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        text, said = stage_of(part, "running")
+        minutes, rest = map(int, re.search(r"about (\d+) min (\d+) s left", said).groups())
+        assert abs(60 * minutes + rest - 2 * seconds) < 1.5, (said, seconds)
+        elsewhere = os.path.join(work, "elsewhere.html")
+        report(part, "--out", elsewhere) # which its driver will not draw again
+        assert 'http-equiv="refresh"' not in read(elsewhere)
+    stage_of(part, "stopped")
+    demo = make_run(os.path.join(work, "demo"), 40, 30, config={"epochs": 2, "steps": 40})
+    stage_of(demo, "finished") # in the middle of an epoch
+    # An epoch that goes on: its steps count too. A resumed run is judged by its pace since.
+    cut = make_run(os.path.join(work, "cut"), 15, 10, config={"epochs": 4})
+    lines = check_page.read_lines(cut)[0]
+    took = math.fsum(item["seconds"] for item in lines["epoch"]) + math.fsum(512 / i["img_per_s"] for i in lines["step"][10:])
+    _, said = stage_of(cut, "stopped")
+    minutes, rest = map(int, re.search(r"in (\d+) min (\d+) s", said).groups())
+    assert abs(60 * minutes + rest - took) < 1, (said, took)
+    with open(os.path.join(cut, "metrics.jsonl"), "a") as held:
+        held.write('{"type":"resume","epoch":2,"step":15}\n{"type":"step","epoch":2,"step":16,"loss":5,"img_per_s":51.2}\n')
+        held.flush()
+        fcntl.lockf(held, fcntl.LOCK_EX)
+        _, said = stage_of(cut, "running")
+    assert "about 4 min 00 s left, resumed 1 time" in said, said # 24 steps of 10 seconds
+
+
+def test_colours(work):
+    folder = make_run(os.path.join(work, "run"), 4, 4)
+    report(folder)
+    least = check_page.check_colours(read(os.path.join(folder, "report.html")))
+    print("least difference of two classes' colours (CIEDE2000, whatever cones are lacking):",
+          ", ".join(f"{theme} {far:.1f}" for theme, far in least.items()))
 
 
 def test_long_run(work):
@@ -185,12 +237,32 @@ def test_gallery(work):
         along = gallery["map"][axis]
         assert abs(math.fsum(along)) < 1e-3 * max(map(abs, along)) * n
         assert abs(part - value / math.fsum(gallery["spectrum"])) < 1e-3, (part, value)
+    check_map(gallery, run)
     assert all(len(row) == 9 for row in gallery["views"]) and len(gallery["views"]) == 6
     # Made again from the folder alone, it is the same.
     before = {name: read(os.path.join(run, name)) for name in ("gallery.json", "report.html")}
     report("--gallery", run)
     assert read(os.path.join(run, "gallery.json")) == before["gallery.json"]
     hurt_gallery(run, before["gallery.json"])
+
+
+def check_map(gallery, run):
+    """t-SNE's map has all points, apart; its pictures have one sheet; a point that is moved on the page is found."""
+    n, near, tiles = len(gallery["map"]["x"]), gallery["tsne"], gallery["tiles"]
+    assert len(near["x"]) == len(near["y"]) == n and near["perplexity"] == (n - 1) / 3
+    assert len(set(zip(near["x"], near["y"]))) == n and abs(math.fsum(near["x"])) < 1e-3 * max(map(abs, near["x"])) * n
+    assert gallery["map"]["trust"] is None and near["trust"] is None # too few points to say
+    assert (tiles["side"], tiles["pitch"], tiles["columns"]) == (16, 16, n)
+    assert base64.b64decode(tiles["jpeg"])[:3] == b"\xff\xd8\xff"
+    page = os.path.join(run, "report.html")
+    text = read(page)
+    moved = re.sub(r'(class="point k0 m0" d="M)[\d.]+', r"\g<1>500.5", text, count=1)
+    assert moved != text
+    try:
+        check_page.check_gallery(check_page.parse(moved), [run])
+    except AssertionError:
+        return
+    raise AssertionError("nobody found a point that was moved")
 
 
 def hurt_gallery(run, text):
@@ -204,7 +276,7 @@ def hurt_gallery(run, text):
         elif trial % 4 == 1:
             hurt = text[:at] + rng.choice('{}[]",:x0-\\') + text[at + 1:]
         elif trial % 4 == 2:
-            name = rng.choice(["map", "x", "label", "neighbours", "views", "classes", "spectrum", "part", "jpeg", "on", "side"])
+            name = rng.choice(["map", "x", "label", "neighbours", "views", "classes", "spectrum", "part", "jpeg", "on", "side", "tsne", "tiles", "pitch", "columns"])
             hurt = text.replace(f'"{name}":', f'"{name}":' + rng.choice(["-1,", "1e300,", "[[[]]],", "{},", '"<b>",', "[null],"])
                                 + f'"{name}":', 1)
         else:
@@ -280,13 +352,24 @@ def test_the_check_itself(work):
     report(folder)
     page = os.path.join(folder, "report.html")
     text = read(page)
-    check(page, [folder])
+    def whole():
+        text, tree, _, _, _ = check(page, [folder])
+        lines, config, _ = check_page.read_lines(folder)
+        check_page.check_state(tree, [lines], config, "finished")
+        check_page.check_colours(text)
+    whole()
     last = check_page.read_lines(folder)[0]["step"][-1]["loss"]
     for what, wrong in (("a number", text.replace(f'value="{last!r}"', f'value="{last + 1e-6!r}"')),
                         ("its rounding", re.sub(r'(class="acc1_last" value="[^"]*">)(\d)', lambda m: m[1] + str((int(m[2]) + 1) % 10), text)),
                         ("a curve's value", text.replace(f"{last!r}]", f"{last + 0.5!r}]", 1)),
                         ("a point that is not drawn", re.sub(r'(data-metric="lr"[^>]*)L[-\d.]+ [-\d.]+', r"\1", text, count=1)),
                         ("an epoch", re.sub(r'(class="epoch_knn" value=")', r"\g<1>1", text, count=1)),
+                        ("an interval", re.sub(r'(class="interval">)(\d+)(\.\d)', lambda m: m[1] + str(int(m[2]) + 1) + m[3], text)),
+                        ("a page that reads itself again", text.replace("<link rel", '<meta http-equiv="refresh" content="30"/><link rel')),
+                        ("a state", text.replace('class="state finished"', 'class="state stopped"')),
+                        ("a class's colour that is like another's", re.sub(r"--k5:#\w+", "--k5:#3a3939", re.sub(r"--k2:#\w+", "--k2:#393939", text, count=1), count=1)),
+                        ("text that is too pale", re.sub(r"--soft:#\w+", "--soft:#999999", text, count=1)),
+                        ("digits that nobody knows", re.sub(r'(class="loss_last" value="(\d\.\d{6})[^>]*>)[^<]*', r"\1\2", text)),
                         ("a row that is missing", re.sub(r'<tr id="row-lr_last">.*?</tr>', "", text, flags=re.S)),
                         ("something fetched", text.replace("<main>", '<main><img alt="x" src="//example/x.png"/>')),
                         ("a script", text.replace("<main>", "<main><script>1</script>")),
@@ -298,7 +381,7 @@ def test_the_check_itself(work):
         with open(page, "w", encoding="utf-8") as file:
             file.write(wrong)
         try:
-            check(page, [folder])
+            whole()
         except (AssertionError, KeyError, check_page.ElementTree.ParseError):
             continue
         raise AssertionError(f"nobody found {what}")

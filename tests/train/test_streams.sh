@@ -57,7 +57,7 @@ want $? 0 "inspect without streams"
 for program in train_imagenet linear_probe embed demo compare report show_views inspect; do
     "$BUILD/examples/$program" --help >"$work/printed" 2>"$work/err"
     want $? 0 "$program --help"
-    grep -q "^usage: $program" "$work/printed" && [ ! -s "$work/err" ] || fail "the help of $program"
+    grep -q "^Usage: $program" "$work/printed" && [ ! -s "$work/err" ] || fail "the help of $program"
 done
 
 # What is written takes nobody's place: not the picture's by another name, nor that of a link or a device.

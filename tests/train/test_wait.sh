@@ -63,7 +63,7 @@ if command -v strace >/dev/null 2>&1 && strace -o "$work/trace" true 2>/dev/null
         grep -q "${program%% *}: " out || fail "$program: no sentence of its own: $(cat out)"
     done
     "$BUILD/examples/embed" --wait passive >out 2>&1
-    grep -q 'usage: embed' out || fail "embed --wait passive alone"
+    grep -q 'Usage: embed' out || fail "embed --wait passive alone"
     cd - >/dev/null || exit 1
     first=$(sed -n 's/.*execve("[^"]*", \(\[.*\]\),.*= 0$/\1/p' "$work/trace" | sed '/^\["env"/d' | sort -u | wc -l)
     [ "$first" -eq 1 ] || fail "the arguments are not the same both times"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * test_comm: what every engine gets from comm.c, and the engine "self". Several ranks are threads of this program, on an
+ * test_comm: what every engine gets from comm.c, and the engine of one process. Several ranks are threads of this program, on an
  * engine of the test's own that is done late and in its own time; it fails, and never ends, where it is told to. */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "comm/comm.h"
+#include "comm/comm_state.h"
 #include "support/failing_alloc.h"
 
 static struct ctx *ctx;
@@ -44,7 +44,7 @@ enum kind { GATHER, SUM32, SUM64 };
 /* What the ranks have asked for, exchange by exchange; the last one to come does the work. */
 struct hall {
     pthread_mutex_t lock;
-    int ranks, came[EXCHANGES], closed, closed_broken;
+    int ranks, any_thread, came[EXCHANGES], closed, closed_broken;
     void *data[EXCHANGES][RANKS];
     struct seat {
         struct hall *hall;
@@ -54,6 +54,8 @@ struct hall {
         int fails_at, never_at; /* number of the exchange that fails, or is never done; -1 */
         void *last;             /* what was handed in last */
         int writes_on;          /* to the memory of exchanges after it was closed */
+        uint16_t mail[64];
+        int sent, heard, deaf;
     } seat[RANKS];
 };
 
@@ -77,38 +79,40 @@ static void work(struct hall *h, int at, enum kind kind, size_t size)
     }
 }
 
-static moco_status come(struct seat *s, enum kind kind, void *data, size_t size, void **request, struct err *err)
+static int come(struct seat *s, enum kind kind, void *data, size_t size, void **request, char *why, size_t room)
 {
     struct hall *h = s->hall;
     int at = s->begun++;
     s->last = data;
-    if (at == s->fails_at)
-        return err_set(err, MOCO_ECOMM, "exchange %d fails", at);
+    if (at == s->fails_at) {
+        snprintf(why, room, "exchange %d fails", at);
+        return 1;
+    }
     pthread_mutex_lock(&h->lock);
     h->data[at][s->rank] = data;
     if (++h->came[at] == h->ranks)
         work(h, at, kind, size);
     pthread_mutex_unlock(&h->lock);
     *request = (void *)(intptr_t)(at + 1);
-    return MOCO_OK;
+    return 0;
 }
 
-static moco_status hall_gather(void *self, void *blocks, size_t each, void **request, struct err *err)
+static int hall_gather(void *user, void *blocks, int64_t each, void **request, char *why, size_t room)
 {
-    return come(self, GATHER, blocks, each, request, err);
+    return come(user, GATHER, blocks, (size_t)each, request, why, room);
 }
 
-static moco_status hall_sum(void *self, void *data, size_t count, enum comm_real real, void **request, struct err *err)
+static int hall_sum(void *user, void *data, int64_t count, int32_t dtype, void **request, char *why, size_t room)
 {
-    return come(self, real == COMM_F64 ? SUM64 : SUM32, data, count, request, err);
+    return come(user, dtype == MOCO_F64 ? SUM64 : SUM32, data, (size_t)count, request, why, room);
 }
 
-static moco_status hall_test(void *self, void *request, int *done, struct err *err)
+static int hall_test(void *user, void *request, int32_t *done, char *why, size_t room)
 {
-    struct seat *s = self;
+    struct seat *s = user;
     struct hall *h = s->hall;
     int at = (int)(intptr_t)request - 1;
-    (void)err;
+    (void)why, (void)room;
     pthread_mutex_lock(&h->lock);
     *done = h->came[at] == h->ranks && at != s->never_at && ++s->asked > s->late;
     pthread_mutex_unlock(&h->lock);
@@ -117,12 +121,36 @@ static moco_status hall_test(void *self, void *request, int *done, struct err *e
         s->asked = 0;
         s->ended++;
     }
-    return MOCO_OK;
+    return 0;
 }
 
-static int hall_close(void *self, int broken)
+/* Bytes on their way to a rank. A rank that is deaf hears nothing. */
+static int hall_send(void *user, int32_t to, uint8_t byte)
 {
-    struct seat *s = self;
+    struct seat *s = user, *other = &s->hall->seat[to];
+    pthread_mutex_lock(&s->hall->lock);
+    other->mail[other->sent++ % 64] = (uint16_t)(s->rank << 8 | byte);
+    pthread_mutex_unlock(&s->hall->lock);
+    return 0;
+}
+
+static int hall_receive(void *user, int32_t *from, uint8_t *byte, int32_t *came)
+{
+    struct seat *s = user;
+    pthread_mutex_lock(&s->hall->lock);
+    *came = !s->deaf && s->heard < s->sent;
+    if (*came) {
+        uint16_t mail = s->mail[s->heard++ % 64];
+        *from = mail >> 8;
+        *byte = (uint8_t)mail;
+    }
+    pthread_mutex_unlock(&s->hall->lock);
+    return 0;
+}
+
+static int hall_close(void *user, int32_t broken)
+{
+    struct seat *s = user;
     pthread_mutex_lock(&s->hall->lock);
     s->hall->closed++;
     s->hall->closed_broken += broken;
@@ -130,8 +158,19 @@ static int hall_close(void *self, int broken)
     return broken && s->writes_on;
 }
 
-static const struct comm_engine hall_engine = {
-    .name = "hall", .gather = hall_gather, .sum = hall_sum, .test = hall_test, .close = hall_close};
+static moco_comm_engine hall_engine(struct seat *seat, int rank, int ranks)
+{
+    return (moco_comm_engine){.struct_size = sizeof(moco_comm_engine),
+                              .rank = rank,
+                              .ranks = ranks,
+                              .any_thread = seat->hall->any_thread,
+                              .user = seat,
+                              .name = "hall",
+                              .sum = hall_sum,
+                              .gather = hall_gather,
+                              .test = hall_test,
+                              .close = hall_close};
+}
 
 static void hall_open(struct hall *h, int ranks)
 {
@@ -146,7 +185,8 @@ static struct comm *join(struct hall *h, int rank)
 {
     struct comm *c;
     struct err err = {0};
-    assert_int_equal(comm_create(&c, ctx, &hall_engine, &h->seat[rank], rank, h->ranks, &err), MOCO_OK);
+    moco_comm_engine engine = hall_engine(&h->seat[rank], rank, h->ranks);
+    assert_int_equal(comm_create(&c, ctx, &engine, NULL, &err), MOCO_OK);
     return c;
 }
 
@@ -178,22 +218,22 @@ static void leave(struct hall *h, struct rank *all)
     pthread_mutex_destroy(&h->lock);
 }
 
-/* ---- self ---- */
+/* ---- one ---- */
 
 static void one_rank_is_done_at_once(void **state)
 {
     (void)state;
     struct comm *c;
-    struct comm_info info;
+    moco_comm_info info;
     struct err err = {0};
     int64_t a, b, d;
     double sums[3] = {1, -2, 1e300};
     float small[2] = {0.1f, -0.0f};
     unsigned char block[5] = {1, 2, 3, 4, 5};
-    assert_int_equal(comm_self(&c, ctx, &err), MOCO_OK);
+    assert_int_equal(comm_local(&c, 1, ctx, NULL, &err), MOCO_OK);
     assert_int_equal(comm_gather(c, block, sizeof block, &a, &err), MOCO_OK);
-    assert_int_equal(comm_sum(c, sums, 3, COMM_F64, &b, &err), MOCO_OK);
-    assert_int_equal(comm_sum(c, small, 2, COMM_F32, &d, &err), MOCO_OK);
+    assert_int_equal(comm_sum(c, sums, 3, MOCO_F64, &b, &err), MOCO_OK);
+    assert_int_equal(comm_sum(c, small, 2, MOCO_F32, &d, &err), MOCO_OK);
     assert_true(a < b && b < d);
     assert_int_equal(comm_wait(c, d, &err), MOCO_OK);
     assert_int_equal(comm_wait(c, a, &err), MOCO_OK);
@@ -201,12 +241,12 @@ static void one_rank_is_done_at_once(void **state)
     assert_memory_equal(sums, ((double[]){1, -2, 1e300}), sizeof sums);
     assert_memory_equal(small, ((float[]){0.1f, -0.0f}), sizeof small);
     for (int i = 0; i < 1000; i++)
-        assert_int_equal(comm_sum(c, sums, 3, COMM_F64, &b, &err), MOCO_OK); /* more than are under way at once */
+        assert_int_equal(comm_sum(c, sums, 3, MOCO_F64, &b, &err), MOCO_OK); /* more than are under way at once */
     assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_OK);
     assert_int_equal(err.status, MOCO_OK);
     comm_describe(c, &info);
-    assert_true(info.rank == 0 && info.ranks == 1 && strcmp(info.engine, "self") == 0);
-    assert_int_equal(info.exchanges, 1004);
+    assert_true(info.rank == 0 && info.ranks == 1 && !info.own_thread && !info.broken);
+    assert_int_equal(info.exchanges, 1003); /* a vote of one takes none */
     assert_true(info.bytes >= 1001 * 24 + 13);
     char sentence[sizeof err.text];
     memset(sentence, 'x', sizeof sentence - 1);
@@ -242,8 +282,8 @@ static void *exchange(void *argument)
         for (int i = 0; i < 3; i++)
             small[i] = (float)(me->rank + 1);
         fine &= comm_gather(me->comm, blocks, sizeof *blocks, &ticket[0], &err) == MOCO_OK;
-        fine &= comm_sum(me->comm, sums, 7, COMM_F64, &ticket[1], &err) == MOCO_OK;
-        fine &= comm_sum(me->comm, small, 3, COMM_F32, &ticket[2], &err) == MOCO_OK;
+        fine &= comm_sum(me->comm, sums, 7, MOCO_F64, &ticket[1], &err) == MOCO_OK;
+        fine &= comm_sum(me->comm, small, 3, MOCO_F32, &ticket[2], &err) == MOCO_OK;
         fine &= comm_wait(me->comm, ticket[round % 3], &err) == MOCO_OK;
         fine &= comm_vote(me->comm, MOCO_OK, &err) == MOCO_OK; /* and the others are done as well */
         for (int r = 0; r < RANKS; r++)
@@ -265,7 +305,7 @@ static void exchanges_are_whole_after_a_wait(void **state)
     hall_open(&h, RANKS);
     run_ranks(&h, all, exchange);
     for (int r = 0; r < RANKS; r++) {
-        struct comm_info info;
+        moco_comm_info info;
         assert_true(all[r].fine && !h.seat[r].out_of_order);
         comm_describe(all[r].comm, &info);
         assert_true(info.rank == r && info.ranks == RANKS && info.exchanges == 4 * ROUNDS);
@@ -286,13 +326,13 @@ static void many_are_begun_at_once(void **state)
     h.seat[0].late = 1;
     struct comm *c = join(&h, 0);
     for (int i = 0; i < 300; i++)
-        assert_int_equal(comm_sum(c, &sums[i], 1, COMM_F64, &ticket[i], &err), MOCO_OK);
+        assert_int_equal(comm_sum(c, &sums[i], 1, MOCO_F64, &ticket[i], &err), MOCO_OK);
     assert_in_range(h.seat[0].ended, 200, 299); /* the rest is under way */
     assert_int_equal(comm_wait(c, ticket[250], &err), MOCO_OK);
     assert_in_range(h.seat[0].ended, 251, 299);
-    assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_OK);
-    assert_true(h.seat[0].ended == 301 && !h.seat[0].out_of_order);
-    assert_int_equal(comm_free(c), 0);
+    assert_int_equal(comm_wait(c, ticket[299], &err), MOCO_OK);
+    assert_true(h.seat[0].ended == 300 && !h.seat[0].out_of_order);
+    comm_free(c);
     assert_true(h.closed == 1 && h.closed_broken == 0);
     pthread_mutex_destroy(&h.lock);
 }
@@ -349,25 +389,38 @@ static void a_failed_exchange_is_the_end(void **state)
         hall_open(&h, 1);
         h.seat[0].fails_at = at;
         struct comm *c = join(&h, 0);
-        moco_status status = comm_sum(c, sums, 2, COMM_F64, &ticket, &err);
+        moco_status status = comm_sum(c, sums, 2, MOCO_F64, &ticket, &err);
         if (status == MOCO_OK)
             status = comm_gather(c, sums, sizeof sums, &ticket, &err);
         assert_int_equal(status, at < 2 ? MOCO_ECOMM : MOCO_OK);
         if (at == 2)
-            assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_ECOMM);
+            assert_int_equal(comm_sum(c, sums, 2, MOCO_F64, &ticket, &err), MOCO_ECOMM);
         assert_non_null(strstr(err.text, "fails"));
         err = (struct err){0};
-        assert_int_equal(comm_sum(c, sums, 2, COMM_F64, &ticket, &err), MOCO_ECOMM);
+        assert_int_equal(comm_sum(c, sums, 2, MOCO_F64, &ticket, &err), MOCO_ECOMM);
         assert_non_null(strstr(err.text, "start all ranks from the last checkpoint"));
-        assert_int_equal(comm_vote(c, MOCO_OK, NULL), MOCO_ECOMM);
-        err = (struct err){0};
-        err_set(&err, MOCO_ENUMERIC, "the reason");
-        assert_int_equal(comm_vote(c, MOCO_ENUMERIC, &err), MOCO_ENUMERIC);
-        assert_string_equal(err.text, "the reason");
         comm_free(c);
         assert_true(h.closed == 1 && h.closed_broken == 1);
         pthread_mutex_destroy(&h.lock);
     }
+}
+
+/* A vote that cannot be held says what this rank met first. */
+static void a_vote_that_is_lost(void **state)
+{
+    (void)state;
+    static struct hall h;
+    struct err err = {0};
+    hall_open(&h, 2);
+    h.seat[0].fails_at = 0;
+    struct comm *c = join(&h, 0);
+    err_set(&err, MOCO_ENUMERIC, "the reason");
+    assert_int_equal(comm_vote(c, MOCO_ENUMERIC, &err), MOCO_ENUMERIC);
+    assert_string_equal(err.text, "the reason");
+    assert_int_equal(comm_vote(c, MOCO_OK, NULL), MOCO_ECOMM);
+    comm_free(c);
+    assert_true(h.closed == 1 && h.closed_broken == 1);
+    pthread_mutex_destroy(&h.lock);
 }
 
 static void *cancel_soon(void *comm)
@@ -389,7 +442,7 @@ static void a_wait_can_be_given_up(void **state)
     hall_open(&h, 1);
     h.seat[0].never_at = 0;
     struct comm *c = join(&h, 0);
-    assert_int_equal(comm_sum(c, sums, 2, COMM_F64, &ticket, &err), MOCO_OK);
+    assert_int_equal(comm_sum(c, sums, 2, MOCO_F64, &ticket, &err), MOCO_OK);
     assert_int_equal(pthread_create(&thread, NULL, cancel_soon, c), 0);
     assert_int_equal(comm_wait(c, ticket, &err), MOCO_ECOMM);
     pthread_join(thread, NULL);
@@ -416,21 +469,25 @@ static void memory_that_is_written_to_is_left(void **state)
         struct err err = {0};
         double sum = 1;
         int64_t ticket;
-        hall_open(&h, 1);
+        hall_open(&h, 2);
         h.seat[0].fails_at = 1;
         h.seat[0].writes_on = writes_on;
         assert_int_equal(
             ctx_create(&counting, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err),
             MOCO_OK);
-        assert_int_equal(comm_create(&c, counting, &hall_engine, &h.seat[0], 0, 1, &err), MOCO_OK);
+        moco_comm_engine engine = hall_engine(&h.seat[0], 0, 2);
+        assert_int_equal(comm_create(&c, counting, &engine, NULL, &err), MOCO_OK);
         int64_t before = counting->live_bytes;
-        assert_int_equal(comm_sum(c, &sum, 1, COMM_F64, &ticket, &err), MOCO_OK);
+        assert_int_equal(comm_sum(c, &sum, 1, MOCO_F64, &ticket, &err), MOCO_OK);
         assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_ECOMM);
-        void *ballots = h.seat[0].last;
-        assert_int_equal(comm_free(c), writes_on);
+        void *ballots = h.seat[0].last, *hosts = writes_on ? c->hosts : NULL;
+        assert_int_equal(comm_written_to(c), writes_on);
+        comm_free(c);
         assert_true((counting->live_bytes > 0) == writes_on && counting->live_bytes < before);
-        if (writes_on)
-            mem_free(counting, ballots); /* nobody writes here in truth */
+        if (writes_on) { /* nobody writes here in truth */
+            mem_free(counting, ballots);
+            mem_free(counting, hosts);
+        }
         ctx_unref(counting);
         assert_int_equal(hook.live, 0);
         pthread_mutex_destroy(&h.lock);
@@ -446,23 +503,131 @@ static void one_that_cannot_be_made_is_closed(void **state)
     hall_open(&h, 1);
     for (int i = 0; i < 5; i++) {
         struct err err = {0};
-        assert_int_equal(comm_create(&c, ctx, &hall_engine, &h.seat[0], numbers[i][0], numbers[i][1], &err),
-                         MOCO_EINVAL);
+        moco_comm_engine engine = hall_engine(&h.seat[0], numbers[i][0], numbers[i][1]);
+        assert_int_equal(comm_create(&c, ctx, &engine, NULL, &err), MOCO_EINVAL);
         assert_true(c == NULL && h.closed == i + 1);
     }
-    for (int n = 1; n < 4; n++) {
+    for (int n = 1; n < 7; n++) {
         struct failing_alloc hook = {.fail_at = n};
         struct ctx *tight;
         struct err err = {0};
         assert_int_equal(
             ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
-        moco_status status = comm_self(&c, tight, &err);
-        assert_int_equal(status, n < 3 ? MOCO_ENOMEM : MOCO_OK);
+        moco_status status = comm_local(&c, 1, tight, NULL, &err);
+        assert_int_equal(status, n < 6 ? MOCO_ENOMEM : MOCO_OK);
         comm_free(c);
         ctx_unref(tight);
         assert_int_equal(hook.live, 0);
     }
     pthread_mutex_destroy(&h.lock);
+}
+
+/* ---- with a thread of the comm's own, and a roll call ---- */
+
+static void with_a_thread_they_are_the_same(void **state)
+{
+    (void)state;
+    static struct hall h;
+    struct rank all[RANKS] = {{0}};
+    hall_open(&h, RANKS);
+    h.any_thread = 1;
+    run_ranks(&h, all, exchange);
+    for (int r = 0; r < RANKS; r++) {
+        moco_comm_info info;
+        assert_true(all[r].fine && !h.seat[r].out_of_order);
+        comm_describe(all[r].comm, &info);
+        assert_true(info.own_thread && info.exchanges == 4 * ROUNDS);
+    }
+    leave(&h, all);
+    assert_int_equal(h.closed_broken, 0);
+}
+
+static struct comm *join_with_calls(struct hall *h, int rank, double silence, double patience)
+{
+    struct comm *c;
+    struct err err = {0};
+    moco_comm_engine engine = hall_engine(&h->seat[rank], rank, h->ranks);
+    moco_comm_options o = {.silence_seconds = silence, .patience_seconds = patience, .bucket_bytes = 1};
+    engine.send = hall_send;
+    engine.receive = hall_receive;
+    snprintf(engine.host, sizeof engine.host, "node%d", rank);
+    assert_int_equal(comm_create(&c, ctx, &engine, &o, &err), MOCO_OK);
+    return c;
+}
+
+/* Rank 2 never comes. As long as it answers, it is waited for; when it does not, it is named, and the others hear of it
+ * at once. */
+static void who_does_not_answer_is_named(void **state)
+{
+    (void)state;
+    static struct hall h;
+    struct comm *c[3];
+    struct err err = {0};
+    double sums[2][2] = {{1, 2}, {3, 4}};
+    int64_t ticket[2];
+    moco_comm_info info;
+    hall_open(&h, 3);
+    h.any_thread = 1;
+    for (int r = 0; r < 3; r++)
+        c[r] = join_with_calls(&h, r, r == 0 ? 0.05 : 1000, 0);
+    for (int r = 0; r < 2; r++)
+        assert_int_equal(comm_sum(c[r], sums[r], 2, MOCO_F64, &ticket[r], &err), MOCO_OK);
+    nanosleep(&(struct timespec){0, 400000000}, NULL); /* eight times the silence, and several roll calls */
+    comm_describe(c[0], &info);
+    assert_false(info.broken);
+    pthread_mutex_lock(&h.lock);
+    assert_true(h.seat[2].heard > 0 && h.seat[0].heard > 0);
+    h.seat[2].deaf = 1;
+    pthread_mutex_unlock(&h.lock);
+    assert_int_equal(comm_wait(c[0], ticket[0], &err), MOCO_ECOMM);
+    if (strstr(err.text, "rank 2 (node2) does not answer, and exchange 2 has waited") == NULL)
+        fail_msg("%s", err.text);
+    err = (struct err){0};
+    assert_int_equal(comm_wait(c[1], ticket[1], &err), MOCO_ECOMM);
+    assert_non_null(strstr(err.text, "rank 0 has given up"));
+    for (int r = 0; r < 3; r++)
+        comm_free(c[r]);
+    pthread_mutex_destroy(&h.lock);
+}
+
+static void patience_ends(void **state)
+{
+    (void)state;
+    for (int threaded = 0; threaded < 2; threaded++) {
+        static struct hall h;
+        struct err err = {0};
+        double sum = 1;
+        int64_t ticket;
+        hall_open(&h, 2);
+        h.any_thread = threaded;
+        struct comm *c = join_with_calls(&h, 0, 1000, 0.05);
+        assert_int_equal(comm_sum(c, &sum, 1, MOCO_F64, &ticket, &err), MOCO_OK);
+        assert_int_equal(comm_wait(c, ticket, &err), MOCO_ECOMM);
+        assert_non_null(strstr(err.text, "was not joined by all ranks within 0.05 seconds"));
+        comm_free(c);
+        pthread_mutex_destroy(&h.lock);
+    }
+}
+
+/* The ranks of a process, of which one leaves before the others are done. */
+static void who_leaves_is_not_waited_for(void **state)
+{
+    (void)state;
+    struct comm *c[3];
+    struct err err = {0};
+    float sum = 1;
+    int64_t ticket;
+    assert_int_equal(comm_local(c, 3, ctx, NULL, &err), MOCO_OK);
+    assert_int_equal(comm_sum(c[0], &sum, 1, MOCO_F32, &ticket, &err), MOCO_OK);
+    comm_free(c[2]);
+    assert_int_equal(comm_wait(c[0], ticket, &err), MOCO_ECOMM);
+    assert_non_null(strstr(err.text, "rank 2 has left"));
+    err = (struct err){0};
+    comm_cancel(c[1]);
+    assert_int_equal(comm_vote(c[1], MOCO_OK, &err), MOCO_ECOMM);
+    assert_non_null(strstr(err.text, "given up by the program"));
+    comm_free(c[1]);
+    comm_free(c[0]);
 }
 
 int main(void)
@@ -473,7 +638,12 @@ int main(void)
         cmocka_unit_test(many_are_begun_at_once),
         cmocka_unit_test(all_ranks_get_one_answer),
         cmocka_unit_test(a_failed_exchange_is_the_end),
+        cmocka_unit_test(a_vote_that_is_lost),
         cmocka_unit_test(a_wait_can_be_given_up),
+        cmocka_unit_test(with_a_thread_they_are_the_same),
+        cmocka_unit_test(who_does_not_answer_is_named),
+        cmocka_unit_test(patience_ends),
+        cmocka_unit_test(who_leaves_is_not_waited_for),
         cmocka_unit_test(one_that_cannot_be_made_is_closed),
         cmocka_unit_test(memory_that_is_written_to_is_left),
     };

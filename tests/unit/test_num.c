@@ -55,6 +55,36 @@ static void known_texts(void **state)
     check_format(-(double)INFINITY, "-inf");
 }
 
+/* The first bad number is found, wherever it lies, and the largest numbers are none. */
+static void not_finite(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000 };
+    static const float bad32[] = {NAN, -NAN, INFINITY, -INFINITY};
+    static float f32[COUNT];
+    static double f64[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        f32[i] = i % 3 == 0 ? -FLT_MAX : i % 3 == 1 ? FLT_MAX : 1.4e-45f;
+        f64[i] = i % 3 == 0 ? -DBL_MAX : i % 3 == 1 ? DBL_MAX : DBL_TRUE_MIN;
+    }
+    for (size_t count = 0; count <= COUNT; count += 100) {
+        assert_int_equal(num_not_finite_f32(f32, count), -1);
+        assert_int_equal(num_not_finite_f64(f64, count), -1);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        float was32 = f32[i];
+        double was64 = f64[i];
+        f32[i] = bad32[i % 4];
+        f64[i] = (double)bad32[i % 4];
+        assert_int_equal(num_not_finite_f32(f32, COUNT), i);
+        assert_int_equal(num_not_finite_f64(f64, COUNT), i);
+        assert_int_equal(num_not_finite_f32(f32, (size_t)i), -1);
+        assert_int_equal(num_not_finite_f64(f64, (size_t)i), -1);
+        f32[i] = was32;
+        f64[i] = was64;
+    }
+}
+
 static double from_bits(uint64_t bits)
 {
     double value;
@@ -272,8 +302,9 @@ static void not_doubles(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(known_texts),    cmocka_unit_test(round_trips), cmocka_unit_test(other_locale),
-        cmocka_unit_test(rounding_modes), cmocka_unit_test(integers),    cmocka_unit_test(not_doubles),
+        cmocka_unit_test(not_finite),   cmocka_unit_test(known_texts),    cmocka_unit_test(round_trips),
+        cmocka_unit_test(other_locale), cmocka_unit_test(rounding_modes), cmocka_unit_test(integers),
+        cmocka_unit_test(not_doubles),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * export: see export.h. The encoder is locked while it is written: a trainer's commit waits, and the file is of one
- * state. */
+ * export: see export.h. The encoder is locked while it is written: a trainer's commit waits, so that the file holds
+ * one state. */
 #include "algo/export/export.h"
 
 #include <stdio.h>
@@ -55,7 +55,7 @@ moco_status export_format(const char *path, const moco_export_options *o, moco_e
 
 /* ---- a plain state dict of torch ---- */
 
-static moco_status write_torch(struct torch_writer *w, const struct state *state, const char *path, double *values,
+static moco_status write_torch(struct torch_writer *w, const struct state *state, const char *path, void *values,
                                struct err *err)
 {
     struct safetensors_tensor tensor;
@@ -81,7 +81,7 @@ static moco_status export_torch(struct encoder *encoder, const char *path, int h
     struct encoder_view view = {encoder, &encoder->numbers};
     struct state state = export_state(&view, head);
     struct torch_writer writer;
-    double *values = state_room(encoder->ctx, &state, err);
+    void *values = state_room(encoder->ctx, &state, err);
     if (values == NULL)
         return MOCO_ENOMEM;
     torch_write_start(&writer, encoder->ctx, err);
@@ -155,7 +155,7 @@ static void put_detectron2(struct pickle_writer *p, struct file_gaps *gaps, cons
 }
 
 static moco_status write_detectron2(struct pickle_writer *p, struct file_gaps *gaps, const struct state *state,
-                                    const char *path, double *values, struct err *err)
+                                    const char *path, void *values, struct err *err)
 {
     struct file_save save;
     put_detectron2(p, gaps, state);
@@ -180,7 +180,7 @@ static moco_status export_detectron2(struct encoder *encoder, const char *path, 
     struct state state = export_state(&view, 0);
     struct pickle_writer pickle;
     struct file_gaps gaps;
-    double *values = state_room(encoder->ctx, &state, err);
+    void *values = state_room(encoder->ctx, &state, err);
     if (values == NULL)
         return MOCO_ENOMEM;
     pickle_start(&pickle, encoder->ctx, 3, err);

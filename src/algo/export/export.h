@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * export: an encoder or a training state in the forms of other programs; see moco/export.h. What a reader would get
- * wrong: the backbone's tensors are the first of an encoder's, so a file without the head is a shorter list.
+ * export: writes an encoder or a training state in the forms of other programs; see moco/export.h. What a reader
+ * would get wrong: the backbone's tensors are the first ones of an encoder, so that a file without the head is a
+ * shorter list.
  *
- * Files: export.c chooses the form and writes torch's and detectron2's, export_tensors.c safetensors, export_folder.c
- * timm's folder, export_onnx.c and export_onnx_numbers.c the network, export_trainer.c the reference's checkpoint. */
+ * Files: export.c chooses the form and writes those of torch and detectron2, export_tensors.c safetensors,
+ * export_folder.c timm's folder, export_onnx.c and export_onnx_numbers.c the network, export_trainer.c the
+ * reference's checkpoint. */
 #ifndef MOCO_ALGO_EXPORT_H
 #define MOCO_ALGO_EXPORT_H
 

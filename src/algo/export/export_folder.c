@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_folder: a folder as Hugging Face's hub has it: the weights and a config.json, from which timm ("local-dir:")
- * and transformers' AutoModel make the network. What a reader would get wrong: both files are whole before either takes
- * its place, but they take it one after the other. */
+ * export_folder: a folder in the form of Hugging Face's hub: the weights and a config.json. timm ("local-dir:") and
+ * transformers' AutoModel make the network from it. What a reader would get wrong: both files are complete before
+ * either replaces an old one, but they replace them one after the other. */
 #include <stdio.h>
 #include <string.h>
 

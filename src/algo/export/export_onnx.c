@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_onnx: an encoder as an ONNX file: the graph in evaluation mode, op by op. What a reader would get wrong: the
- * network's L2 norm is left out (its op is missing where the file shall run), so "projection" is not normalised, like
- * moco_model_embed's; and bytes are normalised by a BN node, since a constant of shape [1,3,1,1] beside a batch is
- * misread by OpenCV 4.6. */
+ * export_onnx: writes an encoder as an ONNX file: the graph in evaluation mode, op by op. What a reader would get
+ * wrong: the network's L2 normalisation is left out, because programs that run the file lack its op. "projection" is
+ * therefore not normalised, as in moco_model_embed. Bytes are normalised by a BN node, because OpenCV 4.6 misreads a
+ * constant of shape [1,3,1,1] beside a batch. */
 #include "algo/export/export_onnx.h"
 
 #include <stdio.h>
@@ -24,7 +24,7 @@ struct build {
     const moco_export_options *o;
     struct onnx_writer w;
     struct onnx_fill *fills; /* [tensors], in the order of w.gaps */
-    int64_t fill_room, largest;
+    int64_t fill_room;
     int *folded;         /* [op]: of a layer the BN folded into it, of that BN the layer; else -1 */
     char (*names)[NAME]; /* [value] */
 };
@@ -35,11 +35,6 @@ struct build {
 static void put_tensor(struct build *b, const char *suffix, struct onnx_fill fill, const int64_t *shape, int ndim)
 {
     char name[NAME + 16];
-    int64_t count = 1;
-    for (int d = 0; d < ndim; d++)
-        count *= shape[d];
-    if (count > b->largest)
-        b->largest = count;
     snprintf(name, sizeof name, "%s.%s", b->g->ops[fill.op].name, suffix);
     if (b->w.gaps.count < b->fill_room)
         b->fills[b->w.gaps.count] = fill;
@@ -256,7 +251,12 @@ static moco_status write_numbers(struct build *b, struct file_save *save, struct
     for (int i = 0; i < b->g->stat_count; i++)
         if (b->g->stats[i].channels > channels)
             channels = b->g->stats[i].channels;
-    double *values = mem_array(b->e->ctx, (size_t)b->largest, sizeof *values, err);
+    size_t room = 1;
+    for (int64_t i = 0; i < b->w.gaps.count; i++) {
+        size_t bytes = onnx_room(b->e, &b->fills[i], b->w.gaps.gaps[i].size / (int64_t)sizeof(float));
+        room = bytes > room ? bytes : room;
+    }
+    void *values = mem_alloc(b->e->ctx, room, err);
     double *own = mem_array(b->e->ctx, (size_t)channels, 4 * sizeof *own, err);
     moco_status status = values != NULL && own != NULL ? MOCO_OK : MOCO_ENOMEM;
     for (int64_t i = 0; i < b->w.gaps.count && status == MOCO_OK; i++) {

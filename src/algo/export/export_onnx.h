@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_onnx: what the two passes of an ONNX export share: the first puts nodes and the names and shapes of tensors
- * (export_onnx.c), the second their numbers (export_onnx_numbers.c). What a reader would get wrong: a layer with batch
- * norm folded into it has other numbers than the encoder, and a bias of its own. */
+ * export_onnx: what the two passes of an ONNX export share. The first pass writes nodes, and names and shapes of
+ * tensors (export_onnx.c); the second writes their numbers (export_onnx_numbers.c). What a reader would get wrong: a
+ * layer with batch norm folded into it has other numbers than the encoder, and a bias of its own. */
 #ifndef MOCO_ALGO_EXPORT_ONNX_H
 #define MOCO_ALGO_EXPORT_ONNX_H
 
@@ -17,9 +17,10 @@ struct onnx_fill {
     int bn; /* op number of the BN that is folded in; -1: none */
 };
 
-/* Writes the `count` numbers of a tensor as f32 at the start of `values`, which has room for as many doubles. `own`:
- * doubles for four numbers of each channel. MOCO_ENUMERIC names the tensor. */
-moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, double *values,
+/* Writes the `count` numbers of a tensor as f32 at the start of `values`, which has onnx_room bytes. `own`: doubles for
+ * four numbers of each channel. MOCO_ENUMERIC names the tensor. */
+moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, void *values,
                          double *own, struct err *err);
+size_t onnx_room(const struct encoder *e, const struct onnx_fill *fill, int64_t count);
 
 #endif

@@ -5,13 +5,15 @@
 #include <string.h>
 
 #include "algo/export/export_onnx.h"
+#include "num.h"
 
 /* Numbers of the encoder by what they are. */
-static moco_status get(const struct encoder *e, enum state_kind kind, int index, double *values, struct err *err)
+static moco_status get(const struct encoder *e, enum state_kind kind, int index, void *values, size_t size,
+                       struct err *err)
 {
     for (int i = 0; i < e->graph->state_count; i++)
         if (e->graph->states[i].kind == kind && e->graph->states[i].index == index)
-            return encoder_tensor_get(e, &e->numbers, i, values, err);
+            return encoder_tensor_get(e, &e->numbers, i, values, size, err);
     return err_set(err, MOCO_EINVAL, "the network has no such tensor");
 }
 
@@ -19,7 +21,7 @@ static moco_status get(const struct encoder *e, enum state_kind kind, int index,
 static moco_status get_bias(const struct encoder *e, int param, double *values, int64_t count, struct err *err)
 {
     if (param >= 0)
-        return get(e, STATE_PARAM, param, values, err);
+        return get(e, STATE_PARAM, param, values, sizeof *values, err);
     memset(values, 0, (size_t)count * sizeof *values);
     return MOCO_OK;
 }
@@ -29,10 +31,10 @@ static moco_status get_affine(const struct encoder *e, const struct graph_op *bn
 {
     int64_t n = e->graph->stats[bn->stat].channels;
     double *scale = own, *shift = own + n, *mean = own + 2 * n, *var = own + 3 * n;
-    TRY(get(e, STATE_PARAM, bn->param[0], scale, err));
+    TRY(get(e, STATE_PARAM, bn->param[0], scale, sizeof *own, err));
     TRY(get_bias(e, bn->param[1], shift, n, err));
-    TRY(get(e, STATE_MEAN, bn->stat, mean, err));
-    TRY(get(e, STATE_VAR, bn->stat, var, err));
+    TRY(get(e, STATE_MEAN, bn->stat, mean, sizeof *own, err));
+    TRY(get(e, STATE_VAR, bn->stat, var, sizeof *own, err));
     for (int64_t c = 0; c < n; c++) {
         scale[c] /= sqrt(var[c] + bn->eps);
         shift[c] -= mean[c] * scale[c];
@@ -40,21 +42,30 @@ static moco_status get_affine(const struct encoder *e, const struct graph_op *bn
     return MOCO_OK;
 }
 
-static moco_status layer_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, double *values,
-                                 double *own, struct err *err)
+/* A layer's weights times the scale of the BN behind it (own NULL: there is none), in numbers of the device's size; those
+ * of a device of f32 become the file's in place. */
+static moco_status weight_numbers(const struct encoder *e, const struct graph_op *op, int64_t count, void *values,
+                                  const double *own, struct err *err)
 {
-    const struct graph_op *op = &e->graph->ops[fill->op];
     int64_t channels = e->graph->params[op->param[0]].shape[0], each = count / channels;
-    if (fill->part == ONNX_WEIGHT)
-        TRY(get(e, STATE_PARAM, op->param[0], values, err));
-    else
-        TRY(get_bias(e, op->param[1], values, count, err));
-    if (fill->bn < 0)
-        return MOCO_OK;
-    TRY(get_affine(e, &e->graph->ops[fill->bn], own, err));
-    for (int64_t c = 0; c < channels; c++)
-        for (int64_t i = c * each; i < (c + 1) * each; i++)
-            values[i] = values[i] * own[c] + (fill->part == ONNX_BIAS ? own[channels + c] : 0);
+    TRY(get(e, STATE_PARAM, op->param[0], values, e->real_bytes, err));
+    for (int64_t c = 0; c < channels && own != NULL; c++)
+        if (e->real_bytes == sizeof(float))
+            for (float *v = (float *)values + c * each, *end = v + each; v < end; v++)
+                *v = (float)((double)*v * own[c]);
+        else
+            for (double *v = (double *)values + c * each, *end = v + each; v < end; v++)
+                *v *= own[c];
+    return MOCO_OK;
+}
+
+/* A layer's biases, with what the BN behind it adds. */
+static moco_status bias_numbers(const struct encoder *e, const struct graph_op *op, int64_t count, double *values,
+                                const double *own, struct err *err)
+{
+    TRY(get_bias(e, op->param[1], values, count, err));
+    for (int64_t c = 0; c < count && own != NULL; c++)
+        values[c] = values[c] * own[c] + own[count + c];
     return MOCO_OK;
 }
 
@@ -64,13 +75,13 @@ static moco_status bn_numbers(const struct encoder *e, const struct onnx_fill *f
     const struct graph_op *bn = &e->graph->ops[fill->op];
     switch (fill->part) {
     case ONNX_SCALE:
-        return get(e, STATE_PARAM, bn->param[0], values, err);
+        return get(e, STATE_PARAM, bn->param[0], values, sizeof *values, err);
     case ONNX_SHIFT:
         return get_bias(e, bn->param[1], values, count, err);
     case ONNX_MEAN:
-        return get(e, STATE_MEAN, bn->stat, values, err);
+        return get(e, STATE_MEAN, bn->stat, values, sizeof *values, err);
     default:
-        return get(e, STATE_VAR, bn->stat, values, err);
+        return get(e, STATE_VAR, bn->stat, values, sizeof *values, err);
     }
 }
 
@@ -84,23 +95,42 @@ static void input_numbers(const struct encoder *e, enum onnx_part part, double *
                                         : 0;
 }
 
-moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, double *values,
+/* The size of a number as it comes from the device. */
+static size_t number_size(const struct encoder *e, const struct onnx_fill *fill)
+{
+    return e->graph->ops[fill->op].kind != OP_INPUT && fill->part == ONNX_WEIGHT ? e->real_bytes : sizeof(double);
+}
+
+size_t onnx_room(const struct encoder *e, const struct onnx_fill *fill, int64_t count)
+{
+    return number_size(e, fill) * (size_t)count;
+}
+
+moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, void *values,
                          double *own, struct err *err)
 {
     const struct graph_op *op = &e->graph->ops[fill->op];
+    char *bytes = values;
+    if (fill->bn >= 0)
+        TRY(get_affine(e, &e->graph->ops[fill->bn], own, err));
+    else
+        own = NULL;
     if (op->kind == OP_INPUT)
         input_numbers(e, fill->part, values);
     else if (op->kind == OP_BN)
         TRY(bn_numbers(e, fill, count, values, err));
+    else if (fill->part == ONNX_WEIGHT)
+        TRY(weight_numbers(e, op, count, values, own, err));
     else
-        TRY(layer_numbers(e, fill, count, values, own, err));
-    char *bytes = (char *)values;
-    for (int64_t i = 0; i < count; i++) {
-        float f32 = (float)values[i];
-        if (!isfinite(f32))
-            return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite in f32", op->name,
-                           fill->bn >= 0 ? " with its batch norm" : "");
+        TRY(bias_numbers(e, op, count, values, own, err));
+    for (int64_t i = 0; i < count && number_size(e, fill) == sizeof(double); i++) {
+        double value;
+        memcpy(&value, bytes + i * (int64_t)sizeof value, sizeof value);
+        float f32 = (float)value;
         memcpy(bytes + i * (int64_t)sizeof f32, &f32, sizeof f32); /* never overtakes the double it comes from */
     }
+    if (num_not_finite_f32(values, (size_t)count) >= 0)
+        return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite in f32", op->name,
+                       fill->bn >= 0 ? " with its batch norm" : "");
     return MOCO_OK;
 }

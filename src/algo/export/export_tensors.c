@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_tensors: the encoder's tensors as a list, and as a safetensors file, which is also what a folder holds. */
+ * export_tensors: the encoder's tensors as a list, and as a safetensors file, which an export folder contains too. */
 #include <string.h>
 
 #include "algo/export/export.h"
@@ -9,7 +9,7 @@
 struct state export_state(struct encoder_view *view, int head)
 {
     struct state state = encoder_state(view);
-    state.real_bytes = sizeof(float);
+    state.file_bytes = sizeof(float);
     for (int i = 0; i < state.count && !head; i++)
         if (strncmp(view->encoder->names[i], "fc.", 3) == 0)
             state.count = i; /* the head is built last */

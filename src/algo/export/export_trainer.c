@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * export_trainer: a training state as the reference's main_moco.py saves it, for its --resume. What a reader would get
- * wrong: torch numbers an optimizer's parameters in the order of model.parameters(), the query encoder's first and then
- * the key encoder's, which take part in no step and have no momentum. */
+ * export_trainer: writes a training state as the reference's main_moco.py saves it, for its --resume. What a reader
+ * would get wrong: torch numbers an optimizer's parameters in the order of model.parameters(): first the query
+ * encoder's, then the key encoder's, which are in no step and have no momentum. */
 #include <stdio.h>
 #include <string.h>
 
@@ -21,9 +21,9 @@ static void tensor_shape(void *self, int i, struct tensor_shape *shape)
     trainer_tensor_shape(self, i, shape);
 }
 
-static moco_status tensor_get(void *self, int i, double *values, struct err *err)
+static moco_status tensor_get(void *self, int i, void *values, size_t size, struct err *err)
 {
-    return trainer_tensor_get(self, i, values, err);
+    return trainer_tensor_get(self, i, values, size, err);
 }
 
 /* All but gradients: queue, both encoders, then the momentum of parameter after parameter. */
@@ -31,7 +31,8 @@ static struct state state_of(struct trainer *t)
 {
     return (struct state){.self = t,
                           .count = trainer_list(t).saved,
-                          .real_bytes = sizeof(float),
+                          .real_bytes = t->real_bytes,
+                          .file_bytes = sizeof(float),
                           .name = tensor_name,
                           .shape = tensor_shape,
                           .get = tensor_get};
@@ -96,7 +97,7 @@ static void put_optimizer(struct torch_writer *w, const struct trainer *t, const
 }
 
 static moco_status write_all(struct torch_writer *w, struct trainer *t, const char *path, const moco_export_options *o,
-                             double *values, struct err *err)
+                             void *values, struct err *err)
 {
     struct state state = state_of(t);
     int momentum = state.count - t->graph->param_count;
@@ -143,7 +144,7 @@ moco_status trainer_export(struct trainer *t, const char *path, const moco_expor
     TRY(check_mechanism(t, err));
     TRY(trainer_check_whole(t, err));
     struct state state = state_of(t);
-    double *values = state_room(t->ctx, &state, err);
+    void *values = state_room(t->ctx, &state, err);
     if (values == NULL)
         return MOCO_ENOMEM;
     torch_write_start(&writer, t->ctx, err);

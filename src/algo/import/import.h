@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * import: encoders and training states out of files of other programs (moco/import.h). */
+ * import: reads encoders and training states from files of other programs (moco/import.h). */
 #ifndef MOCO_ALGO_IMPORT_H
 #define MOCO_ALGO_IMPORT_H
 

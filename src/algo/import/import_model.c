@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_model: see import.h. An encoder is made hollow first: its numbers take memory only once every tensor of the file was
- * seen to fit. */
+ * import_model: see import.h. The encoder is made without its numbers first. They take memory only after every
+ * tensor of the file was found to fit. */
 #include "algo/import/import.h"
 
 #include <string.h>
@@ -12,14 +12,15 @@ static moco_status read_all(struct source *s, struct encoder *e, moco_import_rep
 {
     moco_status status = MOCO_ENOMEM;
     unsigned char *used = mem_array(e->ctx, (size_t)s->names->count, 1, err);
-    double *values = used != NULL ? mem_array(e->ctx, (size_t)source_largest(e), sizeof *values, err) : NULL;
-    if (values == NULL)
+    struct passage passage = {0};
+    if (used == NULL)
         goto done;
+    TRY_GOTO(status, passage_make(&passage, s->names, e->real_bytes, source_largest(e), err), done);
     TRY_GOTO(status, encoder_numbers_alloc(e, &e->numbers, err), done);
-    TRY_GOTO(status, source_read(s, e, &e->numbers, values, used, "", report, err), done);
+    TRY_GOTO(status, source_read(s, e, &e->numbers, &passage, used, "", report, err), done);
     source_unused(s->names, used, report);
 done:
-    mem_free(e->ctx, values);
+    mem_free(e->ctx, passage.room);
     mem_free(e->ctx, used);
     return status;
 }

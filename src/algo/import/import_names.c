@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_names: see names.h. The table of frameworks says what follows the container ("state_dict.", "model.", any
- * other, or none) in the names of each; what is in none of its rows is an encoder all the same, if it looks like one. */
+ * import_names: see import_names.h. The table of frameworks says which names follow the container ("state_dict.",
+ * "model.", any other, or none) in the files of each. A file that matches no row still counts if it looks like an
+ * encoder. */
 #include "algo/import/import_names.h"
 
 #include <stdio.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_names: where in a file of weights an encoder is, by names alone: prefixes that conv1 and layer1.0.conv1 stand
- * behind, what those prefixes mean in the frameworks that are known, and where each of them keeps its head and queue.
- * What a reader would get wrong: the parts "module", "_orig_mod" and "_fsdp_wrapped_module" of a name do not count, so
- * names are compared, ordered and looked up without them; a prefix is shown as it is in the file. */
+ * import_names: finds the encoder in a file of weights by names alone: the prefixes of conv1 and layer1.0.conv1,
+ * what these prefixes mean in known frameworks, and where each framework keeps its head and queue. What a reader
+ * would get wrong: the parts "module", "_orig_mod" and "_fsdp_wrapped_module" of a name are ignored. Names are
+ * compared, ordered and looked up without them; a prefix is shown as it is in the file. */
 #ifndef MOCO_ALGO_IMPORT_NAMES_H
 #define MOCO_ALGO_IMPORT_NAMES_H
 

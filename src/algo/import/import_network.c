@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_network: which network a file's names and shapes tell of. What a reader would get wrong: this decides what is
- * looked for, not whether it is there: depth, width, stem and head come from a few tensors, and every other one is held
- * against the network that they make (source_match). */
+ * import_network: derives the network from a file's names and shapes. What a reader would get wrong: this decides
+ * what to look for, not whether it exists. A few tensors give depth, width, stem and head; every other tensor is
+ * then compared with the network that these make (source_match). */
 #include <stdio.h>
 #include <string.h>
 

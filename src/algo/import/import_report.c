@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_report: see report.h. Names come from a file, so a line is made printable first, as a failure's is. */
+ * import_report: see import_report.h. Names come from a file, so each line is made printable first, as the sentence
+ * of a failure is. */
 #include "algo/import/import_report.h"
 
 #include <stdarg.h>

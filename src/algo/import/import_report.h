@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_report: lines and counts of what became of a file's tensors. What a reader would get wrong: nothing is kept: a
- * line goes to the caller's callback as it is made, so that a file of a million tensors takes no memory for them. */
+ * import_report: lines and counts of what happened to a file's tensors. What a reader would get wrong: nothing is
+ * kept. Each line goes to the caller's callback when it is made, so that a file of a million tensors takes no memory
+ * for them. */
 #ifndef MOCO_ALGO_IMPORT_REPORT_H
 #define MOCO_ALGO_IMPORT_REPORT_H
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_source: see source.h. */
+ * import_source: see import_source.h. */
 #include "algo/import/import_source.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "algo/each.h"
 #include "algo/reals.h"
 #include "num.h"
 
@@ -145,15 +146,44 @@ static moco_status bad(const struct names *n, const struct err *why, struct err 
     return err_set(err, MOCO_EFORMAT, "%.160s: %s", weights_path(n->w), why->text);
 }
 
-moco_status source_numbers(const struct names *n, int64_t tensor, size_t real_bytes, const char *became, double *values,
-                           moco_import_report *report, struct err *err)
+moco_status passage_make(struct passage *p, const struct names *n, size_t real_bytes, int64_t largest, struct err *err)
+{
+    *p = (struct passage){.size = real_bytes, .parts = real_bytes == sizeof(float) ? EACH_PARTS : 1};
+    for (int64_t i = 0; i < n->count && p->size == sizeof(float); i++) {
+        struct weights_tensor t;
+        weights_at(n->w, i, &t);
+        if (t.dtype == SAFETENSORS_F64)
+            *p = (struct passage){.size = sizeof(double), .parts = 1};
+    }
+    if (__builtin_mul_overflow((size_t)largest, p->size, &p->part) || p->part > SIZE_MAX / 4)
+        return err_set(err, MOCO_ENOMEM, "no memory for %lld numbers", (long long)largest);
+    p->part = (p->part + 63) & ~(size_t)63;
+    p->room = mem_alloc(n->ctx, p->part * (size_t)p->parts, err);
+    return p->room != NULL ? MOCO_OK : MOCO_ENOMEM;
+}
+
+static moco_status load(const struct names *n, int64_t tensor, size_t real_bytes, void *values, size_t size,
+                        struct err *err)
 {
     struct weights_tensor t;
     struct err why = {0};
+    enum weights_number number = size == sizeof(float) ? WEIGHTS_F32 : WEIGHTS_F64;
+    int64_t first;
     weights_at(n->w, tensor, &t);
-    TRY(weights_read((struct weights *)(uintptr_t)n->w, tensor, WEIGHTS_F64, values, err));
-    if (is_real(t.dtype) && reals_check(values, t.count, real_bytes, t.name, &why) != MOCO_OK)
-        return bad(n, &why, err);
+    TRY(weights_read_finite((struct weights *)(uintptr_t)n->w, tensor, number, values, &first, err));
+    if (!is_real(t.dtype))
+        return MOCO_OK;
+    moco_status status = size > real_bytes ? reals_check(values, size, t.count, real_bytes, t.name, &why)
+                         : first >= 0      ? reals_bad(values, size, first, t.name, &why)
+                                           : MOCO_OK;
+    return status != MOCO_OK ? bad(n, &why, err) : MOCO_OK;
+}
+
+static void say_used(const struct names *n, int64_t tensor, size_t real_bytes, const char *became,
+                     moco_import_report *report)
+{
+    struct weights_tensor t;
+    weights_at(n->w, tensor, &t);
     import_say(report, MOCO_IMPORT_USED, "%.240s is %.240s", t.name, became);
     if (t.dtype == SAFETENSORS_F64 && real_bytes == sizeof(float))
         import_say(report, MOCO_IMPORT_ROUNDED, "%.300s was F64 and is f32", t.name);
@@ -162,10 +192,17 @@ moco_status source_numbers(const struct names *n, int64_t tensor, size_t real_by
                    (int)real_bytes * 8);
     if (!t.proved)
         import_say(report, MOCO_IMPORT_UNVERIFIED, "no checksum proves %.300s", t.name);
+}
+
+moco_status source_numbers(const struct names *n, int64_t tensor, size_t real_bytes, const char *became, void *values,
+                           size_t size, moco_import_report *report, struct err *err)
+{
+    TRY(load(n, tensor, real_bytes, values, size, err));
+    say_used(n, tensor, real_bytes, became, report);
     return MOCO_OK;
 }
 
-static moco_status check_state(const struct source *s, const struct encoder *e, int i, const double *values,
+static moco_status check_state(const struct source *s, const struct encoder *e, int i, const void *values, size_t size,
                                struct err *err)
 {
     struct tensor_shape shape;
@@ -173,20 +210,46 @@ static moco_status check_state(const struct source *s, const struct encoder *e, 
     struct err why = {0};
     encoder_tensor_shape(e, i, &shape);
     weights_at(s->names->w, s->tensor[i], &t);
-    if (shape.integer && encoder_check_count(values[0], t.name, &why) != MOCO_OK)
+    if (shape.integer && encoder_check_count(*(const double *)values, t.name, &why) != MOCO_OK)
         return bad(s->names, &why, err);
-    for (int64_t c = 0; shape.variance && c < shape.count; c++)
-        if (values[c] < 0) {
-            char value[NUM_TEXT];
-            num_format_double(value, values[c]);
+    for (int64_t c = 0; shape.variance && c < shape.count; c++) {
+        double value = real_at(values, size, (size_t)c);
+        if (value < 0) {
+            char text[NUM_TEXT];
+            num_format_double(text, value);
             return err_set(err, MOCO_EFORMAT, "%.160s: number %lld of %.200s is %s; a variance is never below 0",
-                           weights_path(s->names->w), (long long)c, t.name, value);
+                           weights_path(s->names->w), (long long)c, t.name, text);
         }
+    }
     return MOCO_OK;
 }
 
-/* As a fresh network has it. */
-static void draw(const struct encoder *e, int i, double *values)
+struct reading {
+    const struct source *s;
+    const struct encoder *e;
+    struct encoder_numbers *numbers;
+    const struct passage *passage;
+};
+
+static moco_status read_one(void *self, int part, int i, struct err *err)
+{
+    const struct reading *r = self;
+    const struct encoder *e = r->e;
+    const struct passage *p = r->passage;
+    struct tensor_shape shape;
+    void *values = p->room + p->part * (size_t)part;
+    if (r->s->tensor[i] < 0)
+        return MOCO_OK;
+    encoder_tensor_shape(e, i, &shape);
+    size_t size = shape.integer ? sizeof(double) : p->size;
+    TRY(load(r->s->names, r->s->tensor[i], e->real_bytes, values, size, err));
+    TRY(check_state(r->s, e, i, values, size, err));
+    return encoder_tensor_set(e, r->numbers, i, values, size, err);
+}
+
+/* A tensor that the file does not have, as a fresh network has it; `values`: room for its doubles. */
+static moco_status draw(const struct encoder *e, struct encoder_numbers *numbers, int i, double *values,
+                        struct err *err)
 {
     const struct graph_state *state = &e->graph->states[i];
     struct tensor_shape shape;
@@ -195,26 +258,29 @@ static void draw(const struct encoder *e, int i, double *values)
         init_param(e->graph, state->index, e->config.seed, values);
     for (int64_t c = 0; state->kind != STATE_PARAM && c < shape.count; c++)
         values[c] = state->kind == STATE_VAR;
+    return encoder_tensor_set(e, numbers, i, values, sizeof *values, err);
 }
 
 moco_status source_read(const struct source *s, const struct encoder *e, struct encoder_numbers *numbers,
-                        double *values, unsigned char *used, const char *ours, moco_import_report *report,
-                        struct err *err)
+                        const struct passage *passage, unsigned char *used, const char *ours,
+                        moco_import_report *report, struct err *err)
 {
-    for (int i = 0; i < e->graph->state_count; i++) {
-        int64_t tensor = s->tensor[i];
+    struct reading reading = {s, e, numbers, passage};
+    const struct each each = {e->be, e->dev, passage->parts, e->graph->state_count, &reading, read_one};
+    int done = 0;
+    moco_status status = each_run(&each, &done, err);
+    for (int i = 0; i < done; i++) {
         char became[ENCODER_NAME + 32];
         snprintf(became, sizeof became, "%s%s", ours, e->names[i]);
-        if (tensor >= 0) {
-            TRY(source_numbers(s->names, tensor, e->real_bytes, became, values, report, err));
-            TRY(check_state(s, e, i, values, err));
-            used[tensor] = 1;
-        } else {
-            draw(e, i, values);
+        if (s->tensor[i] >= 0) {
+            say_used(s->names, s->tensor[i], e->real_bytes, became, report);
+            used[s->tensor[i]] = 1;
         }
-        TRY(encoder_tensor_set(e, numbers, i, values, err));
     }
-    return MOCO_OK;
+    for (int i = 0; i < e->graph->state_count && status == MOCO_OK; i++)
+        if (s->tensor[i] < 0)
+            status = draw(e, numbers, i, (double *)(void *)passage->room, err);
+    return status;
 }
 
 void source_unused(const struct names *n, const unsigned char *used, moco_import_report *report)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_source: one encoder of a file: which network its names and shapes tell of, whether every tensor fits, and its
- * numbers. In that order, and memory for numbers is taken between the last two: nothing is made that does not fit. */
+ * import_source: one encoder of a file. First, which network its names and shapes describe; then, whether every
+ * tensor fits; last, its numbers. Memory for numbers is taken between the last two, so that nothing is made that
+ * does not fit. */
 #ifndef MOCO_ALGO_IMPORT_SOURCE_H
 #define MOCO_ALGO_IMPORT_SOURCE_H
 
@@ -31,15 +32,27 @@ moco_status source_match(struct source *s, const struct encoder *encoder, moco_i
 /* Numbers of the largest tensor. */
 int64_t source_largest(const struct encoder *encoder);
 
-/* Reads all into `numbers` through `values` [source_largest], marks `used` [tensors of the file]. `ours` stands before
- * our names in the report: "encoder_q.". */
-moco_status source_read(const struct source *s, const struct encoder *encoder, struct encoder_numbers *numbers,
-                        double *values, unsigned char *used, const char *ours, moco_import_report *report,
-                        struct err *err);
+/* Where numbers are on their way from the file to the device: a tensor in f32, one for each of two that are read side by
+ * side, or, where the device or the file has F64, one in doubles. The room of all parts holds a tensor in doubles. */
+struct passage {
+    size_t size; /* of a number: 4 or 8 */
+    int parts;
+    size_t part; /* bytes of each */
+    char *room;
+};
+/* For tensors of up to `largest` numbers. Free `room` by mem_free. */
+moco_status passage_make(struct passage *p, const struct names *names, size_t real_bytes, int64_t largest,
+                         struct err *err);
 
-/* One tensor of the file as doubles that the device's reals hold. Says in the report what it became. */
+/* Reads all into `numbers`, marks `used` [tensors of the file]. `ours` stands before our names in the report:
+ * "encoder_q.". */
+moco_status source_read(const struct source *s, const struct encoder *encoder, struct encoder_numbers *numbers,
+                        const struct passage *passage, unsigned char *used, const char *ours,
+                        moco_import_report *report, struct err *err);
+
+/* One tensor of the file in numbers of `size` bytes that the device's reals hold. Says in the report what it became. */
 moco_status source_numbers(const struct names *names, int64_t tensor, size_t real_bytes, const char *became,
-                           double *values, moco_import_report *report, struct err *err);
+                           void *values, size_t size, moco_import_report *report, struct err *err);
 
 /* Lines of what nothing became of. */
 void source_unused(const struct names *names, const unsigned char *used, moco_import_report *report);

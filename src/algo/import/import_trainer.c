@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * import_trainer: a training state of another program, into fresh memory that takes the place of the trainer's at the end. What
- * a reader would get wrong: an optimizer of PyTorch does not name its buffers: number `id` of its state belongs to the
- * parameter that stands at the place of `id` in its list, and the query encoder's stand first, in the order of ours. */
+ * import_trainer: reads a training state of another program into fresh memory, which replaces the trainer's at the
+ * end. What a reader would get wrong: an optimizer of PyTorch does not name its buffers. Number `id` of its state
+ * belongs to the parameter whose position in its list is that of `id`. The query encoder's parameters come first, in
+ * the order of ours. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "algo/import/import.h"
 #include "algo/import/import_source.h"
+#include "algo/reals.h"
 #include "algo/trainer_fresh.h"
 
 enum momentum_kind { MOMENTUM_NONE, MOMENTUM_BY_ORDER, MOMENTUM_BY_NAME };
@@ -21,7 +23,7 @@ struct state_source {
     int64_t queue, queue_ptr; /* tensors; -1: not there */
     int views;                /* of the file's queue: 1 [C,K], 2 [2,C,K] */
     struct fresh fresh;
-    double *values;
+    struct passage passage;
     unsigned char *used;
     moco_import_report *report;
 };
@@ -169,8 +171,8 @@ static moco_status read_momentum(struct state_source *s, const char *optimizer, 
     for (int i = 0; i < t->graph->param_count && s->momentum != MOMENTUM_NONE; i++) {
         int64_t at = momentum_tensor(s, s->momentum, optimizer, i);
         snprintf(became, sizeof became, "momentum.encoder_q.%s", t->graph->params[i].name);
-        TRY(source_numbers(&s->names, at, t->real_bytes, became, s->values, s->report, err));
-        TRY(t->be->param_set(t->layout, s->fresh.momentum.at, i, s->values, err));
+        TRY(source_numbers(&s->names, at, t->real_bytes, became, s->passage.room, s->passage.size, s->report, err));
+        TRY(fresh_set_momentum(&s->fresh, i, s->passage.room, s->passage.size, err));
         s->used[at] = 1;
     }
     return MOCO_OK;
@@ -183,14 +185,16 @@ static moco_status read_both_views(struct state_source *s, struct err *err)
 {
     const struct trainer *t = s->t;
     int64_t length = t->queue->length / 2, dim = t->queue->dim;
-    double *rows = mem_array(t->ctx, (size_t)(2 * length * dim), sizeof *rows, err);
+    size_t size = s->passage.size;
+    void *rows = mem_array(t->ctx, (size_t)(2 * length * dim), size, err);
     if (rows == NULL)
         return MOCO_ENOMEM;
     for (int64_t v = 0; v < 2; v++)
         for (int64_t c = 0; c < dim; c++)
             for (int64_t p = 0; p < length; p++)
-                rows[c * 2 * length + 2 * p + v] = s->values[(v * dim + c) * length + p];
-    moco_status status = queue_set(t->queue, &s->fresh.rows, rows, err);
+                real_put(rows, size, (size_t)(c * 2 * length + 2 * p + v),
+                         real_at(s->passage.room, size, (size_t)((v * dim + c) * length + p)));
+    moco_status status = queue_set(t->queue, &s->fresh.rows, rows, size, err);
     mem_free(t->ctx, rows);
     return status;
 }
@@ -204,7 +208,7 @@ static moco_status read_queue_ptr(struct state_source *s, int64_t length, struct
         if (p.count != 1)
             return err_set(err, MOCO_EFORMAT, "%.200s: %.100s has %lld numbers; it must have 1",
                            weights_path(s->names.w), p.name, (long long)p.count);
-        TRY(source_numbers(&s->names, s->queue_ptr, sizeof(double), "queue_ptr", &value, s->report, err));
+        TRY(source_numbers(&s->names, s->queue_ptr, sizeof(double), "queue_ptr", &value, sizeof value, s->report, err));
         if (!(value >= 0 && value < (double)length) || value != (double)(int64_t)value)
             return err_set(err, MOCO_EFORMAT, "%.200s: %.100s is outside the queue of %lld keys",
                            weights_path(s->names.w), p.name, (long long)length);
@@ -226,7 +230,7 @@ static moco_status read_queue(struct state_source *s, struct err *err)
         return t->be->copy(t->dev, s->fresh.rows.at, t->queue->rows.at, t->queue->rows.bytes, err);
     }
     weights_at(s->names.w, s->queue, &q);
-    TRY(source_numbers(&s->names, s->queue, t->real_bytes, "queue", s->values, s->report, err));
+    TRY(source_numbers(&s->names, s->queue, t->real_bytes, "queue", s->passage.room, s->passage.size, s->report, err));
     s->used[s->queue] = 1;
     s->fresh.filled = t->queue->length;
     int64_t length = q.shape[q.ndim - 1];
@@ -235,7 +239,7 @@ static moco_status read_queue(struct state_source *s, struct err *err)
         return read_both_views(s, err);
     if (s->views == 2)
         import_say(s->report, MOCO_IMPORT_NOTE, "%.300s has keys of two views; those of the first are taken", q.name);
-    return queue_set(t->queue, &s->fresh.rows, s->values, err);
+    return queue_set(t->queue, &s->fresh.rows, s->passage.room, s->passage.size, err);
 }
 
 /* ---- counters ---- */
@@ -269,14 +273,14 @@ static moco_status read_all(struct state_source *s, struct err *err)
         weights_at(s->names.w, s->queue, &q);
     largest = q.count > largest ? q.count : largest;
     s->used = mem_array(t->ctx, (size_t)s->names.count, 1, err);
-    s->values = s->used != NULL ? mem_array(t->ctx, (size_t)largest, sizeof *s->values, err) : NULL;
-    if (s->values == NULL)
+    if (s->used == NULL)
         return MOCO_ENOMEM;
+    TRY(passage_make(&s->passage, &s->names, t->real_bytes, largest, err));
     TRY(t->be->ready(t->dev, err));
     TRY(fresh_alloc(&s->fresh, err));
-    TRY(source_read(&s->query, t->query, &s->fresh.query, s->values, s->used, "encoder_q.", s->report, err));
+    TRY(source_read(&s->query, t->query, &s->fresh.query, &s->passage, s->used, "encoder_q.", s->report, err));
     if (t->key != NULL)
-        TRY(source_read(&s->key, t->key, &s->fresh.key, s->values, s->used, "encoder_k.", s->report, err));
+        TRY(source_read(&s->key, t->key, &s->fresh.key, &s->passage, s->used, "encoder_k.", s->report, err));
     TRY(read_queue(s, err));
     TRY(read_momentum(s, optimizer, err));
     read_counters(s);
@@ -298,7 +302,7 @@ moco_status import_trainer(struct trainer *t, struct weights *w, moco_import_rep
     encoder_unlock(t->query);
 done:
     fresh_free(&s.fresh);
-    mem_free(t->ctx, s.values);
+    mem_free(t->ctx, s.passage.room);
     mem_free(t->ctx, s.used);
     mem_free(t->ctx, s.key.tensor);
     mem_free(t->ctx, s.query.tensor);

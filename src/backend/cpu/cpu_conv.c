@@ -5,6 +5,9 @@
 
 #include <string.h>
 
+/* Pairs of channels for which weights of tiles of 4 x 4 outputs are at most 2.4 MB. */
+#define WIDE_PAIRS (128 * 128)
+
 int cpu_conv_gathers(const struct graph_op *op)
 {
     return op->kind == OP_CONV && op->kernel == 1 && op->stride > 1 && op->pad == 0;
@@ -86,6 +89,43 @@ int cpu_conv_own(const struct be_device *dev, const struct shim_conv_spec *spec)
            pays(dev, spec);
 }
 
+/* Multiplications of a pair of channels for one sample. */
+static int64_t winograd_products(const struct kern_winograd *w, int tile)
+{
+    int64_t side = tile + 2;
+    return (int64_t)((w->h + tile - 1) / tile) * ((w->w + tile - 1) / tile) * side * side;
+}
+
+static struct kern_winograd winograd_of(const struct shim_conv_spec *spec, int tile)
+{
+    const struct shim_conv *c = &spec->shape;
+    return (struct kern_winograd){
+        .n = c->n, .ci = c->ci, .co = c->co, .h = c->h, .w = c->w, .blocked = spec->src != SHIM_NHWC, .tile = tile};
+}
+
+/* Winograd's way is taken where it needs at most half of the multiplications of the definition. The larger tile needs
+ * fewest, but has four times as many weights as the slab, and a launch of one picture waits for what of them the second
+ * cache does not hold. */
+int cpu_conv_tile(const struct be_device *dev, const struct shim_conv_spec *spec)
+{
+    const struct shim_conv *c = &spec->shape;
+    if (spec->pass != SHIM_INFER || spec->type != SHIM_F32 || c->kernel != 3 || c->stride != 1 || c->pad != 1 ||
+        spec->src != spec->dst || spec->src == SHIM_PLAIN)
+        return 0;
+    struct kern_winograd w = winograd_of(spec, 2);
+    int64_t small = winograd_products(&w, 2), large = winograd_products(&w, 4);
+    if ((int64_t)c->ci * c->co <= WIDE_PAIRS && large < small)
+        w.tile = 4;
+    int pays = 2 * winograd_products(&w, w.tile) <= (int64_t)9 * c->h * c->w;
+    return pays && kern_winograd_fits(&dev->team, &w) ? w.tile : 0;
+}
+
+void cpu_conv_winograd(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec, int tile)
+{
+    *out = (struct cpu_conv){.winograd = 1, .wino = winograd_of(spec, tile)};
+    out->bytes = kern_winograd_scratch(&dev->team, &out->wino);
+}
+
 /* What a kernel of ours reads. */
 static moco_status own_reads(struct shim_md *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                              struct err *err)
@@ -112,7 +152,7 @@ moco_status cpu_conv_reads(struct shim_md *out, const struct be_device *dev, con
     return MOCO_OK;
 }
 
-/* A kernel of ours: its scratch, and a reorder where the weights that it reads stand otherwise. */
+/* A kernel of ours: its scratch, and a reorder if its weights are in another layout. */
 static moco_status create_own(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                               const struct shim_md *given, struct err *err)
 {
@@ -148,6 +188,8 @@ static void prefer_given(struct shim_prim *best, const struct be_device *dev, co
     }
 }
 
+/* First takes oneDNN's favourite layout. If that is not the given one, it takes the primitive for the given layout,
+ * provided that oneDNN has the same implementation for it. Otherwise it keeps the favourite and adds a reorder. */
 moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec,
                             const struct shim_md *given, struct err *err)
 {
@@ -180,6 +222,14 @@ moco_status cpu_conv_create(struct cpu_conv *out, const struct be_device *dev, c
     out->bytes = out->ordered + kern_pad64(ordered);
     out->blank = spec->pass == SHIM_BACK_WEIGHTS && spec->type == SHIM_BF16; /* oneDNN 2.6, where channels are few */
     return MOCO_OK;
+}
+
+void cpu_conv_as_read(struct cpu_conv *conv, struct shim_md *order)
+{
+    *order = conv->run.weights;
+    conv->run.weights = (struct shim_md){0};
+    shim_prim_free(&conv->order);
+    conv->bytes = conv->ordered;
 }
 
 void cpu_conv_free(struct cpu_conv *conv)

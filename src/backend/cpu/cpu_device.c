@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_device: opens the device, says what it can, and lists its slots. What a reader would get wrong: the instruction
- * set is what oneDNN will use, which its users may narrow from outside, and kernels of our own follow it. */
+ * cpu_device: opens the device, describes it, and lists its slots. What a reader would get wrong: the instruction
+ * set is the one that oneDNN uses, which its users may restrict from outside. Kernels of our own follow it. */
 #include <string.h>
 
 #include "backend/cpu/cpu_layout.h"
@@ -12,6 +12,7 @@
 #include "backend/cpu/cpu_steps.h"
 #include "backend/cpu/cpu_team.h"
 #include "backend/cpu/cpu_update.h"
+#include "backend/cpu/cpu_weights.h"
 
 static void cpu_close(struct be_device *dev)
 {
@@ -136,11 +137,14 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .reader_bytes = cpu_reader_bytes,
                                     .readers = cpu_readers,
                                     .key_bytes = cpu_key_bytes,
+                                    .weights_create = cpu_weights_create,
+                                    .weights_free = cpu_weights_free,
+                                    .weights_bytes = cpu_weights_bytes,
+                                    .weights_fold = cpu_weights_fold,
                                     .plan_create = cpu_plan_create,
                                     .plan_free = cpu_plan_free,
                                     .plan_bytes = cpu_plan_bytes,
                                     .plan_bind = cpu_plan_bind,
-                                    .plan_fold = cpu_plan_fold,
                                     .forward = cpu_forward,
                                     .backward = cpu_backward,
                                     .program_create = cpu_program_create,
@@ -171,4 +175,6 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .rate = cpu_rate,
                                     .gemm_nt = cpu_gemm_nt,
                                     .gemm_tn = cpu_gemm_tn,
-                                    .on_host = cpu_on_host};
+                                    .on_host = cpu_on_host,
+                                    .param_get_f32 = cpu_param_get_f32,
+                                    .param_set_f32 = cpu_param_set_f32};

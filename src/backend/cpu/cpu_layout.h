@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_layout: makes a layout, and converts parameters to and from the reference's shapes: slots of the device. */
+ * cpu_layout: the slots of the device that make a layout, and convert parameters to and from the reference's shapes. */
 #ifndef MOCO_CPU_LAYOUT_H
 #define MOCO_CPU_LAYOUT_H
 
@@ -13,5 +13,9 @@ size_t cpu_layout_bytes(const struct be_layout *layout);
 size_t cpu_param_at(const struct be_layout *layout, int index);
 moco_status cpu_param_get(const struct be_layout *layout, const void *slab, int index, double *values, struct err *err);
 moco_status cpu_param_set(const struct be_layout *layout, void *slab, int index, const double *values, struct err *err);
+moco_status cpu_param_get_f32(const struct be_layout *layout, const void *slab, int index, float *values,
+                              struct err *err);
+moco_status cpu_param_set_f32(const struct be_layout *layout, void *slab, int index, const float *values,
+                              struct err *err);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_memory: the device's memory: the context's allocator, aligned to pages and touched by the compute threads. What a
- * reader would get wrong: the start of the allocator's block stands in the word before the address that callers see. */
+ * cpu_memory: the device's memory, from the context's allocator, aligned to pages and first touched by the compute
+ * threads. What a reader would get wrong: the start of the allocator's block is stored in the word before the
+ * address that callers see. */
 #define _DEFAULT_SOURCE /* madvise */
 #include "backend/cpu/cpu_memory.h"
 
@@ -27,6 +28,8 @@ static void advise_huge(void *at, size_t bytes)
 #endif
 }
 
+/* Large blocks start at a huge page. The compute threads write the zeros, so that each page is placed near the
+ * thread that uses it. */
 moco_status cpu_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err)
 {
     *out = (struct be_memory){0};

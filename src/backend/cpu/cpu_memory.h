@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_memory: the device's memory: slots of the device. */
+ * cpu_memory: the slots of the device for its memory. */
 #ifndef MOCO_CPU_MEMORY_H
 #define MOCO_CPU_MEMORY_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_param: where every parameter is in a slab, in the bf16 copies that a plan reads (readers), and in the block of a
- * key encoder. What a reader would get wrong: a slab has no padding inside a parameter: blocked orders are used only
- * where channels are multiples of the block. */
+ * cpu_param: where every parameter is in a slab, in the bf16 copies that a plan reads (readers), and in the block of
+ * a key encoder. What a reader would get wrong: a slab has no padding inside a parameter. Blocked orders are used
+ * only if the channels are a multiple of the block. */
 #ifndef MOCO_CPU_PARAM_H
 #define MOCO_CPU_PARAM_H
 
@@ -16,14 +16,14 @@ struct cpu_param {
     enum param_kind kind;
     int64_t dims[4]; /* co, ci, kernel, kernel; others: count, 1, 1, 1 */
     int64_t count;
-    int block;             /* CONV: of the order below */
-    enum shim_order order; /* CONV: of the master */
+    int block;             /* CONV: the channel block of `order` */
+    enum shim_order order; /* CONV: the order of the master */
     size_t offset;         /* floats into a slab */
     size_t key;            /* bytes into a key block; bf16 weights: the forward reader */
     /* bf16, CONV only */
-    struct shim_md master, reader[2]; /* reader: what forward, and what backward data, reads */
+    struct shim_md master, reader[2]; /* reader: those of forward and of backward data */
     struct cpu_tiles tiles[2];        /* of reader */
-    struct shim_prim fill[2];         /* master -> reader, where that is not one of tiles */
+    struct shim_prim fill[2];         /* from master to reader, for a reader without tiles */
     size_t reader_at[2];              /* bytes into a reader block */
     size_t scratch;                   /* of fill */
 };
@@ -39,7 +39,7 @@ struct be_layout {
     size_t key_bytes;
     struct host_rule *rules; /* of the update that runs, one per parameter: LARS has scaled their rates */
     void *scratch;           /* of fill, or a parameter's average on its way into a reader */
-    size_t average_bytes;    /* of scratch: the average stands first */
+    size_t average_bytes;    /* of scratch: the average comes first */
 };
 
 /* The layout in which masters are, as oneDNN describes it. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * cpu_plan: see cpu_plan.h. Every primitive is made with the plan, once, and every byte that running takes is laid out
- * then; binding only adds an address. What a reader would get wrong: the first binding runs every primitive once:
- * oneDNN allocates lazily and crashes where that fails, so that it happens there, when little is at stake, and a step
- * never meets it. */
+ * then; binding only adds an address. What a reader would get wrong: the first binding of a plan for training runs
+ * every primitive once: oneDNN allocates lazily and crashes where that fails, so that it happens there, when little is
+ * at stake, and a step never meets it. Inference is worth no step: its first launch does the same. */
 #include "backend/cpu/cpu_plan.h"
 
 #include <string.h>
@@ -24,10 +24,10 @@
 GRAPH_OPS(DECLARE)
 
 #define ROW(kind, name) [kind] = &cpu_op_##name,
-static const struct program_op *const ops[OP_KINDS] = {GRAPH_OPS(ROW)};
+const struct program_op *const cpu_program_ops[OP_KINDS] = {GRAPH_OPS(ROW)};
 
 static const struct program_device device = {
-    .name = "cpu", .ops = ops, .plain = cpu_plain, .slice_bytes = SLICE_BYTES, .recomputes = 1};
+    .name = "cpu", .ops = cpu_program_ops, .plain = cpu_plain, .slice_bytes = SLICE_BYTES, .recomputes = 1};
 
 static moco_status check_spec(const struct be_device *dev, const struct be_plan_spec *spec, struct err *err)
 {
@@ -37,7 +37,33 @@ static moco_status check_spec(const struct be_device *dev, const struct be_plan_
         return err_set(err, MOCO_ENOTSUP, "cpu: there is no precision %d", (int)spec->precision);
     if (spec->precision == BE_BF16 && spec->pass != BE_INFER && spec->layout->precision != BE_BF16)
         return err_set(err, MOCO_EINVAL, "cpu: a bf16 plan needs a layout made for bf16");
+    if ((spec->pass == BE_INFER) != (spec->weights != NULL))
+        return err_set(err, MOCO_EINVAL, "cpu: inference reads folded weights, and no other pass does");
+    if (spec->weights != NULL && (spec->weights->layout != spec->layout || spec->weights->precision != spec->precision))
+        return err_set(err, MOCO_EINVAL,
+                       "cpu: the weights were folded for another layout or precision than the plan's");
     return MOCO_OK;
+}
+
+/* What brings a feature map out of the plan's order and type. */
+static moco_status compile_map_out(struct be_plan *plan, struct err *err)
+{
+    struct program *p = &plan->program;
+    int output = p->spec.output;
+    const struct graph_value *value = &p->spec.graph->values[output];
+    int64_t dims[4] = {p->spec.n, value->c, value->h, value->w};
+    struct shim_md from = {0}, to = {0};
+    moco_status status;
+    if (p->value_vector[output])
+        return MOCO_OK;
+    TRY_GOTO(status, shim_md_create(&from, dims, plan->type, cpu_value_order(plan, output), err), done);
+    TRY_GOTO(status, shim_md_create(&to, dims, SHIM_F32, SHIM_PLAIN, err), done);
+    TRY_GOTO(status, shim_reorder_create(&plan->map_out, plan->dev->engine, &from, &to, err), done);
+    status = program_buffer(p, &plan->map_scratch, plan->map_out.scratch, CLASS_SCRATCH, p->node_count - 1, err);
+done:
+    shim_md_free(&from);
+    shim_md_free(&to);
+    return status;
 }
 
 static moco_status compile(struct be_plan *plan, struct err *err)
@@ -48,13 +74,13 @@ static moco_status compile(struct be_plan *plan, struct err *err)
     cpu_order_choose(plan);
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = program_order(p, err);
+    if (status == MOCO_OK)
+        status = compile_map_out(plan, err);
     parallel_leave(&scope);
-    if (status != MOCO_OK)
-        return status;
-    TRY(program_buffer(p, &plan->fold, plan->fold_bytes, CLASS_SCRATCH, 0, err));
-    return program_end(p, err);
+    return status == MOCO_OK ? program_end(p, err) : status;
 }
 
+/* Compiles the graph. Maps are f32 or bf16 by the precision; vectors are always f32. */
 moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                             struct err *err)
 {
@@ -73,7 +99,7 @@ moco_status cpu_plan_create(struct be_plan **out, struct be_device *dev, const s
                                          .never_kept = bf16 ? SIZE_MAX : NEVER_KEPT},
                              .dev = dev,
                              .type = bf16 ? SHIM_BF16 : SHIM_F32,
-                             .fold = NONE};
+                             .map_scratch = NONE};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         cpu_plan_free(plan);
@@ -88,6 +114,7 @@ void cpu_plan_free(struct be_plan *plan)
     if (plan == NULL)
         return;
     program_free(&plan->program);
+    shim_prim_free(&plan->map_out);
     mem_free(plan->dev->ctx, plan);
 }
 
@@ -111,7 +138,7 @@ static size_t largest_param(const struct be_layout *layout)
     return most;
 }
 
-/* What stands in for parameters, and for the caller's gradient of the output. */
+/* Bytes of the zeros that are used for parameters, and for the caller's gradient of the output. */
 static size_t zeros_bytes(const struct program *p)
 {
     size_t param = largest_param(p->spec.layout), output = program_value_bytes(p, p->spec.output, p->spec.n);
@@ -122,7 +149,7 @@ moco_status cpu_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
     struct program *p = &plan->program;
     p->slab = slab;
-    if (plan->warm)
+    if (plan->warm || p->spec.pass == BE_INFER)
         return MOCO_OK;
     void *zeros = mem_zalloc(plan->dev->ctx, zeros_bytes(p), err);
     struct parallel_scope scope;
@@ -138,25 +165,77 @@ moco_status cpu_plan_bind(struct be_plan *plan, void *slab, struct err *err)
     return status;
 }
 
-/* ---- running ---- */
+/* ---- folded weights ---- */
 
-moco_status cpu_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
+/* Each copy in the order that a plan of one sample reads: such a plan is made, and is not wanted for more. */
+static moco_status make_copies(struct be_weights *weights, struct err *err)
+{
+    const struct graph *g = weights->graph;
+    struct be_plan_spec spec = {.graph = g,
+                                .layout = weights->layout,
+                                .precision = weights->precision,
+                                .pass = BE_INFER,
+                                .n = 1,
+                                .groups = 1,
+                                .output = g->embedding,
+                                .weights = weights};
+    struct be_plan *plan;
+    TRY(cpu_plan_create(&plan, weights->dev, &spec, err));
+    cpu_plan_free(plan);
+    return MOCO_OK;
+}
+
+moco_status cpu_weights_create(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                               const struct be_layout *layout, enum be_precision precision, struct err *err)
+{
+    struct be_weights *weights;
+    *out = NULL;
+    if (layout->dev != dev || layout->count != graph->param_count)
+        return err_set(err, MOCO_EINVAL, "cpu: the layout is not of this device and network");
+    TRY(cpu_weights_make(&weights, dev, graph, layout, precision, err));
+    moco_status status = make_copies(weights, err);
+    if (status != MOCO_OK) {
+        cpu_weights_free(weights);
+        return status;
+    }
+    *out = weights;
+    return MOCO_OK;
+}
+
+moco_status cpu_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err)
 {
     struct parallel_scope scope;
-    TRY(cpu_enter(plan->dev, &scope, err));
-    moco_status status = program_fold(&plan->program, masters, stats, err);
+    TRY(cpu_enter(weights->dev, &scope, err));
+    moco_status status = program_fold(cpu_program_ops, weights, weights->graph, masters, stats, err);
     parallel_leave(&scope);
+    weights->folded = status == MOCO_OK;
     return status;
+}
+
+/* ---- running ---- */
+
+static moco_status write_out(const struct be_plan *plan, void *out, struct err *err)
+{
+    const struct program *p = &plan->program;
+    void *value = program_value_at(p, p->spec.output, 0);
+    if (plan->map_out.primitive == NULL) {
+        memcpy(out, value, program_value_bytes(p, p->spec.output, p->spec.n));
+        return MOCO_OK;
+    }
+    void *at[SHIM_SLOTS] = {[SHIM_SRC] = value, [SHIM_DST] = out, [SHIM_SCRATCH] = program_at(p, plan->map_scratch, 0)};
+    return shim_run(&plan->map_out, at, err);
 }
 
 moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     const struct program *p = &plan->program;
     struct parallel_scope scope;
+    if (p->spec.weights != NULL && p->slab != NULL && !p->spec.weights->folded)
+        return err_set(err, MOCO_ESTATE, "cpu: inference runs before its weights were folded");
     TRY(cpu_enter(plan->dev, &scope, err));
     moco_status status = program_forward(&plan->program, io, err);
     if (status == MOCO_OK)
-        memcpy(io->out, program_value_at(p, p->spec.output, 0), program_value_bytes(p, p->spec.output, p->spec.n));
+        status = write_out(plan, io->out, err);
     parallel_leave(&scope);
     return status;
 }

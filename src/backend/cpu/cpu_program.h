@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_program: a plan of this device: its program, in which order and type its maps are, and what ops want to know of
- * values and parameters. What a reader would get wrong: where weights are depends on the pass: a query encoder reads
- * masters (f32) or readers (bf16), a key encoder one block, inference what plan_fold has left in the slab. */
+ * cpu_program: a plan of this device: its program, the order and type of its maps, and what ops need to know about
+ * values and parameters. What a reader would get wrong: where weights are depends on the pass. A query encoder reads
+ * masters (f32) or readers (bf16), a key encoder one block, inference reads folded weights (cpu_weights). */
 #ifndef MOCO_CPU_PROGRAM_H
 #define MOCO_CPU_PROGRAM_H
 
-#include "backend/cpu/cpu_param.h"
+#include "backend/cpu/cpu_weights.h"
 #include "backend/program/program.h"
 
 struct be_plan {
@@ -15,10 +15,12 @@ struct be_plan {
     enum shim_order order; /* of activations; but: */
     int wide_nhwc;         /* inference: maps that are wide are in NHWC all the same */
     enum shim_type type;
-    size_t fold_bytes; /* INFER: for one convolution's folded weights on their way into its layout */
-    int fold;          /* its buffer; NONE */
-    int warm;          /* every primitive has run once */
+    int warm;                 /* every primitive has run once */
+    struct shim_prim map_out; /* INFER that ends in a feature map: to f32 [n][c][h][w]; else empty */
+    int map_scratch;
 };
+
+extern const struct program_op *const cpu_program_ops[OP_KINDS]; /* cpu_plan.c */
 
 /* From this width on oneDNN's f32 forward convolutions are faster in NHWC with AVX-512 (its brgemm kernels); in maps
  * that are narrower they take up to twice the time of the channel-blocked ones. */

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_rate: how fast convolutions are here, from one that stands for many: 3 x 3, 64 to 64 channels at 28 x 28. What a
- * reader would get wrong: the time is the calling thread's processor time, not the clock's. The caller computes a fixed
- * share beside the other threads, so that both agree on a machine of one's own; where others compute too, the clock
- * runs on while the caller waits for a processor. It may still spin for a partner that waits for one, a whole slice of
- * time: hence the best of several runs, and as many as it takes. */
+ * cpu_rate: measures how fast convolutions are here, with one typical convolution: 3 x 3, 64 to 64 channels at 28 x
+ * 28. What a reader would get wrong: the time is the calling thread's processor time, not the clock's. The caller
+ * computes a fixed share beside the other threads, so that both times agree on an idle machine; on a busy one the
+ * clock also counts the time in which the caller waits for a processor. The caller may still spin for a partner
+ * thread that waits for one, a whole time slice long. That is why it takes the best of several runs, and as many as
+ * it takes. */
 #include "backend/cpu/cpu_rate.h"
 
 #include <time.h>

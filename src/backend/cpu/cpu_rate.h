@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_rate: a slot of the device: how fast convolutions are here. */
+ * cpu_rate: the slot of the device that measures how fast convolutions are here. */
 #ifndef MOCO_CPU_RATE_H
 #define MOCO_CPU_RATE_H
 

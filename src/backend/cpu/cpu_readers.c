@@ -70,6 +70,7 @@ static void lay_out(struct be_layout *layout)
     layout->average_bytes = largest;
 }
 
+/* In f32 there are no readers: the key block is laid out as a slab. In bf16 each convolution gets its two copies. */
 moco_status cpu_readers_plan(struct be_layout *layout, const struct graph *graph, struct err *err)
 {
     if (layout->precision != BE_BF16) {

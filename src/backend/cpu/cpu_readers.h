@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_readers: copies of the weights as plans read them. In f32 a plan reads the masters themselves; in bf16 each
- * convolution has one copy in forward's layout and one in backward data's. A key encoder reads one block: in f32 a slab
- * of averages, in bf16 forward's copies followed by everything else in f32. What a reader would get wrong: the layouts
- * are chosen here once, for a usual launch; a plan of another size that prefers others re-orders for itself (cpu_conv).
- */
+ * cpu_readers: copies of the weights in the form that plans read. In f32 a plan reads the masters directly. In bf16
+ * each convolution has one copy in the layout of forward and one in that of backward data. A key encoder reads one
+ * block: in f32 a slab of averages; in bf16 forward's copies, then everything else in f32. What a reader would get
+ * wrong: the layouts are chosen here once, for a usual launch. A plan of another size that prefers other layouts
+ * reorders for itself (cpu_conv). */
 #ifndef MOCO_CPU_READERS_H
 #define MOCO_CPU_READERS_H
 
 #include "backend/cpu/cpu_param.h"
 
-/* Chooses and lays out the readers; their part of layout_create and layout_free. */
+/* Chooses and lays out the readers, and frees them: parts of layout_create and layout_free. */
 moco_status cpu_readers_plan(struct be_layout *layout, const struct graph *graph, struct err *err);
 void cpu_readers_free(struct be_layout *layout);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_steps: what a training step asks of the device beside its plans. Slabs are walked from end to end, padding
- * included: it is zero, and averages, sums and SGD of zeros leave it so. */
+ * cpu_steps: what a training step needs of the device beside its plans. Slabs are walked from end to end, padding
+ * included: padding is zero, and averages, sums and SGD of zeros are zero. */
 #include "backend/cpu/cpu_steps.h"
 
 #include "backend/cpu/cpu_param.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_steps: what a training step asks of the device beside its plans: slots of the device. */
+ * cpu_steps: the slots of the device that a training step needs beside its plans. */
 #ifndef MOCO_CPU_STEPS_H
 #define MOCO_CPU_STEPS_H
 

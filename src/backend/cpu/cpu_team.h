@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_team: what all parts of the device "cpu" share: one oneDNN engine, one team of threads, one table of inner loops.
- * What a reader would get wrong: nothing here may run a primitive or a kernel outside cpu_enter and parallel_leave. */
+ * cpu_team: what all parts of the device "cpu" share: one oneDNN engine, one team of threads, one table of inner
+ * loops. What a reader would get wrong: no code may run a primitive or a kernel outside cpu_enter and
+ * parallel_leave. */
 #ifndef MOCO_CPU_TEAM_H
 #define MOCO_CPU_TEAM_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_tiles: see cpu_tiles.h. Blocked layouts place a number at a sum of what each of its indices adds, so that three
- * short lists say where all tiles stand. */
+ * cpu_tiles: see cpu_tiles.h. In a blocked layout the position of a number is a sum with one term per index. Three
+ * short lists therefore give the positions of all tiles. */
 #include "backend/cpu/cpu_tiles.h"
 
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_update: what walks over all weights: the optimizer with the average that goes before it, and the copies that
- * plans read. A thread takes its stretch of the slabs piece by piece, and does everything to a piece while it is in the
- * nearest cache. What a reader would get wrong: results do not depend on where a stretch or piece ends, so that pieces
- * are cut only where a tile of a copy, or a cache line, ends too. */
+ * cpu_update: all loops over the whole weights: the optimizer with the momentum average before it, and the copies
+ * that plans read. A thread takes its part of the slabs piece by piece and does everything to a piece while that is
+ * in the nearest cache. What a reader would get wrong: results do not depend on where a part or a piece ends. Pieces
+ * are therefore cut only where a tile of a copy, or a cache line, ends too. */
 #include "backend/cpu/cpu_update.h"
 
 #include <math.h>
@@ -33,7 +33,7 @@ struct update {
     atomic_int infinite; /* has a number become so? */
 };
 
-/* Units of a parameter at `offset` whose first number stands before `end` of the slab. */
+/* How many units of a parameter at `offset` begin before `end` of the slab. */
 static size_t units_before(size_t end, size_t offset, size_t unit)
 {
     return end <= offset ? 0 : (end - offset + unit - 1) / unit;
@@ -109,6 +109,8 @@ static void scale_rate(const struct be_layout *layout, const struct be_sgd *io, 
         rule->lr = rate;
 }
 
+/* One pass over all slabs: momentum average, optimizer and bf16 copies. Copies without tiles are written afterwards,
+ * by oneDNN. */
 static moco_status update(struct be_program *program, const struct be_sgd *io, struct err *err)
 {
     const struct be_layout *layout = program->spec.layout;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cpu_update: what walks over all weights: the optimizers, and the copies that plans read: slots of the device. */
+ * cpu_update: the slots of the device that walk over all weights: the optimizers, and the copies that plans read. */
 #ifndef MOCO_CPU_UPDATE_H
 #define MOCO_CPU_UPDATE_H
 

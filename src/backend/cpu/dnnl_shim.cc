@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * dnnl_shim: see dnnl_shim.h. Every function that calls oneDNN does so inside guard(), which turns exceptions and
- * oneDNN's own codes into a moco_status and a sentence. The two interfaces differ in who owns a memory descriptor (2.x:
- * a plain struct; 3.x: a handle) and in how a primitive descriptor is made; with a heap copy of the struct both look
- * alike. */
+ * oneDNN's own codes into a moco_status and a sentence. The two interfaces of oneDNN differ in who owns a memory
+ * descriptor (2.x: a plain struct; 3.x: a handle) and in how a primitive descriptor is made. With a heap copy of the
+ * struct both look alike. */
 #include "dnnl_shim.h"
 
 #include <cstdio>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * dnnl_shim: all that this library wants of oneDNN, in C, for its versions 2.6 and 3.x alike. Only dnnl_shim.cc
- * includes oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so that
- * nothing may call it directly; and a primitive made for some number of threads hangs when run with fewer, so that
- * every call here belongs between parallel_enter and parallel_leave. Nothing here takes memory while it runs but the
- * few hundred bytes that oneDNN takes itself per execution. */
+ * dnnl_shim: everything that this library uses of oneDNN, in C, for its versions 2.6 and 3.x. Only dnnl_shim.cc
+ * includes oneDNN's headers. What a reader would get wrong: oneDNN's C interface lets C++ exceptions through, so
+ * that no other code may call it directly. And a primitive that was made for some number of threads hangs if it runs
+ * with fewer, so that every call here must be between parallel_enter and parallel_leave. Nothing here allocates
+ * while it runs, except the few hundred bytes that oneDNN itself takes per execution. */
 #ifndef MOCO_CPU_DNNL_SHIM_H
 #define MOCO_CPU_DNNL_SHIM_H
 
@@ -38,7 +38,7 @@ enum shim_order {
     SHIM_IOHW_PAIRS  /* parameters [ci/16][co/16][kh][kw][8 co][16 ci][2 co] */
 };
 
-/* A described piece of memory: owned by whoever holds it, until shim_md_free. */
+/* A memory descriptor: owned by the struct that holds it, until shim_md_free. */
 struct shim_md {
     void *handle; /* NULL: none */
     size_t bytes;
@@ -95,8 +95,8 @@ int shim_md_equal(const struct shim_md *a, const struct shim_md *b);
 void shim_md_free(struct shim_md *md);
 /* The sizes of a 4-d tensor with the channels that its layout pads. 0: it does not tell. */
 int shim_md_padded(const struct shim_md *md, int64_t dims[4]);
-/* Where number `at` of a 4-d tensor stands, in numbers from its beginning; channels that a layout pads count. -1: that
- * is not a matter of strides and blocks. */
+/* The position of number `at` of a 4-d tensor, in numbers from its beginning; channels that a layout pads count. -1:
+ * the layout is not one of strides and blocks. */
 int64_t shim_md_place(const struct shim_md *md, const int64_t at[4]);
 
 /* MOCO_ENOTSUP if oneDNN has no implementation. On failure *out is empty. */

@@ -49,7 +49,7 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     (void)n;
     *state = (struct cuda_bn){NONE, NONE, NONE};
     if (p->spec.pass == BE_INFER)
-        return node->op->param[1] < 0 ? program_persistent(p, &state->saved, row, err) : MOCO_OK;
+        return MOCO_OK;
     if (p->spec.pass == BE_TRAIN && node->relu)
         TRY(program_buffer(p, &state->mask, ((size_t)count_of(&args) + 7) / 8, CLASS_ACTIVATION, moment, err));
     TRY(program_buffer(p, &state->sums, sums_bytes(&args), CLASS_SCRATCH, moment, err));
@@ -97,7 +97,6 @@ static moco_status find_statistics(const struct program_forward *run, const stru
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     const struct be_plan *plan = run->plan;
-    const struct cuda_bn *state = node->state;
     struct bn_args args = shape_of(plan, node);
     args.x = cuda_value_at(plan, node->in);
     args.other = cuda_value_at(plan, node->other);
@@ -106,8 +105,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     args.beta = cuda_other_param(run, node->op, 1);
     if (plan->program.spec.pass == BE_INFER) {
         args.affine = 1;
-        if (args.beta == NULL)
-            args.beta = cuda_buffer(plan, state->saved);
+        args.beta = cuda_shift(run, node->op);
     } else {
         TRY(find_statistics(run, node, &args, err));
     }
@@ -137,13 +135,13 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return cuda_launch_items(plan->dev, CUDA_bn_back_apply, count_of(&args), &args, err);
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,
+                        const void *masters, const void *stats, struct err *err)
 {
-    const struct cuda_bn *state = node->state;
     struct fold_args args = {0};
-    (void)masters;
-    return cuda_fold_bn(plan, node->op, stats, cuda_buffer(plan, state->saved), &args, err);
+    (void)bn;
+    (void)masters; /* the copy is queued already */
+    return cuda_fold_bn(weights, op, stats, &args, err);
 }
 
 const struct program_op cuda_op_bn = {.state = sizeof(struct cuda_bn),

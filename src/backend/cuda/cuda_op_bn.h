@@ -8,7 +8,7 @@
 
 /* State of a node. Buffers, or NONE. */
 struct cuda_bn {
-    int saved; /* mean and 1 / deviation of each group; INFER: the shift of one without bias */
+    int saved; /* mean and 1 / deviation of each group; INFER: NONE */
     int mask;  /* TRAIN with a ReLU: a bit a number, in the order of the map: what it let through */
     int sums;  /* of splits */
 };

@@ -5,10 +5,6 @@
 #include "backend/cuda/cuda_product.h"
 #include "backend/program/program_buffers.h"
 
-struct cuda_conv {
-    int shift; /* INFER: of a folded batch norm without a bias; NONE */
-};
-
 struct cuda_conv_back {
     int parts; /* WEIGHTS: of a product that is split */
 };
@@ -35,18 +31,6 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
     return args;
 }
 
-static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
-{
-    struct cuda_conv *state = node->state;
-    (void)n;
-    (void)moment;
-    state->shift = NONE;
-    if (node->bn != NULL && node->bn->param[1] < 0)
-        return program_persistent(&plan->program, &state->shift,
-                                  (size_t)cuda_value(plan, node->op->out)->c * sizeof(float), err);
-    return MOCO_OK;
-}
-
 static moco_status compile_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)
 {
     struct cuda_conv_back *state = step->state;
@@ -61,7 +45,6 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     const struct be_plan *plan = run->plan;
-    const struct cuda_conv *state = node->state;
     struct product_args args = shape_of(plan, node);
     args.a = cuda_value_at(plan, node->in);
     args.b = cuda_weight(run, node->op);
@@ -71,7 +54,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     if (node->op->kind == OP_LINEAR)
         args.bias = cuda_other_param(run, node->op, 1);
     if (node->bn != NULL)
-        args.bias = state->shift != NONE ? cuda_buffer(plan, state->shift) : cuda_other_param(run, node->bn, 1);
+        args.bias = cuda_shift(run, node->bn);
     return cuda_product(plan->dev, CUDA_product_forward, &args, err);
 }
 
@@ -107,32 +90,25 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return cuda_product(plan->dev, CUDA_product_data, &args, err);
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,
+                        const void *masters, const void *stats, struct err *err)
 {
-    const struct cuda_conv *state = node->state;
     struct fold_args args = {0};
-    (void)masters; /* the copy is made already */
-    if (node->bn == NULL)
+    (void)masters; /* the copy is queued already */
+    if (bn == NULL)
         return MOCO_OK;
-    TRY(cuda_fold_bn(plan, node->bn, stats, cuda_buffer(plan, state->shift), &args, err));
-    args.weight = cuda_param_in(plan, cuda_buffer(plan, plan->folded), node->op, 0);
-    args.count = plan->program.spec.graph->params[node->op->param[0]].count;
+    TRY(cuda_fold_bn(weights, bn, stats, &args, err));
+    args.weight = cuda_param_of(weights->layout, weights->memory.at, op, 0);
+    args.count = weights->graph->params[op->param[0]].count;
     args.each = (int32_t)(args.count / args.c);
-    return cuda_launch_items(plan->dev, CUDA_fold_weights, args.count, &args, err);
+    return cuda_launch_items(weights->dev, CUDA_fold_weights, args.count, &args, err);
 }
 
-const struct program_op cuda_op_conv = {.state = sizeof(struct cuda_conv),
-                                        .back = sizeof(struct cuda_conv_back),
-                                        .compile = compile,
+const struct program_op cuda_op_conv = {.back = sizeof(struct cuda_conv_back),
                                         .compile_back = compile_back,
                                         .run = run,
                                         .run_back = run_back,
                                         .fold = fold};
 
-const struct program_op cuda_op_linear = {.state = sizeof(struct cuda_conv),
-                                          .back = sizeof(struct cuda_conv_back),
-                                          .compile = compile,
-                                          .compile_back = compile_back,
-                                          .run = run,
-                                          .run_back = run_back};
+const struct program_op cuda_op_linear = {
+    .back = sizeof(struct cuda_conv_back), .compile_back = compile_back, .run = run, .run_back = run_back};

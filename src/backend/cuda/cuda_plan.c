@@ -11,7 +11,7 @@
 GRAPH_OPS(DECLARE)
 
 #define ROW(kind, name) [kind] = &cuda_op_##name,
-static const struct program_op *const ops[OP_KINDS] = {GRAPH_OPS(ROW)};
+const struct program_op *const cuda_program_ops[OP_KINDS] = {GRAPH_OPS(ROW)};
 
 /* SUM, COPY and RELU. */
 static moco_status plain(const struct program_backward *run, const struct program_step *step, struct err *err)
@@ -35,9 +35,10 @@ static moco_status plain(const struct program_backward *run, const struct progra
 }
 
 /* Backward begins with a copy of the caller's gradient, since batch norm works in it. */
-static const struct program_device device = {.name = "cuda", .ops = ops, .plain = plain, .copies_output = 1};
+static const struct program_device device = {
+    .name = "cuda", .ops = cuda_program_ops, .plain = plain, .copies_output = 1};
 
-static moco_status check_layout(const struct be_layout *layout, const struct graph *graph, struct err *err)
+moco_status cuda_layout_check(const struct be_layout *layout, const struct graph *graph, struct err *err)
 {
     int same = layout->count == graph->param_count;
     for (int i = 0; same && i < layout->count; i++)
@@ -48,13 +49,20 @@ static moco_status check_layout(const struct be_layout *layout, const struct gra
     return MOCO_OK;
 }
 
+static moco_status check_weights(const struct be_device *dev, const struct be_plan_spec *spec, struct err *err)
+{
+    if ((spec->pass == BE_INFER) != (spec->weights != NULL))
+        return err_set(err, MOCO_EINVAL, "%s: inference reads folded weights, and no other pass does", dev->name);
+    if (spec->weights != NULL && spec->weights->layout != spec->layout)
+        return err_set(err, MOCO_EINVAL, "%s: the weights were folded for another layout than the plan's", dev->name);
+    return MOCO_OK;
+}
+
 static moco_status compile(struct be_plan *plan, struct err *err)
 {
     struct program *p = &plan->program;
     TRY(program_begin(p, err));
     TRY(program_order(p, err));
-    if (p->spec.pass == BE_INFER)
-        TRY(program_persistent(p, &plan->folded, cuda_layout_bytes(p->spec.layout), err));
     return program_end(p, err);
 }
 
@@ -63,7 +71,8 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
 {
     *out = NULL;
     TRY(backend_has_precision(dev->name, BE_HAS(BE_F32), (int)spec->precision, err));
-    TRY(check_layout(spec->layout, spec->graph, err));
+    TRY(cuda_layout_check(spec->layout, spec->graph, err));
+    TRY(check_weights(dev, spec, err));
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
     if (plan == NULL)
         return MOCO_ENOMEM;
@@ -73,8 +82,7 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
                                          .spec = *spec,
                                          .map_number = sizeof(float),
                                          .vector_number = sizeof(float)},
-                             .dev = dev,
-                             .folded = NONE};
+                             .dev = dev};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         cuda_plan_free(plan);
@@ -104,31 +112,25 @@ moco_status cuda_plan_bind(struct be_plan *plan, void *slab, struct err *err)
         return err_set(err, MOCO_EINVAL, "%s: a plan is bound to an address that is no multiple of 64",
                        plan->dev->name);
     plan->program.slab = slab;
-    plan->has_weights = 0;
     return MOCO_OK;
 }
 
 /* ---- running ---- */
 
-static moco_status copy(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err)
+/* Maps are [n][h][w][c] here. */
+static moco_status write_out(const struct be_plan *plan, void *out, struct err *err)
 {
-    return cuda_said(dev, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, dev->stream), "cuMemcpyDtoDAsync", err);
-}
-
-static moco_status fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
-{
-    struct program *p = &plan->program;
-    if (p->slab != NULL && p->spec.pass == BE_INFER)
-        TRY(copy(plan->dev, cuda_buffer(plan, plan->folded), masters, cuda_layout_bytes(p->spec.layout), err));
-    TRY(program_fold(p, masters, stats, err));
-    plan->has_weights = 1;
-    return MOCO_OK;
-}
-
-moco_status cuda_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
-{
-    CUDA_WITHIN(plan->dev, fold(plan, masters, stats, err));
-    return MOCO_OK;
+    const struct program *p = &plan->program;
+    const struct graph_value *v = cuda_value(plan, p->spec.output);
+    const float *from = cuda_value_at(plan, p->spec.output);
+    if (v->h * v->w == 1)
+        return cuda_said(plan->dev,
+                         plan->dev->cu->copy(cuda_at(out), cuda_at(from),
+                                             program_value_bytes(p, p->spec.output, p->spec.n), plan->dev->stream),
+                         "cuMemcpyDtoDAsync", err);
+    struct map_args args = {.x = from, .y = out, .h = v->h, .w = v->w, .c = v->c};
+    args.count = (int64_t)program_value_count(p, p->spec.output, p->spec.n);
+    return cuda_launch_items(plan->dev, CUDA_map_out, args.count, &args, err);
 }
 
 static moco_status forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
@@ -137,14 +139,13 @@ static moco_status forward(struct be_plan *plan, const struct be_forward *io, st
     struct be_forward queued = *io;
     queued.cancel = NULL; /* nothing of it has begun while it is queued; decide looks at the flag */
     TRY(program_forward(p, &queued, err));
-    return copy(plan->dev, io->out, cuda_value_at(plan, p->spec.output),
-                program_value_bytes(p, p->spec.output, p->spec.n), err);
+    return write_out(plan, io->out, err);
 }
 
 moco_status cuda_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     struct program *p = &plan->program;
-    if (p->slab != NULL && p->spec.pass == BE_INFER && !plan->has_weights)
+    if (p->slab != NULL && p->spec.pass == BE_INFER && !p->spec.weights->folded)
         return err_set(err, MOCO_ESTATE, "%s: inference runs before its weights were folded", plan->dev->name);
     CUDA_WITHIN(plan->dev, forward(plan, io, err));
     return MOCO_OK;

@@ -30,11 +30,14 @@ const struct backend cuda_slots = {
     .reader_bytes = cuda_reader_bytes,
     .readers = cuda_readers,
     .key_bytes = cuda_key_bytes,
+    .weights_create = cuda_weights_create,
+    .weights_free = cuda_weights_free,
+    .weights_bytes = cuda_weights_bytes,
+    .weights_fold = cuda_weights_fold,
     .plan_create = cuda_plan_create,
     .plan_free = cuda_plan_free,
     .plan_bytes = cuda_plan_bytes,
     .plan_bind = cuda_plan_bind,
-    .plan_fold = cuda_plan_fold,
     .forward = cuda_forward,
     .backward = cuda_backward,
     .program_create = cuda_program_create,
@@ -66,5 +69,5 @@ const struct backend cuda_slots = {
     .host_free = cuda_host_free,
     .mark = cuda_mark,
     .await = cuda_await,
-    /* rate, gemm_nt, gemm_tn and on_host: what stands in for them (fallback.h). */
+    /* rate, gemm_nt, gemm_tn, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */
 };

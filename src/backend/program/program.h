@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * program: a graph compiled for one launch shape, precision and pass: nodes (fused ops) in forward order, the steps of
- * backward, and the buffers that both use. Devices share the compiler; a device gives a table of ops, and each plan of
- * it holds a program. Time is counted in moments: node i runs at moment i, step j of backward at moment
- * node_count + j; a buffer lives from the first moment that touches it to the last, and memplan lays it over others.
- * What a reader would get wrong: one buffer may hold several values in turn (an operation in place), so that values and
- * gradients name buffers, never addresses. */
+ * program: a graph compiled for one launch shape, precision and pass. It has nodes (one or more ops run as one) in
+ * forward order, the steps of backward, and the buffers that both use. Devices share the compiler. A device provides
+ * a table of ops, and each of its plans holds a program. Time is counted in moments: node i runs at moment i, step j
+ * of backward at moment node_count + j. A buffer exists from the first moment that touches it to the last; memplan
+ * places it over others. What a reader would get wrong: one buffer may hold several values in turn (an operation in
+ * place). Values and gradients therefore name buffers, never addresses. */
 #ifndef MOCO_PROGRAM_H
 #define MOCO_PROGRAM_H
 
@@ -17,7 +17,7 @@
 /* One or more ops of the graph that run as one. */
 struct program_node {
     const struct graph_op *op; /* the first of them */
-    const struct graph_op *bn; /* INFER: a batch norm folded into this convolution; NULL */
+    const struct graph_op *bn; /* INFER: the batch norm that is folded into this convolution; NULL */
     int in, other, out;        /* values; other: what is added, or NONE */
     int relu;
     void *state; /* the device's: program_op.state bytes; NULL: none */
@@ -120,10 +120,10 @@ struct program_op {
     moco_status (*compile_back)(struct be_plan *plan, struct program_step *step, int moment, struct err *err);
     moco_status (*run)(const struct program_forward *run, const struct program_node *node, struct err *err);
     moco_status (*run_back)(const struct program_backward *run, const struct program_step *step, struct err *err);
-    /* INFER: what is computed once from masters and statistics. */
-    moco_status (*fold)(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err);
-    /* Runs once whatever must have run before a step may rely on it; `zeros` stands in for every parameter. */
+    /* What inference reads of this op, computed from masters and statistics. `bn`: program_folded. */
+    moco_status (*fold)(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,
+                        const void *masters, const void *stats, struct err *err);
+    /* Runs everything once that must have run before a step may rely on it; `zeros` is used for every parameter. */
     moco_status (*warm)(const struct program_forward *run, const struct program_node *node, void *zeros,
                         struct err *err);
     moco_status (*warm_back)(const struct program_backward *run, const struct program_step *step, void *zeros,

@@ -45,13 +45,6 @@ void program_use(struct program *p, int buffer, int moment)
     b->last = moment > b->last ? moment : b->last;
 }
 
-moco_status program_persistent(struct program *p, int *out, size_t bytes, struct err *err)
-{
-    TRY(program_buffer(p, out, bytes, CLASS_SCRATCH, 0, err));
-    program_use(p, *out, p->node_count - 1);
-    return MOCO_OK;
-}
-
 /* The most bytes of a class that are alive at once. */
 static size_t peak(const struct program *p, enum program_class class)
 {

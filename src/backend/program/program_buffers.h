@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_buffers: the sizes of values and the buffers that hold them, of which a program only knows how long each
- * lives until all are there. */
+ * program_buffers: the sizes of values, and the buffers that hold them. While a program is compiled, a buffer has a
+ * lifetime only; it gets its offset when all buffers are known. */
 #ifndef MOCO_PROGRAM_BUFFERS_H
 #define MOCO_PROGRAM_BUFFERS_H
 
@@ -15,9 +15,6 @@ size_t program_value_bytes(const struct program *p, int value, int n);
 moco_status program_buffer(struct program *p, int *out, size_t bytes, enum program_class class, int moment,
                            struct err *err);
 void program_use(struct program *p, int buffer, int moment); /* it lives then, too; NONE is fine */
-
-/* A buffer of forward's that keeps what it holds from one run to the next. */
-moco_status program_persistent(struct program *p, int *out, size_t bytes, struct err *err);
 
 /* Offsets in one slab, and how many bytes each class of buffers takes. */
 moco_status program_lay_out(struct program *p, struct err *err);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_compile: a graph becomes a program. The caller has filled plan, ctx, device, spec, map_number, vector_number
- * and never_kept, all else is zero. What a reader would get wrong: a program that failed half-way is to be freed like
- * any other. */
+ * program_compile: turns a graph into a program. The caller has filled plan, ctx, device, spec, map_number,
+ * vector_number and never_kept; everything else is zero. What a reader would get wrong: a program whose compilation
+ * failed half-way must be freed like any other. */
 #ifndef MOCO_PROGRAM_COMPILE_H
 #define MOCO_PROGRAM_COMPILE_H
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_facts: the table; see program_facts.h. A row left out is an op that takes and gives any form, is fused with
- * nothing and whose gradient needs nothing but its output's. */
+ * program_facts: the table; see program_facts.h. An op without a row takes and gives any form, is not fused, and
+ * needs nothing but the gradient of its output for its own. */
 #include "backend/program/program_facts.h"
 
 const struct program_fact program_facts[OP_KINDS] = {

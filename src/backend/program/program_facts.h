@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_facts: what the compiler must know of each kind of op, on any device: a row an op. What a reader would get
- * wrong: these are facts of the maths and of the shared order of steps, not abilities of a device. */
+ * program_facts: what the compiler must know about each kind of op, on any device: one row an op. What a reader
+ * would get wrong: these are facts of the mathematics and of the shared order of steps, not abilities of a device. */
 #ifndef MOCO_PROGRAM_FACTS_H
 #define MOCO_PROGRAM_FACTS_H
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_fuse: ops become nodes: batch norm takes the ADD and ReLU behind it, a linear layer its ReLU, and for
- * inference a convolution its batch norm and what follows that. What a reader would get wrong: an ADD goes to the
- * operand that is computed last, whichever of the two that is. */
+ * program_fuse: turns ops into nodes. Batch norm takes the ADD and ReLU behind it, a linear layer its ReLU; for
+ * inference a convolution takes its batch norm and what follows that. What a reader would get wrong: an ADD is fused
+ * with the operand that is computed last, whichever of the two that is. */
 #include "backend/program/program_fuse.h"
 
 #include "backend/program/program_facts.h"
@@ -63,6 +63,21 @@ static const struct graph_op *sole_reader(const struct fuse *f, int value, enum 
             return op->kind == kind && !f->done[i] ? op : NULL;
     }
     return NULL;
+}
+
+const struct graph_op *program_folded(const struct graph *graph, const struct graph_op *op)
+{
+    if (!program_facts[op->kind].folds || graph->values[op->out].readers != 1)
+        return NULL;
+    for (int i = 0; i < graph->op_count; i++)
+        if (graph->ops[i].in[0] == op->out || graph->ops[i].in[1] == op->out)
+            return graph->ops[i].kind == OP_BN ? &graph->ops[i] : NULL;
+    return NULL;
+}
+
+int program_is_folded(const struct graph *graph, const struct graph_op *bn)
+{
+    return bn->kind == OP_BN && program_folded(graph, &graph->ops[graph->values[bn->in[0]].producer]) == bn;
 }
 
 static void take(struct fuse *f, struct program_node *node, const struct graph_op *op)
@@ -131,7 +146,7 @@ static void add_node(struct fuse *f, const struct graph_op *op)
     node->other = op->in[1] >= 0 ? op->in[1] : NONE;
     take(f, node, op);
     if (fact->folds && p->spec.pass == BE_INFER) {
-        node->bn = sole_reader(f, node->out, OP_BN);
+        node->bn = program_folded(f->graph, op);
         if (node->bn != NULL) {
             take(f, node, node->bn);
             take_add_relu(f, node, 1);
@@ -151,9 +166,14 @@ static moco_status fuse(struct fuse *f, struct err *err)
     for (int i = 0; i < g->op_count; i++)
         if (f->needed[i])
             TRY(check_op(f, &g->ops[i], err));
-    if (!f->program->value_vector[f->program->spec.output])
-        return err_set(err, MOCO_EINVAL, "%s: a plan's output must be a vector behind global pooling",
-                       f->program->device->name);
+    const struct graph_op *last = &g->ops[g->values[f->program->spec.output].producer];
+    if (f->program->spec.pass == BE_INFER && program_folded(g, last) != NULL)
+        return err_set(err, MOCO_EINVAL, "%s: inference cannot end in %s, whose weights hold the batch norm behind it",
+                       f->program->device->name, last->name);
+    if (!f->program->value_vector[f->program->spec.output] &&
+        (f->program->spec.pass != BE_INFER || last->kind == OP_INPUT))
+        return err_set(err, MOCO_EINVAL, "%s: a plan's output must be a vector behind global pooling%s",
+                       f->program->device->name, last->kind == OP_INPUT ? ", or a feature map" : "");
     for (int i = 0; i < g->op_count; i++)
         if (f->needed[i] && !f->done[i])
             add_node(f, &g->ops[i]);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_order: forward's buffers, then backward's steps. A value's gradient is the sum of one contribution per
- * reader; batch norm adds two of them itself, so that residual branches cost no pass of their own. What a reader would
- * get wrong: a contribution belongs to one value alone and is free to be overwritten by the step that consumes it, all
- * but the caller's gradient of the output; weights come before data, so that a layer's input is dead, and its memory
- * free, when its gradient is written. */
+ * program_order: forward's buffers, then backward's steps. The gradient of a value is the sum of one contribution
+ * per op that reads it. Batch norm adds two of them itself, so that residual branches need no extra pass. What a
+ * reader would get wrong: a contribution belongs to one value alone, and the step that consumes it may overwrite it;
+ * only the caller's gradient of the output must not be overwritten. The gradient of the weights comes before that of
+ * the data, so that a layer's input is no longer needed, and its memory is free, when its gradient is written. */
 #include "backend/program/program_order.h"
 
 #include "backend/program/program_buffers.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_order: gives every node, and every step of backward, its moment, its state and its buffers, by the device's
- * table. */
+ * program_order: gives every node and every step of backward its moment, its state and its buffers, according to the
+ * device's table. */
 #ifndef MOCO_PROGRAM_ORDER_H
 #define MOCO_PROGRAM_ORDER_H
 

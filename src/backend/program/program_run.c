@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "backend/program/program_facts.h"
+#include "backend/program/program_fuse.h"
 
 static moco_status poll_cancel(be_cancel *cancel, struct err *err)
 {
@@ -114,13 +115,14 @@ moco_status program_backward(struct program *p, const struct be_backward *io, st
 
 /* ---- once ---- */
 
-moco_status program_fold(struct program *p, const void *masters, const void *stats, struct err *err)
+moco_status program_fold(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
+                         const void *masters, const void *stats, struct err *err)
 {
-    TRY(check(p, BE_INFER, "inference folds", err));
-    for (int i = 0; i < p->node_count; i++) {
-        const struct program_op *op = p->device->ops[p->nodes[i].op->kind];
-        if (op->fold != NULL)
-            TRY(op->fold(p->plan, &p->nodes[i], masters, stats, err));
+    for (int i = 0; i < graph->op_count; i++) {
+        const struct graph_op *op = &graph->ops[i];
+        const struct program_op *device = ops[op->kind];
+        if (device != NULL && device->fold != NULL && !program_is_folded(graph, op))
+            TRY(device->fold(weights, op, program_folded(graph, op), masters, stats, err));
     }
     return MOCO_OK;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_run: runs a program, op by op, through the device's table. What a reader would get wrong: none of this
- * touches a number; where a device keeps its threads or its queue open around a run is its own affair. */
+ * program_run: runs a program op by op through the device's table. What a reader would get wrong: nothing here
+ * touches a number. How a device keeps its threads or its queue open during a run is its own matter. */
 #ifndef MOCO_PROGRAM_RUN_H
 #define MOCO_PROGRAM_RUN_H
 
@@ -13,12 +13,13 @@ moco_status program_forward(struct program *p, const struct be_forward *io, stru
 /* Of a program for training. */
 moco_status program_backward(struct program *p, const struct be_backward *io, struct err *err);
 
-/* Does any node of the program have this parameter? Those that it has not are for the device to set to zero, and told
- * as final by program_backward before its first step. */
+/* 1: a node of the program has this parameter. The device sets the others to zero and reports them as final before
+ * the first step of program_backward. */
 int program_has_param(const struct program *p, int param);
 
-/* Of a program for inference. */
-moco_status program_fold(struct program *p, const void *masters, const void *stats, struct err *err);
+/* Calls `fold` of every op of the graph that has one, but for batch norms that are folded into another op. */
+moco_status program_fold(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
+                         const void *masters, const void *stats, struct err *err);
 
 /* Every op's warm and warm_back. */
 moco_status program_warm(struct program *p, void *zeros, struct err *err);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * program_slices: how many samples run at a time. Inference keeps nothing, so that the first layers, whose maps are
- * large and whose weights are few, run for a few samples from end to end while their maps are still in the cache, and
- * the last layers, whose weights are many, for the whole launch. What a reader would get wrong: training and key
- * encoders have one segment of all samples, since their batch norms look at all of them in every layer. */
+ * program_slices: how many samples run at a time. Inference keeps nothing for a backward pass. The first layers have
+ * large maps and few weights: they run for a few samples from end to end, while their maps are in the cache. The
+ * last layers have many weights: they run for the whole launch. What a reader would get wrong: training and key
+ * encoders have one segment with all samples, because their batch norms need all of them in every layer. */
 #ifndef MOCO_PROGRAM_SLICES_H
 #define MOCO_PROGRAM_SLICES_H
 

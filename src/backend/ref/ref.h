@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. Everything
- * is held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is computed, only
- * which results are rounded before they are stored, at the points where the cpu backend stores them. */
+ * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. All
+ * numbers are held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is
+ * computed. They only decide which results are rounded before they are stored, at the same points where the cpu
+ * backend stores them. */
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 
@@ -24,6 +25,17 @@ struct be_layout {
     int64_t *length;      /* [count] numbers */
     unsigned char *conv;  /* [count] 1: a convolution's weight, which bf16 plans read rounded */
     unsigned char *plain; /* [count] 1: of BN, or a bias: LARS neither decays nor scales it */
+};
+
+/* Folded weights. */
+struct be_weights {
+    struct ctx *ctx;
+    const struct graph *graph;
+    const struct be_layout *layout;
+    enum be_precision precision;
+    double *slab;  /* of the layout: weights and biases of batch norms are scales and shifts */
+    double *apart; /* [stat_total]: the shift of a batch norm without a bias, at its mean's place */
+    int folded;
 };
 
 /* What a number stored in `precision` becomes. bf16 through f32, as the cpu's kernels do. */
@@ -67,9 +79,15 @@ moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const s
 void ref_plan_free(struct be_plan *plan);
 void ref_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes);
 moco_status ref_plan_bind(struct be_plan *plan, void *slab, struct err *err);
-moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err);
 moco_status ref_forward(struct be_plan *plan, const struct be_forward *io, struct err *err);
 moco_status ref_backward(struct be_plan *plan, const struct be_backward *io, struct err *err);
+
+/* ref_weights.c: */
+moco_status ref_weights_create(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                               const struct be_layout *layout, enum be_precision precision, struct err *err);
+void ref_weights_free(struct be_weights *weights);
+size_t ref_weights_bytes(const struct be_weights *weights);
+moco_status ref_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err);
 
 /* ref_loss.c: */
 size_t ref_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_conv: convolution and its two gradients as products of matrices. The patches that a kernel sees are gathered for
- * a block of output pixels at a time, whatever image they come from; a patch is [kh][kw][ci], so weights are turned
- * from the reference's [co][ci][kh][kw] first. */
+ * ref_conv: convolution and its two gradients as products of matrices. The patches under the kernel are gathered for
+ * a block of output pixels at a time, from whichever images these belong to. A patch is [kh][kw][ci], so that
+ * weights are first transposed from the reference's [co][ci][kh][kw]. */
 #include "backend/ref/ref_ops.h"
 
 #include <string.h>

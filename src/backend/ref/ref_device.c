@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_device: opening the reference device, its memory, and its table of functions. One thread, no instruction set of
- * its own. Blocks are aligned to 4096 inside a larger block of the context, whose address stands just before them. */
+ * ref_device: opens the reference device; its memory and its table of functions. It has one thread and no
+ * instruction set of its own. Blocks are aligned to 4096 inside a larger block of the context, whose address is
+ * stored just before them. */
 #include "backend/ref/ref.h"
 
 #include <string.h>
@@ -180,11 +181,14 @@ const struct backend backend_ref = {
     .reader_bytes = ref_reader_bytes,
     .readers = ref_readers,
     .key_bytes = ref_key_bytes,
+    .weights_create = ref_weights_create,
+    .weights_free = ref_weights_free,
+    .weights_bytes = ref_weights_bytes,
+    .weights_fold = ref_weights_fold,
     .plan_create = ref_plan_create,
     .plan_free = ref_plan_free,
     .plan_bytes = ref_plan_bytes,
     .plan_bind = ref_plan_bind,
-    .plan_fold = ref_plan_fold,
     .forward = ref_forward,
     .backward = ref_backward,
     .program_create = device_program,
@@ -212,5 +216,5 @@ const struct backend backend_ref = {
     .sgd = ref_sgd,
     .stats_commit = ref_stats_commit,
     .push = host_push,
-    /* No optional slot: what stands in for them is as good here, and nobody waits for ref by choice. */
+    /* No optional slot: the replacements are as good here, and speed does not matter for ref. */
 };

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_layout: where a parameter stands in a slab, and the copies of weights that plans read. Readers and the key
- * encoder's block are laid out as the slab itself: only values differ, by rounding a convolution's weights to bf16. */
+ * ref_layout: where each parameter is in a slab, and the copies of weights that plans read. Readers and the key
+ * encoder's block have the layout of the slab. Only the values differ: the weights of a convolution are rounded to
+ * bf16. */
 #include "backend/ref/ref.h"
 
 #include <string.h>

@@ -2,7 +2,7 @@
  *
  * ref_loss: InfoNCE and NT-Xent, query by query: all similarities in a row, the positive's first, then softmax,
  * gradient and rank. What a reader would get wrong: similarities are compared before they are divided by the
- * temperature, and all come from the same loop, so that equal vectors tie exactly. */
+ * temperature, and the same loop computes all of them, so that equal vectors tie exactly. */
 #include "backend/ref/ref.h"
 
 #include <math.h>
@@ -24,8 +24,8 @@ static double dot(int dim, const double *a, const double *b)
     return sum;
 }
 
-/* The part of m places that the positive takes if ties are broken by chance: it stands behind `larger` others and
- * anywhere among the `equal` it ties with. */
+/* The probability that the positive is among the first m if ties are broken at random: `larger` others are before
+ * it, and its position among the `equal` ones that it ties with is random. */
 static double within(double m, double larger, double equal)
 {
     double part = (m - larger) / (equal + 1);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: statistics are rounded as they are
- * stored: the saved ones and the staged sums. */
+ * ref_op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: statistics (the saved ones and
+ * the staged sums) are rounded as they are stored. */
 #include <math.h>
 
 #include "backend/program/program_buffers.h"
 #include "backend/ref/ref_program.h"
 
 struct ref_op_bn {
-    int saved; /* mean and 1 / deviation of each group; INFER: the shift of one without bias; NONE */
+    int saved; /* mean and 1 / deviation of each group; INFER: NONE */
 };
 
 struct ref_op_bn_back {
@@ -29,7 +29,7 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     size_t row = (size_t)p->spec.graph->values[node->in].c * sizeof(double);
     state->saved = NONE;
     if (p->spec.pass == BE_INFER)
-        return node->op->param[1] < 0 ? program_persistent(p, &state->saved, row, err) : MOCO_OK;
+        return MOCO_OK;
     return program_buffer(p, &state->saved, 2 * row * (size_t)groups_of(plan), CLASS_ACTIVATION, moment, err);
 }
 
@@ -78,7 +78,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     double *y = ref_value(plan, node->out), *saved = ref_at(plan, ((const struct ref_op_bn *)node->state)->saved);
     const double *gamma = ref_other_param(run, node->op, 0), *beta = ref_other_param(run, node->op, 1);
     if (plan->program.spec.pass == BE_INFER) {
-        ref_affine(&shape, x, gamma, beta != NULL ? beta : saved, y);
+        ref_affine(&shape, x, gamma, ref_shift(run, node->op), y);
     } else {
         save_statistics(run, node, saved);
         ref_bn_apply(&shape, groups_of(plan), x, saved, gamma, beta, y);
@@ -121,12 +121,13 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return MOCO_OK;
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
+                        const void *stats, struct err *err)
 {
+    (void)bn;
     (void)masters;
     (void)err;
-    ref_fold_bn(plan, node->op, stats, ref_at(plan, ((const struct ref_op_bn *)node->state)->saved));
+    ref_fold_bn(w, op, stats);
     return MOCO_OK;
 }
 

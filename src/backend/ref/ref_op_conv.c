@@ -6,7 +6,6 @@
 
 struct ref_op_conv {
     int scratch;
-    int shift; /* INFER: of a folded batch norm without a bias; NONE */
 };
 
 struct ref_op_conv_back {
@@ -28,9 +27,6 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     (void)n;
     struct ref_op_conv *state = node->state;
     struct ref_conv conv = conv_of(plan, node);
-    state->shift = NONE;
-    if (node->bn != NULL && node->bn->param[1] < 0)
-        TRY(program_persistent(&plan->program, &state->shift, (size_t)conv.out.c * sizeof(double), err));
     return program_buffer(&plan->program, &state->scratch, ref_conv_scratch(&conv) * sizeof(double), CLASS_SCRATCH,
                           moment, err);
 }
@@ -63,8 +59,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     if (node->op->kind == OP_LINEAR && node->op->param[1] >= 0)
         ref_bias(&conv.out, ref_other_param(run, node->op, 1), y);
     if (node->bn != NULL)
-        ref_affine(&conv.out, y, NULL, state->shift == NONE ? ref_weight(run, node->bn, 1) : ref_at(plan, state->shift),
-                   y);
+        ref_affine(&conv.out, y, NULL, ref_shift(run, node->bn), y);
     ref_finish(plan, node);
     return MOCO_OK;
 }
@@ -94,18 +89,17 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return MOCO_OK;
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
+                        const void *stats, struct err *err)
 {
     (void)masters; /* the copy is made already */
     (void)err;
-    if (node->bn == NULL)
+    if (bn == NULL)
         return MOCO_OK;
-    const struct ref_op_conv *state = node->state;
-    const double *scale = ref_fold_bn(plan, node->bn, stats, ref_at(plan, state->shift));
-    int channels = plan->program.spec.graph->values[node->op->out].c, param = node->op->param[0];
-    int64_t each = plan->program.spec.graph->params[param].count / channels;
-    double *weight = ref_at(plan, plan->folded) + plan->program.spec.layout->offset[param];
+    const double *scale = ref_fold_bn(w, bn, stats);
+    int channels = w->graph->values[op->out].c, param = op->param[0];
+    int64_t each = w->graph->params[param].count / channels;
+    double *weight = w->slab + w->layout->offset[param];
     for (int c = 0; c < channels; c++)
         for (int64_t k = 0; k < each; k++)
             weight[c * each + k] *= scale[c];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_ops: every op but convolution; see ref_ops.h. Written for the eye first; sums over pixels keep one accumulator
- * per channel. */
+ * ref_ops: every op except convolution; see ref_ops.h. The code is written to be read; sums over pixels have one
+ * accumulator per channel. */
 #include "backend/ref/ref_ops.h"
 
 #include <math.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * ref_ops: the arithmetic of every op, forward and backward, as plain functions over arrays of doubles: no plan, no
- * rounding, no memory of their own. Feature maps are [n][h][w][c], vectors [n][c], parameters in the reference's shape.
- * Outputs are overwritten, never added to, and never overlap inputs unless a comment allows it.
- * What a reader would get wrong: channels come last, so that inner loops run over contiguous channels and a compiler
- * can vectorise them without reordering any sum. */
+ * rounding, no memory of their own. Feature maps are [n][h][w][c], vectors [n][c], parameters in the reference's
+ * shape. Outputs are overwritten, never added to, and do not overlap inputs unless a comment allows it. What a
+ * reader would get wrong: channels come last, so that inner loops run over contiguous channels and a compiler can
+ * vectorise them without changing the order of any sum. */
 #ifndef MOCO_BACKEND_REF_OPS_H
 #define MOCO_BACKEND_REF_OPS_H
 

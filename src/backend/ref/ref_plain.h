@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_plain: the steps of backward that are of no op: sums of gradients, copies, ReLUs undone. */
+ * ref_plain: the steps of backward that belong to no op: sums of gradients, copies, undone ReLUs. */
 #ifndef MOCO_REF_PLAIN_H
 #define MOCO_REF_PLAIN_H
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_plan: slots of the device that make and run plans. What a reader would get wrong: the compiler is the one that
- * the device cpu uses, so that it is no part of what this device is an oracle for; golden tests and finite differences
- * are. */
+ * ref_plan: the slots of the device that make and run plans. What a reader would get wrong: the compiler is shared
+ * with the device cpu, so that this device is no oracle for it. Golden tests and finite differences are. */
 #include <string.h>
 
 #include "backend/program/program_buffers.h"
@@ -15,28 +14,44 @@
 GRAPH_OPS(DECLARE)
 
 #define ROW(kind, name) [kind] = &ref_op_##name,
-static const struct program_op *const ops[OP_KINDS] = {GRAPH_OPS(ROW)};
+const struct program_op *const ref_program_ops[OP_KINDS] = {GRAPH_OPS(ROW)};
 
 /* The caller's gradient of the output is copied, since it is rounded. */
-static const struct program_device device = {.name = "ref", .ops = ops, .plain = ref_plain, .copies_output = 1};
+static const struct program_device device = {
+    .name = "ref", .ops = ref_program_ops, .plain = ref_plain, .copies_output = 1};
 
 static moco_status compile(struct be_plan *plan, struct err *err)
 {
     struct program *p = &plan->program;
     TRY(program_begin(p, err));
     TRY(program_order(p, err));
-    if (p->spec.pass == BE_INFER)
-        TRY(program_persistent(p, &plan->folded, ref_layout_bytes(p->spec.layout), err));
     return program_end(p, err);
+}
+
+moco_status ref_precision_check(enum be_precision precision, struct err *err)
+{
+    if (precision < BE_F32 || precision > BE_F64)
+        return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", (int)precision);
+    return MOCO_OK;
+}
+
+static moco_status check_weights(const struct be_plan_spec *spec, struct err *err)
+{
+    if ((spec->pass == BE_INFER) != (spec->weights != NULL))
+        return err_set(err, MOCO_EINVAL, "ref: inference reads folded weights, and no other pass does");
+    if (spec->weights != NULL && (spec->weights->layout != spec->layout || spec->weights->precision != spec->precision))
+        return err_set(err, MOCO_EINVAL,
+                       "ref: the weights were folded for another layout or precision than the plan's");
+    return MOCO_OK;
 }
 
 moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                             struct err *err)
 {
     *out = NULL;
-    if (spec->precision < BE_F32 || spec->precision > BE_F64)
-        return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", (int)spec->precision);
+    TRY(ref_precision_check(spec->precision, err));
     TRY(ref_layout_check(spec->layout, spec->graph, err));
+    TRY(check_weights(spec, err));
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
     if (plan == NULL)
         return MOCO_ENOMEM;
@@ -45,8 +60,7 @@ moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const s
                                          .device = &device,
                                          .spec = *spec,
                                          .map_number = sizeof(double),
-                                         .vector_number = sizeof(double)},
-                             .folded = NONE};
+                                         .vector_number = sizeof(double)}};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         ref_plan_free(plan);
@@ -75,31 +89,28 @@ moco_status ref_plan_bind(struct be_plan *plan, void *slab, struct err *err)
     if ((uintptr_t)slab % 64 != 0)
         return err_set(err, MOCO_EINVAL, "ref: a plan is bound to an address that is no multiple of 64");
     plan->program.slab = slab;
-    plan->has_weights = 0;
     return MOCO_OK;
 }
 
-moco_status ref_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
+/* Maps are [n][h][w][c] here. */
+static void write_out(const struct be_plan *plan, double *out)
 {
-    struct program *p = &plan->program;
-    const struct be_layout *layout = p->spec.layout;
-    if (p->slab != NULL && p->spec.pass == BE_INFER)
-        memcpy(ref_at(plan, plan->folded), masters, ref_layout_bytes(layout));
-    TRY(program_fold(p, masters, stats, err));
-    for (int i = 0; i < layout->count; i++)
-        ref_round_all(layout->conv[i] ? p->spec.precision : ref_master(p->spec.precision),
-                      ref_at(plan, plan->folded) + layout->offset[i], (size_t)layout->length[i]);
-    plan->has_weights = 1;
-    return MOCO_OK;
+    const struct ref_shape shape = ref_shape_of(plan, plan->program.spec.output);
+    const double *from = ref_value(plan, plan->program.spec.output);
+    size_t pixels = (size_t)shape.h * (size_t)shape.w, c = (size_t)shape.c;
+    for (size_t n = 0; n < (size_t)shape.n; n++, out += c * pixels, from += c * pixels)
+        for (size_t i = 0; i < c; i++)
+            for (size_t j = 0; j < pixels; j++)
+                out[i * pixels + j] = from[j * c + i];
 }
 
 moco_status ref_forward(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
     struct program *p = &plan->program;
-    if (p->slab != NULL && p->spec.pass == BE_INFER && !plan->has_weights)
+    if (p->slab != NULL && p->spec.pass == BE_INFER && !p->spec.weights->folded)
         return err_set(err, MOCO_ESTATE, "ref: inference runs before its weights were folded");
     TRY(program_forward(p, io, err));
-    memcpy(io->out, ref_value(plan, p->spec.output), program_value_bytes(p, p->spec.output, p->spec.n));
+    write_out(plan, io->out);
     return MOCO_OK;
 }
 

@@ -30,8 +30,8 @@ const double *ref_param(const struct be_plan *plan, const void *slab, const stru
 
 const double *ref_weight(const struct program_forward *run, const struct graph_op *op, int which)
 {
-    int infer = run->plan->program.spec.pass == BE_INFER;
-    return ref_param(run->plan, infer ? ref_at(run->plan, run->plan->folded) : run->io->weights, op, which);
+    const struct be_plan_spec *spec = &run->plan->program.spec;
+    return ref_param(run->plan, spec->pass == BE_INFER ? spec->weights->slab : run->io->weights, op, which);
 }
 
 const double *ref_other_param(const struct program_forward *run, const struct graph_op *op, int which)
@@ -53,17 +53,22 @@ void ref_add_gradient(const struct program_backward *run, const struct graph_op 
         sum[i] = ref_round(rounding, sum[i] + ref_round(rounding, values[i]));
 }
 
-const double *ref_fold_bn(struct be_plan *plan, const struct graph_op *bn, const void *stats, double *apart)
+const double *ref_shift(const struct program_forward *run, const struct graph_op *bn)
 {
-    const struct be_plan_spec *spec = &plan->program.spec;
-    double *folded = ref_at(plan, plan->folded), *scale = folded + spec->layout->offset[bn->param[0]];
-    double *shift = bn->param[1] < 0 ? apart : folded + spec->layout->offset[bn->param[1]];
-    const struct graph_stat *stat = &spec->graph->stats[bn->stat];
+    const struct be_plan_spec *spec = &run->plan->program.spec;
+    return bn->param[1] < 0 ? spec->weights->apart + spec->graph->stats[bn->stat].offset : ref_weight(run, bn, 1);
+}
+
+const double *ref_fold_bn(struct be_weights *w, const struct graph_op *bn, const void *stats)
+{
+    double *scale = w->slab + w->layout->offset[bn->param[0]];
+    const struct graph_stat *stat = &w->graph->stats[bn->stat];
+    double *shift = bn->param[1] < 0 ? w->apart + stat->offset : w->slab + w->layout->offset[bn->param[1]];
     const double *mean = (const double *)stats + stat->offset, *var = mean + stat->channels;
     for (int c = 0; c < stat->channels; c++) {
         double bias = bn->param[1] < 0 ? 0 : shift[c];
         scale[c] /= sqrt(var[c] + bn->eps);
-        shift[c] = ref_round(ref_master(spec->precision), bias - mean[c] * scale[c]);
+        shift[c] = ref_round(ref_master(w->precision), bias - mean[c] * scale[c]);
     }
     return scale;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * ref_program: a plan of this device: its program, whose nodes are those of the device cpu, so that results are rounded
- * where that stores them: once a node, and not between the ops of one. What a reader would get wrong: a gradient that
- * comes from two readers is the sum of two rounded numbers, and is rounded again only where the op before it has to
- * read it from memory, as pooling and convolutions do; batch norm adds the two by itself. */
+ * ref_program: a plan of this device: its program. Its nodes are those of the device cpu, so that results are
+ * rounded where the cpu stores them: once a node, not between the ops of a node. What a reader would get wrong: a
+ * gradient with two contributions is the sum of two rounded numbers. It is rounded again only if the op before it
+ * reads it from memory, as pooling and convolutions do; batch norm adds the two itself. */
 #ifndef MOCO_REF_PROGRAM_H
 #define MOCO_REF_PROGRAM_H
 
@@ -13,9 +13,11 @@
 
 struct be_plan {
     struct program program;
-    int folded;      /* INFER: buffer: its own copy of the parameters, in the slab's layout; else NONE */
-    int has_weights; /* plan_fold was called since plan_bind */
 };
+
+extern const struct program_op *const ref_program_ops[OP_KINDS]; /* ref_plan.c */
+
+moco_status ref_precision_check(enum be_precision precision, struct err *err);
 
 static inline struct ref_shape ref_shape_of(const struct be_plan *plan, int value)
 {
@@ -53,8 +55,10 @@ const double *ref_other_param(const struct program_forward *run, const struct gr
 /* Adds this launch's gradient, rounded as it leaves the op, to the slab. */
 void ref_add_gradient(const struct program_backward *run, const struct graph_op *op, int which, const double *values);
 
-/* INFER: weight and bias of a batch norm become scale and shift in the plan's own copy of the parameters; without a
- * bias the shift is written to `apart`. Returns the scale, not rounded yet. */
-const double *ref_fold_bn(struct be_plan *plan, const struct graph_op *bn, const void *stats, double *apart);
+/* INFER: the shift of a batch norm. */
+const double *ref_shift(const struct program_forward *run, const struct graph_op *bn);
+
+/* Weight and bias of a batch norm become scale and shift in folded weights. Returns the scale, not rounded yet. */
+const double *ref_fold_bn(struct be_weights *w, const struct graph_op *bn, const void *stats);
 
 #endif

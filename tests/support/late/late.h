@@ -99,13 +99,22 @@ struct be_layout {
     int64_t *count; /* [params] numbers */
 };
 
+struct be_weights {
+    struct be_device *dev;
+    struct be_weights *ref;
+    const struct be_layout *layout;
+    int64_t stats;
+    int folded;
+};
+
 struct be_plan {
     struct be_device *dev;
     struct be_plan *ref;
     const struct be_layout *layout;
     enum be_pass pass;
-    int n, f32_input, dim, folded;
-    size_t image; /* bytes of one that it is given */
+    int n, f32_input, dim;
+    const struct be_weights *weights; /* INFER */
+    size_t image;                     /* bytes of one that it is given */
     int64_t stats;
     void *slab;
     size_t slab_bytes;
@@ -213,12 +222,16 @@ moco_status late_measure(const struct be_layout *layout, const void *slab, doubl
 size_t late_reader_bytes(const struct be_layout *layout, int backward);
 moco_status late_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
 size_t late_key_bytes(const struct be_layout *layout);
+moco_status late_weights_create(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                                const struct be_layout *layout, enum be_precision precision, struct err *err);
+void late_weights_free(struct be_weights *weights);
+size_t late_weights_bytes(const struct be_weights *weights);
+moco_status late_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err);
 moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
                              struct err *err);
 void late_plan_free(struct be_plan *plan);
 void late_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes);
 moco_status late_plan_bind(struct be_plan *plan, void *slab, struct err *err);
-moco_status late_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err);
 moco_status late_forward(struct be_plan *plan, const struct be_forward *io, struct err *err);
 moco_status late_backward(struct be_plan *plan, const struct be_backward *io, struct err *err);
 

@@ -141,6 +141,66 @@ moco_status late_readers(const struct be_layout *layout, int backward, const voi
     return late_queue(layout->dev, &call, &args, sizeof args, err);
 }
 
+/* ---- folded weights: the host's memory of ref ---- */
+
+moco_status late_weights_create(struct be_weights **out, struct be_device *dev, const struct graph *graph,
+                                const struct be_layout *layout, enum be_precision precision, struct err *err)
+{
+    *out = NULL;
+    struct be_weights *weights = mem_zalloc(dev->ctx, sizeof *weights, err);
+    if (weights == NULL)
+        return MOCO_ENOMEM;
+    *weights = (struct be_weights){.dev = dev, .layout = layout, .stats = graph->stat_total};
+    moco_status status = backend_ref.weights_create(&weights->ref, dev->ref, graph, layout->ref, precision, err);
+    if (status != MOCO_OK) {
+        mem_free(dev->ctx, weights);
+        return status;
+    }
+    *out = weights;
+    return MOCO_OK;
+}
+
+void late_weights_free(struct be_weights *weights)
+{
+    if (weights == NULL)
+        return;
+    late_lock();
+    late_drain(weights->dev);
+    late_unlock();
+    backend_ref.weights_free(weights->ref);
+    mem_free(weights->dev->ctx, weights);
+}
+
+size_t late_weights_bytes(const struct be_weights *weights)
+{
+    return backend_ref.weights_bytes(weights->ref);
+}
+
+struct fold_args {
+    struct be_weights *weights;
+    const void *masters, *stats;
+};
+
+static moco_status run_fold(struct be_device *dev, const struct late_call *call, const void *args, struct err *err)
+{
+    const struct fold_args *a = args;
+    (void)dev;
+    (void)call;
+    return backend_ref.weights_fold(a->weights->ref, a->masters, a->stats, err);
+}
+
+moco_status late_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err)
+{
+    struct fold_args args = {weights, masters, stats};
+    struct late_call call = {.name = "weights_fold",
+                             .run = run_fold,
+                             .range = {{"masters", masters, late_layout_bytes(weights->layout), 0},
+                                       {"stats", stats, (size_t)weights->stats * sizeof(double), 0}}};
+    TRY(late_queue(weights->dev, &call, &args, sizeof args, err));
+    weights->folded = 1;
+    return MOCO_OK;
+}
+
 /* ---- plans ---- */
 
 moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
@@ -152,6 +212,8 @@ moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const 
         return MOCO_ENOMEM;
     struct be_plan_spec inside = *spec;
     inside.layout = spec->layout->ref;
+    if (spec->weights != NULL)
+        inside.weights = spec->weights->ref;
     moco_status status = backend_ref.plan_create(&plan->ref, dev->ref, &inside, err);
     if (status != MOCO_OK) {
         mem_free(dev->ctx, plan);
@@ -166,7 +228,9 @@ moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const 
     plan->pass = spec->pass;
     plan->n = spec->n;
     plan->f32_input = spec->f32_input;
-    plan->dim = g->values[spec->output].c;
+    plan->weights = spec->weights;
+    const struct graph_value *output = &g->values[spec->output];
+    plan->dim = output->c * output->h * output->w;
     plan->image = (size_t)input->h * (size_t)input->w * 3 * (spec->f32_input ? sizeof(float) : 1);
     plan->stats = g->stat_total;
     plan->slab_bytes = bytes.slab;
@@ -209,7 +273,6 @@ moco_status late_plan_bind(struct be_plan *plan, void *slab, struct err *err)
         if (plan->slab != slab)
             forget(plan, "plan_bind");
         plan->slab = slab;
-        plan->folded = 0;
         memset(slab, 0x5a, plan->slab_bytes); /* as the contract allows */
     }
     late_waited(plan->dev);
@@ -220,34 +283,6 @@ static moco_status check_bound(const struct be_plan *plan, const char *name, str
 {
     if (plan->slab == NULL)
         return err_set(err, MOCO_ESTATE, "late: %s of a plan that was not bound to memory", name);
-    return MOCO_OK;
-}
-
-struct fold_args {
-    const void *masters, *stats;
-};
-
-static moco_status run_fold(struct be_device *dev, const struct late_call *call, const void *args, struct err *err)
-{
-    const struct fold_args *a = args;
-    (void)dev;
-    return backend_ref.plan_fold(call->plan->ref, a->masters, a->stats, err);
-}
-
-moco_status late_plan_fold(struct be_plan *plan, const void *masters, const void *stats, struct err *err)
-{
-    TRY(check_bound(plan, "plan_fold", err));
-    if (plan->pass != BE_INFER)
-        return err_set(err, MOCO_ESTATE, "late: plan_fold of a plan that is not for inference");
-    struct fold_args args = {masters, stats};
-    struct late_call call = {.name = "plan_fold",
-                             .run = run_fold,
-                             .plan = plan,
-                             .range = {{"masters", masters, late_layout_bytes(plan->layout), 0},
-                                       {"stats", stats, (size_t)plan->stats * sizeof(double), 0},
-                                       {"the plan's slab", plan->slab, plan->slab_bytes, 0}}};
-    TRY(late_queue(plan->dev, &call, &args, sizeof args, err));
-    plan->folded = 1;
     return MOCO_OK;
 }
 
@@ -278,7 +313,7 @@ static void copy_images(const struct be_plan *plan, const struct be_forward *io,
 
 static moco_status infer(struct be_plan *plan, const struct be_forward *io, struct err *err)
 {
-    if (!plan->folded)
+    if (!plan->weights->folded)
         return err_set(err, MOCO_ESTATE, "late: inference runs before its weights were folded");
     struct be_forward args = {.out = io->out};
     struct late_call call = {.name = "forward",

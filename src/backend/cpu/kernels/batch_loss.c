@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch_loss: see batch_loss.h. Threads take units of queries (as many as a kernel handles at once) against all rows,
- * tile by tile, with infonce_simd's loops: cosines, exponentials, weighted sums of rows. The first pass finds each
- * query's softmax, the second its gradient; that of the keys is the second with the sides exchanged. What a reader
- * would get wrong: a query's positive is among the rows it is compared with, with the same bits, and NT-Xent's query
- * itself is too; both are taken out again where they do not belong, the query itself before the exponential, where it
- * would outweigh all others. */
+ * batch_loss: see batch_loss.h. Each thread compares units of queries (as many as a kernel handles at once) with all
+ * rows, tile by tile, with the loops of infonce_simd: cosines, exponentials, weighted sums of rows. The first pass
+ * computes each query's softmax, the second its gradient. The gradient of the keys is the second pass with the two
+ * sides exchanged. What a reader would get wrong: a query's positive is among the rows that it is compared with,
+ * with the same bits; so is, in NT-Xent, the query itself. Both are removed where they do not belong, the query
+ * before the exponential, where it would outweigh all others. */
 #include "backend/cpu/kernels/batch_loss.h"
 
 #include <math.h>
@@ -184,6 +184,7 @@ static void rank_tile(const struct batch_loss *b, const struct part *p, int firs
     }
 }
 
+/* Adds a tile to the online softmax of each query: if the maximum grows, the sum so far is rescaled first. */
 static void softmax_tile(const struct batch_loss *b, const struct part *p, int rows)
 {
     size_t unit = (size_t)b->unit, count = (size_t)rows * unit;
@@ -232,6 +233,7 @@ static void measure(const struct batch_loss *b, const struct part *p, int first,
     }
 }
 
+/* For the queries of one thread: ranks, maximum and sum of exponentials over all rows, and from these the loss. */
 static void first_pass(void *arg, int thread, int threads)
 {
     const struct batch_loss *b = arg;
@@ -324,6 +326,8 @@ static void second_pass(void *arg, int thread, int threads)
     }
 }
 
+/* The first pass finds the softmax of every query, the second the gradient of the queries. The third, if wanted, is
+ * the second with the sides exchanged: the gradient of the keys. */
 void cpu_batch_loss(const struct kern_team *team, const struct be_batch_loss *io, double temperature, void *scratch,
                     struct host_sums *out)
 {

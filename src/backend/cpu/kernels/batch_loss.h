@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * batch_loss: InfoNCE against the keys of the batch, and NT-Xent: loss, gradients to queries and keys, and ranks. What
- * a reader would get wrong: there are two passes over all pairs, since the gradient of a key needs the softmax of every
- * query; cosines are computed twice rather than kept, so that memory grows with the batch and not with its square. */
+ * batch_loss: InfoNCE against the keys of the batch, and NT-Xent: loss, gradients to queries and keys, and ranks.
+ * What a reader would get wrong: there are two passes over all pairs, because the gradient of a key needs the
+ * softmax of every query. Cosines are computed twice rather than kept, so that memory grows with the batch and not
+ * with its square. */
 #ifndef MOCO_CPU_BATCH_LOSS_H
 #define MOCO_CPU_BATCH_LOSS_H
 

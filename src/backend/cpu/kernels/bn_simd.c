@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * bn_simd: batch norm over one run of numbers, compiled once per instruction set. What a reader would get wrong: sums
- * are f32, so that a caller folds them into doubles after a bounded number of numbers. Each loop copies its run first:
- * after a store through a pointer the compiler would have to fetch the caller's again. */
+ * bn_simd: batch norm over one run of contiguous numbers, compiled once per instruction set. What a reader would get
+ * wrong: sums are f32, so that the caller must add them to doubles after a bounded count of numbers. Each loop
+ * copies its struct of arguments first: otherwise the compiler would have to load it again after every store through
+ * a pointer. */
 #include "backend/cpu/kernels/simd.h"
 #include "backend/cpu/kernels/simd_table.h"
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * conv_simd: the inner loops of convolutions. One place of an output map for several samples at once, which agree on
- * what of the kernel lies inside the picture, so that nothing outside is multiplied; and, for the gradient of the
- * weights, the product of two panels. All of it works on words of four bytes: a float, or a pair of bf16 with the
- * instruction that multiplies pairs; a level without it has no loops for bf16, and oneDNN's primitives stay. What a
- * reader would get wrong: the product of panels also fetches what comes next, one line a step, because a product
- * that waits for memory at every stretch loses a quarter of its rate where maps are large. */
+ * conv_simd: the inner loops of convolutions. One loop computes one pixel of an output map for several samples at
+ * once; these agree on which part of the kernel is inside the picture, so that nothing outside is multiplied. The
+ * other is the product of two panels, for the gradient of the weights. All of it works on words of four bytes: a
+ * float, or a pair of bf16 with the instruction that multiplies pairs. A level without that instruction has no loops
+ * for bf16; oneDNN's primitives are used. What a reader would get wrong: the product of panels also prefetches what
+ * comes next, one line a step. A product that waits for memory at every new stretch loses a quarter of its rate on
+ * large maps. */
 #include "backend/cpu/kernels/simd.h"
 #include "backend/cpu/kernels/simd_table.h"
 
@@ -16,7 +17,7 @@ enum { ROWS = 8, VECTORS = 2 };
 enum { ROWS = 4, VECTORS = 3 };
 #endif
 
-#if defined(__AVX2__) /* below, no loops, and nothing that they stand on */
+#if defined(__AVX2__) /* lower levels have no loops, and nothing that these need */
 
 INLINE vf multiply_add(int bf16, uint32_t word, vu right, vf sum)
 {

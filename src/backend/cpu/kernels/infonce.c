@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * infonce: divides the queue among threads and merges what they found; the loop over the queue is infonce_simd.c.
- * Queries beyond QUERIES are taken in chunks, each with its own pass over the queue, so that scratch is bounded. What a
- * reader would get wrong: maxima and sums are of cosines (not yet divided by the temperature), and start at the
- * positive. */
+ * infonce: divides the queue among threads and merges their results; the loop over the queue is in infonce_simd.c.
+ * More than QUERIES queries are processed in chunks, each with its own pass over the queue, so that scratch is
+ * bounded. What a reader would get wrong: maxima and sums are of cosines (not yet divided by the temperature), and
+ * start with the positive. */
 #include "backend/cpu/kernels/infonce.h"
 
 #include <math.h>
@@ -189,6 +189,8 @@ static void merge_queries(void *arg, int thread, int threads)
         merge_query(plan, (int)i, plan->sums[thread]);
 }
 
+/* For each chunk of queries: the cosines of the positives; then every thread runs over its part of the queue; then
+ * the parts are merged query by query. */
 void cpu_infonce(const struct kern_team *team, const struct be_infonce *io, double temperature, void *scratch,
                  struct host_sums *out)
 {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * infonce: loss, gradient and ranks of queries against positives and a queue, in one pass over the queue. The softmax
- * is online, as in attention whose keys and values are both the queue: no matrix of all logits, no copy of the queue.
- * What a reader would get wrong: each thread takes a stretch of the queue, for all queries; the stretches are merged in
- * their order, so that results depend on the number of threads only by rounding. Inputs that are not finite give a loss
- * that is not. */
+ * infonce: loss, gradient and ranks of queries against positives and a queue, in one pass over the queue. The
+ * softmax is computed online, as in attention whose keys and values are both the queue: there is no matrix of all
+ * logits and no copy of the queue. What a reader would get wrong: each thread takes a part of the queue, for all
+ * queries. The parts are merged in their order, so that results depend on the number of threads only by rounding.
+ * Inputs that are not finite give a loss that is not finite. */
 #ifndef MOCO_CPU_INFONCE_H
 #define MOCO_CPU_INFONCE_H
 

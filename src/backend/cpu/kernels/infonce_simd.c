@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * infonce_simd: InfoNCE's pass over one stretch of the queue, compiled once per instruction set: tiles of queue rows
- * that stay in the second cache, cosines of a unit of queries with a tile, exponentials in place, then the weighted sum
- * of the tile's rows. Vectors lie along the queries for cosines and along the dimensions for sums, so that the queue is
- * read as it stands. What a reader would get wrong: every cosine is one chain of products in the order of the
- * dimensions, the positive's too, since equal vectors must give equal bits for ties to be seen. */
+ * infonce_simd: InfoNCE's pass over one part of the queue, compiled once per instruction set. It works on tiles of
+ * queue rows that stay in the second-level cache: cosines of a unit of queries with a tile, exponentials in place,
+ * then the weighted sum of the tile's rows. Vectors run along the queries for cosines and along the dimensions for
+ * sums, so that the queue is read in its own order. What a reader would get wrong: every cosine is one chain of
+ * products in the order of the dimensions, also the positive's. Equal vectors must give equal bits, or ties would
+ * not be seen. */
 #include "backend/cpu/kernels/simd.h"
 #include "backend/cpu/kernels/simd_table.h"
 

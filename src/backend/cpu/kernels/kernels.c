@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels: which levels of inner loops there are and which of them this CPU can run. */
+ * kernels: which levels of inner loops exist, and which of them this CPU can run. */
 #include "backend/cpu/kernels/kernels.h"
 
 #include "backend/cpu/kernels/simd_table.h"
@@ -11,13 +11,15 @@
     extern const struct slab_loops slab_loops_##level;                                                                 \
     extern const struct infonce_loops infonce_loops_##level;                                                           \
     extern const struct conv_loops conv_loops_##level;                                                                 \
+    extern const struct winograd_loops winograd_loops_##level[2];                                                      \
     static const struct simd_table table_##level = {#level,                                                            \
                                                     4 * (lanes),                                                       \
                                                     &bn_loops_##level,                                                 \
                                                     &map_loops_##level,                                                \
                                                     &slab_loops_##level,                                               \
                                                     &infonce_loops_##level,                                            \
-                                                    &conv_loops_##level};
+                                                    &conv_loops_##level,                                               \
+                                                    winograd_loops_##level};
 
 LEVEL(base, 4)
 #if defined(__x86_64__)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels: everything a plan computes that oneDNN does not: batch norm with add and ReLU, pooling, normalisation, sums
- * over slabs, and the convolutions that are faster here than there (cpu_conv.c). A feature map is [n][c/b][h][w][b]
- * with a channel block b (b = c is NHWC), in f32 or bf16; statistics, parameters and vectors ([n][c], after global
- * pooling) are f32 always. Each call splits its own work over the team, so that it stands between parallel_enter and
- * parallel_leave; none takes memory. What a reader would get wrong: results depend on the number of threads only
+ * kernels: everything in a plan that oneDNN does not compute: batch norm with add and ReLU, pooling, normalisation,
+ * sums over slabs, and the convolutions that are faster here (cpu_conv.c). A feature map is [n][c/b][h][w][b] with a
+ * channel block b (b = c is NHWC), in f32 or bf16. Statistics, parameters and vectors ([n][c], after global pooling)
+ * are always f32. Each call divides its own work over the team, so that it must be between parallel_enter and
+ * parallel_leave; none allocates. What a reader would get wrong: results depend on the number of threads only
  * through the order of sums, and that order is fixed for a given number. */
 #ifndef MOCO_CPU_KERNELS_H
 #define MOCO_CPU_KERNELS_H
@@ -106,6 +106,35 @@ size_t kern_conv_weights_scratch(const struct kern_team *team, const struct kern
 /* dw = (with `accumulate`, +=) gradient of the weights, f32, [co/b][ci/b][kernel][kernel][b ci][b co]. */
 void kern_conv_weights(const struct kern_team *team, const struct kern_conv *conv, const void *x, const void *dy,
                        int accumulate, float *dw, void *scratch);
+
+/* ---- convolutions of inference: kernel 3, stride 1, padding 1, in f32, with bias, sum and ReLU, by Winograd's
+ * F(tile x tile, 3 x 3) ---- */
+
+/* Maps are NHWC, or (`blocked`) [n][c/b][h][w][b] with b the lanes of a vector. */
+struct kern_winograd {
+    int n, ci, co, h, w;
+    int blocked;
+    int tile; /* 2 or 4: outputs of a tile each way */
+};
+
+struct kern_winograd_io {
+    const float *x, *weights, *bias;
+    float *y;
+    int sum, relu; /* y = [relu](conv + bias [+ y]) */
+    void *scratch; /* kern_winograd_scratch bytes, at a cache line */
+};
+
+/* Has this team's instruction set the loops, and are ci and co whole vectors, co pairs of them? */
+int kern_winograd_fits(const struct kern_team *team, const struct kern_winograd *conv);
+size_t kern_winograd_scratch(const struct kern_team *team, const struct kern_winograd *conv);
+size_t kern_winograd_weights_bytes(const struct kern_winograd *conv);
+/* From f32 [co/b][ci/b][3][3][b ci][b co], times scale[co] (NULL: 1). What comes of it is the same for every n, h, w
+ * and layout of maps. */
+void kern_winograd_weights(const struct kern_team *team, const struct kern_winograd *conv, const float *from,
+                           const float *scale, float *to);
+/* A sample's bits depend neither on n nor on the number of threads. */
+void kern_winograd_forward(const struct kern_team *team, const struct kern_winograd *conv,
+                           const struct kern_winograd_io *io);
 
 /* ---- other feature maps and vectors: `count` numbers of one kind ---- */
 

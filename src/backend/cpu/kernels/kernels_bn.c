@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_bn: batch norm over whole maps: dividing them into runs, merging sums, turning sums into the coefficients of
- * the writing pass. Statistics are sums of x - pivot, with a pivot per channel that is the mean of a few numbers of the
- * map, so that a large mean cancels nothing; they are f32 for at most FOLD numbers and double from there on. What a
- * reader would get wrong: the second pass goes over the runs backwards, because the end of the map is what the caches
- * still hold. */
+ * kernels_bn: batch norm over whole maps: it divides them into runs, merges sums, and turns sums into the
+ * coefficients of the writing pass. Statistics are sums of x - pivot, where the pivot of a channel is the mean of a
+ * few numbers of the map, so that a large mean causes no cancellation. Sums are f32 for at most FOLD numbers and
+ * double beyond. What a reader would get wrong: the second pass goes over the runs backwards, because the caches
+ * still hold the end of the map. */
 #include <math.h>
 #include <string.h>
 
@@ -238,6 +238,8 @@ static void choose_pivots(const struct kern_map *map, const struct bn_shape *s, 
     }
 }
 
+/* Statistics of each group and channel in one pass. The sums are of x - pivot; the mean is put back at the end.
+ * Staged variances are unbiased, saved ones are not, as in PyTorch. */
 void kern_bn_stats(const struct kern_team *team, const struct kern_map *map, const void *x, double eps, float *saved,
                    float *stage_mean, float *stage_var, void *scratch)
 {
@@ -357,6 +359,8 @@ void kern_bn_apply(const struct kern_team *team, const struct kern_map *map, con
     parallel_run(team->threads, apply_runs, &job);
 }
 
+/* The writing pass of backward over the runs of one thread. The parameters of a channel block are repeated only when
+ * the block or the group changes. */
 static void back_runs(void *arg, int thread, int threads)
 {
     const struct bn_job *job = arg;
@@ -425,6 +429,8 @@ static void back_coefficients(const struct bn_job *job, const struct kern_bn_bac
     }
 }
 
+/* Two passes: the sums that the gradients need, then their coefficients, then dx. If `dz` is wanted, the first pass
+ * writes it, and the second reads it in place of dy, dy2 and mask. */
 void kern_bn_backward(const struct kern_team *team, const struct kern_map *map, const struct kern_bn_back *io)
 {
     struct bn_job job = {

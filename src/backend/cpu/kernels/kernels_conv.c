@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv: convolutions forward, and backward to the data, which is the same work: every place of the map that is
- * written is a sum over the taps of the kernel that meet something, read at some place of the other map. What a reader
- * would get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps lie inside
- * the picture, so that padding costs nothing, and for a stride backward on which taps meet anything at all. */
+ * kernels_conv: convolutions forward, and backward to the data, which is the same work: every pixel of the map that
+ * is written is a sum over the taps of the kernel that have a partner pixel in the other map. What a reader would
+ * get wrong: samples, not neighbouring pixels, go through the loops together. They agree on which taps are inside
+ * the picture, so that padding costs nothing; backward with a stride they also agree on which taps have a partner at
+ * all. */
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/kernels/simd_table.h"
 
@@ -88,7 +89,7 @@ static void do_places(const struct conv_work *work, size_t begin, size_t end, si
                                .y_sample = work->to.sample,
                                .y_block = work->to.block};
     place.weights_output = place.blocks * place.weights_block;
-    if (work->back && !conv->bf16) { /* blocks of co stand outside */
+    if (work->back && !conv->bf16) { /* blocks of co are the outer index */
         place.weights_output = place.weights_block;
         place.weights_block *= (size_t)work->to.c / lanes;
     }

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_conv_weights: the gradient of a convolution's weights as products of matrices: for every tap of the kernel,
- * what of x the tap meets against dy, in stretches of output rows that stay in the second cache. In f32 the maps are
- * panels as they stand. In bf16 they are packed, once for all taps, two samples to a pair, so that a tap is a shift of
- * whole pairs. Either way what a tap meets outside the picture is left out, not multiplied by zeros. Threads divide the
- * channels of the wider side, or the rows, with a copy of the gradient each that is added up at the end, whichever
- * costs less. What a reader would get wrong: a "unit" below is a pair of samples in bf16 (an odd sample out is paired
- * with zeros), and one sample in f32. */
+ * kernels_conv_weights: the gradient of a convolution's weights as products of matrices: for every tap of the
+ * kernel, the part of x under the tap times dy, in stretches of output rows that stay in the second-level cache. In
+ * f32 the maps are used as panels without copying. In bf16 they are packed, once for all taps, two samples to a
+ * pair, so that a tap is a shift of whole pairs. In both cases the part of a tap outside the picture is left out,
+ * not multiplied by zeros. Threads divide either the channels of the wider side, or the rows, with one copy of the
+ * gradient each that is added up at the end; the cheaper is chosen. What a reader would get wrong: a "unit" below is
+ * a pair of samples in bf16 (an odd sample is paired with zeros), and one sample in f32. */
 #include <string.h>
 
 #include "backend/cpu/kernels/kernels.h"
@@ -18,8 +18,7 @@ enum {
     REDUCED = 8                /* adding up a number costs as much as packing so many */
 };
 
-/* The shape as the loops see it. A kernel of one tap reads every stride-th pixel and no other: packed, they stand side
- * by side. */
+/* The shape as the loops see it. A kernel of one tap reads only every stride-th pixel; packed, these are neighbours. */
 struct conv_view {
     int bf16, lanes, units, h, w, out_h, out_w, kernel, stride, pad;
     int pitch; /* pixels of memory from one that is packed to the next */
@@ -33,7 +32,7 @@ struct conv_split {
     size_t x_own, dy_own; /* channels of one thread, at most */
 };
 
-/* Rows of one unit within a stretch, and where they stand in the panels, in steps. */
+/* Rows of one unit within a stretch, and their position in the panels, in steps. */
 struct conv_piece {
     int unit, out_row, out_rows, row, rows;
     size_t x_at, dy_at;
@@ -97,6 +96,8 @@ static double cost(const struct kern_conv *conv, int rows, int channels, int by_
     return packed + (rows > 1 ? (double)weight_count(conv) * (rows + 1) / (rows * channels) * REDUCED : 0);
 }
 
+/* Divides the team into `rows` times `channels` and takes the cheapest division by `cost`; then chooses a stretch
+ * that fits the cache. */
 static struct conv_split choose(const struct kern_team *team, const struct kern_conv *conv)
 {
     struct conv_view view = view_of(team, conv);
@@ -204,7 +205,7 @@ static int cut(const struct conv_job *job, int begin, int end, struct conv_piece
         piece.row = first > 0 ? first : 0;
         piece.rows = (last < view->h ? last : view->h) - piece.row;
         piece.rows = piece.rows > 0 ? piece.rows : 0;
-        if (!view->bf16) { /* where they stand in the map, a block of channels after the other */
+        if (!view->bf16) { /* in the order of the map, one block of channels after the other */
             size_t sample = (size_t)piece.unit, x = (size_t)(job->conv->ci / view->lanes) * (size_t)view->h;
             size_t dy = (size_t)(job->conv->co / view->lanes) * (size_t)view->out_h;
             x_at = (sample * x + (size_t)piece.row) * (size_t)view->w;
@@ -321,8 +322,8 @@ static size_t list_runs(const struct conv_part *part, int count, int ky, int kx)
 
 /* ---- fetching ahead ---- */
 
-/* Rows [row, row + rows) of `samples` samples from `sample`, of several all of them, as they stand in the map: in bf16
- * pixel after pixel, in f32 the rows of one block of channels after the other. */
+/* Rows [row, row + rows) of `samples` samples from `sample`, of several all of them, in the order of the map: in
+ * bf16 pixel after pixel, in f32 the rows of one block of channels after the other. */
 static struct conv_fetch fetch_of(const struct conv_part *part, int of_dy, int sample, int samples, int row, int rows)
 {
     const struct conv_view *view = &part->job->view;
@@ -434,6 +435,8 @@ static void run_part(struct conv_part *part, int add)
     }
 }
 
+/* One thread's share: which rows, which channels, and which copy of the gradient it adds to. In bf16 it packs into
+ * memory of its own; in f32 it reads the maps directly. */
 static void multiply_part(void *arg, int thread, int threads)
 {
     const struct conv_job *job = arg;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_map: pictures to floats, pooling and global averages over whole maps. What a reader would get wrong: the unit
- * of work is a row of one channel block for pooling, both ways, because no row waits for another. */
+ * kernels_map: pictures to floats, pooling and global averages over whole maps. What a reader would get wrong: the
+ * unit of work of pooling, in both directions, is a row of one channel block, because rows do not depend on each
+ * other. */
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/kernels/simd_table.h"
 

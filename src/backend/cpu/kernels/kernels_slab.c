@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * kernels_slab: number by number over maps, vectors and slabs. What a reader would get wrong: threads divide a slab at
- * whole cache lines, so that no two write to one. */
+ * kernels_slab: operations on maps, vectors and slabs, number by number. What a reader would get wrong: threads
+ * divide a slab at whole cache lines, so that no two write to the same line. */
 #include "backend/cpu/kernels/kernels.h"
 
 #include <math.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * map_simd: pictures to floats, pooling both ways, and global averages, over rows and planes of a map; compiled once
- * per instruction set. Vectors lie along the channel block. What a reader would get wrong: backward of max pooling
- * gathers, from the few windows that a pixel belongs to, so that rows need no order and bf16 is rounded once. */
+ * map_simd: pictures to floats, pooling in both directions, and global averages, over rows and planes of a map;
+ * compiled once per instruction set. Vectors run along the channel block. What a reader would get wrong: the
+ * backward pass of max pooling gathers from the few windows that contain a pixel. Rows therefore need no order, and
+ * bf16 is rounded once. */
 #include "backend/cpu/kernels/simd.h"
 #include "backend/cpu/kernels/simd_table.h"
 

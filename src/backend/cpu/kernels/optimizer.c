@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * optimizer: norms for LARS and the check of gradients over slabs. What a reader would get wrong: squares are summed in
- * double, where no f32 overflows, so that the sum is finite exactly if every number is; only a sum that is not is
- * searched for who did it. */
+ * optimizer: norms for LARS, and the check of gradients over slabs. What a reader would get wrong: squares are
+ * summed in double, where no f32 overflows, so that the sum is finite exactly if every number is. Only a sum that is
+ * not finite is searched for the number that caused it. */
 #include "backend/cpu/kernels/optimizer.h"
 
 #include <math.h>

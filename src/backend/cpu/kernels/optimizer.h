@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * optimizer: norms for LARS and the check of gradients over slabs of f32; updates are loops of simd_table.h, which
- * cpu_update calls piece by piece
- * (kern_ema is in kernels.h). What a reader would get wrong: the sum of squares does not depend on the number of
- * threads, since the slab is always cut into the same parts. Between parallel_enter and parallel_leave, like every
- * kernel. */
+ * optimizer: norms for LARS, and the check of gradients over slabs of f32. Updates are loops of simd_table.h, which
+ * cpu_update calls piece by piece (kern_ema is in kernels.h). What a reader would get wrong: the sum of squares does
+ * not depend on the number of threads, because the slab is always cut into the same parts. Like every kernel, these
+ * must be called between parallel_enter and parallel_leave. */
 #ifndef MOCO_CPU_OPTIMIZER_H
 #define MOCO_CPU_OPTIMIZER_H
 

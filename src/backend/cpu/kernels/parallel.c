@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * parallel: the one file that knows OpenMP. libgomp ends the process where it cannot start a thread, and waits for ever
- * for threads that fork left behind, so that neither question may be put to it: both are answered here before a team is
- * formed. What a reader would get wrong: every thread that calls the library has a pool of OpenMP threads of its own,
- * so that what is known of a pool is known for one calling thread. Inside an active region of the host oneDNN runs on
- * one thread however wide a nested team could be, which is why omp_in_parallel is asked before the team is counted. */
+ * parallel: the one file that knows OpenMP. libgomp ends the process if it cannot start a thread, and waits for ever
+ * for threads that a fork left behind. Both cases are therefore checked here before a team is formed. What a reader
+ * would get wrong: every thread that calls the library has its own pool of OpenMP threads, so that what is known
+ * about a pool holds for one calling thread. Inside an active parallel region of the host, oneDNN runs on one
+ * thread, however wide a nested team could be. That is why omp_in_parallel is asked before the team is counted. */
 #define _DEFAULT_SOURCE /* syscall */
 #include "backend/cpu/kernels/parallel.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * parallel: the OpenMP team, and every `#pragma omp` of the library. What a reader would get wrong: oneDNN's primitives
- * are made for a number of threads and hang for ever when OpenMP delivers fewer (inside a parallel region of the host,
- * under OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS=0, OMP_DYNAMIC), so that every piece of code that makes or runs one
- * stands between parallel_enter and parallel_leave, and the host's own OpenMP settings are as they were afterwards.
- * What cannot be seen from here: threads that the host's own regions, narrower than ours, took out of the pool again,
- * and its own use of OpenMP before a fork. */
+ * parallel: the OpenMP team, and every `#pragma omp` of the library. What a reader would get wrong: oneDNN's
+ * primitives are made for a number of threads and hang for ever if OpenMP delivers fewer (inside a parallel region
+ * of the host, under OMP_THREAD_LIMIT, OMP_MAX_ACTIVE_LEVELS=0, OMP_DYNAMIC). All code that makes or runs a
+ * primitive must therefore be between parallel_enter and parallel_leave; afterwards the host's own OpenMP settings
+ * are as before. Two things cannot be seen from here: threads that the host's own, narrower regions took out of the
+ * pool again, and the host's use of OpenMP before a fork. */
 #ifndef MOCO_CPU_PARALLEL_H
 #define MOCO_CPU_PARALLEL_H
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * simd: vectors of floats as wide as the level that a *_simd.c is compiled for, and their loads and stores in f32 and
- * bf16. Only those files include it. What a reader would get wrong: a partial vector goes through the same instructions
- * as a full one (its unused lanes are zero), so that a number's result never depends on where a slab or thread ends.
- * vcvtneps2bf16 turns denormals into zero, so that it rounds only where there are none. */
+ * simd: vectors of floats as wide as the level that a *_simd.c is compiled for, with loads and stores in f32 and
+ * bf16. Only those files include it. What a reader would get wrong: a partial vector goes through the same
+ * instructions as a full one (its unused lanes are zero), so that a number's result never depends on where a slab or
+ * a thread's part ends. vcvtneps2bf16 turns denormals into zero, so that it is used only where there are none. */
 #ifndef MOCO_CPU_SIMD_H
 #define MOCO_CPU_SIMD_H
 

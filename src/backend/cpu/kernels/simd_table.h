@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c. Each
- * works on one contiguous run of numbers on one thread; dividing the work is the callers' (kernels_*.c). What a reader
- * would get wrong: parameters per channel come as arrays of `period + unit` floats, in which the channels repeat, so
- * that a vector may start at any channel and no block size needs code of its own. */
+ * simd_table: the inner loops that exist once per instruction set, as tables of functions filled in by *_simd.c.
+ * Each works on one contiguous run of numbers on one thread; the callers (kernels_*.c) divide the work. What a
+ * reader would get wrong: parameters per channel are passed as arrays of `period + unit` floats in which the
+ * channels repeat. A vector may therefore start at any channel, and no block size needs its own code. */
 #ifndef MOCO_CPU_SIMD_TABLE_H
 #define MOCO_CPU_SIMD_TABLE_H
 
@@ -147,7 +147,7 @@ struct conv_tile {
     size_t vectors;
     float *out;
     size_t out_step; /* from out[0] to out[1] */
-    int add;         /* to what stands there */
+    int add;         /* 1: adds to the old numbers */
     struct conv_fetch *fetch;
     size_t fetches; /* lines to fetch for each pass over the runs; there are lanes / rows of them */
 };
@@ -162,6 +162,43 @@ struct conv_loops {
     } of[2]; /* f32, bf16 */
 };
 
+/* ---- Winograd's convolutions: a map has vectors of LANES channels side by side; distances are in floats ---- */
+
+/* A patch of a map that a tile reads, or the tile of a map that it writes. */
+struct winograd_patch {
+    size_t pixel, block;   /* from one pixel, one block of LANES channels to the next */
+    int h, w, row, column; /* the map's; the patch's first pixel, which may be outside */
+};
+
+struct winograd_output {
+    struct winograd_patch patch;
+    const float *from; /* of the first position */
+    size_t step;       /* from one position to the next */
+    const float *bias; /* of these channels */
+    int sum, relu;
+    float *y; /* the sample's, from these channels on */
+};
+
+/* to[count][vectors * LANES] [+]= the first `count` of `rows` rows of [blocks][rows][LANES] times
+ * [blocks * LANES][vectors * LANES]; every sum goes from the first channel to the last. */
+struct winograd_product {
+    const float *rows, *weights;
+    size_t count, blocks;
+    float *to;
+    int add;            /* to what is there */
+    const float *fetch; /* what is read soon: a line of it for each channel, and the one `also` floats behind that */
+    size_t also;
+};
+
+struct winograd_loops {
+    int lanes, rows, vectors; /* of a product: tiles at most, vectors of outputs */
+    /* `blocks` blocks of channels of a patch, what is outside being zeros, become one row of each position's factor:
+     * to[position * step + block * rows * LANES + lane]. */
+    void (*input)(const struct winograd_patch *patch, const float *x, size_t blocks, float *to, size_t step);
+    void (*multiply)(const struct winograd_product *product);
+    void (*output)(const struct winograd_output *out); /* vectors * LANES channels of a tile */
+};
+
 struct simd_table {
     const char *name;
     int unit; /* numbers handled at once */
@@ -170,6 +207,7 @@ struct simd_table {
     const struct slab_loops *slab;
     const struct infonce_loops *infonce;
     const struct conv_loops *conv;
+    const struct winograd_loops *winograd; /* of 2 x 2 outputs a tile, and of 4 x 4: [2]; `input` NULL: none */
 };
 
 /* The levels that this build has and this CPU can run, slowest first; NULL past the end. */

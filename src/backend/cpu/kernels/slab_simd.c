@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * slab_simd: what is computed number by number over slabs, vectors and maps of any shape, compiled once per instruction
- * set. What a reader would get wrong: a slab may be cut anywhere, so that the last, partial vector uses the same
- * instructions as the others (fused or not) and every number comes out with the same bits. */
+ * slab_simd: operations number by number over slabs, vectors and maps of any shape, compiled once per instruction
+ * set. What a reader would get wrong: a slab may be cut anywhere. The last, partial vector therefore uses the same
+ * instructions as the others (fused or not), so that every number has the same bits. */
 #include "backend/cpu/kernels/simd.h"
 #include "backend/cpu/kernels/simd_table.h"
 

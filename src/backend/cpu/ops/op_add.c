@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_add: sums and ReLUs that no other op has taken. Backward of both is made of op_steps alone. */
+ * op_add: sums and ReLUs that are not fused with another op. Their backward pass consists of op_steps alone. */
 #include "backend/cpu/cpu_program.h"
 #include "backend/program/program_buffers.h"
 

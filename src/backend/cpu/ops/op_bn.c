@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * op_bn: batch norm, with ADD and ReLU behind it. What a reader would get wrong: for inference, and in training with
- * frozen statistics, it is an affine map whose statistics are given; in the latter case all samples are one group. */
+ * frozen statistics, it is an affine map with given statistics; in training all samples are then one group. */
 #include "backend/cpu/ops/op_bn.h"
 
 #include <math.h>
@@ -30,7 +30,7 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     size_t row = (size_t)map.c * sizeof(float);
     state->saved = state->mask = state->scratch = NONE;
     if (p->spec.pass == BE_INFER)
-        return program_persistent(p, &state->saved, 4 * row, err);
+        return MOCO_OK; /* folded weights hold mean, 1 / deviation, weight and bias */
     TRY(program_buffer(p, &state->saved, (size_t)map.groups * 2 * row, CLASS_ACTIVATION, moment, err));
     if (!p->spec.frozen)
         TRY(program_buffer(p, &state->scratch, kern_bn_scratch(&plan->dev->team, &map), CLASS_SCRATCH, moment, err));
@@ -81,15 +81,17 @@ static moco_status run(const struct program_forward *run, const struct program_n
     const struct op_bn *state = node->state;
     struct kern_map map = map_of(plan, node, run->slice.n);
     const void *x = program_value_at(p, node->in, run->slice.at);
-    float *saved = program_at(p, state->saved, 0);
+    int infer = p->spec.pass == BE_INFER;
+    const float *given = infer ? cpu_weights_vector(p->spec.weights, node->op) : NULL;
+    float *saved = infer ? NULL : program_at(p, state->saved, 0);
     struct kern_bn_forward io = {.x = x,
-                                 .saved = saved,
+                                 .saved = infer ? given : saved,
                                  .add = program_value_at(p, node->other, run->slice.at),
                                  .relu = node->relu,
                                  .y = program_value_at(p, node->out, run->slice.at),
                                  .mask = program_at(p, state->mask, 0)};
-    if (p->spec.pass == BE_INFER) {
-        io.gamma = saved + (size_t)2 * (size_t)map.c;
+    if (infer) {
+        io.gamma = given + (size_t)2 * (size_t)map.c;
         io.beta = io.gamma + map.c;
     } else {
         io.gamma = cpu_vector_param(plan, run->io, node->op, 0);
@@ -150,21 +152,21 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return MOCO_OK;
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
+                        const void *stats, struct err *err)
 {
+    (void)bn;
     (void)err;
-    const struct program *p = &plan->program;
-    const struct op_bn *state = node->state;
-    size_t c = (size_t)p->spec.graph->values[node->in].c;
-    float *saved = program_at(p, state->saved, 0);
-    const float *beta = cpu_master_of(plan, masters, node->op, 1);
-    save_given((const float *)stats + p->spec.graph->stats[node->op->stat].offset, c, node->op->eps, saved);
-    memcpy(saved + 2 * c, cpu_master_of(plan, masters, node->op, 0), c * sizeof(float));
+    const struct graph_stat *stat = &w->graph->stats[op->stat];
+    size_t c = (size_t)stat->channels;
+    float *to = w->of[op->param[0]].vector.at;
+    const float *beta = cpu_weights_master(w, masters, op, 1);
+    save_given((const float *)stats + stat->offset, c, op->eps, to);
+    memcpy(to + 2 * c, cpu_weights_master(w, masters, op, 0), c * sizeof(float));
     if (beta != NULL)
-        memcpy(saved + 3 * c, beta, c * sizeof(float));
+        memcpy(to + 3 * c, beta, c * sizeof(float));
     else
-        memset(saved + 3 * c, 0, c * sizeof(float));
+        memset(to + 3 * c, 0, c * sizeof(float));
     return MOCO_OK;
 }
 

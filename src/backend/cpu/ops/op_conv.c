@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_conv: convolutions; for inference with the batch norm folded in, and ADD and ReLU behind it. What a reader would
- * get wrong: a gradient of weights may come out of its primitive in another layout than the slab's, or have to be added
- * to what is there; both go through the step's scratch. */
+ * op_conv: convolutions; for inference with the batch norm folded in, and ADD and ReLU behind it. What a reader
+ * would get wrong: a primitive may give the gradient of the weights in another layout than the slab's, or the
+ * gradient may have to be added to an earlier one. Both go through the step's scratch. */
 #include "backend/cpu/ops/op_conv.h"
 
 #include <math.h>
@@ -73,17 +73,22 @@ static size_t gather_bytes(const struct be_plan *plan, const struct graph_op *op
 
 /* ---- compiling ---- */
 
-static moco_status compile_folded(struct be_plan *plan, const struct program_node *node, struct op_conv *state,
-                                  struct err *err)
+/* The convolution, given where its weights are. */
+static moco_status create(struct be_plan *plan, const struct graph_op *op, const struct shim_conv_spec *spec,
+                          struct op_conv *state, struct err *err)
 {
-    const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
-    TRY(program_persistent(&plan->program, &state->folded, state->conv.run.weights.bytes, err));
-    TRY(program_persistent(&plan->program, &state->bias, (size_t)p->dims[0] * sizeof(float), err));
-    if (state->conv.order.primitive == NULL)
-        return MOCO_OK;
-    size_t bytes = kern_pad64((size_t)p->count * sizeof(float)) + state->conv.bytes;
-    plan->fold_bytes = bytes > plan->fold_bytes ? bytes : plan->fold_bytes;
-    return MOCO_OK;
+    struct be_weights *folded = plan->program.spec.weights;
+    const struct cpu_param *p = cpu_param_of(plan, op, 0);
+    struct shim_md master;
+    if (folded != NULL) {
+        state->bias = cpu_weights_vector(folded, op);
+        return cpu_weights_conv(folded, op, spec, &state->conv, &state->folded, err);
+    }
+    TRY(cpu_param_master(&master, p, err));
+    moco_status status =
+        cpu_conv_create(&state->conv, plan->dev, spec, plan->type == SHIM_BF16 ? &p->reader[0] : &master, err);
+    shim_md_free(&master);
+    return status;
 }
 
 static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
@@ -91,7 +96,6 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     struct op_conv *state = node->state;
     struct program *program = &plan->program;
     const struct graph *g = program->spec.graph;
-    const struct cpu_param *p = cpu_param_of(plan, node->op, 0);
     int infer = program->spec.pass == BE_INFER;
     enum shim_order in = cpu_value_order(plan, node->in), out = cpu_value_order(plan, node->out);
     int reorders = in == SHIM_NHWC && out != SHIM_NHWC;
@@ -102,21 +106,14 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
                                   .dst = out,
                                   .sum = node->other != NONE,
                                   .relu = node->relu};
-    state->dense = state->folded = state->bias = state->scratch = NONE;
+    state->dense = state->scratch = NONE;
     int gathers = cpu_conv_gathers(node->op) && !cpu_conv_own(plan->dev, &spec);
     if (gathers)
         spec.shape = cpu_conv_shape(g, node->op, n, 1);
     if (gathers || reorders)
         TRY(program_buffer(program, &state->dense, gather_bytes(plan, node->op, n), CLASS_SCRATCH, moment, err));
-    struct shim_md master;
-    TRY(cpu_param_master(&master, p, err));
-    int reader = plan->type == SHIM_BF16 && !infer;
-    moco_status status = cpu_conv_create(&state->conv, plan->dev, &spec, reader ? &p->reader[0] : &master, err);
-    shim_md_free(&master);
-    if (status != MOCO_OK)
-        return status;
-    TRY(program_buffer(program, &state->scratch, state->conv.bytes, CLASS_SCRATCH, moment, err));
-    return infer ? compile_folded(plan, node, state, err) : MOCO_OK;
+    TRY(create(plan, node->op, &spec, state, err));
+    return program_buffer(program, &state->scratch, state->conv.bytes, CLASS_SCRATCH, moment, err);
 }
 
 /* Backward's pass over n samples. */
@@ -188,6 +185,17 @@ static moco_status forward(const struct program_forward *run, const struct progr
         kern_conv_forward(&plan->dev->team, &state->conv.kern, src, weights, dst);
         return MOCO_OK;
     }
+    if (state->conv.winograd) {
+        struct kern_winograd_io io = {.x = src,
+                                      .weights = weights,
+                                      .bias = state->bias,
+                                      .y = dst,
+                                      .sum = node->other != NONE,
+                                      .relu = node->relu,
+                                      .scratch = scratch};
+        kern_winograd_forward(&plan->dev->team, &state->conv.wino, &io);
+        return MOCO_OK;
+    }
     if (state->dense != NONE) {
         void *dense = program_at(p, state->dense, sample);
         gather(plan, node, run->slice.n, src, dense);
@@ -195,7 +203,7 @@ static moco_status forward(const struct program_forward *run, const struct progr
     }
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = src,
                             [SHIM_WEIGHTS] = (void *)weights,
-                            [SHIM_BIAS] = program_at(p, state->bias, sample),
+                            [SHIM_BIAS] = (void *)(uintptr_t)state->bias,
                             [SHIM_DST] = dst,
                             [SHIM_SCRATCH] = scratch};
     return shim_run(&state->conv.run, at, err);
@@ -206,7 +214,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     const struct be_plan *plan = run->plan;
     const struct op_conv *state = node->state;
     if (plan->program.spec.pass == BE_INFER)
-        return forward(run, node, program_at(&plan->program, state->folded, 0), err);
+        return forward(run, node, state->folded, err);
     return forward(run, node, weights_of(plan, node->op, run->io->weights, 0), err);
 }
 
@@ -290,38 +298,55 @@ static void fold_rows(void *arg, int thread, int threads)
             f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
 }
 
-/* weights * gamma / deviation, beta - mean * gamma / deviation. */
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+/* The weights times their factors, for the kernel that reads them, or in the master's order. */
+static void fold_weights(const struct be_weights *w, const struct cpu_weights_copy *copy, struct fold *f)
 {
-    const struct op_conv *state = node->state;
-    const struct program *p = &plan->program;
-    const struct cpu_param *param = cpu_param_of(plan, node->op, 0);
-    int reorders = state->conv.order.primitive != NULL, c = (int)param->dims[0];
-    float *bias = program_at(p, state->bias, 0), *folded = program_at(p, state->folded, 0);
-    char *tmp = program_at(p, plan->fold, 0);
-    struct fold f = {.param = param, .from = (const float *)masters + param->offset};
-    f.to = reorders ? (float *)(void *)tmp : folded;
+    if (copy->wino.tile != 0)
+        kern_winograd_weights(&w->dev->team, &copy->wino, f->from, f->scale, f->to);
+    else
+        parallel_run(w->dev->team.threads, fold_rows, f);
+}
+
+/* weights * gamma / deviation into `to`, and beta - mean * gamma / deviation into `bias`. */
+static void fold_into(const struct be_weights *w, const struct graph_op *op, const struct graph_op *bn,
+                      const void *masters, const void *stats, const struct cpu_weights_copy *copy, float *bias,
+                      float *to)
+{
+    const struct cpu_param *param = &w->layout->params[op->param[0]];
+    struct fold f = {.param = param, .from = (const float *)masters + param->offset, .to = to};
+    int c = (int)param->dims[0];
     memset(bias, 0, (size_t)c * sizeof(float));
-    if (node->bn != NULL) {
-        const float *gamma = cpu_master_of(plan, masters, node->bn, 0),
-                    *beta = cpu_master_of(plan, masters, node->bn, 1);
-        const float *mean = (const float *)stats + p->spec.graph->stats[node->bn->stat].offset, *variance = mean + c;
-        f.scale = bias; /* first the factors, then what they leave */
-        for (int i = 0; i < c; i++)
-            bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + node->bn->eps));
-        parallel_run(plan->dev->team.threads, fold_rows, &f);
-        for (int i = 0; i < c; i++)
-            bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
-    } else {
-        parallel_run(plan->dev->team.threads, fold_rows, &f);
+    if (bn == NULL) {
+        fold_weights(w, copy, &f);
+        return;
     }
-    if (!reorders)
-        return MOCO_OK;
-    void *at[SHIM_SLOTS] = {[SHIM_SRC] = f.to,
-                            [SHIM_DST] = folded,
-                            [SHIM_SCRATCH] = tmp + kern_pad64((size_t)param->count * sizeof(float))};
-    return shim_run(&state->conv.order, at, err);
+    const float *gamma = cpu_weights_master(w, masters, bn, 0), *beta = cpu_weights_master(w, masters, bn, 1);
+    const float *mean = (const float *)stats + w->graph->stats[bn->stat].offset, *variance = mean + c;
+    f.scale = bias; /* first the factors, then what they leave */
+    for (int i = 0; i < c; i++)
+        bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + bn->eps));
+    fold_weights(w, copy, &f);
+    for (int i = 0; i < c; i++)
+        bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
+}
+
+/* Every copy, through the scratch where its order is not the master's. */
+static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
+                        const void *stats, struct err *err)
+{
+    const struct cpu_weights_of *of = &w->of[op->param[0]];
+    size_t folded = kern_pad64((size_t)w->layout->params[op->param[0]].count * sizeof(float));
+    for (const struct cpu_weights_copy *copy = of->copies; copy != NULL; copy = copy->next) {
+        int reorders = copy->fill.primitive != NULL;
+        float *to = reorders ? w->scratch.at : copy->memory.at;
+        fold_into(w, op, bn, masters, stats, copy, of->vector.at, to);
+        if (!reorders)
+            continue;
+        void *at[SHIM_SLOTS] = {
+            [SHIM_SRC] = to, [SHIM_DST] = copy->memory.at, [SHIM_SCRATCH] = (char *)w->scratch.at + folded};
+        TRY(shim_run(&copy->fill, at, err));
+    }
+    return MOCO_OK;
 }
 
 /* ---- the rest ---- */
@@ -331,7 +356,7 @@ static moco_status warm(const struct program_forward *run, const struct program_
 {
     const struct op_conv *state = node->state;
     const struct program *p = &run->plan->program;
-    return forward(run, node, p->spec.pass == BE_INFER ? program_at(p, state->folded, 0) : zeros, err);
+    return forward(run, node, p->spec.pass == BE_INFER ? state->folded : zeros, err);
 }
 
 static moco_status warm_back(const struct program_backward *run, const struct program_step *step, void *zeros,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_conv: what a convolution's node and its steps of backward keep; here for the benchmarks and tests that look. */
+ * op_conv: the state of a convolution's node and of its backward steps; in a header for the benchmarks and tests
+ * that inspect it. */
 #ifndef MOCO_CPU_OP_CONV_H
 #define MOCO_CPU_OP_CONV_H
 
@@ -9,8 +10,9 @@
 /* Buffers; NONE where there is none. */
 struct op_conv {
     struct cpu_conv conv;
-    int dense;        /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
-    int folded, bias; /* INFER */
+    int dense;          /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
+    const void *folded; /* INFER: where its weights and its bias are */
+    const float *bias;
     int scratch;
 };
 

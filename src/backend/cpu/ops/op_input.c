@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_input: images become the first map: bytes through a kernel, normalised f32 images through a reorder. What a reader
- * would get wrong: a slice may take the end of the first array of images and the beginning of the second. */
+ * op_input: turns images into the first map: bytes through a kernel, normalised f32 images through a reorder. What a
+ * reader would get wrong: a slice may consist of the end of the first array of images and the beginning of the
+ * second. */
 #include "backend/cpu/cpu_program.h"
 #include "backend/program/program_buffers.h"
 

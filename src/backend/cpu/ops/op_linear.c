@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * op_linear: linear layers, with ReLU behind them, in f32 on vectors. What a reader would get wrong: the gradient of
- * the weights has two primitives, one that writes and one that adds to what is there. */
+ * the weights has two primitives, one that writes and one that adds to an earlier gradient. */
 #include <string.h>
 
 #include "backend/cpu/cpu_program.h"
@@ -9,7 +9,7 @@
 
 struct op_linear {
     struct shim_prim product;
-    int folded, bias; /* INFER: buffers; NONE */
+    int rows; /* of a product: steady plans take one sample at a time, since another kernel may serve a single one */
     int scratch;
 };
 
@@ -34,13 +34,10 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     struct op_linear *state = node->state;
     struct program *p = &plan->program;
     int in = inputs(plan, node), out = outputs(plan, node);
-    state->folded = state->bias = state->scratch = NONE;
-    TRY(shim_matmul_create(&state->product, plan->dev->engine, n, out, in, 0, 1, 0, err));
-    TRY(program_buffer(p, &state->scratch, state->product.scratch, CLASS_SCRATCH, moment, err));
-    if (p->spec.pass != BE_INFER)
-        return MOCO_OK;
-    TRY(program_persistent(p, &state->folded, (size_t)in * (size_t)out * sizeof(float), err));
-    return node->op->param[1] < 0 ? MOCO_OK : program_persistent(p, &state->bias, (size_t)out * sizeof(float), err);
+    state->scratch = NONE;
+    state->rows = p->spec.steady ? 1 : n;
+    TRY(shim_matmul_create(&state->product, plan->dev->engine, state->rows, out, in, 0, 1, 0, err));
+    return program_buffer(p, &state->scratch, state->product.scratch, CLASS_SCRATCH, moment, err);
 }
 
 static moco_status compile_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)
@@ -64,21 +61,26 @@ static moco_status product(const struct program_forward *run, const struct progr
 {
     const struct program *p = &run->plan->program;
     const struct op_linear *state = node->state;
-    void *at[SHIM_SLOTS] = {[SHIM_SRC] = program_value_at(p, node->in, run->slice.at),
-                            [SHIM_WEIGHTS] = (void *)weights,
-                            [SHIM_DST] = program_value_at(p, node->out, run->slice.at),
-                            [SHIM_SCRATCH] = program_at(p, state->scratch, 0)};
-    return shim_run(&state->product, at, err);
+    float *x = program_value_at(p, node->in, run->slice.at), *y = program_value_at(p, node->out, run->slice.at);
+    for (int row = 0; row < run->slice.n; row += state->rows) {
+        void *at[SHIM_SLOTS] = {[SHIM_SRC] = x + program_value_count(p, node->in, row),
+                                [SHIM_WEIGHTS] = (void *)(uintptr_t)weights,
+                                [SHIM_DST] = y + program_value_count(p, node->out, row),
+                                [SHIM_SCRATCH] = program_at(p, state->scratch, 0)};
+        TRY(shim_run(&state->product, at, err));
+    }
+    return MOCO_OK;
 }
 
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     const struct be_plan *plan = run->plan;
     const struct program *p = &plan->program;
-    const struct op_linear *state = node->state;
     int infer = p->spec.pass == BE_INFER, c = outputs(plan, node);
-    const float *weights = infer ? program_at(p, state->folded, 0) : cpu_vector_param(plan, run->io, node->op, 0);
-    const float *bias = infer ? program_at(p, state->bias, 0) : cpu_vector_param(plan, run->io, node->op, 1);
+    const float *weights =
+        infer ? cpu_weights_vector(p->spec.weights, node->op) : cpu_vector_param(plan, run->io, node->op, 0);
+    const float *bias =
+        infer ? cpu_weights_bias(p->spec.weights, node->op) : cpu_vector_param(plan, run->io, node->op, 1);
     TRY(product(run, node, weights, err));
     float *y = program_value_at(p, node->out, run->slice.at);
     if (bias != NULL)
@@ -131,18 +133,18 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     return MOCO_OK;
 }
 
-static moco_status fold(struct be_plan *plan, const struct program_node *node, const void *masters, const void *stats,
-                        struct err *err)
+static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
+                        const void *stats, struct err *err)
 {
+    (void)bn;
     (void)stats;
     (void)err;
-    const struct program *p = &plan->program;
-    const struct op_linear *state = node->state;
-    const int buffers[2] = {state->folded, state->bias};
-    for (int which = 0; which < 2; which++)
-        if (node->op->param[which] >= 0)
-            memcpy(program_at(p, buffers[which], 0), cpu_master_of(plan, masters, node->op, which),
-                   (size_t)cpu_param_of(plan, node->op, which)->count * sizeof(float));
+    float *to = w->of[op->param[0]].vector.at;
+    for (int which = 0; which < 2 && op->param[which] >= 0; which++) {
+        int64_t count = w->layout->params[op->param[which]].count;
+        memcpy(to, cpu_weights_master(w, masters, op, which), (size_t)count * sizeof(float));
+        to += count;
+    }
     return MOCO_OK;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * op_steps: the steps of backward that are of no op: sums of gradients, copies, ReLUs undone. */
+ * op_steps: the steps of backward that belong to no op: sums of gradients, copies, undone ReLUs. */
 #include <string.h>
 
 #include "backend/cpu/cpu_program.h"

@@ -151,7 +151,7 @@ struct bn_args {
     int32_t c, groups, splits, relu, frozen, affine;
 };
 
-/* Inference: weights and biases of batch norm become scale and shift, in the plan's own copy of the parameters. */
+/* Inference: weights and biases of batch norm become scale and shift, in folded weights. */
 struct fold_args {
     float *weight, *gamma, *beta, *shift;
     const float *stats;
@@ -205,6 +205,7 @@ struct loss_args {
     K(input, input)                                                                                                    \
     K(map_add, map)                                                                                                    \
     K(map_relu_back, map)                                                                                              \
+    K(map_out, map)                                                                                                    \
     K(maxpool, map)                                                                                                    \
     K(maxpool_back, map)                                                                                               \
     K(gap, map)                                                                                                        \

@@ -39,6 +39,16 @@ KERNEL(map_relu_back, map)
         a.y[i] = a.x[i] <= 0 ? 0 : a.dy[i];
 }
 
+/* [n][h][w][c] to [n][c][h][w]. */
+KERNEL(map_out, map)
+{
+    int64_t area = (int64_t)a.h * a.w;
+    for (int64_t i = first_item(); i < a.count; i += item_step()) {
+        int64_t plane = i / area, sample = plane / a.c;
+        a.y[i] = a.x[(sample * area + i % area) * a.c + plane % a.c];
+    }
+}
+
 /* `winner`: the place in its window, row by row, of the number that won; the first of equals does. */
 KERNEL(maxpool, map)
 {

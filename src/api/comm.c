@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * moco/comm.h: the ranks' communication behind a handle. */
+#include "moco/comm.h"
+
+#include <string.h>
+
+#include "api/objects.h"
+
+_Static_assert(sizeof(moco_comm_engine) % 8 == 0 && sizeof(moco_comm_options) % 8 == 0 &&
+                   sizeof(moco_comm_info) % 8 == 0,
+               "struct sizes are multiples of 8");
+
+void moco_comm_engine_init_sized(moco_comm_engine *engine, size_t size)
+{
+    moco_comm_engine defaults = {.ranks = 1};
+    struct_init(engine, size, &defaults, sizeof defaults);
+}
+
+void moco_comm_options_init_sized(moco_comm_options *options, size_t size)
+{
+    moco_comm_options defaults = {.silence_seconds = 30, .bucket_bytes = 25e6};
+    struct_init(options, size, &defaults, sizeof defaults);
+}
+
+void moco_comm_info_init_sized(moco_comm_info *info, size_t size)
+{
+    moco_comm_info defaults = {0};
+    struct_init(info, size, &defaults, sizeof defaults);
+}
+
+static void comm_destroy(struct handle *handle)
+{
+    comm_free(((moco_comm *)handle)->comm);
+}
+
+static moco_status read_options(moco_comm_options *o, const moco_comm_options *given, struct err *err)
+{
+    moco_comm_options_init(o);
+    if (given == NULL)
+        return MOCO_OK;
+    TRY(struct_read(o, sizeof *o, given, "options", err));
+    return struct_reserved(o->reserved0, "moco_comm_options.reserved0", err);
+}
+
+static moco_comm *new_handle(moco_context *context, struct err *err)
+{
+    return handle_new(context->handle.ctx, sizeof(moco_comm), HANDLE_COMM, comm_destroy, err);
+}
+
+/* ---- of an engine ---- */
+
+/* Of a readable engine: closes it on failure. */
+static moco_status wrap(moco_comm **out, moco_context *context, const moco_comm_engine *engine,
+                        const moco_comm_options *options, struct err *err)
+{
+    moco_comm_options o;
+    moco_comm *comm = NULL;
+    moco_status status = handle_check(context, HANDLE_CONTEXT, "context", err);
+    if (status == MOCO_OK)
+        status = read_options(&o, options, err);
+    if (status == MOCO_OK && (comm = new_handle(context, err)) == NULL)
+        status = MOCO_ENOMEM;
+    if (status != MOCO_OK) {
+        engine->close(engine->user, 0);
+        return status;
+    }
+    status = comm_create(&comm->comm, comm->handle.ctx, engine, &o, err);
+    if (status != MOCO_OK) {
+        handle_free(comm, HANDLE_COMM);
+        return status;
+    }
+    *out = comm;
+    return MOCO_OK;
+}
+
+static moco_status from_engine(moco_comm **out, moco_context *context, const moco_comm_engine *given,
+                               const moco_comm_options *options, struct err *err)
+{
+    moco_comm_engine engine;
+    TRY(api_not_null(out, "comm", err));
+    *out = NULL;
+    moco_comm_engine_init(&engine);
+    TRY(struct_read(&engine, sizeof engine, given, "engine", err));
+    if (engine.close == NULL)
+        return err_set(err, MOCO_EINVAL, "the engine has no function close");
+    return wrap(out, context, &engine, options, err);
+}
+
+moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const moco_comm_engine *engine,
+                                  const moco_comm_options *options)
+{
+    struct err err = {0};
+    return api_return(from_engine(comm, context, engine, options, &err), "moco_comm_from_engine", &err);
+}
+
+/* ---- of threads ---- */
+
+static moco_status fill_local(moco_comm **out, int ranks, moco_context *context, const moco_comm_options *o,
+                              struct err *err)
+{
+    struct ctx *ctx = context->handle.ctx;
+    struct comm **made = mem_array(ctx, (size_t)ranks, sizeof *made, err);
+    if (made == NULL)
+        return MOCO_ENOMEM;
+    moco_status status = comm_local(made, ranks, ctx, o, err);
+    for (int r = 0; status == MOCO_OK && r < ranks; r++)
+        out[r]->comm = made[r];
+    mem_free(ctx, made);
+    return status;
+}
+
+static moco_status local(moco_comm **out, int ranks, moco_context *context, const moco_comm_options *options,
+                         struct err *err)
+{
+    moco_comm_options o;
+    moco_status status = MOCO_OK;
+    TRY(api_not_null(out, "comms", err));
+    if (ranks < 1 || ranks > COMM_LOCAL_MAX)
+        return err_set(err, MOCO_EINVAL, "ranks is %d; it must be 1 to %d", ranks, COMM_LOCAL_MAX);
+    memset(out, 0, (size_t)ranks * sizeof(*out));
+    TRY(handle_check(context, HANDLE_CONTEXT, "context", err));
+    TRY(read_options(&o, options, err));
+    for (int r = 0; r < ranks && status == MOCO_OK; r++)
+        if ((out[r] = new_handle(context, err)) == NULL)
+            status = MOCO_ENOMEM;
+    if (status == MOCO_OK)
+        status = fill_local(out, ranks, context, &o, err);
+    for (int r = 0; status != MOCO_OK && r < ranks; r++) {
+        handle_free(out[r], HANDLE_COMM);
+        out[r] = NULL;
+    }
+    return status;
+}
+
+moco_status moco_comm_local(moco_comm **comms, int32_t ranks, moco_context *context, const moco_comm_options *options)
+{
+    struct err err = {0};
+    return api_return(local(comms, ranks, context, options, &err), "moco_comm_local", &err);
+}
+
+/* ---- using one ---- */
+
+static moco_status describe(const moco_comm *comm, moco_comm_info *info, struct err *err)
+{
+    moco_comm_info filled;
+    TRY(handle_check(comm, HANDLE_COMM, "comm", err));
+    TRY(struct_check(info, "info", err));
+    comm_describe(comm->comm, &filled);
+    struct_write(info, &filled, sizeof filled);
+    return MOCO_OK;
+}
+
+moco_status moco_comm_describe(const moco_comm *comm, moco_comm_info *info)
+{
+    struct err err = {0};
+    return api_return(describe(comm, info, &err), "moco_comm_describe", &err);
+}
+
+static moco_status gather(moco_comm *comm, void *blocks, size_t each, struct err *err)
+{
+    int64_t ticket;
+    struct turn turn HANDLE_TURN;
+    TRY(handle_enter(&turn, comm, HANDLE_COMM, "comm", err));
+    if (each == 0 || each > INT32_MAX)
+        return err_set(err, MOCO_EINVAL, "bytes_each is %zu; it must be 1 to %d", each, INT32_MAX);
+    TRY(api_not_null(blocks, "blocks", err));
+    TRY(comm_gather(comm->comm, blocks, each, &ticket, err));
+    return comm_wait(comm->comm, ticket, err);
+}
+
+moco_status moco_comm_gather(moco_comm *comm, void *blocks, size_t bytes_each)
+{
+    struct err err = {0};
+    return api_return(gather(comm, blocks, bytes_each, &err), "moco_comm_gather", &err);
+}
+
+/* Two atomic accesses: fit for a signal handler. */
+void moco_comm_cancel(moco_comm *comm)
+{
+    if (handle_valid(comm, HANDLE_COMM))
+        comm_cancel(comm->comm);
+}
+
+void moco_comm_free(moco_comm *comm)
+{
+    handle_free(comm, HANDLE_COMM);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * comm_drive: the one place that calls an engine. Exchanges are started and asked about in the order in which they were
+ * begun, which is that of every rank. A rank that does not come is not lost yet: it may be evaluating, or saving. So when
+ * an exchange has waited long the others are called by name, and only one that does not answer is given up. */
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "comm/comm_state.h"
+#include "utf8.h"
+
+#define BUSY_NANOSECONDS 200000  /* between two questions: little beside an exchange, much beside asking */
+#define IDLE_NANOSECONDS 5000000 /* between two looks for calls of others */
+#define ANSWER_SECONDS 1.0       /* a rank that was called answers by its thread, whatever else it does */
+
+enum { CALL = 1, HERE = 2, LEFT = 3 };
+
+double comm_now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int has_roll_call(const struct comm *c)
+{
+    return c->engine.send != NULL && c->threaded;
+}
+
+void comm_close(struct comm *c, int broken)
+{
+    if (c->closed)
+        return;
+    c->closed = 1;
+    pthread_mutex_unlock(&c->lock);
+    for (int r = 0; broken && has_roll_call(c) && r < c->engine.ranks; r++)
+        if (r != c->engine.rank)
+            c->engine.send(c->engine.user, r, LEFT);
+    int written_to = c->engine.close(c->engine.user, broken);
+    pthread_mutex_lock(&c->lock);
+    c->written_to = written_to;
+}
+
+/* From here on the comm answers MOCO_ECOMM. */
+static void give_up(struct comm *c, const char *why)
+{
+    char text[300];
+    utf8_printable(text, sizeof text, why);
+    err_set(&c->why, MOCO_ECOMM,
+            "rank %d of %d (%s): %s; the others cannot be joined again: start all ranks from the last checkpoint",
+            c->engine.rank, c->engine.ranks, c->engine.name, text);
+    comm_close(c, 1);
+    c->broken = 1; /* last: who sees it asks what close has said */
+    pthread_cond_broadcast(&c->moved);
+}
+
+/* ---- exchanges ---- */
+
+static void start(struct comm *c)
+{
+    struct comm_job *job = &c->job[c->started % COMM_UNDER_WAY];
+    const moco_comm_engine *e = &c->engine;
+    char why[256] = "";
+    pthread_mutex_unlock(&c->lock);
+    int bad = job->kind == COMM_GATHER
+                  ? e->gather(e->user, job->data, job->count, &job->request, why, sizeof why)
+                  : e->sum(e->user, job->data, job->count, job->dtype, &job->request, why, sizeof why);
+    pthread_mutex_lock(&c->lock);
+    if (bad)
+        give_up(c, why);
+    else
+        c->started++;
+}
+
+static int ends(struct comm *c)
+{
+    struct comm_job *job = &c->job[c->done % COMM_UNDER_WAY];
+    char why[256] = "";
+    int32_t done = 0;
+    pthread_mutex_unlock(&c->lock);
+    int bad = c->engine.test(c->engine.user, job->request, &done, why, sizeof why);
+    pthread_mutex_lock(&c->lock);
+    if (bad) {
+        give_up(c, why);
+    } else if (done) {
+        c->done++;
+        pthread_cond_broadcast(&c->moved);
+    }
+    return bad || done;
+}
+
+/* ---- the roll call ---- */
+
+static void call_all(struct comm *c)
+{
+    memset(c->roll.answered, 0, (size_t)c->engine.ranks);
+    c->roll.answered[c->engine.rank] = 1;
+    c->roll.asked = 1;
+    c->roll.since = comm_now();
+    pthread_mutex_unlock(&c->lock);
+    int bad = 0;
+    for (int r = 0; r < c->engine.ranks; r++)
+        if (r != c->engine.rank)
+            bad |= c->engine.send(c->engine.user, r, CALL);
+    pthread_mutex_lock(&c->lock);
+    if (bad)
+        give_up(c, "the others cannot be called");
+}
+
+/* Takes what came. */
+static void hear(struct comm *c)
+{
+    int32_t came = 1, from = 0;
+    uint8_t byte = 0;
+    while (!c->broken) {
+        pthread_mutex_unlock(&c->lock);
+        int bad = c->engine.receive(c->engine.user, &from, &byte, &came);
+        if (!bad && came && byte == CALL)
+            bad = c->engine.send(c->engine.user, from, HERE);
+        pthread_mutex_lock(&c->lock);
+        if (bad || !came) {
+            if (bad)
+                give_up(c, "calls of the others cannot be heard");
+            return;
+        }
+        if (byte == HERE && from >= 0 && from < c->engine.ranks)
+            c->roll.answered[from] = 1;
+        if (byte == LEFT && c->done < c->begun) {
+            char why[64];
+            snprintf(why, sizeof why, "rank %d has given up", from);
+            give_up(c, why);
+        }
+    }
+}
+
+static void name_silent(struct comm *c, double waited)
+{
+    char why[256];
+    int silent = 0, first = -1;
+    for (int r = 0; r < c->engine.ranks; r++)
+        if (!c->roll.answered[r] && silent++ == 0)
+            first = r;
+    if (silent == 0) {
+        c->roll.asked = 0;
+        c->roll.since = comm_now();
+        ctx_log(c->ctx, LOG_INFO, "exchange %lld has waited %.0f seconds; all %d ranks answer", (long long)c->done + 1,
+                waited, c->engine.ranks);
+        return;
+    }
+    if (comm_now() - c->roll.since < ANSWER_SECONDS)
+        return;
+    const char *host = c->hosts[first];
+    snprintf(why, sizeof why,
+             "rank %d%s%.*s%s does not answer%s, and exchange %lld has waited %.0f seconds for all ranks", first,
+             host[0] ? " (" : "", COMM_HOST, host, host[0] ? ")" : "", silent > 1 ? ", nor do others" : "",
+             (long long)c->done + 1, waited);
+    give_up(c, why);
+}
+
+/* How long the oldest exchange has waited, and what follows from it. */
+static void watch(struct comm *c)
+{
+    char why[128];
+    double now = comm_now(), asked = c->job[c->done % COMM_UNDER_WAY].asked, waited = now - asked;
+    if (c->o.patience_seconds > 0 && waited > c->o.patience_seconds) {
+        snprintf(why, sizeof why, "exchange %lld was not joined by all ranks within %g seconds", (long long)c->done + 1,
+                 c->o.patience_seconds);
+        give_up(c, why);
+        return;
+    }
+    if (!has_roll_call(c))
+        return;
+    if (c->roll.asked)
+        name_silent(c, waited);
+    else if (waited > c->o.silence_seconds && now - c->roll.since > c->o.silence_seconds)
+        call_all(c);
+}
+
+/* ---- driving ---- */
+
+int comm_drive(struct comm *c)
+{
+    int moved = 0;
+    if (c->broken || c->closed)
+        return 0;
+    if (atomic_load(&c->cancel)) {
+        give_up(c, "an exchange was given up by the program");
+        return 1;
+    }
+    while (!c->broken && c->started < c->begun) {
+        start(c);
+        moved = 1;
+    }
+    while (!c->broken && c->done < c->started && ends(c))
+        moved = 1;
+    if (!c->broken && has_roll_call(c))
+        hear(c);
+    if (!c->broken && c->done < c->begun)
+        watch(c);
+    return moved || c->broken;
+}
+
+void *comm_serve(void *comm)
+{
+    struct comm *c = comm;
+    pthread_mutex_lock(&c->lock);
+    while (!c->quit) {
+        if (comm_drive(c))
+            continue;
+        int idle = c->done == c->begun || c->broken;
+        if (idle && (c->broken || c->engine.send == NULL)) {
+            pthread_cond_wait(&c->work, &c->lock);
+            continue;
+        }
+        /* Work that comes meanwhile is seen at once while idle, and after the pause while busy. */
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += idle ? IDLE_NANOSECONDS : BUSY_NANOSECONDS;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        pthread_cond_timedwait(&c->work, &c->lock, &until);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * serve: one moco_encoder in a service, as one JSON object a line.
+ *
+ *   build/bench/serve [--arch resnet50] [--size 224] [--callers 2] [--seconds 5] [--compute-threads 1] [--precision auto]
+ *   build/bench/serve --soak EMBEDS [--callers N] [--arch ...] [--size ...]
+ *
+ * The first form opens an encoder from a file, and tells open_ms (of the file, in the page cache), first_ms (its first
+ * vector, compiling included), pictures_per_second of one caller and of all of them at once, each with one picture a
+ * call, their ratio, and what memory there is: weights, one workspace, growth of the process by the other callers. What
+ * ends in cpu_ms is processor time, of callers a picture: nearly the same on a machine that others use too.
+ * The second embeds EMBEDS pictures of alternating number and size, and tells the process's memory after a tenth of
+ * them and at the end; it exits with 1 if that has grown by more than 1 MiB. What a reader would get wrong: callers
+ * compute beside each other only with as many processors as callers. */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "bench/support/timing.h"
+#include "moco/moco.h"
+
+enum { CALLERS_MAX = 64 };
+
+struct options {
+    const char *arch, *precision;
+    int size, callers, compute_threads;
+    double seconds;
+    long long soak;
+};
+
+static void must(moco_status status)
+{
+    if (status == MOCO_OK)
+        return;
+    fprintf(stderr, "serve: %s\n", moco_error());
+    exit(1);
+}
+
+static double resident_mb(void)
+{
+    long pages = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL && fscanf(file, "%*d %ld", &pages) != 1)
+        pages = 0;
+    if (file != NULL)
+        fclose(file);
+    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
+}
+
+/* Of all threads of the process: what another program takes of the machine is not in it. */
+static double cpu_ms(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6 : 0;
+}
+
+static moco_encoder_info info_of(const moco_encoder *encoder)
+{
+    moco_encoder_info info;
+    moco_encoder_info_init(&info);
+    must(moco_encoder_describe(encoder, &info));
+    return info;
+}
+
+/* ---- callers ---- */
+
+struct caller {
+    pthread_t thread;
+    moco_encoder *encoder;
+    int size, most; /* pictures a call, at most */
+    double until;   /* ms; 0: until `left` is used up */
+    _Atomic long long *left;
+    long long done;
+};
+
+static void embed(const struct caller *c, const uint8_t *pixels, float *out, int n, int size)
+{
+    moco_tensor in, rows;
+    moco_tensor_init(&in);
+    moco_tensor_init(&rows);
+    in.dtype = MOCO_U8;
+    in.ndim = 4;
+    in.shape[0] = n;
+    in.shape[1] = in.shape[2] = size;
+    in.shape[3] = 3;
+    in.data = (void *)(uintptr_t)pixels;
+    rows.dtype = MOCO_F32;
+    rows.ndim = 2;
+    rows.shape[0] = n;
+    rows.shape[1] = info_of(c->encoder).feature_dim;
+    rows.data = out;
+    must(moco_encoder_embed(c->encoder, &in, MOCO_FEATURES, &rows));
+}
+
+static void *run(void *arg)
+{
+    struct caller *c = arg;
+    size_t image = (size_t)c->size * (size_t)c->size * 3;
+    uint8_t *pixels = malloc(image * (size_t)c->most);
+    float *out = malloc((size_t)c->most * 8192 * sizeof *out);
+    if (pixels == NULL || out == NULL)
+        exit(1);
+    for (size_t i = 0; i < image * (size_t)c->most; i++)
+        pixels[i] = (uint8_t)((i * 2654435761u) >> 13);
+    for (int turn = 0; c->until > 0 ? now_ms() < c->until : atomic_load(c->left) > 0; turn++) {
+        int n = 1 + turn % c->most;
+        embed(c, pixels, out, n, c->most > 1 && turn % 3 == 0 ? c->size / 2 + 1 : c->size);
+        if (c->left != NULL)
+            atomic_fetch_sub(c->left, n);
+        c->done += n;
+    }
+    free(pixels);
+    free(out);
+    return NULL;
+}
+
+/* Pictures in `seconds`, or until *left is used up. */
+static long long all_run(moco_encoder *encoder, const struct options *o, int callers, int most, _Atomic long long *left)
+{
+    static struct caller c[CALLERS_MAX];
+    long long done = 0;
+    for (int i = 0; i < callers; i++) {
+        c[i] = (struct caller){.encoder = encoder, .size = o->size, .most = most, .left = left};
+        c[i].until = left == NULL ? now_ms() + o->seconds * 1e3 : 0;
+        if (pthread_create(&c[i].thread, NULL, run, &c[i]) != 0)
+            exit(1);
+    }
+    for (int i = 0; i < callers; i++) {
+        pthread_join(c[i].thread, NULL);
+        done += c[i].done;
+    }
+    return done;
+}
+
+/* ---- the two forms ---- */
+
+static void measure(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
+{
+    moco_encoder *encoder;
+    double began = now_ms(), cpu = cpu_ms();
+    must(moco_encoder_open(&encoder, device, path, options));
+    double open_ms = now_ms() - began, open_cpu = cpu_ms() - cpu;
+    struct caller one = {.encoder = encoder, .size = o->size};
+    uint8_t *pixels = calloc((size_t)o->size * (size_t)o->size, 3);
+    float *out = malloc(8192 * sizeof *out);
+    if (pixels == NULL || out == NULL)
+        exit(1);
+    began = now_ms(), cpu = cpu_ms();
+    embed(&one, pixels, out, 1, o->size);
+    double first_ms = now_ms() - began, first_cpu = cpu_ms() - cpu, before = resident_mb();
+    moco_encoder_info alone = info_of(encoder);
+    cpu = cpu_ms();
+    long long pictures = all_run(encoder, o, 1, 1, NULL);
+    double single = (double)pictures / o->seconds, single_cpu = (cpu_ms() - cpu) / (double)pictures;
+    all_run(encoder, &(struct options){.size = o->size, .seconds = 0.1}, o->callers, 1, NULL); /* all are made */
+    double grown = resident_mb() - before;
+    cpu = cpu_ms();
+    pictures = all_run(encoder, o, o->callers, 1, NULL);
+    double together = (double)pictures / o->seconds, together_cpu = (cpu_ms() - cpu) / (double)pictures;
+    moco_encoder_info info = info_of(encoder);
+    printf("{\"arch\":\"%s\",\"size\":%d,\"precision\":%d,\"compute_threads\":%d,\"open_ms\":%.1f,\"first_ms\":%.1f,"
+           "\"open_cpu_ms\":%.1f,\"first_cpu_ms\":%.1f,\"one_caller_cpu_ms\":%.2f,\"all_callers_cpu_ms\":%.2f,"
+           "\"one_caller\":%.2f,\"callers\":%d,\"all_callers\":%.2f,\"ratio\":%.3f,\"weights_mb\":%.1f,"
+           "\"workspace_mb\":%.1f,\"workspaces\":%d,\"grown_mb\":%.1f}\n",
+           o->arch, o->size, info.precision, o->compute_threads, open_ms, first_ms, open_cpu, first_cpu, single_cpu,
+           together_cpu, single, o->callers, together, together / single, (double)alone.weight_bytes / 1e6,
+           (double)info.largest_workspace / 1e6, info.workspaces, grown);
+    free(pixels);
+    free(out);
+    moco_encoder_free(encoder);
+}
+
+static int soak(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
+{
+    moco_encoder *encoder;
+    _Atomic long long left = o->soak / 10;
+    must(moco_encoder_open(&encoder, device, path, options));
+    double began = now_ms();
+    long long done = all_run(encoder, o, o->callers, 5, &left);
+    double early = resident_mb();
+    atomic_store(&left, o->soak - done);
+    done += all_run(encoder, o, o->callers, 5, &left);
+    double late = resident_mb();
+    moco_encoder_info info = info_of(encoder);
+    printf("{\"arch\":\"%s\",\"size\":%d,\"callers\":%d,\"embeds\":%lld,\"seconds\":%.1f,\"plans\":%lld,"
+           "\"resident_mb\":%.2f,\"resident_mb_at_the_end\":%.2f}\n",
+           o->arch, o->size, o->callers, done, (now_ms() - began) / 1e3, (long long)info.plans, early, late);
+    moco_encoder_free(encoder);
+    return late - early > 1.048576;
+}
+
+static moco_precision precision_of(const char *name)
+{
+    return strcmp(name, "f32") == 0    ? MOCO_PRECISION_F32
+           : strcmp(name, "bf16") == 0 ? MOCO_PRECISION_BF16
+                                       : MOCO_PRECISION_AUTO;
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {"resnet50", "auto", 224, 2, 1, 5, 0};
+    for (int i = 1; i + 1 < argc; i += 2) {
+        const char *name = argv[i], *value = argv[i + 1];
+        if (strcmp(name, "--arch") == 0)
+            o.arch = value;
+        else if (strcmp(name, "--precision") == 0)
+            o.precision = value;
+        else if (strcmp(name, "--size") == 0)
+            o.size = atoi(value);
+        else if (strcmp(name, "--callers") == 0)
+            o.callers = atoi(value);
+        else if (strcmp(name, "--compute-threads") == 0)
+            o.compute_threads = atoi(value);
+        else if (strcmp(name, "--seconds") == 0)
+            o.seconds = atof(value);
+        else if (strcmp(name, "--soak") == 0)
+            o.soak = atoll(value);
+    }
+    if (argc % 2 == 0 || o.size < 8 || o.callers < 1 || o.callers > CALLERS_MAX || o.seconds <= 0) {
+        fprintf(stderr, "serve: every option has a value; see the top of tests/bench/serve.c\n");
+        return 2;
+    }
+    char path[] = "/tmp/serve-XXXXXX";
+    int file = mkstemp(path);
+    moco_context *context;
+    moco_device *device;
+    moco_model *model;
+    moco_context_options context_options;
+    moco_model_options model_options;
+    moco_encoder_options options;
+    moco_context_options_init(&context_options);
+    moco_model_options_init(&model_options);
+    moco_encoder_options_init(&options);
+    context_options.threads = o.compute_threads;
+    model_options.arch = o.arch;
+    model_options.image_size = o.size;
+    model_options.stem = o.size < 64 ? "cifar" : "imagenet";
+    options.precision = precision_of(o.precision);
+    options.workspaces = o.callers;
+    must(moco_context_create(&context, &context_options));
+    must(moco_device_open(&device, context, "cpu"));
+    must(moco_model_create(&model, device, &model_options));
+    must(moco_model_save(model, path));
+    moco_model_free(model);
+    int status = 0;
+    if (o.soak > 0)
+        status = soak(device, path, &options, &o);
+    else
+        measure(device, path, &options, &o);
+    moco_device_free(device);
+    moco_context_free(context);
+    if (file >= 0)
+        close(file);
+    unlink(path);
+    return status;
+}

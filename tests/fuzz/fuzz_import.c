@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fuzz_import: a file imported as an encoder and as a training state. The first byte of an input says which allocation
+ * fails, the second what is asked for and whether the file is the rest as it is, or a training state of a tiny network
+ * changed by a recipe (recipe.h), whose names, shapes and types are what an import goes by; lines ">OLD=NEW" before the
+ * recipe rename all tensors that begin with OLD, as another framework would have it. What is made holds finite
+ * numbers; what fails has made nothing and changed nothing; each says why in one sentence, and the memory that it took
+ * is as the file's size allows. */
+#define _GNU_SOURCE /* memfd_create, mkdtemp */
+#include "algo/checkpoint.h"
+#include "algo/import/import.h"
+#include "algo/trainer_state.h"
+#include "base_file.h"
+#include "memory_file.h"
+#include "recipe.h"
+#include "support/failing_alloc.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
+
+enum { ROOM = 1 << 16, AS_IT_IS = 1, KEY = 2, TAKE = 4, FRESH = 8, PREFIX = 16, STEM = 32, HEAD = 64, CUT = 128 };
+
+static struct failing_alloc memory = {.fail_at = -1};
+static struct ctx *ctx;
+static const struct backend *be;
+static struct be_device *dev;
+static struct encoder *encoder;
+static struct queue *queue;
+static struct trainer *trainer;
+static struct forged base;
+
+static moco_status save_base(const char *path, struct err *err)
+{
+    return checkpoint_save(trainer, path, NULL, err);
+}
+
+static void start(void)
+{
+    struct net_config config = {.width = 1.0 / 64, .dim = 2, .image_h = 8, .image_w = 8, .std = {1, 1, 1}, .seed = 1};
+    moco_trainer_options o = {.batch_size = 4,
+                              .bn_group_size = 2,
+                              .groups_per_launch = 1,
+                              .image_h = 8,
+                              .image_w = 8,
+                              .precision = MOCO_PRECISION_F64,
+                              .temperature = 0.2,
+                              .key_momentum = 0.9,
+                              .trust_coefficient = 0.001};
+    struct err err = {0};
+    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK ||
+        backend_find(&be, "ref", &err) != MOCO_OK || be->open(&dev, ctx, "ref", &err) != MOCO_OK ||
+        net_config_parse(&config, "resnet18", "small", "linear", &err) != MOCO_OK ||
+        encoder_create(&encoder, ctx, be, dev, &config, &err) != MOCO_OK ||
+        queue_create(&queue, ctx, be, dev, config.dim, 4, 1, &err) != MOCO_OK ||
+        trainer_create(&trainer, encoder, queue, &o, &err) != MOCO_OK) {
+        fprintf(stderr, "%s\n", err.text);
+        abort();
+    }
+    base_file_make(&base, save_base);
+}
+
+static void rename_all(struct forged *f, const char *old, const char *fresh)
+{
+    size_t length = strlen(old);
+    for (int i = 0; i < f->tensor_count; i++) {
+        char name[2 * sizeof f->tensors[i].name];
+        if (strncmp(f->tensors[i].name, old, length) != 0)
+            continue;
+        int now = snprintf(name, sizeof name, "%s%s", fresh, f->tensors[i].name + length);
+        if (now > 0 && now < (int)sizeof f->tensors[i].name)
+            strcpy(f->tensors[i].name, name);
+    }
+}
+
+/* The base with its tensors renamed and changed (the caller frees); few programs write hashes, and they take time. */
+static char *changed_file(const uint8_t *at, size_t size, int hashes, size_t *file_size)
+{
+    const uint8_t *end = at + size;
+    struct forged f;
+    forged_copy(&f, &base);
+    while (at < end && *at == '>') {
+        const uint8_t *stop = memchr(at, '\n', (size_t)(end - at));
+        char line[256];
+        size_t length = (size_t)((stop != NULL ? stop : end) - at) - 1;
+        length = length < sizeof line ? length : sizeof line - 1;
+        memcpy(line, at + 1, length);
+        line[length] = 0;
+        char *fresh = strchr(line, '=');
+        if (fresh != NULL) {
+            *fresh++ = 0;
+            rename_all(&f, line, fresh);
+        }
+        at = stop != NULL ? stop + 1 : end;
+    }
+    recipe_change(&f, at, (size_t)(end - at));
+    char *file = forged_bytes(&f, hashes, file_size);
+    forged_free(&f);
+    return file;
+}
+
+/* ---- what must hold ---- */
+
+static void hear(void *user, int32_t kind, const char *sentence)
+{
+    if (kind < 0 || kind >= MOCO_IMPORT_KINDS || sentence[0] == 0 || strlen(sentence) >= 1024)
+        abort();
+    ++*(int64_t *)user;
+}
+
+static void check_report(const moco_import_report *report, int64_t heard)
+{
+    for (int k = 0; k < MOCO_IMPORT_KINDS; k++)
+        heard -= report->count[k];
+    if (heard != 0 || memchr(report->prefix, 0, sizeof report->prefix) == NULL)
+        abort();
+}
+
+static void check_encoder(const struct encoder *e)
+{
+    if (slab_check_finite(e, e->numbers.masters.at, "", NULL, NULL) != MOCO_OK ||
+        running_check_finite(e, "", NULL) != MOCO_OK)
+        abort();
+    for (int i = 0; i < e->graph->stat_count; i++)
+        if (e->numbers.tracked[i] < 0)
+            abort();
+}
+
+static moco_status import_one(struct weights *w, unsigned ask, struct err *err)
+{
+    struct encoder *made = NULL;
+    int64_t heard = 0;
+    moco_import_report report = {.line = hear, .user = &heard};
+    const moco_import_options o = {.which = ask & KEY ? MOCO_IMPORT_KEY : MOCO_IMPORT_QUERY,
+                                   .prefix = ask & PREFIX ? "encoder_k" : NULL,
+                                   .stem = ask & STEM ? "small" : NULL,
+                                   .head = ask & HEAD ? "linear" : NULL,
+                                   .dim = ask & HEAD ? 2 : 0,
+                                   .take_head = ask & TAKE    ? MOCO_IMPORT_HEAD_TAKE
+                                                : ask & FRESH ? MOCO_IMPORT_HEAD_FRESH
+                                                              : MOCO_IMPORT_HEAD_IF_THERE,
+                                   .std = {1, 1, 1},
+                                   .image_size = 8};
+    moco_status status = import_encoder(&made, ctx, be, dev, w, &o, &report, err);
+    if ((status == MOCO_OK) != (made != NULL))
+        abort();
+    check_report(&report, heard);
+    if (made != NULL)
+        check_encoder(made);
+    encoder_free(made);
+    return status;
+}
+
+static moco_status import_state(struct weights *w, struct err *err)
+{
+    uint64_t version = encoder->version;
+    int64_t step, epoch, position, row, heard = 0;
+    moco_import_report report = {.line = hear, .user = &heard};
+    moco_status status = import_trainer(trainer, w, &report, err);
+    if ((status == MOCO_OK) != (encoder->version != version))
+        abort();
+    check_report(&report, heard);
+    trainer_cursor(trainer, &step, &epoch, &position);
+    if (step < 0 || epoch < 0 || position != 0 || queue->next < 0 || queue->next >= queue->length ||
+        queue->filled < 0 || queue->filled > queue->length || queue_first_bad(queue, &row, NULL) != MOCO_OK ||
+        row >= 0 || slab_check_finite(encoder, trainer->momentum.at, "", NULL, NULL) != MOCO_OK)
+        abort();
+    check_encoder(encoder);
+    check_encoder(trainer->key);
+    return status;
+}
+
+static void list_candidates(const struct weights *w)
+{
+    moco_import_found found;
+    for (int64_t i = 0; import_candidate(ctx, w, i, &found, NULL) == MOCO_OK; i++)
+        if (memchr(found.prefix, 0, sizeof found.prefix) == NULL || i > weights_count(w))
+            abort();
+}
+
+static void check_refusal(moco_status status, const struct err *err, int excused)
+{
+    char again[sizeof err->text + 1];
+    utf8_printable(again, sizeof again, err->text);
+    if (strcmp(again, err->text) != 0 || (status != MOCO_OK) != (err->text[0] != 0))
+        abort();
+    if (status != MOCO_OK && status != MOCO_EFORMAT && status != MOCO_EINVAL && status != MOCO_ENOTFOUND && !excused)
+        abort();
+}
+
+static void import_all(struct weights *w, unsigned ask, int excused, size_t size, int fail_at)
+{
+    for (int call = 0; call < 2; call++) {
+        struct err err = {0};
+        int64_t live = ctx->live_bytes;
+        ctx->peak_bytes = live;
+        memory.refused = 0;
+        memory.fail_at = fail_at == 0 ? -1 : memory.calls + fail_at - 1;
+        moco_status status = call == 0 ? import_one(w, ask, &err) : import_state(w, &err);
+        memory.fail_at = -1;
+        check_refusal(status, &err, excused || (memory.refused > 0 && status == MOCO_ENOMEM));
+        /* numbers of one byte become eight, in the model and on their way; a head's are drawn */
+        if (ctx->live_bytes != live || ctx->peak_bytes - live > 32 * (int64_t)size + (4 << 20))
+            abort();
+    }
+    list_candidates(w);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
+{
+    if (ctx == NULL)
+        start();
+    if (size < 3 || size > ROOM)
+        return 0;
+    unsigned ask = bytes[1];
+    size_t file_size = size - 2;
+    char *made = ask & AS_IT_IS ? NULL : changed_file(bytes + 2, size - 2, bytes[0] != 0, &file_size);
+    const char *path = memory_file(made != NULL ? (const uint8_t *)made : bytes + 2, file_size);
+    struct weights *w = NULL;
+    struct err err = {0};
+    free(made);
+    memory.fail_at = -1;
+    moco_status status = weights_open(&w, ctx, path, &err);
+    check_refusal(status, &err, 0);
+    if (w != NULL) {
+        if (ask & CUT)
+            memory_file_cut(file_size - file_size / 8);
+        import_all(w, ask, (ask & CUT) != 0, file_size, bytes[0]);
+    }
+    weights_close(w);
+    return 0;
+}
