@@ -2,6 +2,7 @@
 # Knobs: CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS  PREFIX DESTDIR  BUILD (build)  SAN (address,undefined | thread)
 #        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
 #        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
+#        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
@@ -43,6 +44,12 @@ ifeq ($(WEBP),1)
 PACKAGES += libwebp
 LINKED += libwebp
 endif
+# The module libmoco_cuda.so needs nvcc, and nothing else of the toolkit; nothing but the module does. It is
+# built only if a toolkit is given: what make builds, and how long it takes, does not depend on what a machine has.
+CUDA ?= 0
+NVCC := $(if $(filter-out 0,$(CUDA)),$(wildcard $(CUDA)/bin/nvcc))
+cuda_off := $(if $(filter-out 0,$(CUDA)),no nvcc in $(CUDA)/bin,give CUDA=/usr/local/cuda)
+cuda_said := cuda: $(if $(NVCC),on ($(NVCC)),off ($(cuda_off)))
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
@@ -151,6 +158,9 @@ simd_avx512bf16 := $(simd_avx512) -mavx512bf16
 obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
+# The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c)))
+
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
@@ -169,13 +179,15 @@ fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
 fuzz_support := tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c
 fuzz_more_report := $(program_parts) # what a target needs beside the library
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
-test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tests/support/late/*.c))
+test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tests/support/late/*.c tests/support/cudasim/*.c)) \
+                $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: cuda-check fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
-lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so ## static and shared library
+	@echo '$(cuda_said)'
+lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if CUDA=FOLDER is given
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
 tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running them
@@ -183,6 +195,7 @@ tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running 
 check: all benches $(tests) $(test_tools) $(fuzz_replays) ## run all tests that guard correctness (about 8 minutes at most)
 	@BUILD=$(BUILD) tests/run.sh $(tests) $(if $(filter $(MOCO_TEST_TIER),san ref),$(any_build),$(test_scripts))
 	@$(if $(filter cpufull,$(MOCO_TEST_DEVICE)$(MOCO_TEST_TIER)),$(run_late) $(addprefix $(BUILD)/tests/,$(late_quick)))
+	@$(if $(filter cpufull,$(MOCO_TEST_DEVICE)$(MOCO_TEST_TIER)),$(run_cudasim) $(addprefix $(BUILD)/tests/,$(cudasim_quick)))
 
 # The device of the tests that runs behind its caller (tests/support/late/late_device.h). It computes as ref does, slowly, so
 # that check takes the suites which have most to say about what was done when, in about a minute of one core; golden
@@ -192,8 +205,23 @@ late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               $(addprefix robust/test_,checkpoint forged_states misuse_training misuse_handles misuse_eval threads one_call oom)
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
+# The CUDA backend on a simulated driver (docs/cuda.md). check takes test_cudasim, which opens the device itself, and this.
+run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
+cudasim_quick := ops/test_backend_program
+
+check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minutes)
+	@$(run_cudasim) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
+
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
 	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
+
+cuda-check: $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## kernels compiled for every target: warnings, registers, spills; the driver's types (nvcc; no GPU)
+ifeq ($(NVCC),)
+	@echo 'SKIPPED: cuda-check: $(cuda_said)'
+	@[ -z "$(MOCO_TEST_REQUIRE)" ]
+else
+	@BUILD=$(BUILD) NVCC=$(NVCC) tests/cuda/check.sh
+endif
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all benches tests
@@ -294,6 +322,7 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	install -m 755 $(BUILD)/libmoco.so.$(VERSION) $(install_lib)
 	ln -sf libmoco.so.$(VERSION) $(install_lib)/libmoco.so.$(SOVERSION)
 	ln -sf libmoco.so.$(SOVERSION) $(install_lib)/libmoco.so
+	$(if $(NVCC),install -m 755 $(BUILD)/libmoco_cuda.so $(install_lib))
 	$(fill) pkgconfig/moco.pc.in >$(install_lib)/pkgconfig/moco.pc
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
@@ -303,7 +332,7 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 
 uninstall: uninstall-docs ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
-	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/pkgconfig/moco.pc
+	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/libmoco_cuda.so $(install_lib)/pkgconfig/moco.pc
 	rm -rf $(install_include) $(install_lib)/cmake/moco
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
@@ -312,6 +341,7 @@ uninstall: uninstall-docs ## remove what install put there
 list: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile docs/reference/reference.mk | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
+	@echo '$(cuda_said)'
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 
 clean: ## remove build products
@@ -372,6 +402,21 @@ $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 	ln -sf $(<F) $(BUILD)/libmoco.so.$(SOVERSION)
 	ln -sf libmoco.so.$(SOVERSION) $@
 
+# Kernels for Ampere, Hopper and Blackwell, and PTX for what is in between and what comes after. What ptxas says of each is
+# kept for cuda-check. No fma but where the source says so: the same bits in every kernel, and on the simulated device.
+cuda_targets := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a \
+                -gencode arch=compute_100a,code=sm_100a -gencode arch=compute_80,code=compute_80
+$(BUILD)/obj/cuda/kernels.fatbin: $(wildcard src/backend/cuda/kernels/*) Makefile
+	@mkdir -p $(@D)
+	$(NVCC) -std=c++17 -Isrc -fmad=false -Werror=all-warnings -Xptxas -v -fatbin $(cuda_targets) -o $@ \
+	    src/backend/cuda/kernels/all.cu >$(@D)/kernels.log 2>&1 || { cat $(@D)/kernels.log; exit 1; }
+
+$(BUILD)/obj/src/backend/cuda/cuda_module.o: $(BUILD)/obj/cuda/kernels.fatbin
+$(BUILD)/obj/src/backend/cuda/cuda_module.o: CPPFLAGS_ALL += -DMOCO_CUDA_IMAGE='"$(BUILD)/obj/cuda/kernels.fatbin"'
+# What it uses of lib/ and of the shared compiler is in it once more; it exports its table alone.
+$(BUILD)/libmoco_cuda.so: $(BUILD)/obj/src/backend/cuda/cuda_module.o $(cuda_obj) $(BUILD)/libmoco_internal.a
+	$(CC) -shared -Wl,-soname,libmoco_cuda.so -Wl,--exclude-libs,ALL -Wl,-z,defs $(link_flags) -o $@ $^ -lm -lpthread
+
 # An archive, so that a program carries no more of it than it uses.
 $(BUILD)/libprograms.a: $(program_parts:%.c=$(BUILD)/obj/%.o)
 	rm -f $@
@@ -410,6 +455,9 @@ $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
+# No C++ library: tests are linked as C. Kernels: fused where they say so, as nvcc is told.
+$(BUILD)/obj/tests/support/cudasim/%.o: CXXFLAGS_ALL += -fno-exceptions -fno-rtti -fno-threadsafe-statics
+$(BUILD)/obj/tests/support/cudasim/sim_kernels.o: CXXFLAGS_ALL += -O2 -ffp-contract=off -include tests/support/cudasim/simt.h
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)

@@ -6,6 +6,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "backend/scalars.h"
+
 /* ---- making ---- */
 
 moco_status host_program_create(struct be_program **out, struct ctx *ctx, struct be_device *dev,
@@ -64,26 +66,6 @@ void host_cancel_free(struct ctx *ctx, _Atomic int *cancel)
 
 /* ---- one step after another ---- */
 
-static moco_status check_ranges(const struct be_program *program, const struct be_scalars *scalars, struct err *err)
-{
-    int64_t next = 0;
-    if (scalars->range_count < 0 || scalars->range_count > program->spec.range_count)
-        return err_set(err, MOCO_EINVAL, "a step of %d ranges, in a program of at most %d", scalars->range_count,
-                       program->spec.range_count);
-    for (int i = 0; i < scalars->range_count; i++) {
-        const struct be_range *r = &scalars->ranges[i];
-        if (r->first < next || r->count < 1 || r->count > program->params - r->first)
-            return err_set(err, MOCO_EINVAL,
-                           "range %d is of %d parameters from number %d on: ranges are ascending, do not overlap, and "
-                           "end before %d",
-                           i, r->count, r->first, program->params);
-        if (!(r->rate >= 0 && isfinite(r->rate) && r->weight_decay >= 0 && isfinite(r->weight_decay)))
-            return err_set(err, MOCO_EINVAL, "rate and weight decay of range %d must be finite numbers, 0 or more", i);
-        next = (int64_t)r->first + r->count;
-    }
-    return MOCO_OK;
-}
-
 moco_status host_program_begin(struct be_program *program, const struct be_scalars *scalars,
                                const struct be_input *input, struct be_input *at, int *skip, struct err *err)
 {
@@ -93,7 +75,7 @@ moco_status host_program_begin(struct be_program *program, const struct be_scala
     if (program->untold)
         return err_set(err, MOCO_ESTATE, "the outcome of step %lld has not been fetched",
                        (long long)program->so_far.step);
-    TRY(check_ranges(program, scalars, err));
+    TRY(scalars_check_ranges(scalars, program->spec.range_count, program->params, err));
     program->now = *scalars;
     program->now.ranges = program->ranges;
     if (scalars->range_count > 0)

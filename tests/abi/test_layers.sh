@@ -72,7 +72,7 @@ violations() {
         may["examples/demo"] = P3 "examples/demo "
         programs = P3 "examples/run examples/probe examples/compare examples/demo "
         may["examples"] = programs
-        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/ops backend/cpu/kernels eval support golden "
+        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/ops backend/cpu/kernels backend/cuda eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
         may["unit"] = may["unit"] programs # what programs share is tested alone, too
         may["golden"] = inside
@@ -82,6 +82,7 @@ violations() {
         may["fuzz"] = L3 "eval support fuzz " programs # those of states and of programs too
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
+        may["cuda"] = L0 "backend/cuda cuda "
         may["abi"] = "public status support abi "
     }
     {

@@ -133,16 +133,11 @@ static double loss_of(struct trained *t, double *d)
 
 static void read_masks(struct trained *t, struct relu_masks *masks)
 {
+    test_mask_reader read = test_device_masks(test_device());
     *masks = relu_masks_new(t->h->graph, N);
-#ifdef MOCO_HAVE_ONEDNN
-    if (strcmp(test_device(), "cpu") == 0) {
-        relu_masks_read_cpu(t->plan, t->h->graph, masks);
-        return;
-    }
-#endif
-    if (strcmp(test_device(), "ref") != 0)
+    if (read == NULL)
         fail_msg("no reader of ReLU masks for device %s", test_device());
-    relu_masks_read_ref(t->plan, t->h->graph, masks);
+    read(t->plan, t->h->graph, masks);
 }
 
 /* `masks`: of the ReLUs, imposed on ref, or read from the device of the tests; NULL: neither. */

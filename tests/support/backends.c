@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "backend/backend.h"
+#include "support/cudasim/sim_driver.h"
 #include "support/failing_device.h"
 #include "support/late/late_device.h"
 #include "support/relu_masks.h"
@@ -17,7 +18,7 @@ const struct backend *backend_listed(int index)
 #ifdef MOCO_HAVE_ONEDNN
         &backend_cpu,
 #endif
-        &backend_ref, backend_twin(), &backend_late, backend_failing(),
+        &backend_ref, backend_twin(), &backend_late, backend_failing(), backend_of_cudasim(),
     };
     return index >= 0 && (size_t)index < sizeof list / sizeof list[0] ? list[index] : NULL;
 }
@@ -33,7 +34,7 @@ test_mask_reader test_device_masks(const char *name)
 #endif
         {"ref", relu_masks_read_ref},     {"twin", relu_masks_read_ref}, /* its plans are ref's */
         {"failing", relu_masks_read_ref},                                /* so are these */
-        {"late", late_masks_read},
+        {"late", late_masks_read},        {"cudasim", relu_masks_read_cuda},
     };
     size_t length = strcspn(name, ":");
     for (size_t i = 0; i < sizeof readers / sizeof readers[0]; i++)
@@ -44,5 +45,7 @@ test_mask_reader test_device_masks(const char *name)
 
 int64_t test_device_counted(const char *name)
 {
+    if (strncmp(name, "cudasim", 7) == 0)
+        return sim_live();
     return strcmp(name, "late") == 0 ? late_live() : -1;
 }

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cuda: what the files of the CUDA backend share: device, layout, program, and how work is queued. All work of a device
+ * is in one stream, so that it is done in the order in which it was given. What a reader would get wrong: nothing here
+ * calls a library but through the tables of functions that the device was opened with; tests open it with those of a
+ * simulated driver. */
+#ifndef MOCO_BACKEND_CUDA_H
+#define MOCO_BACKEND_CUDA_H
+
+#include <pthread.h>
+
+#include "backend/backend.h"
+#include "backend/cuda/cuda_driver.h"
+#include "backend/cuda/kernels/args.h"
+
+enum { CUDA_EVENTS = 64, CUDA_BEHIND = 2, CUDA_SLOTS = CUDA_BEHIND + 1 };
+
+/* Page-locked memory that host arrays are copied through, in two halves: one is filled while the GPU reads the other. */
+struct cuda_staging {
+    char *memory; /* two halves, and behind them one for reading back */
+    cu_event event[2];
+    int half, busy[2]; /* busy: an event was recorded that has to be reached before the half is filled again */
+    size_t used;       /* of the half */
+};
+
+/* The driver aligns a block to 256 bytes and the contract to 4096: `base` is what the driver knows it by. */
+struct cuda_block {
+    struct cuda_block *next;
+    cu_address base;
+    void *at;
+};
+
+struct be_device {
+    struct ctx *ctx;
+    const struct cuda_driver *cu;
+    char name[24], gpu[64]; /* "cuda:0"; what the driver calls it */
+    cu_device id;
+    cu_context context;
+    cu_stream stream;
+    cu_module module;
+    cu_function kernels[CUDA_KERNEL_COUNT];
+    int retained, multiprocessors, major, minor;
+    pthread_mutex_t lock; /* of everything below, and of the order in which work is queued */
+    int has_lock;
+    struct cuda_staging staging;
+    struct cuda_block *blocks;
+    int64_t live;
+    struct err lost; /* status MOCO_OK: it is not */
+    cu_event events[CUDA_EVENTS];
+    int64_t marked;
+};
+
+/* A slab is the parameters in order, each starting on a multiple of 64 bytes: convolutions' weights as [co][kh][kw][ci],
+ * everything else as the reference has it. */
+struct cuda_place {
+    enum param_kind kind;
+    int64_t first, count; /* numbers */
+    int out, in, area;    /* of a convolution: co, ci, kh * kw */
+};
+
+struct be_layout {
+    struct be_device *dev;
+    enum be_precision precision;
+    int count;
+    int64_t total; /* numbers in a slab, padding included */
+    struct cuda_place *place;
+    int slice_count;
+    struct be_memory memory; /* the tables below, in device memory */
+    struct cuda_slice *slices;
+    struct cuda_param *params;
+    struct cuda_sums *sums;
+    struct cuda_rule *rules;
+    struct cuda_measure *measure;
+};
+
+enum cuda_phase { CUDA_IDLE, CUDA_WORK, CUDA_COMMIT };
+
+struct be_program {
+    struct be_device *dev;
+    struct be_program_spec spec;
+    enum cuda_phase phase;
+    struct be_memory memory; /* chain, step with its ranges, views and indices of the input */
+    struct cuda_chain *chain;
+    struct cuda_step *step; /* device memory */
+    char *input;
+    size_t step_bytes, view_bytes;
+    struct cuda_step *given; /* host memory: what a step begins with */
+    struct cuda_step *ended; /* [CUDA_SLOTS] page-locked: what ended steps have found */
+    cu_event done[CUDA_SLOTS];
+    int64_t over, told;  /* steps that ended, and whose outcome was fetched */
+    int64_t failed_told; /* of those that were told, how many did not commit */
+};
+
+/* ---- cuda_device.c ---- */
+
+/* Opens GPU `number` of a driver that was started. `image`: the kernels, as the driver loads them. */
+moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda_driver *cu, const void *image,
+                      const char *name, int number, struct err *err);
+/* 0..9999 of "NAME:NUMBER", 0 of "NAME". */
+int cuda_number(const char *name);
+
+void cuda_close(struct be_device *dev);
+void cuda_info(const struct be_device *dev, struct be_info *info);
+moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
+moco_status cuda_ready(struct be_device *dev, struct err *err);
+
+/* cuda_table.c: all slots, but for `abi`, `name` and `open`. */
+extern const struct backend cuda_slots;
+
+/* ---- cuda_queue.c ---- */
+
+extern const char *const cuda_kernel_names[CUDA_KERNEL_COUNT]; /* as the image has them */
+
+/* Every slot that reaches the driver lies between these two: the lock is held and the context is current. MOCO_EDEVICE:
+ * the device is lost (then nothing is held). */
+moco_status cuda_enter(struct be_device *dev, struct err *err);
+void cuda_leave(struct be_device *dev);
+/* The same for what gives something back, which a device that is lost does, too. */
+void cuda_enter_lost(struct be_device *dev);
+
+/* Within: MOCO_OK, or the device is lost from now on. `what`: the call. */
+moco_status cuda_said(struct be_device *dev, cu_result result, const char *what, struct err *err);
+
+/* Within: queues a kernel over `blocks` x `rows` x `layers` blocks; and over as many as `items` threads fill, or 65536. */
+moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
+                        const void *args, struct err *err);
+moco_status cuda_launch_items(struct be_device *dev, enum cuda_kernel kernel, int64_t items, const void *args,
+                              struct err *err);
+
+/* ---- cuda_memory.c; the first four within cuda_enter ---- */
+moco_status cuda_take(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);
+void cuda_give(struct be_device *dev, struct be_memory *memory);
+moco_status cuda_put(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err);
+moco_status cuda_fetch(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);
+moco_status cuda_staging_make(struct be_device *dev, struct err *err);
+void cuda_staging_free(struct be_device *dev);
+moco_status cuda_pinned(struct be_device *dev, size_t bytes, void **out, struct err *err);
+static inline cu_address cuda_at(const void *at)
+{
+    return (cu_address)(uintptr_t)at;
+}
+
+moco_status cuda_alloc(struct be_device *dev, size_t bytes, struct be_memory *out, struct err *err);
+void cuda_release(struct be_device *dev, struct be_memory *memory);
+moco_status cuda_memory(struct be_device *dev, int64_t *live, int64_t *available, struct err *err);
+moco_status cuda_zero(struct be_device *dev, void *at, size_t bytes, struct err *err);
+moco_status cuda_copy(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err);
+moco_status cuda_read(struct be_device *dev, void *host, const void *at, size_t bytes, struct err *err);
+moco_status cuda_write(struct be_device *dev, void *at, const void *host, size_t bytes, struct err *err);
+moco_status cuda_sync(struct be_device *dev, struct err *err);
+moco_status cuda_cancel_alloc(struct be_device *dev, _Atomic int **out, struct err *err);
+void cuda_cancel_free(struct be_device *dev, _Atomic int *cancel);
+moco_status cuda_host_alloc(struct be_device *dev, size_t bytes, void **out, struct err *err);
+void cuda_host_free(struct be_device *dev, void *memory, size_t bytes);
+moco_status cuda_mark(struct be_device *dev, void **event, struct err *err);
+moco_status cuda_await(struct be_device *dev, void *event, struct err *err);
+
+/* ---- cuda_layout.c ---- */
+moco_status cuda_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
+                               enum be_precision precision, struct err *err);
+void cuda_layout_free(struct be_layout *layout);
+size_t cuda_layout_bytes(const struct be_layout *layout);
+size_t cuda_param_at(const struct be_layout *layout, int index);
+moco_status cuda_param_get(const struct be_layout *layout, const void *slab, int index, double *values,
+                           struct err *err);
+moco_status cuda_param_set(const struct be_layout *layout, void *slab, int index, const double *values,
+                           struct err *err);
+
+/* ---- cuda_slab.c ---- */
+moco_status cuda_measure_slab(const struct be_layout *layout, const void *slab, double *sum_squares, int *bad,
+                              struct err *err);
+size_t cuda_reader_bytes(const struct be_layout *layout, int backward);
+moco_status cuda_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
+size_t cuda_key_bytes(const struct be_layout *layout);
+moco_status cuda_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
+moco_status cuda_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err);
+moco_status cuda_sgd(struct be_program *program, const struct be_sgd *io, struct err *err);
+
+/* ---- cuda_program.c ---- */
+moco_status cuda_program_create(struct be_program **out, struct be_device *dev, const struct be_program_spec *spec,
+                                struct err *err);
+void cuda_program_free(struct be_program *program);
+void cuda_program_reset(struct be_program *program);
+moco_status cuda_program_begin(struct be_program *program, const struct be_scalars *scalars,
+                               const struct be_input *input, struct be_input *at, int *skip, struct err *err);
+int cuda_found(const struct be_program *program);
+moco_status cuda_verdict(struct be_program *program, struct be_outcome *out, struct err *err);
+moco_status cuda_decide(struct be_program *program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err);
+moco_status cuda_program_end(struct be_program *program, struct err *err);
+void cuda_program_drop(struct be_program *program);
+moco_status cuda_outcome(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
+int cuda_behind(const struct be_program *program);
+/* MOCO_ESTATE unless `call` belongs before decide; or (commit) after it. */
+moco_status cuda_in_work(const struct be_program *program, const char *call, struct err *err);
+moco_status cuda_in_commit(const struct be_program *program, const char *call, struct err *err);
+
+/* ---- cuda_rows.c ---- */
+moco_status cuda_gather(struct be_program *program, void *out, const void *rows, const int32_t *index, int n, int dim,
+                        struct err *err);
+moco_status cuda_scatter(struct be_program *program, void *out, const void *rows, const int32_t *index, int n, int dim,
+                         struct err *err);
+moco_status cuda_check_rows(struct be_program *program, enum be_what what, const void *rows, const int32_t *names,
+                            int n, int dim, struct err *err);
+moco_status cuda_check_stats(struct be_program *program, enum be_what what, const struct graph *graph,
+                             const void *stats, struct err *err);
+moco_status cuda_row_std(struct be_program *program, const void *rows, int n, int dim, struct err *err);
+moco_status cuda_stats_commit(struct be_program *program, const struct graph *graph, void *running, const void *stage,
+                              int groups, struct err *err);
+moco_status cuda_push(struct be_program *program, void *queue, int64_t length, const void *keys, int n, int dim,
+                      struct err *err);
+
+/* Runs `call` within cuda_enter and cuda_leave. */
+#define CUDA_WITHIN(dev, call)                                                                                         \
+    do {                                                                                                               \
+        TRY(cuda_enter((dev), err));                                                                                   \
+        moco_status within_ = (call);                                                                                  \
+        cuda_leave(dev);                                                                                               \
+        if (within_ != MOCO_OK)                                                                                        \
+            return within_;                                                                                            \
+    } while (0)
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cuda_driver: see cuda_driver.h. What a reader would get wrong: the folders are fixed when this is compiled, and no
+ * variable of the environment adds one; a driver is code that runs in this process. */
+#include "backend/cuda/cuda_driver.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "dl.h"
+
+#ifndef MOCO_CUDA_FOLDERS
+/* Debian and its kin; Fedora and its kin; aarch64; WSL; containers; NixOS. */
+#define MOCO_CUDA_FOLDERS                                                                                              \
+    "/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/aarch64-linux-gnu:/usr/lib:/usr/lib/wsl/lib:"                       \
+    "/usr/local/nvidia/lib64:/run/opengl-driver/lib"
+#endif
+
+enum { PATH_SIZE = 4096 };
+
+/* The first folder that has a libcuda.so.1; 0: none has. */
+static int find_library(char path[PATH_SIZE])
+{
+    struct stat there;
+    for (const char *folder = MOCO_CUDA_FOLDERS; *folder != 0;) {
+        size_t length = strcspn(folder, ":");
+        snprintf(path, PATH_SIZE, "%.*s/libcuda.so.1", (int)length, folder);
+        if (stat(path, &there) == 0)
+            return 1;
+        folder += length + (folder[length] == ':');
+    }
+    return 0;
+}
+
+static moco_status fill_table(struct cuda_driver *out, void *library, const char *path, struct err *err)
+{
+    /* ISO C has no conversion from an address of data to one of a function; POSIX promises that both are alike. */
+#define FILL(member, symbol, args)                                                                                     \
+    {                                                                                                                  \
+        void *found = dl_symbol(library, #symbol);                                                                     \
+        if (found == NULL)                                                                                             \
+            return err_set(err, MOCO_ENODEV,                                                                           \
+                           "cuda: the driver %.200s is too old: it has no " #symbol "; version %d.%d or newer is "     \
+                           "needed",                                                                                   \
+                           path, CUDA_DRIVER_OLDEST / 1000, CUDA_DRIVER_OLDEST % 1000 / 10);                           \
+        memcpy(&out->member, &found, sizeof found);                                                                    \
+    }
+    CUDA_DRIVER(FILL)
+#undef FILL
+    return MOCO_OK;
+}
+
+moco_status cuda_driver_start(const struct cuda_driver *cu, const char *path, struct err *err)
+{
+    int version = 0;
+    cu_result result = cu->init(0);
+    if (result == CU_STUB)
+        return err_set(err, MOCO_ENODEV,
+                       "cuda: %.200s is the toolkit's stub, to link with, and no driver: install NVIDIA's driver",
+                       path);
+    if (result == CU_NO_DEVICE)
+        return err_set(err, MOCO_ENODEV, "cuda: the driver %.200s finds no GPU", path);
+    if (result == CU_MISMATCH)
+        return err_set(err, MOCO_ENODEV,
+                       "cuda: the driver %.200s does not belong to the kernel module that is loaded: restart the "
+                       "machine after an update",
+                       path);
+    if (result != CU_OK)
+        return err_set(err, MOCO_ENODEV, "cuda: the driver %.200s does not start: error %d", path, result);
+    if (cu->driver_version(&version) != CU_OK || version < CUDA_DRIVER_OLDEST)
+        return err_set(err, MOCO_ENODEV, "cuda: the driver %.200s is of CUDA %d.%d; %d.%d or newer is needed", path,
+                       version / 1000, version % 1000 / 10, CUDA_DRIVER_OLDEST / 1000, CUDA_DRIVER_OLDEST % 1000 / 10);
+    return MOCO_OK;
+}
+
+moco_status cuda_driver_load(struct cuda_driver *out, struct err *err)
+{
+    char path[PATH_SIZE];
+    void *library;
+    struct err why = {0};
+    if (!find_library(path))
+        return err_set(err, MOCO_ENODEV, "cuda: there is no NVIDIA driver here: no libcuda.so.1 in %.300s",
+                       MOCO_CUDA_FOLDERS);
+    if (dl_open(&library, path, &why) != MOCO_OK)
+        return err_set(err, MOCO_ENODEV, "cuda: the driver cannot be loaded: %.400s", why.text);
+    moco_status status = fill_table(out, library, path, err);
+    if (status == MOCO_OK)
+        status = cuda_driver_start(out, path, err);
+    if (status != MOCO_OK)
+        dl_close(library);
+    return status;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * args: what host and kernels share, read by C and by nvcc: the list of kernels, the arguments of each (one struct a
+ * kernel), and what lies in device memory. What a reader would get wrong: a struct of arguments is copied when a kernel
+ * is queued, so that a number in it is frozen by a recording. What changes from step to step is in the step's block. */
+#ifndef MOCO_BACKEND_CUDA_ARGS_H
+#define MOCO_BACKEND_CUDA_ARGS_H
+
+#include <stdint.h>
+
+enum {
+    CUDA_BLOCK = 256,     /* threads of a block, but for those below */
+    CUDA_SLICE = 1 << 14, /* numbers of a parameter that one block works on */
+    CUDA_TILE = 64,       /* rows and columns of a product that one block computes */
+    CUDA_BN_CHANNELS = 32 /* channels of a block of batch norm */
+};
+
+/* Findings of kernels: numbers of enum be_what, which is in a header for C alone. */
+enum { CUDA_LOSS = 2, CUDA_GRADIENT = 3, CUDA_NORM = 4, CUDA_LIMIT = 7, CUDA_VETO = 8 };
+
+/* ---- in device memory ---- */
+
+struct cuda_range {
+    int32_t first, count, frozen, unused;
+    double rate, weight_decay;
+};
+
+/* A step: what the host writes when it begins, and what kernels find out. Its ranges lie behind it. */
+struct cuda_step {
+    double lr, sgd_momentum, weight_decay, trust, key_momentum, temperature, loss_scale, gradient_limit;
+    int64_t step, queue_row;
+    int64_t fetched; /* failed steps whose outcome the host had fetched when this one began */
+    unsigned long long bad;
+    double loss, top1, top5, pos, neg, sum_squares, feature_std;
+    int32_t range_count;
+    int32_t may; /* decided: it may commit */
+    int32_t cancelled, follows, committed;
+    int32_t updated, infinite; /* the optimizer ran; it wrote a number that is not finite */
+    int32_t unused;
+};
+
+/* Of a program, across steps. */
+struct cuda_chain {
+    int64_t failed; /* steps that ended without a commit */
+};
+
+struct cuda_slice {
+    int64_t at; /* its first number in the slab */
+    int32_t count, param;
+};
+
+struct cuda_param {
+    int32_t first_slice, slices;
+    int32_t plain; /* LARS neither decays nor scales it */
+    int32_t unused;
+};
+
+/* How the update treats a parameter in this step. */
+struct cuda_rule {
+    float rate, decay;
+    int32_t frozen, unused;
+};
+
+struct cuda_sums { /* of a slice */
+    double g, p, pull;
+    int64_t bad; /* 1: a number is not finite */
+};
+
+struct cuda_measure {
+    double sum_squares;
+    int64_t bad; /* parameter, or -1 */
+};
+
+/* ---- arguments ---- */
+
+/* NULL: outside of a step. */
+struct rows_args {
+    struct cuda_step *step;
+    float *out;
+    const float *rows;
+    const int32_t *index;
+    int64_t length; /* of the ring */
+    int32_t n, dim;
+    uint32_t what;
+};
+
+struct stats_args {
+    struct cuda_step *step;
+    float *running;
+    const float *stage;
+    int64_t count;
+    double momentum;
+    int32_t groups;
+    uint32_t what;
+};
+
+struct slab_args {
+    struct cuda_step *step;
+    float *p, *v, *k;
+    const float *g;
+    float *out;
+    int64_t total; /* numbers of a slab */
+    const struct cuda_slice *slices;
+    const struct cuda_param *params;
+    struct cuda_sums *sums;
+    struct cuda_rule *rules;
+    struct cuda_measure *measure;
+    int32_t slice_count, param_count;
+    int32_t lars, trial;
+    uint32_t what;
+};
+
+struct verdict_args {
+    struct cuda_step *step;
+    struct cuda_chain *chain;
+    const volatile int32_t *cancel; /* mapped host memory; NULL: no flag */
+    uint32_t veto;
+};
+
+/* Images to a feature map of `channels` channels, of which those from the fourth on are 0. */
+struct input_args {
+    const uint8_t *images, *second; /* second: of sample n / 2 and up; NULL */
+    const float *planes;            /* instead of images: normalised, [n][3][h][w] */
+    const int32_t *index;
+    float *out;
+    float mean[3], std[3];
+    int32_t n, h, w, channels;
+};
+
+/* Feature maps [n][h][w][c] and vectors [n][c]; pooling: [n][oh][ow][c]. */
+struct map_args {
+    const float *x, *other, *dy;
+    float *y;
+    uint16_t *winner;
+    int64_t count;
+    int32_t n, h, w, c, oh, ow, kernel, stride, pad, relu;
+};
+
+struct bn_args {
+    const float *x, *other, *y, *gamma, *beta, *stats;
+    const float *dy, *more; /* the gradient in one or two parts */
+    float *out;             /* y, or dx */
+    float *d;               /* dy + more, where the ReLU let it through */
+    unsigned char *mask;    /* a bit a number: 1: the ReLU let it through; NULL */
+    double *sums;           /* [group][split][2][c] */
+    float *saved;           /* [group][2][c]: mean, 1 / deviation; affine: none, gamma and beta are scale and shift */
+    float *means;           /* [group][2][c]: of d, of d * xh */
+    float *stage, *d_gamma, *d_beta;
+    int64_t rows; /* of a group */
+    double eps;
+    int32_t c, groups, splits, relu, frozen, affine;
+};
+
+/* Inference: weights and biases of batch norm become scale and shift, in folded weights. */
+struct fold_args {
+    float *weight, *gamma, *beta, *shift;
+    const float *stats;
+    int64_t count; /* of the weight */
+    double eps;
+    int32_t c, each;
+};
+
+/* out = A B, of convolutions and, with 1 x 1 maps, of matrices:
+ *   forward  a: x [n][h][w][ci]     b: w [co][kernel][kernel][ci]   out: y [n][oh][ow][co]
+ *   data     a: dy [n][oh][ow][co]  b: w                            out: dx [n][h][w][ci]
+ *   weights  a: dy                  b: x                            out: dw */
+struct product_args {
+    const float *a, *b;
+    const float *bias, *other; /* a column's; of the output's shape; NULL */
+    float *out;
+    float *parts; /* splits > 1: [split][rows][columns] */
+    int32_t n, h, w, ci, oh, ow, co, kernel, stride, pad;
+    int32_t relu, accumulate, splits;
+};
+
+/* Rows [first, first + rows) of queries against `count` candidates. */
+struct loss_args {
+    struct cuda_step *step;
+    const float *q, *k;
+    float *s;                /* [rows][count] similarities, which become weights of the gradient */
+    float *positives, *pull; /* [n] similarity with a positive that is no candidate, its weight; NULL */
+    double *results;         /* [n][5] */
+    float *d_q;
+    int64_t count;
+    double scale;
+    int32_t n, rows, first, dim, own; /* own: the candidate that is the positive of query 0 */
+    int32_t ntxent;
+};
+
+#define CUDA_KERNELS(K)                                                                                                \
+    K(gather, rows)                                                                                                    \
+    K(scatter, rows)                                                                                                   \
+    K(push, rows)                                                                                                      \
+    K(check_rows, rows)                                                                                                \
+    K(row_std, rows)                                                                                                   \
+    K(check_stats, stats)                                                                                              \
+    K(stats_commit, stats)                                                                                             \
+    K(slab_sums, slab)                                                                                                 \
+    K(slab_end, slab)                                                                                                  \
+    K(slab_rules, slab)                                                                                                \
+    K(slab_update, slab)                                                                                               \
+    K(slab_average, slab)                                                                                              \
+    K(decide, verdict)                                                                                                 \
+    K(step_end, verdict)                                                                                               \
+    K(input, input)                                                                                                    \
+    K(map_add, map)                                                                                                    \
+    K(map_relu_back, map)                                                                                              \
+    K(map_out, map)                                                                                                    \
+    K(maxpool, map)                                                                                                    \
+    K(maxpool_back, map)                                                                                               \
+    K(gap, map)                                                                                                        \
+    K(gap_back, map)                                                                                                   \
+    K(l2norm, map)                                                                                                     \
+    K(l2norm_back, map)                                                                                                \
+    K(bias_back, map)                                                                                                  \
+    K(bn_sums, bn)                                                                                                     \
+    K(bn_statistics, bn)                                                                                               \
+    K(bn_apply, bn)                                                                                                    \
+    K(bn_back_sums, bn)                                                                                                \
+    K(bn_back_end, bn)                                                                                                 \
+    K(bn_back_apply, bn)                                                                                               \
+    K(fold_bn, fold)                                                                                                   \
+    K(fold_weights, fold)                                                                                              \
+    K(product_forward, product)                                                                                        \
+    K(product_data, product)                                                                                           \
+    K(product_weights, product)                                                                                        \
+    K(product_end, product)                                                                                            \
+    K(loss_positives, loss)                                                                                            \
+    K(loss_softmax, loss)                                                                                              \
+    K(loss_pull, loss)                                                                                                 \
+    K(loss_end, loss)
+
+#define CUDA_NUMBER(name, args) CUDA_##name,
+enum cuda_kernel { CUDA_KERNELS(CUDA_NUMBER) CUDA_KERNEL_COUNT };
+#undef CUDA_NUMBER
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * slab: what walks over all weights: norms and checks, the optimizer with the average that goes before it, and the key
+ * encoder's weights of the step. One block does one slice of one parameter. What a reader would get wrong: sums of
+ * slices are added in the order of slices by one thread, never by atomics, so that equal arguments give equal bits. */
+#include "backend/cuda/kernels/kernel.cuh"
+
+static __device__ __forceinline__ struct cuda_rule rule_of(const struct cuda_step *s, int param)
+{
+    const struct cuda_range *ranges = (const struct cuda_range *)(s + 1);
+    struct cuda_rule rule = {(float)s->lr, (float)s->weight_decay, 0, 0};
+    for (int i = 0; i < s->range_count && ranges[i].first <= param; i++)
+        if (param < ranges[i].first + ranges[i].count) {
+            rule.rate = (float)(s->lr * ranges[i].rate);
+            rule.decay = (float)ranges[i].weight_decay;
+            rule.frozen = ranges[i].frozen;
+        }
+    return rule;
+}
+
+/* Of the gradient (or any slab), and with LARS of the weights and of what pulls at them. */
+KERNEL(slab_sums, slab)
+{
+    const struct cuda_slice slice = a.slices[blockIdx.x];
+    double g = 0, p = 0, pull = 0, bad = 0;
+    double decay = 0, unscale = 1;
+    if (a.lars && !a.params[slice.param].plain) {
+        decay = rule_of(a.step, slice.param).decay;
+        unscale = 1 / a.step->loss_scale;
+    }
+    for (int i = (int)threadIdx.x; i < slice.count; i += CUDA_BLOCK) {
+        double x = a.g[slice.at + i];
+        g = fma(x, x, g);
+        bad += !is_finite(x);
+        if (a.lars) {
+            double weight = a.p[slice.at + i], total = fma(decay, weight, x * unscale);
+            p = fma(weight, weight, p);
+            pull = fma(total, total, pull);
+        }
+    }
+    g = block_sum(g);
+    bad = block_sum(bad);
+    if (a.lars) {
+        p = block_sum(p);
+        pull = block_sum(pull);
+    }
+    if (threadIdx.x == 0) {
+        struct cuda_sums sums = {g, p, pull, bad > 0};
+        a.sums[blockIdx.x] = sums;
+    }
+}
+
+/* One block: all slices; and in a step what is to be found in them. */
+KERNEL(slab_end, slab)
+{
+    SHARED(int, first, [CUDA_BLOCK]);
+    double sum = 0;
+    int bad = a.param_count;
+    for (int i = (int)threadIdx.x; i < a.slice_count; i += CUDA_BLOCK) {
+        sum += a.sums[i].g;
+        if (a.sums[i].bad && a.slices[i].param < bad)
+            bad = a.slices[i].param;
+    }
+    first[threadIdx.x] = bad;
+    sum = block_sum(sum);
+    if (threadIdx.x != 0)
+        return;
+    for (int i = 0; i < CUDA_BLOCK; i++)
+        bad = first[i] < bad ? first[i] : bad;
+    struct cuda_measure measure = {sum, bad < a.param_count ? bad : -1};
+    if (a.step == nullptr) {
+        *a.measure = measure;
+        return;
+    }
+    struct cuda_step *s = a.step;
+    if (measure.bad >= 0)
+        finding(s, a.what, measure.bad);
+    if (a.what != CUDA_GRADIENT)
+        return;
+    s->sum_squares = sum / (s->loss_scale * s->loss_scale);
+    if (measure.bad < 0 && !is_finite(s->sum_squares))
+        finding(s, CUDA_NORM, 0);
+    if (sqrt(s->sum_squares) > s->gradient_limit)
+        finding(s, CUDA_LIMIT, 0);
+}
+
+/* A thread a parameter. */
+KERNEL(slab_rules, slab)
+{
+    if (!a.step->may && !a.trial)
+        return;
+    if (first_item() == 0) {
+        a.step->updated = 1;
+        a.step->infinite = 0;
+    }
+    for (int64_t i = first_item(); i < a.param_count; i += item_step()) {
+        struct cuda_rule rule = rule_of(a.step, (int)i);
+        const struct cuda_param param = a.params[i];
+        if (a.lars && param.plain)
+            rule.decay = 0;
+        if (a.lars && !param.plain) {
+            double weight = 0, pull = 0;
+            for (int j = 0; j < param.slices; j++) {
+                weight += a.sums[param.first_slice + j].p;
+                pull += a.sums[param.first_slice + j].pull;
+            }
+            float rate = (float)(rule.rate * a.step->trust * sqrt(weight) / sqrt(pull));
+            if (weight > 0 && pull > 0 && is_finite(rate)) /* a gradient of denormals is as good as none */
+                rule.rate = rate;
+        }
+        a.rules[i] = rule;
+    }
+}
+
+/* The same bits as slab_average gives. */
+static __device__ __forceinline__ float average(double m, float k, float q)
+{
+    return (float)fma(m, (double)k, (1 - m) * q);
+}
+
+KERNEL(slab_update, slab)
+{
+    if (!a.step->may && !a.trial)
+        return;
+    const struct cuda_slice slice = a.slices[blockIdx.x];
+    const struct cuda_rule rule = a.rules[slice.param];
+    const float momentum = (float)a.step->sgd_momentum, unscale = (float)(1 / a.step->loss_scale);
+    bool finite = true;
+    for (int i = (int)threadIdx.x; i < slice.count; i += CUDA_BLOCK) {
+        int64_t at = slice.at + i;
+        float p = a.p[at], v = a.v[at];
+        if (a.k != nullptr) { /* of the weights as they were */
+            float k = average(a.step->key_momentum, a.k[at], p);
+            a.k[at] = k;
+            finite = finite && is_finite(k);
+        }
+        if (!rule.frozen) {
+            float pull = fmaf(rule.decay, p, a.g[at] * unscale);
+            v = a.lars ? fmaf(momentum, v, rule.rate * pull) : fmaf(momentum, v, pull);
+            p = a.lars ? p - v : fmaf(-rule.rate, v, p);
+            a.v[at] = v;
+            a.p[at] = p;
+        }
+        finite = finite && is_finite(p) && is_finite(v);
+    }
+    if (!finite)
+        atomicOr(&a.step->infinite, 1);
+}
+
+KERNEL(slab_average, slab)
+{
+    for (int64_t i = first_item(); i < a.total; i += item_step())
+        a.out[i] = average(a.step->key_momentum, a.k[i], a.p[i]);
+}

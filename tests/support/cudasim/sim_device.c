@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sim_device: "cudasim:0" and "cudasim:1", the CUDA backend's own host code on a simulated driver (sim_driver.h). */
+#include <pthread.h>
+
+#include "backend/cuda/cuda.h"
+#include "support/cudasim/sim_driver.h"
+
+static moco_status sim_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
+{
+    static const char image[] = "no image: the simulated driver has its kernels";
+    *out = NULL;
+    TRY(cuda_driver_start(&sim_driver, "simulated", err));
+    return cuda_open(out, ctx, &sim_driver, image, name, cuda_number(name), err);
+}
+
+static struct backend be;
+
+static void fill(void)
+{
+    be = cuda_slots;
+    be.abi = BACKEND_ABI;
+    be.name = "cudasim";
+    be.open = sim_open;
+}
+
+const struct backend *backend_of_cudasim(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, fill);
+    return &be;
+}

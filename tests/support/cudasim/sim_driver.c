@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sim_driver: see sim_driver.h. One lock guards all of it. */
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE 1 /* MAP_ANONYMOUS */
+#endif
+#include "support/cudasim/sim_driver.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "support/cudasim/sim_kernels.h"
+#include "support/cudasim/simt.h"
+
+enum { PAGE = 4096, GRAIN = 256, GPUS = 2, ARGS = 512, CANARY = 0xff };
+#define TOTAL ((size_t)4 << 30)
+
+enum { ILLEGAL_ADDRESS = CU_ILLEGAL_ADDRESS, NO_CONTEXT = 201, BAD_VALUE = 1, NOT_FOUND = 500, TOO_MANY = 701 };
+
+struct block { /* of device memory, or page-locked */
+    struct block *next;
+    char *map, *at;
+    size_t bytes, mapped; /* asked for; without the guard page */
+    int host;
+};
+
+struct CUevent_st {
+    int pending; /* records of it that did not run yet */
+};
+
+enum work_kind { WORK_KERNEL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT };
+
+struct work {
+    struct work *next;
+    enum work_kind kind;
+    const struct sim_kernel *kernel;
+    struct simt_dim grid, block;
+    char *to;
+    const char *from;
+    size_t bytes;
+    int value, faults;
+    struct CUevent_st *event;
+    _Alignas(16) char args[ARGS];
+};
+
+struct CUstream_st {
+    struct CUstream_st *next;
+    struct work *first, **last;
+};
+
+struct CUfunc_st {
+    const struct sim_kernel *kernel;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct block *blocks;
+static struct CUstream_st *streams;
+static struct CUfunc_st functions[256];
+static int error; /* for good */
+static int64_t live, pending, calls[SIM_KERNEL_FAULTS + 1];
+static enum sim_failure failure;
+static int failure_after;
+static uint64_t draws = 88172645463325252u;
+static _Thread_local int depth; /* of current contexts */
+
+_Noreturn static void fail(const char *what)
+{
+    fprintf(stderr, "cudasim: %s\n", what);
+    abort();
+}
+
+/* Is this call the one that is to fail? */
+static int due(enum sim_failure kind)
+{
+    calls[kind]++;
+    if (failure != kind || failure_after-- > 0)
+        return 0;
+    failure = SIM_SOUND;
+    return 1;
+}
+
+/* ---- memory ---- */
+
+static void fence(const struct block *b, int open)
+{
+    if (!b->host && mprotect(b->map, b->mapped, open ? PROT_READ | PROT_WRITE : PROT_NONE) != 0)
+        fail("mprotect failed");
+}
+
+static void fence_all(int open)
+{
+    for (const struct block *b = blocks; b != NULL; b = b->next)
+        fence(b, open);
+}
+
+/* At an address that no one may rely on being aligned to more than 256. */
+static struct block *take(size_t bytes, int host)
+{
+    struct block *b = calloc(1, sizeof *b);
+    size_t mapped = (GRAIN + bytes + PAGE - 1) / PAGE * PAGE;
+    if (b == NULL)
+        fail("no memory");
+    char *map = mmap(NULL, mapped + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED)
+        fail("no memory");
+    memset(map, CANARY, mapped);
+    if (mprotect(map + mapped, PAGE, PROT_NONE) != 0)
+        fail("mprotect failed");
+    *b = (struct block){.next = blocks, .map = map, .at = map + GRAIN, .bytes = bytes, .mapped = mapped, .host = host};
+    fence(b, 0);
+    blocks = b;
+    if (!host)
+        live += (int64_t)bytes;
+    return b;
+}
+
+static struct block *find(const void *at, size_t bytes)
+{
+    for (struct block *b = blocks; b != NULL; b = b->next)
+        if ((const char *)at >= b->at && (const char *)at + bytes <= b->at + b->bytes)
+            return b;
+    return NULL;
+}
+
+static void look_behind(const struct block *b)
+{
+    const unsigned char *from = (const unsigned char *)b->map, *end = from + b->mapped;
+    for (const unsigned char *c = from; c < (const unsigned char *)b->at; c++)
+        if (*c != CANARY)
+            fail("somebody wrote before the begin of a block");
+    for (const unsigned char *c = (const unsigned char *)b->at + b->bytes; c < end; c++)
+        if (*c != CANARY)
+            fail("somebody wrote behind the end of a block");
+}
+
+static cu_result give(void *at, int host)
+{
+    for (struct block **b = &blocks; *b != NULL; b = &(*b)->next)
+        if ((*b)->at == at && (*b)->host == host) {
+            struct block *gone = *b;
+            *b = gone->next;
+            fence(gone, 1);
+            look_behind(gone);
+            if (!host)
+                live -= (int64_t)gone->bytes;
+            munmap(gone->map, gone->mapped + PAGE);
+            free(gone);
+            return error;
+        }
+    return BAD_VALUE;
+}
+
+/* ---- works ---- */
+
+static void run(struct work *w)
+{
+    if (w->faults)
+        error = ILLEGAL_ADDRESS;
+    if (error != 0 && w->kind != WORK_RECORD)
+        return;
+    if (w->kind == WORK_KERNEL)
+        simt_launch(w->kernel->run, w->args, w->grid, w->block);
+    else if (w->kind == WORK_COPY)
+        memcpy(w->to, w->from, w->bytes);
+    else if (w->kind == WORK_FILL)
+        memset(w->to, w->value, w->bytes);
+    else if (w->kind == WORK_RECORD)
+        w->event->pending--;
+}
+
+/* The first work of some stream that is not waiting; 0: there is none. */
+static int run_one(void)
+{
+    int count = 0;
+    for (const struct CUstream_st *s = streams; s != NULL; s = s->next)
+        count++;
+    draws ^= draws << 13;
+    draws ^= draws >> 7;
+    draws ^= draws << 17;
+    for (int i = 0, from = count > 0 ? (int)(draws % (uint64_t)count) : 0; i < count; i++) {
+        struct CUstream_st *s = streams;
+        for (int j = (from + i) % count; j > 0; j--)
+            s = s->next;
+        struct work *w = s->first;
+        if (w == NULL || (w->kind == WORK_WAIT && w->event->pending > 0 && error == 0))
+            continue;
+        s->first = w->next;
+        if (s->first == NULL)
+            s->last = &s->first;
+        pending--;
+        run(w);
+        free(w);
+        return 1;
+    }
+    return 0;
+}
+
+static void run_all(void)
+{
+    fence_all(1);
+    while (run_one()) {
+    }
+    fence_all(0);
+    if (pending > 0)
+        fail("streams wait for each other in vain");
+}
+
+static cu_result queue(struct CUstream_st *s, const struct work *work)
+{
+    struct work *w = malloc(sizeof *w);
+    if (w == NULL)
+        fail("no memory");
+    *w = *work;
+    w->next = NULL;
+    *s->last = w;
+    s->last = &w->next;
+    pending++;
+    return CU_OK;
+}
+
+/* ---- the calls ---- */
+
+/* Begins a call that needs a context. */
+static cu_result begin(void)
+{
+    pthread_mutex_lock(&lock);
+    return depth > 0 ? error : NO_CONTEXT;
+}
+
+static cu_result end(cu_result result)
+{
+    pthread_mutex_unlock(&lock);
+    return result;
+}
+
+static cu_result sim_init(unsigned flags)
+{
+    return flags == 0 ? CU_OK : BAD_VALUE;
+}
+
+static cu_result sim_driver_version(int *version)
+{
+    *version = 13000;
+    return CU_OK;
+}
+
+static cu_result sim_error_name(cu_result result, const char **name)
+{
+    *name = result == ILLEGAL_ADDRESS ? "CUDA_ERROR_ILLEGAL_ADDRESS" : "an error";
+    return CU_OK;
+}
+
+static cu_result sim_device_count(int *count)
+{
+    *count = GPUS;
+    return CU_OK;
+}
+
+static cu_result sim_device_get(cu_device *device, int number)
+{
+    *device = number;
+    return number >= 0 && number < GPUS ? CU_OK : CU_BAD_DEVICE;
+}
+
+static cu_result sim_device_name(char *name, int size, cu_device device)
+{
+    snprintf(name, (size_t)size, "simulated GPU %d", device);
+    return CU_OK;
+}
+
+static cu_result sim_device_attribute(int *value, cu_attribute attribute, cu_device device)
+{
+    (void)device;
+    *value = attribute == CU_MAJOR ? 9 : attribute == CU_MULTIPROCESSORS ? 132 : 0;
+    return CU_OK;
+}
+
+static cu_result sim_context_retain(cu_context *context, cu_device device)
+{
+    *context = (cu_context)(uintptr_t)(device + 1);
+    pthread_mutex_lock(&lock);
+    return end(error);
+}
+
+static cu_result sim_context_release(cu_device device)
+{
+    (void)device;
+    if (depth != 0)
+        fail("a context is released, and is current");
+    pthread_mutex_lock(&lock);
+    if (live == 0)
+        error = 0; /* of the context, which has come to its end */
+    return end(CU_OK);
+}
+
+static cu_result sim_context_push(cu_context context)
+{
+    (void)context;
+    depth++;
+    return CU_OK;
+}
+
+static cu_result sim_context_pop(cu_context *context)
+{
+    *context = NULL;
+    return depth-- > 0 ? CU_OK : NO_CONTEXT;
+}
+
+static cu_result sim_memory_info(size_t *available, size_t *total)
+{
+    cu_result result = begin();
+    *total = TOTAL;
+    *available = TOTAL - (size_t)live;
+    return end(result);
+}
+
+static cu_result sim_memory_alloc(cu_address *at, size_t bytes)
+{
+    cu_result result = begin();
+    if (result == CU_OK && (bytes > TOTAL - (size_t)live || due(SIM_NO_MEMORY)))
+        result = CU_NO_MEMORY;
+    if (result == CU_OK && bytes == 0)
+        result = BAD_VALUE;
+    if (result == CU_OK)
+        *at = (cu_address)(uintptr_t)take(bytes, 0)->at;
+    return end(result);
+}
+
+static cu_result sim_memory_free(cu_address at)
+{
+    begin();
+    run_all();
+    return end(give((void *)(uintptr_t)at, 0));
+}
+
+static cu_result sim_host_alloc(void **memory, size_t bytes, unsigned flags)
+{
+    cu_result result = begin();
+    (void)flags;
+    if (result == CU_OK && due(SIM_NO_MEMORY))
+        result = CU_NO_MEMORY;
+    if (result == CU_OK)
+        *memory = take(bytes, 1)->at;
+    return end(result);
+}
+
+static cu_result sim_host_free(void *memory)
+{
+    begin();
+    run_all();
+    return end(give(memory, 1));
+}
+
+static cu_result sim_host_address(cu_address *at, void *memory, unsigned flags)
+{
+    cu_result result = begin();
+    const struct block *b = find(memory, 1);
+    (void)flags;
+    *at = (cu_address)(uintptr_t)memory;
+    return end(result != CU_OK ? result : b != NULL && b->host ? CU_OK : BAD_VALUE);
+}
+
+static cu_result copy(char *to, const char *from, size_t bytes, int to_host, int from_host, cu_stream stream)
+{
+    const struct work w = {.kind = WORK_COPY, .to = to, .from = from, .bytes = bytes};
+    cu_result result = begin();
+    const struct block *a = find(to, bytes), *b = find(from, bytes);
+    if (result != CU_OK)
+        return end(result);
+    if ((to_host && a == NULL) || (from_host && b == NULL))
+        fail("a copy of host memory that is not page-locked");
+    if (a == NULL || b == NULL || a->host != to_host || b->host != from_host)
+        return end(BAD_VALUE);
+    return end(queue(stream, &w));
+}
+
+static cu_result sim_copy_in(cu_address to, const void *from, size_t bytes, cu_stream stream)
+{
+    return copy((char *)(uintptr_t)to, from, bytes, 0, 1, stream);
+}
+
+static cu_result sim_copy_out(void *to, cu_address from, size_t bytes, cu_stream stream)
+{
+    return copy(to, (const char *)(uintptr_t)from, bytes, 1, 0, stream);
+}
+
+static cu_result sim_copy(cu_address to, cu_address from, size_t bytes, cu_stream stream)
+{
+    return copy((char *)(uintptr_t)to, (const char *)(uintptr_t)from, bytes, 0, 0, stream);
+}
+
+static cu_result sim_fill(cu_address at, unsigned char value, size_t bytes, cu_stream stream)
+{
+    const struct work w = {.kind = WORK_FILL, .to = (char *)(uintptr_t)at, .bytes = bytes, .value = value};
+    cu_result result = begin();
+    if (result == CU_OK && find(w.to, bytes) == NULL)
+        result = BAD_VALUE;
+    return end(result == CU_OK ? queue(stream, &w) : result);
+}
+
+static cu_result sim_stream_create(cu_stream *stream, unsigned flags)
+{
+    cu_result result = begin();
+    (void)flags;
+    if (result != CU_OK)
+        return end(result);
+    struct CUstream_st *s = calloc(1, sizeof *s);
+    if (s == NULL)
+        fail("no memory");
+    s->last = &s->first;
+    s->next = streams;
+    streams = s;
+    *stream = s;
+    return end(CU_OK);
+}
+
+static cu_result sim_stream_destroy(cu_stream stream)
+{
+    begin();
+    run_all();
+    for (struct CUstream_st **s = &streams; *s != NULL; s = &(*s)->next)
+        if (*s == stream) {
+            *s = stream->next;
+            free(stream);
+            break;
+        }
+    return end(error);
+}
+
+static cu_result sim_stream_sync(cu_stream stream)
+{
+    cu_result result = begin();
+    fence_all(1);
+    while (stream->first != NULL)
+        if (!run_one())
+            fail("streams wait for each other in vain");
+    fence_all(0);
+    return end(result != CU_OK ? result : error);
+}
+
+static cu_result queue_event(cu_stream stream, cu_event event, enum work_kind kind)
+{
+    const struct work w = {.kind = kind, .event = event};
+    cu_result result = begin();
+    if (result != CU_OK)
+        return end(result);
+    event->pending += kind == WORK_RECORD;
+    return end(queue(stream, &w));
+}
+
+static cu_result sim_stream_wait(cu_stream stream, cu_event event, unsigned flags)
+{
+    (void)flags;
+    return queue_event(stream, event, WORK_WAIT);
+}
+
+static cu_result sim_event_create(cu_event *event, unsigned flags)
+{
+    cu_result result = begin();
+    (void)flags;
+    if (result == CU_OK && (*event = calloc(1, sizeof **event)) == NULL)
+        fail("no memory");
+    return end(result);
+}
+
+static cu_result sim_event_destroy(cu_event event)
+{
+    begin();
+    run_all();
+    free(event);
+    return end(error);
+}
+
+static cu_result sim_event_record(cu_event event, cu_stream stream)
+{
+    return queue_event(stream, event, WORK_RECORD);
+}
+
+/* Asking brings the queue on by one work. */
+static cu_result sim_event_query(cu_event event)
+{
+    cu_result result = begin();
+    if (event->pending > 0) {
+        fence_all(1);
+        run_one();
+        fence_all(0);
+    }
+    return end(result != CU_OK || error != 0 ? error : event->pending > 0 ? CU_NOT_READY : CU_OK);
+}
+
+static cu_result sim_event_sync(cu_event event)
+{
+    cu_result result = begin();
+    fence_all(1);
+    while (event->pending > 0)
+        if (!run_one())
+            fail("streams wait for each other in vain");
+    fence_all(0);
+    return end(result != CU_OK ? result : error);
+}
+
+static cu_result sim_module_load(cu_module *module, const void *image)
+{
+    cu_result result = begin();
+    *module = (cu_module)(uintptr_t)image;
+    return end(result);
+}
+
+static cu_result sim_module_unload(cu_module module)
+{
+    (void)module;
+    return CU_OK;
+}
+
+static cu_result sim_module_function(cu_function *function, cu_module module, const char *name)
+{
+    (void)module;
+    for (int i = 0; i < sim_kernel_count; i++)
+        if (strcmp(sim_kernels[i].name, name) == 0) {
+            functions[i].kernel = &sim_kernels[i];
+            *function = &functions[i];
+            return CU_OK;
+        }
+    return NOT_FOUND;
+}
+
+static cu_result sim_launch(cu_function function, unsigned grid_x, unsigned grid_y, unsigned grid_z, unsigned block_x,
+                            unsigned block_y, unsigned block_z, unsigned shared, cu_stream stream, void **args,
+                            void **extra)
+{
+    struct work w = {.kind = WORK_KERNEL,
+                     .kernel = function->kernel,
+                     .grid = {grid_x, grid_y, grid_z},
+                     .block = {block_x, block_y, block_z}};
+    cu_result result = begin();
+    (void)extra;
+    if (result != CU_OK)
+        return end(result);
+    if (due(SIM_LAUNCH_REFUSED))
+        return end(error = TOO_MANY);
+    if (shared != 0 || function->kernel->bytes > ARGS || grid_x == 0 || grid_y == 0 || grid_z == 0)
+        return end(BAD_VALUE);
+    w.faults = due(SIM_KERNEL_FAULTS);
+    memcpy(w.args, args[0], function->kernel->bytes);
+    return end(queue(stream, &w));
+}
+
+#define ENTRY(member, symbol, args) .member = sim_##member,
+const struct cuda_driver sim_driver = {CUDA_DRIVER(ENTRY)};
+
+/* ---- for tests ---- */
+
+void sim_plant(enum sim_failure kind, int after)
+{
+    pthread_mutex_lock(&lock);
+    failure = kind;
+    failure_after = after;
+    pthread_mutex_unlock(&lock);
+}
+
+int sim_planted_is_due(void)
+{
+    pthread_mutex_lock(&lock);
+    int is = failure != SIM_SOUND;
+    pthread_mutex_unlock(&lock);
+    return is;
+}
+
+static int64_t look(const int64_t *number)
+{
+    pthread_mutex_lock(&lock);
+    int64_t value = *number;
+    pthread_mutex_unlock(&lock);
+    return value;
+}
+
+int64_t sim_calls(enum sim_failure kind)
+{
+    return look(&calls[kind]);
+}
+
+int64_t sim_live(void)
+{
+    return look(&live);
+}
+
+int64_t sim_pending(void)
+{
+    return look(&pending);
+}

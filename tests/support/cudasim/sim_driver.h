@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * sim_driver: a CUDA driver that promises what NVIDIA's promises, and no more. Work that is queued runs as late as it
+ * may: when somebody waits for it, streams in a drawn order. Device memory faults when the host touches it, and is NaN
+ * when it is taken; the bytes behind a block are looked at when it is freed. Page-locked memory is read when a copy runs,
+ * not when it is queued, and copies of other host memory are refused. What a reader would get wrong: it is stricter
+ * than a GPU, on purpose; that something passes here says nothing of speed, nor of a real driver's mistakes. */
+#ifndef MOCO_TESTS_SIM_DRIVER_H
+#define MOCO_TESTS_SIM_DRIVER_H
+
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "backend/cuda/cuda_driver.h"
+#include "support/relu_masks.h"
+
+extern const struct cuda_driver sim_driver;
+
+/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver. */
+const struct backend *backend_of_cudasim(void);
+void relu_masks_read_cuda(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks);
+
+/* A failure that is to come: of the `after`-th call from now, counted from 0. */
+enum sim_failure {
+    SIM_SOUND,
+    SIM_NO_MEMORY,      /* cuMemAlloc and cuMemHostAlloc: once */
+    SIM_LAUNCH_REFUSED, /* cuLaunchKernel answers an error, and so does every call from then on */
+    SIM_KERNEL_FAULTS   /* what is launched fails when it runs: every call that waits says so from then on */
+};
+void sim_plant(enum sim_failure failure, int after);
+int sim_planted_is_due(void); /* 1: it has not happened yet */
+
+/* Calls that could fail so far, by the kind of failure. */
+int64_t sim_calls(enum sim_failure failure);
+
+/* Bytes of device memory that are held; works that are queued. */
+int64_t sim_live(void);
+int64_t sim_pending(void);
+
+#endif
