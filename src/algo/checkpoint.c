@@ -247,8 +247,12 @@ static moco_status check_described(struct ctx *ctx, const struct safetensors *fi
     TRY(config_bad(file, net_build(&graph, ctx, config, err), err));
     struct described d = {.list =
                               state_list_of(graph, queue_length, config->dim, options->encoder_k == MOCO_KEY_SHARED)};
-    struct state state = {
-        .self = &d, .count = d.list.saved, .real_bytes = real_bytes, .name = described_name, .shape = described_shape};
+    struct state state = {.self = &d,
+                          .count = d.list.saved,
+                          .real_bytes = real_bytes,
+                          .file_bytes = real_bytes,
+                          .name = described_name,
+                          .shape = described_shape};
     moco_status status = state_check(file, "", 1, &state, err);
     graph_free(graph);
     return status;
