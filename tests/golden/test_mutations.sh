@@ -8,7 +8,7 @@ build=${BUILD:-build}
 tree=$build/mutants
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL BUILD SAN
 mkdir -p "$tree" && rm -rf "$tree/include" "$tree/lib" "$tree/src" "$tree/tests" &&
-    cp -pR Makefile include lib src tests "$tree/" || exit 1
+    cp -pR Makefile include lib src tests docs "$tree/" || exit 1
 cd "$tree" || exit 1
 # What an earlier run left mutated is built again.
 rm -rf build/obj/src/algo build/obj/src/backend build/libmoco_internal.a build/tests
