@@ -479,7 +479,7 @@ def test_wrong_use(work):
     assert "nowhere" in report(os.path.join(work, "nowhere"), status=1)[1]
     assert "16" in report(*[folder] * 17, status=2)[1]
     assert "no/such" in report(folder, "--out", os.path.join(work, "no/such/page.html"), status=1)[1]
-    assert "usage" in report("--help")[0]
+    assert "Usage" in report("--help")[0]
 
 
 def main():
