@@ -1,6 +1,8 @@
 #!/bin/sh
 # The bits of training, against an earlier version of this library built beside it on the same machine: the tensors of
-# the states after 20 steps of every mechanism, f32 and bf16, one thread and two, and the features of the encoders.
+# the states after 20 steps of every mechanism, f32 and bf16, one thread and two. Features are not among them: inference in
+# f32 does convolutions by Winograd's kernel since 3a58f98, so their last bits differ on purpose (test_kernels_winograd and
+# test_embed hold them).
 # MOCO_BITS_BASE: the version compared with. Change it only in a commit that changes bits on purpose, and say why there.
 set -eu
 cd "$(dirname "$0")/../.."
@@ -29,6 +31,7 @@ for precision in f32 bf16; do
             "$work/$version" "$out" $precision $threads >"$out/list" && code=0 || code=$?
             [ $code -eq 3 ] && { echo "not tested here: bf16"; continue 2; }
             [ $code -eq 0 ] || { echo "$version, $precision, $threads threads: exit $code"; exit 1; }
+            sed -i '/features/d' "$out/list"
             for file in "$out"/*.safetensors; do
                 basename "$file"
                 python3 tests/peers/read_safetensors.py "$file" | grep -v '^[^ ]*=' # tensors; texts may gain keys
@@ -43,5 +46,5 @@ for precision in f32 bf16; do
         fi
     done
 done
-[ $status -eq 0 ] && echo "$compared lines of tensors and features are the same as $MOCO_BITS_BASE makes"
+[ $status -eq 0 ] && echo "$compared lines of tensors are the same as $MOCO_BITS_BASE makes"
 exit $status
