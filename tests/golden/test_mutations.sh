@@ -83,7 +83,7 @@ mutant "shuffle off" $rows -e 's/if (t->o\.shuffle)/if (0)/'
 mutant "keys not un-shuffled" $step \
     -e 's/t->be->scatter(t->program, rows_keys(t, direction), io\.out, samples, t->launch_n, t->dim, err)/t->be->copy(t->dev, rows_keys(t, direction) + (size_t)(launch * t->launch_n) * step_row(t), io.out, (size_t)t->launch_n * step_row(t), err)/'
 mutant "one shuffle for all steps" $rows -e 's/permute_batch(t->o\.seed, (uint64_t)t->step,/permute_batch(t->o.seed, 0,/'
-mutant "gradients of the last launch only" $step -e 's/\.accumulate = .*/.accumulate = 0};/'
+mutant "gradients of the last launch only" $step -e 's/\.accumulate = d > 0 || l > 0,/.accumulate = 0,/'
 loss=src/backend/ref/ref_loss.c pairs=src/algo/trainer_batch.c
 mutant "NT-Xent halved: the mean over 2 N views" $pairs -e 's/io->scale = 1\.0 \/ t->o\.batch_size/io->scale = (io->k ? 1.0 : 0.5) \/ t->o.batch_size/'
 mutant "NT-Xent: a view is a negative of itself" $loss -e 's/self = ntxent ? i : -1/self = -1/'
@@ -97,9 +97,9 @@ mutant "LARS with the rate outside the buffer" $sgd -e 's/now->sgd_momentum \* v
     -e 's/p\[i\] - v\[i\])/p[i] - rate * v[i])/'
 mutant "LARS: norm of the gradient before decay" $sgd -e 's/pull = norm_of_pull(count, g, p, decay)/pull = norm_of_pull(count, g, p, 0)/'
 mutant "pairs: the second view not shuffled back" $rows \
-    -e 's/t->host\.index\[place\] + (place < batch ? 0 : batch)/(place < batch ? t->host.index[place] : batch + t->host.index[place - batch])/'
+    -e 's/= batch + keys\[rank \* share + place\]/= batch + samples[rank * share + place]/'
 mutant "keys of the batch in sample order against places" $pairs \
-    -e 's/t->be->gather(t->program, step_at(t, t->at\.positives), rows_keys(t, direction), rows_of_queries(t, step, 0),/t->be->copy(t->dev, step_at(t, t->at.positives), rows_keys(t, direction), (size_t)t->o.batch_size * step_row(t), err); (void)(step,/'
+    -e 's/t->be->gather(t->program, step_at(t, t->at\.positives), rows_keys(t, direction), rows_of_all_queries(t, step),/t->be->copy(t->dev, step_at(t, t->at.positives), rows_keys(t, direction), (size_t)t->o.batch_size * step_row(t), err); (void)(step,/'
 mutant "queue rows pushed at one place" src/algo/queue.c -e 's/queue->next = (queue->next + count) % queue->length;/queue->next = 0;/'
 
 echo "$count mutants, $failed not killed"
