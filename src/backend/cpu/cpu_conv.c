@@ -122,7 +122,7 @@ int cpu_conv_tile(const struct be_device *dev, const struct shim_conv_spec *spec
 
 void cpu_conv_winograd(struct cpu_conv *out, const struct be_device *dev, const struct shim_conv_spec *spec, int tile)
 {
-    *out = (struct cpu_conv){.winograd = 1, .wino = winograd_of(spec, tile)};
+    *out = (struct cpu_conv){.wino = winograd_of(spec, tile)};
     out->bytes = kern_winograd_scratch(&dev->team, &out->wino);
 }
 

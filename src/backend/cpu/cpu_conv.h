@@ -15,8 +15,7 @@
 struct cpu_conv {
     int own; /* kern_conv_*: `run` is empty, and `order` only brings the weights into their layout */
     struct kern_conv kern;
-    int winograd; /* kern_winograd_*: `run` and `order` are empty */
-    struct kern_winograd wino;
+    struct kern_winograd wino; /* tile not 0: kern_winograd_*, and `run` and `order` are empty */
     struct shim_prim run;
     struct shim_prim order; /* from the given layout to run's (backward weights: back); empty: both are the same */
     size_t ordered;         /* offset of the reordered weights in a scratch block, after the primitives' own scratch */

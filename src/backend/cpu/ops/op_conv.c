@@ -185,7 +185,7 @@ static moco_status forward(const struct program_forward *run, const struct progr
         kern_conv_forward(&plan->dev->team, &state->conv.kern, src, weights, dst);
         return MOCO_OK;
     }
-    if (state->conv.winograd) {
+    if (state->conv.wino.tile != 0) {
         struct kern_winograd_io io = {.x = src,
                                       .weights = weights,
                                       .bias = state->bias,
