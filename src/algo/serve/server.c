@@ -300,12 +300,10 @@ static moco_status embed_in(struct server *s, struct workspace *w, const struct 
 {
     size_t image = (size_t)3 * (size_t)input->h * (size_t)input->w * (input->f32 ? sizeof(float) : 1);
     struct workspace_kind kind = {.h = input->h, .w = input->w, .f32 = input->f32, .output = value_of(s->graph, what)};
-    struct embed_shape shape;
-    TRY(server_shape(s, what, input->h, input->w, &shape, err));
     for (int64_t done = 0; done < input->n; done += kind.n) {
         kind.n = server_launch(s, input->h, input->w, input->n - done);
         TRY(workspace_run(w, &s->shared, &kind, (const char *)input->images + (size_t)done * image, err));
-        TRY(write_rows(out, f64, done, kind.n, shape.count, w->rows, s->shared.real_bytes, err));
+        TRY(write_rows(out, f64, done, kind.n, w->dim, w->rows, s->shared.real_bytes, err));
     }
     return MOCO_OK;
 }

@@ -165,6 +165,7 @@ moco_status workspace_run(struct workspace *w, struct workspace_shared *shared, 
     TRY(find_plan(w, shared, kind, &plan, err));
     TRY(bind(w, shared, plan, err));
     plan->used = ++w->launches;
+    w->dim = (int64_t)(plan->row / shared->real_bytes);
     struct be_forward io = {.images = images, .out = w->out.at, .cancel = w->cancel};
     TRY(shared->be->forward(plan->plan, &io, err));
     return shared->be->read(shared->dev, w->rows, w->out.at, (size_t)kind->n * plan->row, err);

@@ -46,6 +46,7 @@ struct workspace {
     struct be_memory slab, out;
     void *rows; /* host: reals of the output of a launch */
     size_t rows_bytes;
+    int64_t dim;                  /* of a row, after a launch */
     struct workspace_plan *plans; /* [shared->plans] */
     int plan_count;
     uint64_t launches;
