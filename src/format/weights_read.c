@@ -197,11 +197,15 @@ static moco_status read_scattered(const struct region *r, const struct weights_t
 
 /* ---- the whole ---- */
 
-/* Is it all of its region, and in the caller's type and order? Then its bytes go to their place at once. */
-static int needs_piece(const struct region *r, const struct weights_tensor *t, enum weights_number number)
+static int64_t bytes_of(const struct weights_tensor *t)
 {
-    int64_t bytes = t->count * (int64_t)safetensors_dtype_size(t->dtype);
-    return t->count > 0 && !(is_raw(t->dtype, number) && in_a_row(t) && t->offset == r->offset && bytes == r->bytes);
+    return t->count * (int64_t)safetensors_dtype_size(t->dtype);
+}
+
+/* Is it all of its region, in C order? */
+static int is_whole(const struct region *r, const struct weights_tensor *t)
+{
+    return in_a_row(t) && t->offset == r->offset && bytes_of(t) == r->bytes;
 }
 
 static moco_status read_tensor(const struct region *r, const struct weights_tensor *t, enum weights_number number,
@@ -210,20 +214,19 @@ static moco_status read_tensor(const struct region *r, const struct weights_tens
     struct checksum checksum = {0};
     if (t->count == 0)
         return MOCO_OK;
-    int64_t bytes = t->count * (int64_t)safetensors_dtype_size(t->dtype);
-    int row = in_a_row(t), all = row && t->offset == r->offset && bytes == r->bytes;
+    int all = is_whole(r, t);
     hash_start(&checksum.hash);
     if (!all && r->storage != NULL && !atomic_load(&r->storage->proved)) {
         TRY(read_row(r, r->offset, r->bytes, SAFETENSORS_U8, number, NULL, piece, &checksum, NULL, err));
         TRY(checksum_compare(r, &checksum, err));
     }
-    if (!row) {
+    if (!in_a_row(t)) {
         TRY(read_scattered(r, t, number, numbers, piece, err));
         if (bad != NULL)
             look_at(number, numbers, 0, t->count, bad);
         return MOCO_OK;
     }
-    TRY(read_row(r, t->offset, bytes, t->dtype, number, numbers, piece, all ? &checksum : NULL, bad, err));
+    TRY(read_row(r, t->offset, bytes_of(t), t->dtype, number, numbers, piece, all ? &checksum : NULL, bad, err));
     return all ? checksum_compare(r, &checksum, err) : MOCO_OK;
 }
 
@@ -233,7 +236,9 @@ static moco_status read_whole(struct weights *w, int64_t i, enum weights_number 
     struct weights_tensor tensor;
     weights_at(w, i, &tensor);
     struct region region = region_of(w, i, &tensor);
-    char *piece = needs_piece(&region, &tensor, number) ? mem_alloc(w->ctx, (size_t)PIECE, err) : numbers;
+    /* In the caller's type and order its bytes go to their place at once. */
+    int direct = tensor.count == 0 || (is_raw(tensor.dtype, number) && is_whole(&region, &tensor));
+    char *piece = direct ? numbers : mem_alloc(w->ctx, (size_t)PIECE, err);
     if (piece == NULL && tensor.count > 0)
         return MOCO_ENOMEM;
     moco_status status = read_tensor(&region, &tensor, number, numbers, piece, bad, err);
