@@ -213,7 +213,7 @@ static void print_op(const struct program_node *node, double ms, double best, in
             2e-6 * n * out->c * out->h * out->w * (double)in->c * node->op->kernel * node->op->kernel; /* MFLOP */
         printf(", \"in\": [%d, %d, %d], \"kernel\": %d, \"stride\": %d, \"add\": %d, \"gflops\": %.1f, \"by\": \"%s\"",
                in->c, in->h, in->w, node->op->kernel, node->op->stride, node->other != NONE, work / best,
-               state->conv.winograd ? "ours, Winograd" : state->conv.run.name);
+               state->conv.wino.tile != 0 ? "ours, Winograd" : state->conv.run.name);
     }
     printf("}");
 }
