@@ -166,20 +166,21 @@ program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
-tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c)))
+# A group may have rooms: tests/unit/data.
+tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
 # tool_*.c: programs that a test script drives
-test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c))
-test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh))
-any_build := tests/robust/test_fuzz_replay.sh
+test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c tests/*/*/tool_*.c))
+test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh tests/$(g)/*/test_*.sh))
+any_build := tests/robust/hostile/test_fuzz_replay.sh
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-# Tests that make system calls on files fail, or log them: tests/support/file_faults.h stands in for these.
+# Tests that make system calls on files fail, or log them: tests/support/files/file_faults.h stands in for these.
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
-fuzz_support := tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c
+fuzz_support := tests/support/failing_alloc.c tests/support/files/forged_file.c tests/fuzz/support/faulty_calls.c
 fuzz_more_report := $(program_parts) # what a target needs beside the library
 fuzz_replays := $(addprefix $(BUILD)/fuzz/replay_,$(fuzz_targets))
-test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tests/support/late/*.c tests/support/cudasim/*.c)) \
+test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tests/support/*/*.c)) \
                 $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -202,7 +203,8 @@ check: all benches $(tests) $(test_tools) $(fuzz_replays) ## run all tests that 
 # steps on it are a script of their own, and campaign takes all.
 late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               $(addprefix train/test_,transaction resume groups mechanisms faults no_alloc collapse) \
-              $(addprefix robust/test_,checkpoint forged_states misuse_training misuse_handles misuse_eval threads one_call oom)
+              $(addprefix robust/test_,threads one_call oom) $(addprefix robust/misuse/test_misuse_,training handles eval) \
+              robust/files/test_checkpoint robust/hostile/test_forged_states
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
 # The CUDA backend on a simulated driver (docs/cuda.md). check takes test_cudasim, which opens the device itself, and this.
@@ -239,7 +241,8 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 
 # Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
 # the two of robust/ bring their own.
-tsan_tests := $(addprefix unit/test_,comm loader shares sources dataset views) $(addprefix robust/test_,encoder one_call side_by_side)
+tsan_tests := $(addprefix unit/data/test_,loader sources dataset views) unit/lib/test_shares unit/network/test_comm \
+              $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
@@ -268,7 +271,7 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 	mkdir -p $(BUILD)/cover && rm -f $(BUILD)/cover/*.profraw
 	for t in $(cover_targets); do \
 	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -UMOCO_HAVE_ONEDNN -Itests \
-	        -o $(BUILD)/cover/$$t $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/replay_driver.c $(fuzz_support) \
+	        -o $(BUILD)/cover/$$t $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/support/replay_driver.c $(fuzz_support) \
 	        $(parser_src) $(state_src) $(LIBS) && \
 	    LLVM_PROFILE_FILE=$(BUILD)/cover/$$t.profraw $(BUILD)/cover/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
@@ -443,13 +446,13 @@ $(BUILD)/bench/%: $(BUILD)/obj/tests/bench/%.o $(bench_support) $(BUILD)/libmoco
 	@mkdir -p $(@D)
 	$(link) -o $@ $^ $(LIBS)
 
-$(foreach t,file_faults checkpoint paths export_faults,$(BUILD)/tests/robust/test_$(t)): wrapped := $(fault_flags)
-$(BUILD)/tests/robust/test_power_loss: \
+$(foreach t,file_faults checkpoint paths export_faults,$(BUILD)/tests/robust/files/test_$(t)): wrapped := $(fault_flags)
+$(BUILD)/tests/robust/files/test_power_loss: \
     wrapped := $(foreach c,posix_fallocate pwrite fsync renameat,-Wl,--wrap=$(c))
-$(BUILD)/tests/robust/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
+$(BUILD)/tests/robust/files/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
-of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/programs/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
                                  bench/beside fuzz/replay_report)
 $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
@@ -462,7 +465,7 @@ $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_intern
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
 
-$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/replay_driver.o \
+$(BUILD)/fuzz/replay_%: $(BUILD)/obj/tests/fuzz/fuzz_%.o $(BUILD)/obj/tests/fuzz/support/replay_driver.o \
     $(fuzz_support:%.c=$(BUILD)/obj/%.o) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) $(fault_flags) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS)

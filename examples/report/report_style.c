@@ -3,7 +3,7 @@
  * report_style: the style of a report, and the script that shows numbers and pictures under the pointer. The colours of
  * curves are those of Okabe and Ito, darkened or lightened until text in them can be read; runs beyond eight are
  * distinguished by dashes. The ten colours of classes were found by a search: as far apart as possible for full colour
- * vision and for the three kinds of colour blindness (tests/train/colours.py says how far). What a reader would get
+ * vision and for the three kinds of colour blindness (tests/train/report/colours.py says how far). What a reader would get
  * wrong: the page allows only the script with this hash. If you change the script, change report_js_hash too (the tests
  * print the right one). */
 #include "report_parts.h"

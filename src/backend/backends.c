@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * backends: the backends that are linked into this build. What a reader would get wrong: nothing else may be defined
- * in this file. Test programs link another list, with devices of their own (tests/support/backends.c), and a linker
+ * in this file. Test programs link another list, with devices of their own (tests/support/devices/backends.c), and a linker
  * replaces a member of an archive only as a whole. */
 #include "backend/backend.h"
 

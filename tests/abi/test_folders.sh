@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 # FOLDER MODULES, a line for each folder with any.
 count_modules() {
-    find lib src include examples \( -name '*.c' -o -name '*.cc' -o -name '*.h' \) | sed 's/\.[a-z]*$//' | sort -u |
+    find lib src include examples tests \( -name '*.c' -o -name '*.cc' -o -name '*.h' \) | sed 's/\.[a-z]*$//' | sort -u |
         sed 's|/[^/]*$||' | sort | uniq -c | awk '{ print $2, $1 }'
 }
 
@@ -26,18 +26,21 @@ if [ -s "$work/found" ]; then
     cat "$work/found"
     exit 1
 fi
-[ "$folders" -gt 20 ] || { echo "too few were looked at"; exit 1; }
+[ "$folders" -gt 40 ] || { echo "too few were looked at"; exit 1; }
 
 mkdir "$work/copy"
 cp -r lib src include "$work/copy"
 [ -d examples ] && cp -r examples "$work/copy"
-mkdir -p "$work/copy/examples" "$work/copy/src/planted"
+mkdir -p "$work/copy/examples" "$work/copy/src/planted" "$work/copy/tests/unit/planted"
 i=0
 while [ $i -le $most ]; do
     : >"$work/copy/src/planted/file$i.c"
     : >"$work/copy/src/planted/file$i.h"
+    : >"$work/copy/tests/unit/planted/test_file$i.c"
     i=$((i + 1))
 done
 (cd "$work/copy" && too_full) >"$work/found"
-printf '%s\n' "src/planted has $((most + 1)) modules; at most $most" >"$work/wanted"
+for folder in src/planted tests/unit/planted; do
+    echo "$folder has $((most + 1)) modules; at most $most"
+done >"$work/wanted"
 cmp -s "$work/found" "$work/wanted" || { echo "planted and not found, or more than that:"; cat "$work/found"; exit 1; }

@@ -28,7 +28,7 @@ for source in examples/*.c; do
 done
 [ "$count" -gt 5 ] || fail "only $count programs were looked at"
 # A test of the inside is what a program must not be.
-look "$BUILD/tests/unit/test_queue" >/dev/null && fail "test_queue passes for a program: the check sees nothing"
+look "$BUILD/tests/unit/network/test_queue" >/dev/null && fail "test_queue passes for a program: the check sees nothing"
 
 for short in first overnight; do
     grep -n '#include "' "examples/$short.c" && fail "$short.c includes more than the public headers"

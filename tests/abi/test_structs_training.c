@@ -12,9 +12,9 @@
 
 #include <string.h>
 
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/struct_probe.h"
-#include "support/train_rig.h"
 
 static struct scratch_folder folder;
 static struct rig rig;

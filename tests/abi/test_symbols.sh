@@ -36,7 +36,7 @@ same "global names of libmoco.a and the linker map" "$work/static" "$work/map"
 readelf -d "$BUILD/libmoco.so" | grep -q 'SONAME.*\[libmoco\.so\.0\]' || { echo "SONAME is not libmoco.so.0"; failed=1; }
 
 # Two exceptions: pthread_sigmask, not in the list, with which the loader keeps the host's signals away from its own
-# threads; and in num.o fesetround, which puts the thread's own mode back after each conversion (unit/test_num.c).
+# threads; and in num.o fesetround, which puts the thread's own mode back after each conversion (unit/lib/test_num.c).
 # snprintf writes to memory and is fine; files are written with write(2) or fwrite.
 forbidden='printf|vprintf|fprintf|vfprintf|dprintf|vdprintf|puts|fputs|fputc|putc|putchar|perror|psignal|stdout|stderr|stdin'
 forbidden="$forbidden|exit|_exit|_Exit|quick_exit|abort|atexit|on_exit|__assert_fail|__assert_rtn|system|fork|vfork|popen|exec[vl]p?e?"

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "data/dataset/dataset.h"
-#include "faulty_calls.h"
-#include "memory_file.h"
+#include "fuzz/support/faulty_calls.h"
+#include "fuzz/support/memory_file.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

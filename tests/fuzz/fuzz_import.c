@@ -10,9 +10,9 @@
 #include "algo/checkpoint.h"
 #include "algo/import/import.h"
 #include "algo/trainer_state.h"
-#include "base_file.h"
-#include "memory_file.h"
-#include "recipe.h"
+#include "fuzz/support/base_file.h"
+#include "fuzz/support/memory_file.h"
+#include "fuzz/support/recipe.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

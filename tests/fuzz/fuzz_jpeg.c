@@ -3,7 +3,7 @@
  * fuzz_jpeg: any bytes behind a JPEG's first three: see picture_target.h; and a picture of any size that the format can
  * name is refused or asks for its part before anything is taken for it. */
 #define _GNU_SOURCE /* memfd_create */
-#include "picture_target.h"
+#include "fuzz/support/picture_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

@@ -9,9 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory_file.h"
+#include "fuzz/support/memory_file.h"
+#include "fuzz/support/weights_check.h"
 #include "support/failing_alloc.h"
-#include "weights_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

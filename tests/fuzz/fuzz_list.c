@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "data/dataset/dataset.h"
-#include "memory_file.h"
+#include "fuzz/support/memory_file.h"
 #include "support/failing_alloc.h"
 
 enum { READ = 3 };

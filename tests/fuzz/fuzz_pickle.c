@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "codec/pickle.h"
-#include "memory_file.h"
+#include "fuzz/support/memory_file.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

@@ -3,7 +3,7 @@
  * fuzz_png: any bytes as a PNG: see picture_target.h. What a reader would get wrong: with FIX_SUMS the checksums of the
  * chunks are put right first, or libpng would refuse almost every changed input before anything of ours sees it. */
 #define _GNU_SOURCE /* memfd_create */
-#include "picture_target.h"
+#include "fuzz/support/picture_target.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

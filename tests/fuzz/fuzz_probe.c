@@ -5,10 +5,10 @@
 #define _GNU_SOURCE /* memfd_create, mkdtemp */
 #include <math.h>
 
-#include "base_file.h"
 #include "eval/probe.h"
-#include "memory_file.h"
-#include "recipe.h"
+#include "fuzz/support/base_file.h"
+#include "fuzz/support/memory_file.h"
+#include "fuzz/support/recipe.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

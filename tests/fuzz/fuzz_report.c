@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base_file.h"
 #include "folder/run_log.h"
-#include "memory_file.h"
+#include "fuzz/support/base_file.h"
+#include "fuzz/support/memory_file.h"
 #include "probe/probe_state.h"
 #include "report/gallery.h"
 #include "run/checkpoints.h"

@@ -10,7 +10,7 @@
 
 #include "codec/tar.h"
 #include "data/dataset/dataset.h"
-#include "memory_file.h"
+#include "fuzz/support/memory_file.h"
 #include "support/failing_alloc.h"
 
 enum { BLOCK = 512, CHECKSUM = 148, PIXELS = 4096, READ = 4 };

@@ -7,9 +7,9 @@
 #include <math.h>
 
 #include "algo/checkpoint.h"
-#include "base_file.h"
-#include "memory_file.h"
-#include "recipe.h"
+#include "fuzz/support/base_file.h"
+#include "fuzz/support/memory_file.h"
+#include "fuzz/support/recipe.h"
 #include "support/failing_alloc.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);

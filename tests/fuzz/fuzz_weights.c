@@ -10,9 +10,9 @@
 #include <string.h>
 #include <zlib.h>
 
-#include "memory_file.h"
+#include "fuzz/support/memory_file.h"
+#include "fuzz/support/weights_check.h"
 #include "support/failing_alloc.h"
-#include "weights_check.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 

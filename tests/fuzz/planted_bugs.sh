@@ -25,7 +25,7 @@ plant() { # TARGET, FILE, sed command, what it is
     # shellcheck disable=SC2086 # lists of words
     (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
         -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L $parser_flags -o "$work/target" "tests/fuzz/fuzz_$target.c" \
-        tests/support/failing_alloc.c tests/support/forged_file.c tests/fuzz/faulty_calls.c $fault_flags $parser_src $more $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
+        tests/support/failing_alloc.c tests/support/files/forged_file.c tests/fuzz/support/faulty_calls.c $fault_flags $parser_src $more $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
     rm -rf "${work:?}/new"/*
     if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
         "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Prints, for each ResNet of torchvision, what tests/unit/test_net.c compares with: trainable numbers, tensors of the
+"""Prints, for each ResNet of torchvision, what tests/unit/network/test_net.c compares with: trainable numbers, tensors of the
 state dict, and FNV-1a (64 bits) over the lines "name d0 d1 ...\\n" of its names and shapes in order. Needs torchvision."""
 import torchvision
 

@@ -18,8 +18,8 @@
 #include <string.h>
 
 #include "moco/moco.h"
-#include "support/golden_fixture.h"
-#include "support/golden_rule.h"
+#include "support/files/golden_fixture.h"
+#include "support/files/golden_rule.h"
 #include "support/not_tested.h"
 #include "support/test_device.h"
 #include "tolerances.h"

@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "moco/moco.h"
-#include "support/weights_listing.h"
+#include "support/files/weights_listing.h"
 
 static char *listing_of(const char *path)
 {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * tool_step: trains a few steps on the rule's images (tests/support/golden_rule.h) through the public API and writes
+ * tool_step: trains a few steps on the rule's images (tests/support/files/golden_rule.h) through the public API and writes
  * every tensor and measurement to standard output, for scripts that follow in PyTorch. What a reader would get wrong:
  * the network starts from libmoco's own initial weights, and the key encoder from those of another seed, so that the
  * momentum update shows in the first step; a script takes both from the records "before.*".
@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "moco/moco.h"
-#include "support/golden_rule.h"
+#include "support/files/golden_rule.h"
 
 struct settings {
     const char *device, *precision, *arch, *stem, *head;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * tool_weights: prints what moco/weights.h says of files, and after each what memory it took: for test_weights.py. */
-#include "support/weights_listing.h"
+#include "support/files/weights_listing.h"
 
 int main(int count, char **paths)
 {

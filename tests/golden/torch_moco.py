@@ -4,7 +4,7 @@ implementation, apart from libmoco: what the golden tests hold libmoco against.
 
 Works in any dtype. BN groups are always contiguous slices of the order in which a network sees its samples, so ShuffleBN,
 interleaved groups and other summation orders are all just orders: encode(net, images, order). Also here, because C and
-Python must agree on them to the last bit: the rules for initial weights and images (tests/support/golden_rule.h).
+Python must agree on them to the last bit: the rules for initial weights and images (tests/support/files/golden_rule.h).
 """
 import math
 
@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from moco_random import shuffle_permutation
 
 
-# ---- rules shared with tests/support/golden_rule.c ----------------------------------------------------------------------
+# ---- rules shared with tests/support/files/golden_rule.c ----------------------------------------------------------------------
 
 MASK = (1 << 64) - 1
 

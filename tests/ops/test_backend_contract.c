@@ -16,7 +16,7 @@
 #include <string.h>
 
 #include "support/failing_alloc.h"
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 #include "support/test_device.h"
 #include "tolerances.h"
 

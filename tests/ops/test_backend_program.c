@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 #include "support/test_device.h"
 
 static struct harness_subject subjects[8];

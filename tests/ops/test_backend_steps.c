@@ -16,7 +16,7 @@
 
 #include "backend/fallback.h"
 #include "philox.h"
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 #include "support/test_device.h"
 #include "tolerances.h"
 

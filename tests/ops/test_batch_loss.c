@@ -17,8 +17,8 @@
 
 #include "backend/host_program.h"
 #include "philox.h"
-#include "support/map_case.h"
-#include "support/net_harness.h"
+#include "support/rigs/map_case.h"
+#include "support/rigs/net_harness.h"
 #include "tolerances.h"
 
 #ifdef MOCO_HAVE_ONEDNN

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/map_case.h"
+#include "support/rigs/map_case.h"
 
 #ifdef MOCO_HAVE_ONEDNN
 

@@ -16,9 +16,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/net_harness.h"
+#include "support/devices/relu_masks.h"
 #include "support/not_tested.h"
-#include "support/relu_masks.h"
+#include "support/rigs/net_harness.h"
 #include "support/test_device.h"
 #include "tolerances.h"
 

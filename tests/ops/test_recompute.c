@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 
 struct recompute_case {
     int depth;

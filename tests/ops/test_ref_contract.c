@@ -16,7 +16,7 @@
 
 #include "backend/program/program_buffers.h"
 #include "backend/ref/ref_program.h"
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 
 static struct harness_spec small(enum be_precision precision)
 {

@@ -17,7 +17,7 @@
 #include "backend/host_program.h"
 #include "backend/ref/ref_ops.h"
 #include "philox.h"
-#include "support/net_harness.h"
+#include "support/rigs/net_harness.h"
 #include "tolerances.h"
 
 static double *numbers(size_t count, uint64_t stream)

@@ -14,7 +14,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE, os.path.join(HERE, "..", "train")]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "train", "report")]
 import browser  # noqa: E402
 import check_page  # noqa: E402
 import test_report as made  # noqa: E402

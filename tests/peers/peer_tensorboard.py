@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "train"))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "train", "report"))
 import check_page  # noqa: E402
 import test_report as made  # noqa: E402
 from tensorboard.backend.event_processing import event_accumulator  # noqa: E402

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What build/tests/unit/tool_plane makes of pictures of digits, against scikit-learn: peer_tsne.sh runs it. With the name
+"""What build/tests/unit/programs/tool_plane makes of pictures of digits, against scikit-learn: peer_tsne.sh runs it. With the name
 of a file of numbers (`embed`'s output: a path, then its embedding, a line), of those instead, and nothing is asserted
 about t-SNE's own numbers there."""
 import json

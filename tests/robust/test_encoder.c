@@ -20,10 +20,10 @@
 
 #include "support/draw_image.h"
 #include "support/failing_alloc.h"
-#include "support/misuse_rig.h"
+#include "support/rigs/misuse_rig.h"
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 enum { N = 13, SIDE = 16, SMALL = 12, DIM = 8, FEATURES = 64, THREADS = 8, ROUNDS = 24 };
 

@@ -17,11 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/misuse_rig.h"
 #include "support/refused.h"
+#include "support/rigs/misuse_rig.h"
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 enum { SIDE = 16, DIM = 16, FEATURES = 64, BATCH = 16, LENGTH = 40, ROWS = 4 };
 

@@ -15,9 +15,9 @@
 #include <string.h>
 
 #include "support/failing_alloc.h"
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 static struct failing_alloc memory;
 static struct scratch_folder folder;

@@ -14,9 +14,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "support/misuse_rig.h"
+#include "support/rigs/misuse_rig.h"
+#include "support/rigs/train_rig.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 enum { SIDE = 16, DIM = 16, LENGTH = 40 };
 

@@ -69,7 +69,7 @@ int64_t test_device_own_bytes(const char *name)
     struct be_info info = describe(name);
     int64_t bytes = info.own_memory ? test_device_counted(name) : 0;
     if (bytes < 0) {
-        fprintf(stderr, "nobody counts the memory of %s: tests/support/backends.c has to say how\n", name);
+        fprintf(stderr, "nobody counts the memory of %s: tests/support/devices/backends.c has to say how\n", name);
         exit(1);
     }
     return bytes;

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "support/train_rig.h"
+#include "support/rigs/train_rig.h"
 
 /* The head's last layer answers its bias alone. Key momentum 1 and rate 0 keep it so. */
 static void collapse(struct rig *rig, const char *encoder)

@@ -16,8 +16,8 @@
 
 #include "algo/checkpoint.h"
 #include "algo/trainer.h"
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
-#include "support/train_rig.h"
 
 /* ---- the device ---- */
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/train_rig.h"
+#include "support/rigs/train_rig.h"
 
 #define STEPS 3
 #define RATE 0.05

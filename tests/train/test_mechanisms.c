@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "support/rigs/train_rig.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 #include "tolerances.h"
 
 #define LEARNING_STEPS 300

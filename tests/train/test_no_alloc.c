@@ -10,7 +10,7 @@
 
 #include <sys/resource.h>
 
-#include "support/train_rig.h"
+#include "support/rigs/train_rig.h"
 
 #define STEPS 10
 /* A kernel may map a page that a library keeps for itself (stdio, OpenMP); a buffer of a step would show as hundreds.

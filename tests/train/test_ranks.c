@@ -16,8 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/failing_device.h"
-#include "support/rank_rig.h"
+#include "support/devices/failing_device.h"
+#include "support/rigs/rank_rig.h"
 #include "support/test_device.h"
 #include "tolerances.h"
 

@@ -14,9 +14,9 @@
 #include <string.h>
 
 #include "support/not_tested.h"
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 #define STEPS 6
 

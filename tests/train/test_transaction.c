@@ -15,9 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
-#include "support/train_rig.h"
 
 /* Cancels after launch number `at`, and counts. */
 struct watcher {

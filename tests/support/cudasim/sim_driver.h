@@ -12,7 +12,7 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/cuda_driver.h"
-#include "support/relu_masks.h"
+#include "support/devices/relu_masks.h"
 
 extern const struct cuda_driver sim_driver;
 

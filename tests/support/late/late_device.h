@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
-#include "support/relu_masks.h"
+#include "support/devices/relu_masks.h"
 
 extern const struct backend backend_late;
 

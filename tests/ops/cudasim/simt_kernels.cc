@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * simt_kernels: every kernel of the CUDA backend once, on shapes that are multiples of nothing, in memory that ends where
+ * the arrays do: for the sanitizers. What kernels compute is not looked at here but for NaN, which says that something
+ * unwritten was read; the suites on the device cudasim hold them against ref. ops/cudasim/test_simt.sh compiles it, also with
+ * barriers taken out of the kernels. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/cuda/kernels/all.cu"
+
+#define RUN(name, args)                                                                                                \
+    static void run_##name(const void *a)                                                                              \
+    {                                                                                                                  \
+        moco_##name(*(const struct args##_args *)a);                                                                   \
+    }
+CUDA_KERNELS(RUN)
+
+static int ran[CUDA_KERNEL_COUNT];
+#define LAUNCH(name, x, y, z, args)                                                                                    \
+    (ran[CUDA_##name] = 1,                                                                                             \
+     simt_launch(                                                                                                      \
+         run_##name, &(args), simt_dim{(x), (y), (z)},                                                                 \
+         simt_dim{CUDA_##name == CUDA_decide || CUDA_##name == CUDA_step_end ? 1u : (unsigned)CUDA_BLOCK, 1, 1}))
+
+template <class T> static T *take(size_t count, int byte)
+{
+    T *out = (T *)malloc(count * sizeof(T));
+    if (out == nullptr)
+        abort();
+    memset(out, byte, count * sizeof(T));
+    return out;
+}
+
+static float *unset(size_t count)
+{
+    return take<float>(count, 0xff);
+}
+
+static float *numbers(size_t count)
+{
+    static unsigned state = 7;
+    float *out = take<float>(count, 0);
+    for (size_t i = 0; i < count; i++) {
+        state = state * 1664525u + 1013904223u;
+        out[i] = (float)(state >> 8) / (1 << 23) - 1;
+    }
+    return out;
+}
+
+static int failed;
+
+static void expect_set(const char *what, const float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(values[i] - values[i] == 0)) {
+            printf("%s: number %zu of %zu is not set\n", what, i, count);
+            failed = 1;
+            return;
+        }
+}
+
+static struct cuda_step *new_step(void)
+{
+    struct cuda_step *s = take<struct cuda_step>(1, 0);
+    s->lr = 0.1;
+    s->temperature = 0.2;
+    s->loss_scale = 1;
+    s->key_momentum = 0.9;
+    s->trust = 0.01;
+    s->gradient_limit = 1e30;
+    s->bad = UINT64_MAX;
+    return s;
+}
+
+static void rows(void)
+{
+    enum { N = 7, DIM = 5 };
+    int32_t *index = take<int32_t>(N, 0);
+    struct cuda_step *s = new_step();
+    for (int i = 0; i < N; i++)
+        index[i] = (i * 3 + 2) % N;
+    struct rows_args a = {s, unset(N * DIM), numbers(N * DIM), index, 9, N, DIM, 0};
+    LAUNCH(gather, 2, 1, 1, a);
+    expect_set("gather", a.out, N * DIM);
+    a.out = unset(N * DIM);
+    LAUNCH(scatter, 2, 1, 1, a);
+    expect_set("scatter", a.out, N * DIM);
+    LAUNCH(check_rows, 2, 1, 1, a);
+    LAUNCH(row_std, 1, 1, 1, a);
+    struct verdict_args v = {s, take<struct cuda_chain>(1, 0), nullptr, 0};
+    LAUNCH(decide, 1, 1, 1, v);
+    a.out = numbers(9 * DIM);
+    LAUNCH(push, 2, 1, 1, a);
+    struct stats_args t = {s, numbers(10), numbers(10), 10, 0.1, 2, 6};
+    LAUNCH(check_stats, 1, 1, 1, t);
+    LAUNCH(stats_commit, 1, 1, 1, t);
+    LAUNCH(step_end, 1, 1, 1, v);
+    if (s->bad != UINT64_MAX || !s->committed) {
+        printf("the step did not commit\n");
+        failed = 1;
+    }
+}
+
+static void slabs(void)
+{
+    enum { TOTAL = 700, SLICES = 3 };
+    static const struct cuda_slice slice[SLICES] = {{0, 300, 0}, {304, 290, 0}, {608, 90, 1}};
+    static const struct cuda_param param[2] = {{0, 2, 0, 0}, {2, 1, 1, 0}};
+    struct cuda_step *s = new_step();
+    struct slab_args a = {};
+    s->may = 1;
+    a.step = s;
+    a.p = numbers(TOTAL);
+    a.v = numbers(TOTAL);
+    a.k = numbers(TOTAL);
+    a.g = numbers(TOTAL);
+    a.out = unset(TOTAL);
+    a.total = TOTAL;
+    a.slices = slice;
+    a.params = param;
+    a.sums = take<struct cuda_sums>(SLICES, 0xff);
+    a.rules = take<struct cuda_rule>(2, 0xff);
+    a.slice_count = SLICES;
+    a.param_count = 2;
+    a.lars = 1;
+    a.what = CUDA_GRADIENT;
+    LAUNCH(slab_sums, SLICES, 1, 1, a);
+    LAUNCH(slab_end, 1, 1, 1, a);
+    LAUNCH(slab_rules, 1, 1, 1, a);
+    LAUNCH(slab_update, SLICES, 1, 1, a);
+    LAUNCH(slab_average, 2, 1, 1, a);
+    expect_set("slab_average", a.out, TOTAL);
+}
+
+static void maps(void)
+{
+    enum { N = 2, H = 5, W = 7, C = 9, OH = 3, OW = 4, IN = N * H * W * C, OUT = N * OH * OW * C };
+    struct input_args image = {take<uint8_t>(N * H * W * 3, 3),
+                               nullptr,
+                               nullptr,
+                               nullptr,
+                               unset(N * H * W * 8),
+                               {0.5f, 0.5f, 0.5f},
+                               {1, 1, 1},
+                               N,
+                               H,
+                               W,
+                               8};
+    LAUNCH(input, 1, 1, 1, image);
+    expect_set("input", image.out, N * H * W * 8);
+    struct map_args a = {};
+    a.x = numbers(IN);
+    a.other = numbers(IN);
+    a.y = unset(IN);
+    a.count = IN;
+    a.n = N, a.h = H, a.w = W, a.c = C, a.oh = OH, a.ow = OW, a.kernel = 3, a.stride = 2, a.pad = 1, a.relu = 1;
+    LAUNCH(map_add, 3, 1, 1, a);
+    expect_set("map_add", a.y, IN);
+    a.dy = numbers(IN);
+    LAUNCH(map_relu_back, 3, 1, 1, a);
+    a.y = unset(IN);
+    LAUNCH(map_out, 3, 1, 1, a);
+    expect_set("map_out", a.y, IN);
+    a.y = unset(OUT);
+    a.winner = take<uint16_t>(OUT, 0xff);
+    a.count = OUT;
+    LAUNCH(maxpool, 2, 1, 1, a);
+    expect_set("maxpool", a.y, OUT);
+    a.dy = numbers(OUT);
+    a.y = unset(IN);
+    a.count = IN;
+    LAUNCH(maxpool_back, 2, 1, 1, a);
+    expect_set("maxpool_back", a.y, IN);
+    a.y = unset(N * C);
+    LAUNCH(gap, 1, 1, 1, a);
+    expect_set("gap", a.y, N * C);
+    a.dy = numbers(N * C);
+    a.y = unset(IN);
+    LAUNCH(gap_back, 2, 1, 1, a);
+    expect_set("gap_back", a.y, IN);
+    a.n = 3, a.c = 300;
+    a.x = numbers(900);
+    a.dy = numbers(900);
+    a.y = unset(900);
+    LAUNCH(l2norm, 3, 1, 1, a);
+    expect_set("l2norm", a.y, 900);
+    a.y = unset(900);
+    LAUNCH(l2norm_back, 3, 1, 1, a);
+    expect_set("l2norm_back", a.y, 900);
+    a.y = numbers(300);
+    LAUNCH(bias_back, 2, 1, 1, a);
+}
+
+static void batch_norm(void)
+{
+    enum { ROWS = 37, C = 35, GROUPS = 2, SPLITS = 3, COUNT = GROUPS * ROWS * C };
+    struct bn_args a = {};
+    a.x = numbers(COUNT);
+    a.other = numbers(COUNT);
+    a.gamma = numbers(C);
+    a.beta = numbers(C);
+    a.out = unset(COUNT);
+    a.mask = take<unsigned char>((COUNT + 7) / 8, 0);
+    a.sums = take<double>((size_t)GROUPS * SPLITS * 2 * C, 0xff);
+    a.saved = unset((size_t)GROUPS * 2 * C);
+    a.means = unset((size_t)GROUPS * 2 * C);
+    a.stage = numbers(2 * C);
+    a.rows = ROWS;
+    a.eps = 1e-5;
+    a.c = C, a.groups = GROUPS, a.splits = SPLITS, a.relu = 1;
+    LAUNCH(bn_sums, 2, SPLITS, GROUPS, a);
+    LAUNCH(bn_statistics, 1, 1, 1, a);
+    LAUNCH(bn_apply, 2, 1, 1, a);
+    expect_set("bn_apply", a.out, COUNT);
+    a.dy = a.d = numbers(COUNT);
+    a.more = numbers(COUNT);
+    a.out = unset(COUNT);
+    a.d_gamma = numbers(C);
+    a.d_beta = numbers(C);
+    LAUNCH(bn_back_sums, 2, SPLITS, GROUPS, a);
+    LAUNCH(bn_back_end, 1, 1, 1, a);
+    LAUNCH(bn_back_apply, 3, 1, 1, a);
+    expect_set("bn_back_apply", a.out, COUNT);
+    struct fold_args f = {numbers(C * 6), numbers(C), numbers(C), unset(C), take<float>(2 * C, 0), C * 6, 1e-5, C, 6};
+    LAUNCH(fold_bn, 1, 1, 1, f);
+    LAUNCH(fold_weights, 1, 1, 1, f);
+    expect_set("fold", f.weight, C * 6);
+}
+
+static void products(void)
+{
+    enum { N = 2, H = 9, W = 8, CI = 5, OH = 5, OW = 4, CO = 67, K = 3 };
+    const int x = N * H * W * CI, y = N * OH * OW * CO, w = CO * K * K * CI;
+    struct product_args a = {};
+    a.n = N, a.h = H, a.w = W, a.ci = CI, a.oh = OH, a.ow = OW, a.co = CO, a.kernel = K, a.stride = 2, a.pad = 1;
+    a.splits = 1;
+    a.a = numbers((size_t)x);
+    a.b = numbers((size_t)w);
+    a.bias = numbers(CO);
+    a.other = numbers((size_t)y);
+    a.relu = 1;
+    a.out = unset((size_t)y);
+    LAUNCH(product_forward, 1, 2, 1, a);
+    expect_set("product_forward", a.out, (size_t)y);
+    a.bias = a.other = nullptr;
+    a.relu = 0;
+    a.a = numbers((size_t)y);
+    a.out = unset((size_t)x);
+    LAUNCH(product_data, 3, 1, 1, a);
+    expect_set("product_data", a.out, (size_t)x);
+    a.b = numbers((size_t)x);
+    a.out = numbers((size_t)w);
+    a.accumulate = 1;
+    a.splits = 3;
+    a.parts = unset((size_t)w * 3);
+    LAUNCH(product_weights, 2, 1, 3, a);
+    a.n = CO;
+    a.co = K * K * CI;
+    LAUNCH(product_end, 2, 1, 1, a);
+    expect_set("product_weights", a.out, (size_t)w);
+}
+
+static void losses(void)
+{
+    enum { N = 4, DIM = 6, COUNT = 301 };
+    struct loss_args a = {};
+    a.step = new_step();
+    a.q = numbers(N * DIM);
+    a.k = numbers(N * DIM);
+    a.s = numbers(N * COUNT);
+    a.positives = unset(N);
+    a.pull = unset(N);
+    a.results = take<double>(N * 5, 0xff);
+    a.d_q = numbers(N * DIM);
+    a.count = COUNT;
+    a.scale = 1;
+    a.n = a.rows = N;
+    a.dim = DIM;
+    LAUNCH(loss_positives, 1, 1, 1, a);
+    LAUNCH(loss_softmax, N, 1, 1, a);
+    LAUNCH(loss_pull, 1, 1, 1, a);
+    expect_set("loss_pull", a.d_q, N * DIM);
+    LAUNCH(loss_end, 1, 1, 1, a);
+    a.positives = nullptr;
+    a.ntxent = 1;
+    a.count = N;
+    LAUNCH(loss_softmax, N, 1, 1, a);
+    expect_set("loss_softmax", a.s, N * N);
+    if (a.step->bad != UINT64_MAX) {
+        printf("the loss is not finite\n");
+        failed = 1;
+    }
+}
+
+/* SEED. Nothing is freed: the process ends. */
+int main(int argc, char **argv)
+{
+    simt_seed(argc > 1 ? strtoull(argv[1], nullptr, 10) : 1);
+    rows();
+    slabs();
+    maps();
+    batch_norm();
+    products();
+    losses();
+    for (int i = 0; i < CUDA_KERNEL_COUNT; i++)
+        if (!ran[i]) {
+            printf("kernel number %d was not run\n", i);
+            failed = 1;
+        }
+    return failed;
+}

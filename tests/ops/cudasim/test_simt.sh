@@ -1,0 +1,91 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The simulator of CUDA's threads (tests/support/cudasim/simt.h) finds what it promises to find: kernels with one fault each
+# (simt_planted.cc), plain in three orders of threads and blocks, and under two sanitizers; and says nothing of two that are
+# sound. Then all kernels of the backend under both sanitizers (simt_kernels.cc), and with one fault planted in each of
+# some copies of them.
+set -u
+: "${CXX:=c++}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0 count=0
+fail() {
+    echo "$*"
+    failed=1
+}
+
+compile() { # output, program, kernels' root, flags...
+    out=$work/$1 program=$2 root=$3
+    shift 3
+    "$CXX" -std=c++17 -O1 -g -I"$root" -Iinclude -Ilib -Isrc -Itests -include tests/support/cudasim/simt.h "$@" -o "$out" \
+        "tests/ops/cudasim/$program" tests/support/cudasim/simt.cc -fno-exceptions -fno-rtti
+}
+compile plain simt_planted.cc src &
+compile address simt_planted.cc src -fsanitize=address &
+compile thread simt_planted.cc src -fsanitize=thread &
+wait
+for build in plain address thread; do
+    [ -x "$work/$build" ] || { echo "no $build build"; exit 1; }
+done
+
+seeds() { # of a build: a sanitizer looks at more than what comes out, and is slow to start
+    if [ "$1" = plain ]; then echo 1 2 3; else echo 1; fi
+}
+sound() { # build, kernel
+    for seed in $(seeds "$1"); do
+        "$work/$1" "$2" $seed >"$work/said" 2>&1 || fail "$1: $2 is sound, and was not found to be: $(head -n 3 "$work/said")"
+    done
+    count=$((count + 1))
+}
+found() { # build, kernel, words
+    for seed in $(seeds "$1"); do
+        "$work/$1" "$2" $seed >"$work/said" 2>&1 && fail "$1: $2 was not found with seed $seed"
+        grep -q -- "$3" "$work/said" || fail "$1: $2: \"$3\" is not what was said: $(head -n 3 "$work/said")"
+    done
+    count=$((count + 1))
+}
+for build in plain address thread; do
+    sound $build sound_sum
+    sound $build sound_shuffle
+    found $build barrier_after_exit "a thread waits at a barrier, and another has ended: block .*simt_planted.cc:"
+    found $build two_barriers "different barriers"
+    found $build shuffle_outside "a shuffle outside of its mask"
+    found $build shuffle_alone "names a thread that is not there"
+    found $build too_much_shared "more shared memory than a block has"
+    found $build unset_shared "8 numbers are wrong"
+done
+found plain missing_barrier "numbers are wrong"
+found plain write_after_read "numbers are wrong"
+found address shared_overrun "AddressSanitizer: use-after-poison"
+found address global_overrun "AddressSanitizer: heap-buffer-overflow"
+for kernel in missing_barrier write_after_read two_blocks_one_number; do
+    found thread $kernel "WARNING: ThreadSanitizer: data race"
+done
+
+# ---- the kernels of the backend ----
+compile kernels_address simt_kernels.cc src -fsanitize=address,undefined -fno-sanitize-recover=undefined &
+compile kernels_thread simt_kernels.cc src -fsanitize=thread &
+wait
+for build in kernels_address kernels_thread; do
+    ASAN_OPTIONS=detect_leaks=0 "$work/$build" 1 >"$work/said" 2>&1 || fail "$build: $(head -n 5 "$work/said")"
+    count=$((count + 1))
+done
+
+# FILE, the fault as an expression of sed, sanitizer, what it says
+mutated() {
+    rm -rf "$work/src"
+    mkdir -p "$work/src/backend/cuda"
+    cp -r src/backend/cuda/kernels "$work/src/backend/cuda"
+    sed -i "$2" "$work/src/backend/cuda/kernels/$1"
+    cmp -s "$work/src/backend/cuda/kernels/$1" "src/backend/cuda/kernels/$1" && fail "$1: nothing was planted by $2"
+    compile mutant simt_kernels.cc "$work/src" -fsanitize="$3" || fail "$1: $2 does not compile"
+    ASAN_OPTIONS=detect_leaks=0 "$work/mutant" 1 >"$work/said" 2>&1 && fail "$1: $2 was not found"
+    grep -q -- "$4" "$work/said" || fail "$1: $2: \"$4\" is not what was said: $(head -n 3 "$work/said")"
+    count=$((count + 1))
+}
+mutated product.cu 's/^        __syncthreads();//' thread "data race"
+mutated bn.cu 's/^    __syncthreads();//' thread "data race"
+mutated kernel.cuh 's/^        __syncthreads();//' thread "data race"
+mutated product.cu 's/if (row >= e.rows || column >= e.columns)/if (row >= e.rows)/' address "heap-buffer-overflow"
+echo "$count kernels"
+exit $failed

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * rank_rig: one rank of a training of several, as a train_rig that has its share of the rig's batches, with key views
+ * apart where the trainer shuffles. What a reader would get wrong: ranks run in threads, or in processes, where a failed
+ * assertion must not jump; so nothing here asserts but team_*, which belong to the test's own thread. */
+#ifndef MOCO_TESTS_RANK_RIG_H
+#define MOCO_TESTS_RANK_RIG_H
+
+#include <pthread.h>
+
+#include "support/rigs/train_rig.h"
+
+#define RANK_MAX 8
+
+struct rank {
+    struct rig rig; /* its views are those of the whole batch */
+    moco_comm *comm;
+    int rank, ranks;
+    uint8_t *share[2], *key[2];
+    moco_batch batch;   /* of this rank */
+    moco_status status; /* of the first call that failed, or as the body says */
+    char sentence[640];
+    void *user;
+};
+
+/* `rank->comm`, rank and ranks are set. */
+moco_status rank_open(struct rank *rank, const struct rig_spec *spec);
+void rank_close(struct rank *rank);
+/* Draws batch `number`, or draws it and makes a step with rate 0.05. */
+void rank_draw(struct rank *rank, int64_t number);
+moco_status rank_step(struct rank *rank, int64_t number);
+/* Notes the status, and its sentence if it is not MOCO_OK; returns it. */
+moco_status rank_note(struct rank *rank, moco_status status);
+
+/* Ranks in threads of this process. */
+struct team {
+    moco_context *context;
+    int ranks;
+    struct rank rank[RANK_MAX];
+};
+
+/* Each has the status of rank_open. */
+void team_open(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options);
+/* Runs `body` on every rank at once. */
+void team_run(struct team *team, void (*body)(struct rank *rank));
+void team_close(struct team *team);
+
+#endif
