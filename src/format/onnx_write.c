@@ -117,6 +117,7 @@ void onnx_tensor(struct onnx_writer *w, const char *name, const int64_t *shape, 
 
 /* ---- inputs and outputs ---- */
 
+/* Puts an input or output of the graph: its name, type and shape are messages inside each other. */
 static void put_value(struct onnx_writer *w, uint32_t field, const char *name, enum onnx_type type,
                       const struct onnx_axis *axes, int count)
 {
@@ -159,7 +160,7 @@ void onnx_output(struct onnx_writer *w, const char *name, const struct onnx_axis
 #define STRING_(x) #x
 #define STRING(x) STRING_(x)
 
-/* All of the model before its graph, whose length with the gaps is `graph`. */
+/* Puts everything of the model that comes before its graph. `graph` is the graph's length, gaps included. */
 static void put_model(struct onnx_writer *w, const struct safetensors_text *texts, int64_t count, uint64_t graph)
 {
     struct protobuf *model = &w->node, *part = &w->part;
@@ -169,7 +170,7 @@ static void put_model(struct onnx_writer *w, const struct safetensors_text *text
     protobuf_put_string(model, MODEL_PRODUCER_VERSION,
                         STRING(MOCO_VERSION_MAJOR) "." STRING(MOCO_VERSION_MINOR) "." STRING(MOCO_VERSION_PATCH));
     protobuf_clear(part);
-    protobuf_put_int(part, OPSET_VERSION, OPSET); /* of the domain "" */
+    protobuf_put_int(part, OPSET_VERSION, OPSET); /* the version of the ops that all programs know (domain "") */
     protobuf_put_message(model, MODEL_OPSET, part);
     for (int64_t i = 0; i < count; i++) {
         protobuf_clear(part);

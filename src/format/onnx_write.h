@@ -10,18 +10,18 @@
 #include "file/file_gaps.h"
 #include "format/safetensors.h"
 
-enum onnx_type { ONNX_F32 = 1, ONNX_U8 = 2 }; /* elem_type */
+enum onnx_type { ONNX_F32 = 1, ONNX_U8 = 2 }; /* onnx.proto3 calls it elem_type */
 
 struct onnx_writer {
     struct ctx *ctx;
-    struct protobuf graph, node, part; /* the graph so far; the message being put; one within it */
-    struct file_gaps gaps;             /* of the tensors, in the order in which they were put */
+    struct protobuf graph, node, part; /* the graph so far; the message that is being made; a message inside that one */
+    struct file_gaps gaps;             /* one for each tensor, in the order in which they were put */
 };
 
 void onnx_start(struct onnx_writer *w, struct ctx *ctx, struct err *err);
-void onnx_free(struct onnx_writer *w); /* any number of times */
+void onnx_free(struct onnx_writer *w); /* may be called more than once */
 
-/* A node is begun, given its inputs and attributes, and put. */
+/* A node takes several calls: onnx_node begins it, the next ones add inputs and attributes, onnx_node_end puts it. */
 void onnx_node(struct onnx_writer *w, const char *kind, const char *name, const char *out);
 void onnx_node_input(struct onnx_writer *w, const char *name);
 void onnx_node_float(struct onnx_writer *w, const char *name, float value);
@@ -29,18 +29,19 @@ void onnx_node_int(struct onnx_writer *w, const char *name, int64_t value);
 void onnx_node_ints(struct onnx_writer *w, const char *name, const int64_t *values, int count);
 void onnx_node_end(struct onnx_writer *w);
 
-/* A float tensor whose bytes come later. */
+/* Puts a float tensor without its bytes, which fill a gap later. */
 void onnx_tensor(struct onnx_writer *w, const char *name, const int64_t *shape, int ndim);
 
-/* An axis of an input or output: a number, or a name that any number may stand for. */
+/* An axis of an input or output: a size, or a name for a size that may be any. */
 struct onnx_axis {
-    const char *name; /* NULL: `size` */
+    const char *name; /* NULL: the axis has `size` */
     int64_t size;
 };
 void onnx_input(struct onnx_writer *w, const char *name, enum onnx_type type, const struct onnx_axis *axes, int count);
-void onnx_output(struct onnx_writer *w, const char *name, const struct onnx_axis *axes, int count); /* of floats */
+void onnx_output(struct onnx_writer *w, const char *name, const struct onnx_axis *axes, int count); /* floats */
 
-/* Puts the graph into a model and begins the file at `path`: each tensor's bytes then belong at gaps.gaps[i].offset. */
+/* Puts the graph into a model and begins the file at `path`. The caller then writes the bytes of tensor i at
+ * gaps.gaps[i].offset. */
 moco_status onnx_begin(struct onnx_writer *w, struct file_save *save, const char *path, const char *name,
                        const struct safetensors_text *texts, int64_t text_count, struct err *err);
 

@@ -11,11 +11,11 @@
 
 struct walk {
     struct safetensors *f;
-    int64_t data; /* bytes behind the header */
+    int64_t data; /* bytes of the file after the header */
     int fill;
     int64_t tensors, texts;
     int metadata_seen;
-    size_t digits; /* where the header's hash stands; 0: nowhere */
+    size_t digits; /* offset in the header of its own hash; 0: there is none */
     struct json json;
     struct err *err;
 };
@@ -26,7 +26,8 @@ static moco_status wrong(struct walk *w, const struct json_token *t, const char 
                    t->text, t->length > 60 ? "..." : "", reason);
 }
 
-/* Puts a string's bytes and a 0 over its raw text (the closing quote is passed already). */
+/* Unescapes a string over its raw text and ends it with 0. The closing quote, which the 0 may replace, has been
+ * read. */
 static moco_status keep(struct walk *w, const struct json_token *t, char **text)
 {
     char *at = w->f->header + (t->text - w->f->header);
@@ -50,7 +51,7 @@ static moco_status dtype(struct walk *w, struct safetensors_tensor *tensor)
     return wrong(w, &t, "dtype", "is none that is known here");
 }
 
-/* An array of at most `most` integers from 0 on. */
+/* Reads an array of at most `most` integers that are not negative. */
 static moco_status sizes(struct walk *w, const char *what, int most, int64_t *values, int *count)
 {
     struct json_token t;
@@ -76,7 +77,7 @@ int64_t safetensors_bytes(enum safetensors_dtype dtype, int ndim, const int64_t 
     return __builtin_mul_overflow(bytes, elements, &bytes) ? -1 : bytes;
 }
 
-/* Both numbers against each other, the shape and the file. */
+/* Checks a tensor's two offsets against each other, its shape and the file. */
 static moco_status extent(struct walk *w, const struct json_token *at, struct safetensors_tensor *tensor,
                           const int64_t offsets[2])
 {
@@ -96,6 +97,7 @@ static moco_status extent(struct walk *w, const struct json_token *at, struct sa
     return MOCO_OK;
 }
 
+/* Reads the entry of a tensor. All three fields must be there, once, and no other. */
 static moco_status tensor(struct walk *w, const struct json_token *name)
 {
     static const char *const fields[] = {"dtype", "shape", "data_offsets"};
@@ -136,6 +138,7 @@ static moco_status tensor(struct walk *w, const struct json_token *name)
     return MOCO_OK;
 }
 
+/* Reads `__metadata__`. It notes where the header's hash is, since unescaping will overwrite the text around it. */
 static moco_status metadata(struct walk *w, const struct json_token *name)
 {
     struct json_token key, value;
@@ -185,7 +188,7 @@ static int by_offset(const void *a, const void *b, const void *user)
     (void)user;
     if (x->offset != y->offset)
         return x->offset < y->offset ? -1 : 1;
-    if (x->bytes != y->bytes) /* the empty ones that share an offset come before the one that fills it */
+    if (x->bytes != y->bytes) /* empty tensors share an offset with the one after them, and come first */
         return x->bytes < y->bytes ? -1 : 1;
     return strcmp(x->name, y->name);
 }
@@ -203,7 +206,7 @@ static int by_key(const void *a, const void *b, const void *user)
                   header + ((const struct safetensors_pair *)b)->key);
 }
 
-/* In file order each tensor must begin where the one before ends, and the last must end the file. */
+/* Checks that each tensor begins where the one before it ends, and that the last one ends the file. */
 static moco_status check_cover(const struct safetensors *f, int64_t file_size, struct err *err)
 {
     int64_t end = f->header_bytes;
@@ -263,7 +266,7 @@ moco_status safetensors_parse(struct safetensors *f, int64_t file_size, struct e
     TRY(walk(&w, 0));
     f->count = w.tensors;
     f->text_count = w.texts;
-    if (w.digits > 0) { /* before strings are unescaped */
+    if (w.digits > 0) { /* the second walk changes the header by unescaping */
         safetensors_header_hash(f->header, (size_t)f->header_bytes, w.digits, hash);
         f->proof = memcmp(hash, f->header + w.digits, HASH_DIGITS) == 0 ? SAFETENSORS_PROVED : SAFETENSORS_DISPROVED;
     }

@@ -12,6 +12,7 @@
 
 /* ---- open ---- */
 
+/* Reads length and JSON. The length is compared with the file and with the limit before memory is taken for it. */
 static moco_status read_header(struct safetensors *f, int64_t header_max, struct err *err)
 {
     unsigned char length[SAFETENSORS_LENGTH];
@@ -55,7 +56,7 @@ moco_status safetensors_open(struct safetensors **out, struct ctx *ctx, const ch
         struct err reason = {0};
         status = read_header(f, header_max, &reason);
         if (status == MOCO_EFORMAT)
-            sniff_foreign(&f->file, err); /* a file of another kind: its name says more than what it lacks */
+            sniff_foreign(&f->file, err); /* what another kind of file is says more than what it lacks */
         err_set(err, status, "%s", reason.text);
     }
     if (status != MOCO_OK) {
@@ -114,7 +115,7 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *f, c
     return NULL;
 }
 
-/* The value of key `prefix` `key`. */
+/* Finds the value whose key is `prefix` followed by `key`. */
 static const char *find_text(const struct safetensors *f, const char *prefix, const char *key)
 {
     size_t length = strlen(prefix);

@@ -10,9 +10,9 @@
 #include "format/safetensors.h"
 #include "hash.h"
 
-#define SAFETENSORS_HASH_KEY "xxh3"     /* of the header */
-#define SAFETENSORS_HASH_PREFIX "xxh3:" /* and the tensor's name */
-#define SAFETENSORS_LENGTH 8            /* bytes of the length in front of the JSON */
+#define SAFETENSORS_HASH_KEY "xxh3"     /* key of the header's hash */
+#define SAFETENSORS_HASH_PREFIX "xxh3:" /* followed by the tensor's name */
+#define SAFETENSORS_LENGTH 8            /* bytes of the length before the JSON */
 
 enum safetensors_proof { SAFETENSORS_UNPROVED, SAFETENSORS_PROVED, SAFETENSORS_DISPROVED };
 
@@ -25,21 +25,21 @@ struct safetensors {
     struct file file;
     char *header; /* the length and the JSON */
     int64_t header_bytes;
-    struct safetensors_tensor *tensors; /* [count], in file order */
-    uint32_t *by_name;                  /* [count] */
+    struct safetensors_tensor *tensors; /* [count], in the order of the file */
+    uint32_t *by_name;                  /* [count]: indices of tensors, by name */
     struct safetensors_pair *texts;     /* [text_count], by key */
     int64_t count, text_count;
-    enum safetensors_proof proof; /* of the header by its hash */
+    enum safetensors_proof proof; /* whether the hash is that of the header */
 };
 
-/* Fills the table from header and header_bytes; `file_size` is what the tensors must fill. On failure the caller frees
- * what was made. */
+/* Fills the table from header and header_bytes. The tensors must fill a file of `file_size` bytes. On failure the
+ * caller frees what was made. */
 moco_status safetensors_parse(struct safetensors *f, int64_t file_size, struct err *err);
 
-/* The hash of a header whose own digits start at `digits` (0: it has none). */
+/* Computes the hash of a header whose own digits start at `digits` (0: it has none). */
 void safetensors_header_hash(const char *header, size_t bytes, size_t digits, char text[HASH_DIGITS + 1]);
 
-/* Elements times element size; -1: a negative size or an overflow. */
+/* Returns elements times element size; -1 for a negative size or an overflow. */
 int64_t safetensors_bytes(enum safetensors_dtype dtype, int ndim, const int64_t *shape);
 
 #endif

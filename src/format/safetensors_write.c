@@ -13,21 +13,21 @@
 
 #define TOTAL_MAX ((int64_t)1 << 62)
 
-struct entry { /* a tensor being written */
+struct entry { /* a tensor of the file */
     struct safetensors_tensor tensor;
     char *name;
-    size_t digits; /* where its hash goes in the header */
+    size_t digits; /* offset in the header of its hash */
     int64_t given, written;
 };
 
 struct safetensors_writer {
     struct ctx *ctx;
     struct file_save save;
-    int open; /* save is */
+    int open; /* 1: `save` is open */
     unsigned flags;
-    struct entry *entries;  /* [count], in file order */
-    int64_t *place;         /* [count]: of the caller's tensor i the entry */
-    int64_t count, current; /* current: caller's number of the tensor being written; -1: none */
+    struct entry *entries;  /* [count], in the order of the file */
+    int64_t *place;         /* [count]: number of the entry of the caller's tensor i */
+    int64_t count, current; /* current: the caller's number of the tensor that is being written; -1: none */
     struct hash hash;
     char *header;
     size_t header_bytes, digits;
@@ -79,6 +79,7 @@ static moco_status copy_tensor(struct safetensors_writer *w, int64_t i, const st
     return e->name != NULL ? MOCO_OK : MOCO_ENOMEM;
 }
 
+/* Copies the list, refuses names that are there twice, and puts the tensors in the order of the file. */
 static moco_status copy_tensors(struct safetensors_writer *w, const struct safetensors_tensor *tensors, struct err *err)
 {
     size_t count = (size_t)w->count;
@@ -99,7 +100,7 @@ static moco_status copy_tensors(struct safetensors_writer *w, const struct safet
     for (int64_t i = 0; i < w->count; i++) {
         struct safetensors_tensor *t = &w->entries[i].tensor;
         w->place[w->entries[i].given] = i;
-        t->offset = total; /* of the bytes behind the header, for now */
+        t->offset = total; /* counted from the end of the header, whose length is not known yet */
         if (__builtin_add_overflow(total, t->bytes, &total) || total > TOTAL_MAX)
             return err_set(err, MOCO_EINVAL, "the tensors have more than 2^62 bytes");
     }
@@ -127,13 +128,14 @@ static void put_tensor(struct json_writer *json, const struct safetensors_tensor
     json_put_object_end(json);
 }
 
-/* A text value of 32 digits, to be filled in later. Returns where they stand. */
+/* Puts a text value of 32 digits, which is filled in later. Returns its offset. */
 static size_t put_digits(struct json_writer *json)
 {
     json_put_string(json, zeros);
     return json->used - 1 - HASH_DIGITS;
 }
 
+/* Puts a key for each hash, with zeros as its value. */
 static moco_status put_hashes(struct safetensors_writer *w, struct json_writer *json, struct err *err)
 {
     size_t longest = 0;
@@ -155,6 +157,7 @@ static moco_status put_hashes(struct safetensors_writer *w, struct json_writer *
     return MOCO_OK;
 }
 
+/* Puts the whole header, padded with spaces to a multiple of 8 bytes so that tensors are aligned in the file. */
 static moco_status put_header(struct safetensors_writer *w, struct json_writer *json,
                               const struct safetensors_text *texts, int64_t count, struct err *err)
 {
@@ -179,6 +182,7 @@ static moco_status put_header(struct safetensors_writer *w, struct json_writer *
     return json->status;
 }
 
+/* Orders the texts, refuses keys that are there twice or kept for hashes, and makes the header. */
 static moco_status make_header(struct safetensors_writer *w, const struct safetensors_text *metadata, int64_t count,
                                struct err *err)
 {
@@ -251,14 +255,14 @@ moco_status safetensors_create(struct safetensors_writer **out, struct ctx *ctx,
     moco_status status = start(w, path, tensors, metadata, metadata_count, &reason);
     if (status != MOCO_OK) {
         safetensors_abandon(w);
-        int named = status == MOCO_EIO; /* those sentences begin with the path */
+        int named = status == MOCO_EIO; /* sentences of I/O errors begin with the path */
         return err_set(err, status, "%.300s%s%s", named ? "" : path, named ? "" : ": ", reason.text);
     }
     *out = w;
     return MOCO_OK;
 }
 
-/* The tensor that was being written is whole: its hash goes into the header. */
+/* Ends the tensor that is being written. It must be complete; its hash goes into the header. */
 static moco_status close_tensor(struct safetensors_writer *w, struct err *err)
 {
     if (w->current < 0)
@@ -289,7 +293,7 @@ moco_status safetensors_write(struct safetensors_writer *w, int64_t tensor, cons
     if (w->current != tensor) {
         TRY(close_tensor(w, err));
         if (e->written != 0 || size == 0)
-            return MOCO_OK; /* nothing is added: the check above leaves only size 0 here */
+            return MOCO_OK; /* only size 0 gets here, by the check above: nothing is added */
         hash_start(&w->hash);
         w->current = tensor;
     }
@@ -300,6 +304,7 @@ moco_status safetensors_write(struct safetensors_writer *w, int64_t tensor, cons
     return MOCO_OK;
 }
 
+/* Checks that every tensor is complete, and writes the header last. An empty tensor needs no call of write. */
 static moco_status finish(struct safetensors_writer *w, struct err *err)
 {
     char text[HASH_DIGITS + 1];
@@ -308,7 +313,7 @@ static moco_status finish(struct safetensors_writer *w, struct err *err)
         struct entry *e = &w->entries[i];
         w->current = e->given;
         if (e->tensor.bytes == 0)
-            hash_start(&w->hash); /* nobody had to write it */
+            hash_start(&w->hash); /* an empty tensor has a hash too */
         else if (e->written == e->tensor.bytes)
             continue;
         TRY(close_tensor(w, err));
@@ -318,7 +323,7 @@ static moco_status finish(struct safetensors_writer *w, struct err *err)
         memcpy(w->header + w->digits, text, HASH_DIGITS);
     }
     TRY(file_save_write_at(&w->save, 0, w->header, w->header_bytes, err));
-    w->open = 0; /* commit frees it */
+    w->open = 0; /* commit closes it, also when it fails */
     return file_save_commit(&w->save, err);
 }
 
@@ -363,7 +368,7 @@ moco_status safetensors_metadata_add(struct safetensors_metadata *m, const char 
         m->items = grown;
     }
     size_t key_bytes = strlen(key) + 1, value_bytes = strlen(value) + 1;
-    char *both = mem_alloc(m->ctx, key_bytes + value_bytes, err); /* one block, freed by its key */
+    char *both = mem_alloc(m->ctx, key_bytes + value_bytes, err); /* one block, which is freed by its key */
     if (both == NULL)
         return MOCO_ENOMEM;
     memcpy(both, key, key_bytes);

@@ -42,7 +42,7 @@ static int lower(int c)
     return c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c;
 }
 
-/* A web page: a download that asked for a login ends as one. */
+/* Tells whether the text is a web page: a download that needed a login often is one. */
 static int is_html(const char *text, size_t size)
 {
     size_t at = 0;

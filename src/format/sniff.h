@@ -9,12 +9,12 @@
 
 enum sniff_kind { SNIFF_OTHER, SNIFF_SAFETENSORS, SNIFF_ZIP, SNIFF_TORCH_LEGACY };
 
-#define SNIFF_BYTES 512 /* as many bytes of the beginning are looked at */
+#define SNIFF_BYTES 512 /* bytes of the beginning that are looked at */
 
-/* `name`: what it is, as "a file in ONNX form"; NULL if unknown. */
+/* Returns the kind. *name says what the file is, such as "an ONNX model"; NULL if that is not known. */
 enum sniff_kind sniff_bytes(const void *bytes, size_t size, const char **name);
 
-/* For a file that was refused as safetensors: MOCO_EFORMAT with what it is, if that is known. MOCO_OK: it is not. */
+/* Says what a file is that was refused as safetensors: MOCO_EFORMAT with a sentence, or MOCO_OK if it is not known. */
 moco_status sniff_foreign(const struct file *file, struct err *err);
 
 #endif

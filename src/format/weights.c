@@ -119,7 +119,7 @@ void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tenso
     for (int d = t->ndim - 1; d >= 0; d--) {
         tensor->shape[d] = t->shape[d];
         tensor->stride[d] = step;
-        if (__builtin_mul_overflow(step, t->shape[d], &step)) /* of a tensor without elements */
+        if (__builtin_mul_overflow(step, t->shape[d], &step)) /* only if the tensor has no elements */
             step = 0;
     }
 }

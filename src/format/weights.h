@@ -14,51 +14,53 @@
 
 struct weights_tensor {
     const char *name;
-    enum safetensors_dtype dtype; /* in the file */
+    enum safetensors_dtype dtype; /* as it is in the file */
     int ndim;
     int64_t shape[SAFETENSORS_DIMS];
-    int64_t stride[SAFETENSORS_DIMS]; /* elements from one index to the next, as they lie in the file */
+    int64_t stride[SAFETENSORS_DIMS]; /* elements from one index to the next in the file */
     int64_t count;                    /* elements */
-    int64_t offset;                   /* in the file, of the element with all indices 0 */
+    int64_t offset;                   /* in the file, of the element whose indices are all 0 */
     int proved;                       /* 1: reading it proves its bytes by a checksum in the file */
 };
 
-/* AS_IS: the type that the file has. */
+/* The types that numbers can be read as. AS_IS: the type that they have in the file. */
 enum weights_number { WEIGHTS_F32, WEIGHTS_F64, WEIGHTS_I64, WEIGHTS_U8, WEIGHTS_BF16, WEIGHTS_AS_IS };
 
 struct weights;
 
-/* Reads and checks everything but the tensors' bytes. Errors: MOCO_EIO, MOCO_ENOMEM, MOCO_EFORMAT, which names file,
- * offset and reason; of a file of another kind, what it is. */
+/* Reads and checks everything but the tensors' bytes. Errors: MOCO_EIO, MOCO_ENOMEM, and MOCO_EFORMAT, whose sentence
+ * names file, offset and reason, or says what kind of file it is. */
 moco_status weights_open(struct weights **out, struct ctx *ctx, const char *path, struct err *err);
-void weights_close(struct weights *w); /* NULL is fine */
+void weights_close(struct weights *w); /* NULL is allowed */
 
 const char *weights_format(const struct weights *w); /* "safetensors", "torch-zip", "torch-legacy" */
-const char *weights_path(const struct weights *w);   /* for sentences */
+const char *weights_path(const struct weights *w);   /* for error sentences */
 int64_t weights_count(const struct weights *w);
-/* i < count; in the order of the file. `name` is borrowed from w. */
+/* Describes tensor `i` < count, in the order of the file. `name` is borrowed from w. */
 void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tensor);
 
-/* MOCO_ENOTFOUND; MOCO_EFORMAT if something of that name is there that is no tensor with numbers. */
+/* Finds a tensor. Errors: MOCO_ENOTFOUND; MOCO_EFORMAT if something else has that name. */
 moco_status weights_find(const struct weights *w, const char *name, int64_t *i, struct err *err);
 
-/* Can it be read as these numbers? f32 and f64: always. Integers also as i64, u8 and bool as u8, bf16 as bf16. */
+/* Tells whether a type can be read as these numbers. Every type can be read as f32 and f64, integers also as i64, u8
+ * and bool also as u8, and bf16 also as bf16. */
 int weights_converts(enum safetensors_dtype dtype, enum weights_number number);
 
-/* All elements in C order. On failure `numbers` may have been written to. Threads: any number at once. */
+/* Reads all elements in C order. After a failure `numbers` may have been written to. Threads: any number at once. */
 moco_status weights_read(struct weights *w, int64_t i, enum weights_number number, void *numbers, struct err *err);
-/* The same as f32 or f64; *bad is the first number that is not finite, or -1. Numbers are looked at while they are in
- * cache. */
+/* Reads them as f32 or f64 and sets *bad to the first number that is not finite, or to -1. That costs little, because
+ * the numbers are still in cache. */
 moco_status weights_read_finite(struct weights *w, int64_t i, enum weights_number number, void *numbers, int64_t *bad,
                                 struct err *err);
 
-/* A text value of a safetensors file, or a text, number or bool in the dicts and lists of a torch file ("epoch",
- * "optimizer.param_groups.0.lr"), into `text`, ended by 0. MOCO_ENOTFOUND, MOCO_ESHAPE: too small. */
+/* Writes a value as text into `text`, ended by 0: a text value of a safetensors file; a text, number or bool in the
+ * dicts and lists of a torch file ("epoch", "optimizer.param_groups.0.lr"). Errors: MOCO_ENOTFOUND; MOCO_ESHAPE if
+ * `text` is too small. */
 moco_status weights_text(const struct weights *w, const char *key, char *text, size_t size, struct err *err);
-/* The keys of all text values, of a torch file those at its root. NULL past the end. */
+/* Returns key number `i` of the text values; in a torch file, of those at its root. NULL past the end. */
 const char *weights_key(const struct weights *w, int64_t i);
-/* What a user should know, in sentences: names of code that was not run, bytes that nothing proves. NULL past the end.
- */
+/* Returns sentence number `i` of what a user should know, such as code that was not run, or bytes that nothing proves.
+ * NULL past the end. */
 const char *weights_note(const struct weights *w, int64_t i);
 
 #endif

@@ -38,7 +38,7 @@ static void store(enum weights_number number, void *to, int64_t i, double value)
         ((float *)to)[i] = (float)value;
 }
 
-/* Bytes of a file have no alignment and no type. */
+/* By memcpy, because bytes of a file are not aligned. */
 #define LOOP(type, value)                                                                                              \
     for (int64_t i = 0; i < count; i++) {                                                                              \
         type x;                                                                                                        \
@@ -47,7 +47,8 @@ static void store(enum weights_number number, void *to, int64_t i, double value)
     }                                                                                                                  \
     break
 
-/* What nearly every file holds, in strides of a fixed length, which a compiler makes vectors of. */
+/* Converts f32 to f64, which nearly every file needs, in strides of a fixed length that the compiler can vectorise.
+ * Returns how many were converted; the rest is left to LOOP. */
 static int64_t widen_f32(const char *from, int64_t count, double *to)
 {
     enum { STRIDE = 256 };
@@ -88,7 +89,7 @@ static void to_real(enum safetensors_dtype dtype, const void *from, int64_t coun
         LOOP(int8_t, x);
     case SAFETENSORS_U8:
         LOOP(uint8_t, x);
-    default: /* bool: any bit */
+    default: /* bool: any bit counts as true */
         LOOP(uint8_t, x != 0);
     }
 }

@@ -12,8 +12,8 @@ struct copy {
     struct weights *from;
     struct ctx *ctx;
     char *tree;
-    int64_t *order; /* [count]: tensors of `from` as the tree has them */
-    char *used;     /* [of all]: it is among them */
+    int64_t *order; /* [count]: numbers of tensors of `from`, in the order of the tree */
+    char *used;     /* [all tensors of `from`]: 1 if it is in `order` */
     int64_t count, largest;
     struct safetensors_metadata metadata;
 };
@@ -48,11 +48,11 @@ static moco_status keep_text(void *self, const char *name, const char *value, st
     struct copy *c = self;
     if (strcmp(name, "format") == 0 || strcmp(name, TORCH_TREE_KEY) == 0 ||
         strncmp(name, SAFETENSORS_HASH_KEY, strlen(SAFETENSORS_HASH_KEY)) == 0)
-        return MOCO_OK; /* it is in the tree, all the same */
+        return MOCO_OK; /* nothing is lost: the tree has it too */
     return safetensors_metadata_add(&c->metadata, name, value, err);
 }
 
-/* The tree of the file, or of one dict. */
+/* Finds the tree: that of a torch file, the one kept in a safetensors file, or else one dict of all tensors. */
 static moco_status find_tree(struct copy *c, struct err *err)
 {
     if (c->from->safetensors == NULL)
@@ -82,7 +82,7 @@ static void finish(struct copy *c)
     mem_free(c->ctx, c->tree);
 }
 
-/* Walks the tree, and puts it if there is a writer. */
+/* Reads the tree, and puts it into a pickle if there is a writer. It has to name every tensor. */
 static moco_status walk(struct copy *c, struct torch_writer *w, int texts, struct err *err)
 {
     const struct torch_tree_tensors tensors = {c, next_tensor, texts ? keep_text : NULL};
@@ -158,6 +158,7 @@ static moco_status write_tensors(struct copy *c, struct safetensors_writer *writ
     return status;
 }
 
+/* Reads the tree for its order and texts alone, and writes the tensors in that order. */
 static moco_status write_safetensors(struct copy *c, const char *path, struct err *err)
 {
     struct safetensors_writer *writer = NULL;

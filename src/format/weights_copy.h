@@ -9,7 +9,7 @@
 
 #include "format/weights.h"
 
-/* Strides are lost: all tensors are written in C order. Memory: the largest tensor and the tree. */
+/* Writes all tensors in C order; their strides are lost. Memory: the largest tensor and the tree. */
 moco_status weights_copy_torch(struct weights *from, const char *path, struct err *err);
 moco_status weights_copy_safetensors(struct weights *from, const char *path, struct err *err);
 

@@ -9,9 +9,9 @@
 #include "num.h"
 
 #define PIECE ((int64_t)256 << 10)
-enum { SPARSE = 4096 }; /* elements that lie further apart are read one by one */
+enum { SPARSE = 4096 }; /* elements that are further apart, in bytes, are read one by one */
 
-/* What a checksum is said of: a storage of a zip archive, a tensor of a safetensors file. */
+/* The bytes that one checksum covers: a storage of a zip archive, or a tensor of a safetensors file. */
 struct region {
     const struct file *file;
     int64_t offset, bytes;
@@ -81,7 +81,7 @@ static int is_raw(enum safetensors_dtype dtype, enum weights_number number)
            (dtype == SAFETENSORS_U8 && number == WEIGHTS_U8) || (dtype == SAFETENSORS_BF16 && number == WEIGHTS_BF16);
 }
 
-/* *bad: the first of numbers [first, first + count) that is not finite, if one is not. */
+/* Sets *bad to the first of the numbers [first, first + count) that is not finite, or to -1. */
 static void look_at(enum weights_number number, const char *numbers, int64_t first, int64_t count, int64_t *bad)
 {
     int64_t found = number == WEIGHTS_F32
@@ -90,7 +90,8 @@ static void look_at(enum weights_number number, const char *numbers, int64_t fir
     *bad = found < 0 ? -1 : first + found;
 }
 
-/* `bytes` from `offset` on; bad NULL: nobody asks; numbers NULL: only through the checksum. `checksum` NULL: without one. */
+/* Reads `bytes` from `offset` on into `numbers`. numbers NULL: bytes only go into the checksum. checksum NULL: none is
+ * computed. bad NULL: numbers are not checked. */
 static moco_status read_row(const struct region *r, int64_t offset, int64_t bytes, enum safetensors_dtype dtype,
                             enum weights_number number, char *numbers, char *piece, struct checksum *checksum,
                             int64_t *bad, struct err *err)
@@ -98,7 +99,7 @@ static moco_status read_row(const struct region *r, int64_t offset, int64_t byte
     int64_t element = (int64_t)safetensors_dtype_size(dtype), size = out_size(dtype, number);
     int raw = numbers != NULL && is_raw(dtype, number);
     for (int64_t at = 0; at < bytes;) {
-        int64_t part = bytes - at < PIECE ? bytes - at : PIECE; /* whole elements */
+        int64_t part = bytes - at < PIECE ? bytes - at : PIECE; /* PIECE is a multiple of every element's size */
         char *to = raw ? numbers + at : piece;
         TRY(file_read_at(r->file, offset + at, to, (size_t)part, err));
         if (checksum != NULL)
@@ -112,6 +113,7 @@ static moco_status read_row(const struct region *r, int64_t offset, int64_t byte
     return MOCO_OK;
 }
 
+/* Tells whether the elements are in C order without gaps. The stride of an axis of length 1 does not matter. */
 static int in_a_row(const struct weights_tensor *t)
 {
     int64_t step = 1;
@@ -125,24 +127,25 @@ static int in_a_row(const struct weights_tensor *t)
 
 /* ---- in another order ---- */
 
-/* The tensor's dimensions from the one with the longest stride to that with the shortest: in this order its elements
- * lie one behind the other in the file, and each of its bytes is read once. */
+/* The tensor's dimensions, from the one with the longest stride to the one with the shortest. In this order its
+ * elements follow each other in the file, so that each byte is read once. */
 struct gather {
     const struct region *region;
     int ndim;
-    int64_t shape[SAFETENSORS_DIMS], from[SAFETENSORS_DIMS], to[SAFETENSORS_DIMS]; /* bytes in the file, elements out */
-    int64_t end;           /* in the file: behind the last element */
-    char *piece;           /* what it holds: */
-    int64_t begin, filled; /* offset in the file, bytes */
+    int64_t shape[SAFETENSORS_DIMS], from[SAFETENSORS_DIMS], to[SAFETENSORS_DIMS]; /* from: bytes, to: elements */
+    int64_t end;           /* offset in the file of the end of the last element */
+    char *piece;           /* a window of the file: */
+    int64_t begin, filled; /* its offset in the file, its bytes */
     int64_t window;
 };
 
+/* Sorts the dimensions by stride, and makes the window one element if elements are far apart. */
 static void gather_order(struct gather *g, const struct weights_tensor *t)
 {
     int64_t element = (int64_t)safetensors_dtype_size(t->dtype), out = 1;
     g->end = t->offset + element;
     for (int d = t->ndim - 1; d >= 0; d--) {
-        if (t->shape[d] > 1) { /* strides of the others may be any number */
+        if (t->shape[d] > 1) { /* an axis of length 1 may have any stride */
             int64_t from = t->stride[d] * element;
             int at = g->ndim++;
             for (; at > 0 && g->from[at - 1] < from; at--) {
@@ -171,6 +174,7 @@ static moco_status gather_at(struct gather *g, int64_t offset, int64_t element, 
     return MOCO_OK;
 }
 
+/* Reads a tensor element by element in the order of the file. Its storage was verified before. */
 static moco_status read_scattered(const struct region *r, const struct weights_tensor *t, enum weights_number number,
                                   char *numbers, char *piece, struct err *err)
 {
@@ -202,12 +206,14 @@ static int64_t bytes_of(const struct weights_tensor *t)
     return t->count * (int64_t)safetensors_dtype_size(t->dtype);
 }
 
-/* Is it all of its region, in C order? */
+/* Tells whether the tensor is all of its region and in C order: reading it then verifies it. */
 static int is_whole(const struct region *r, const struct weights_tensor *t)
 {
     return in_a_row(t) && t->offset == r->offset && bytes_of(t) == r->bytes;
 }
 
+/* Reads and verifies a tensor. A part of a storage cannot be verified alone, so that the first such read verifies the
+ * whole storage and notes it. */
 static moco_status read_tensor(const struct region *r, const struct weights_tensor *t, enum weights_number number,
                                char *numbers, char *piece, int64_t *bad, struct err *err)
 {
@@ -236,7 +242,7 @@ static moco_status read_whole(struct weights *w, int64_t i, enum weights_number 
     struct weights_tensor tensor;
     weights_at(w, i, &tensor);
     struct region region = region_of(w, i, &tensor);
-    /* In the caller's type and order its bytes go to their place at once. */
+    /* Bytes that already have the caller's type and order are read into place, without a piece of memory between. */
     int direct = tensor.count == 0 || (is_raw(tensor.dtype, number) && is_whole(&region, &tensor));
     char *piece = direct ? numbers : mem_alloc(w->ctx, (size_t)PIECE, err);
     if (piece == NULL && tensor.count > 0)

@@ -11,17 +11,17 @@
 
 struct weights {
     struct ctx *ctx;
-    struct safetensors *safetensors; /* NULL: a file of torch */
+    struct safetensors *safetensors; /* NULL: it is a file of torch */
     struct torch_file torch;
     const char *format;
-    const char *note; /* of a safetensors file; NULL: none */
+    const char *note; /* for safetensors: the note of weights_note; NULL: there is none */
 };
 
-/* `count` elements of the file's type, in a row, to elements of the wanted one, in a row. */
+/* Converts `count` elements of the file's type to the type that is wanted. Both are without gaps. */
 void weights_convert(enum safetensors_dtype dtype, const void *from, int64_t count, enum weights_number number,
                      void *to);
-/* The digits of the hash that stands for this tensor's bytes in a safetensors file; NULL: there is none, or the header
- * that holds it was changed. */
+/* Returns the digits of a tensor's hash in a safetensors file. NULL: it has none, or the header, which holds it, was
+ * changed. */
 const char *weights_hash(const struct weights *w, const char *name);
 size_t weights_number_size(enum weights_number number);
 

@@ -55,6 +55,7 @@ moco_status export_format(const char *path, const moco_export_options *o, moco_e
 
 /* ---- a plain state dict of torch ---- */
 
+/* Puts all tensors into the pickle, and then writes their numbers in the same order. */
 static moco_status write_torch(struct torch_writer *w, const struct state *state, const char *path, void *values,
                                struct err *err)
 {
@@ -93,7 +94,8 @@ static moco_status export_torch(struct encoder *encoder, const char *path, int h
 
 /* ---- detectron2: a dict of NumPy arrays, by its own names ---- */
 
-/* "layer1.0.bn2.weight" becomes "res2.0.conv2.norm.weight", "bn1.bias" "stem.conv1.norm.bias". */
+/* Writes detectron2's name of a tensor: "layer1.0.bn2.weight" is "res2.0.conv2.norm.weight", "bn1.bias" is
+ * "stem.conv1.norm.bias". */
 static void detectron2_name(const char *name, char *out, size_t size)
 {
     size_t used = 0;
@@ -113,7 +115,7 @@ static void detectron2_name(const char *name, char *out, size_t size)
         snprintf(out + used, size - used, "%s", name);
 }
 
-/* numpy.ndarray(shape, numpy.dtype(type), bytes), the bytes in a gap. */
+/* Puts numpy.ndarray(shape, numpy.dtype(type), bytes). The bytes are a gap, filled later. */
 static void put_array(struct pickle_writer *p, struct file_gaps *gaps, const struct safetensors_tensor *t)
 {
     int64_t bytes = (int64_t)safetensors_dtype_size(t->dtype);
@@ -133,6 +135,7 @@ static void put_array(struct pickle_writer *p, struct file_gaps *gaps, const str
     pickle_put_ops(p, "tR");
 }
 
+/* Puts the pickle that detectron2's checkpointer reads: the weights, and by what rule their names are matched. */
 static void put_detectron2(struct pickle_writer *p, struct file_gaps *gaps, const struct state *state)
 {
     struct safetensors_tensor tensor;
@@ -149,7 +152,7 @@ static void put_detectron2(struct pickle_writer *p, struct file_gaps *gaps, cons
     pickle_put_ops(p, "u");
     pickle_put_text(p, "__author__");
     pickle_put_text(p, "libmoco");
-    pickle_put_text(p, "matching_heuristics"); /* without it detectron2 matches no name, and does not say so */
+    pickle_put_text(p, "matching_heuristics"); /* without this detectron2 loads nothing and does not say so */
     pickle_put_bool(p, 1);
     pickle_put_ops(p, "u.");
 }

@@ -14,19 +14,20 @@
 #include "algo/trainer.h"
 #include "moco/export.h"
 
-/* `o` has been read by its caller; here its values are checked. */
+/* Writes the encoder to `path`. The caller has read `o`; its values are checked here. */
 moco_status encoder_export(struct encoder *encoder, const char *path, const moco_export_options *o, struct err *err);
 moco_status trainer_export(struct trainer *trainer, const char *path, const moco_export_options *o, struct err *err);
 
 /* ---- between the files of export*.c ---- */
 
-/* MOCO_EINVAL if the options contradict themselves; else *format is the form that they or the path ask for. */
+/* Sets *format to the form that the options ask for or else the path. MOCO_EINVAL if the options contradict
+ * themselves. */
 moco_status export_format(const char *path, const moco_export_options *o, moco_export_format *format, struct err *err);
 
-/* The encoder's tensors, in f32, without the head unless `head`. The encoder is locked. */
+/* Lists the encoder's tensors in f32, with the head only if `head`. The encoder must be locked. */
 struct state export_state(struct encoder_view *view, int head);
 
-/* A safetensors file that is ready to take its place. */
+/* Writes a safetensors file completely. The caller commits it, so that several files can replace old ones together. */
 moco_status export_safetensors_begin(struct safetensors_writer **out, struct encoder *encoder, const char *path,
                                      int head, struct err *err);
 moco_status export_safetensors(struct encoder *encoder, const char *path, int head, struct err *err);

@@ -33,7 +33,7 @@ static void put_int(struct json_writer *w, const char *key, int64_t value)
     json_put_int(w, value);
 }
 
-/* The part of the resized image that is cropped: timm resizes by it. */
+/* Returns the part of the resized image that the crop keeps. timm computes the size of the resized image from it. */
 static double crop_part(const moco_augment_options *recipe)
 {
     if (recipe->size == 0)
@@ -43,7 +43,7 @@ static double crop_part(const moco_augment_options *recipe)
     return recipe->crop == AUGMENT_CROP_MIDDLE ? recipe->centre_part : 1;
 }
 
-/* How images are to be looked at, and where the network ends. */
+/* Puts how timm has to prepare images, and the names of the network's first and last layer. */
 static void put_pretrained(struct json_writer *w, const struct encoder *e)
 {
     const moco_augment_options *recipe = &e->recipe;
@@ -91,7 +91,7 @@ static void put_config(struct json_writer *w, const struct encoder *e)
     json_put_raw(w, "\n", 1);
 }
 
-/* A file of these bytes that is ready to take its place. */
+/* Writes config.json completely. The caller commits it together with the weights. */
 static moco_status begin_config(struct file_save *save, const struct encoder *e, const char *path, struct err *err)
 {
     struct json_writer json;

@@ -23,15 +23,15 @@ struct build {
     const struct graph *g;
     const moco_export_options *o;
     struct onnx_writer w;
-    struct onnx_fill *fills; /* [tensors], in the order of w.gaps */
+    struct onnx_fill *fills; /* [count of tensors]: in the order of w.gaps */
     int64_t fill_room;
-    int *folded;         /* [op]: of a layer the BN folded into it, of that BN the layer; else -1 */
+    int *folded;         /* [op]: for a layer the BN that is folded into it, for that BN the layer; else -1 */
     char (*names)[NAME]; /* [value] */
 };
 
 /* ---- tensors ---- */
 
-/* A tensor of the op, which is given to the node that comes next. */
+/* Puts a tensor of an op and notes where its numbers come from. The op's node names it afterwards. */
 static void put_tensor(struct build *b, const char *suffix, struct onnx_fill fill, const int64_t *shape, int ndim)
 {
     char name[NAME + 16];
@@ -50,6 +50,7 @@ static void name_tensor(struct build *b, int op, const char *suffix)
 
 /* ---- nodes ---- */
 
+/* Puts a convolution or linear layer. With a BN folded in, its output is the BN's, and it has a bias in any case. */
 static void put_layer(struct build *b, int i)
 {
     const struct graph_op *op = &b->g->ops[i];
@@ -75,7 +76,7 @@ static void put_layer(struct build *b, int i)
     onnx_node_end(&b->w);
 }
 
-/* y = (x - mean) / sqrt(var + epsilon) * scale + shift, of the value `in`. */
+/* Puts y = (x - mean) / sqrt(var + epsilon) * scale + shift, where x is the value `in`. */
 static void put_bn(struct build *b, int i, int64_t channels, const char *in, const char *out, double epsilon)
 {
     static const char *const suffixes[] = {"weight", "bias", "running_mean", "running_var"};
@@ -139,6 +140,7 @@ static void put_gap(struct build *b, const struct graph_op *op)
     onnx_node_end(&b->w);
 }
 
+/* Puts the nodes of one op. A BN that is folded into the layer before it has none. */
 static moco_status put_op(struct build *b, int i, struct err *err)
 {
     const struct graph_op *op = &b->g->ops[i];
@@ -170,7 +172,7 @@ static moco_status put_op(struct build *b, int i, struct err *err)
     case OP_GAP:
         put_gap(b, op);
         break;
-    default: /* the L2 norm is behind the last output */
+    default: /* the L2 norm: put_graph ends before it */
         return err_set(err, MOCO_ENOTSUP, "ONNX: nothing here writes %s, an op of kind %s", op->name,
                        graph_kind_name(op->kind));
     }
@@ -179,7 +181,7 @@ static moco_status put_op(struct build *b, int i, struct err *err)
 
 /* ---- the graph ---- */
 
-/* Which BN goes into the layer before it: one that alone reads it. */
+/* Finds the BNs that are folded into the layer before them: nothing else may read that layer's output. */
 static void fold(struct build *b)
 {
     for (int i = 0; i < b->g->op_count; i++)
@@ -245,6 +247,7 @@ static moco_status begin(struct build *b, struct file_save *save, const char *pa
     return status;
 }
 
+/* Fills the gaps of all tensors in order. The memory is that of the largest tensor, not of the network. */
 static moco_status write_numbers(struct build *b, struct file_save *save, struct err *err)
 {
     int64_t channels = 3;

@@ -13,12 +13,12 @@ enum onnx_part { ONNX_WEIGHT, ONNX_BIAS, ONNX_SCALE, ONNX_SHIFT, ONNX_MEAN, ONNX
 /* Where a tensor's numbers come from. */
 struct onnx_fill {
     enum onnx_part part;
-    int op; /* a CONV or LINEAR (WEIGHT, BIAS), a BN or the INPUT (the others) */
-    int bn; /* op number of the BN that is folded in; -1: none */
+    int op; /* WEIGHT and BIAS are of a CONV or LINEAR op, the other parts of a BN or the INPUT */
+    int bn; /* number of the op BN that is folded in; -1: none */
 };
 
-/* Writes the `count` numbers of a tensor as f32 at the start of `values`, which has onnx_room bytes. `own`: doubles for
- * four numbers of each channel. MOCO_ENUMERIC names the tensor. */
+/* Writes the `count` numbers of a tensor as f32 to the start of `values`, which has onnx_room bytes. `own` has space
+ * for four doubles per channel. MOCO_ENUMERIC, with the tensor's name, if a number is not finite. */
 moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, int64_t count, void *values,
                          double *own, struct err *err);
 size_t onnx_room(const struct encoder *e, const struct onnx_fill *fill, int64_t count);

@@ -7,7 +7,7 @@
 #include "algo/export/export_onnx.h"
 #include "num.h"
 
-/* Numbers of the encoder by what they are. */
+/* Reads numbers of the encoder by the kind of their tensor and its index. */
 static moco_status get(const struct encoder *e, enum state_kind kind, int index, void *values, size_t size,
                        struct err *err)
 {
@@ -17,7 +17,7 @@ static moco_status get(const struct encoder *e, enum state_kind kind, int index,
     return err_set(err, MOCO_EINVAL, "the network has no such tensor");
 }
 
-/* A bias of a layer or BN: zeros where there is none. */
+/* Reads the bias of a layer or BN, or zeros if it has none. */
 static moco_status get_bias(const struct encoder *e, int param, double *values, int64_t count, struct err *err)
 {
     if (param >= 0)
@@ -26,7 +26,7 @@ static moco_status get_bias(const struct encoder *e, int param, double *values, 
     return MOCO_OK;
 }
 
-/* BN as y = scale x + shift: into own[0..n) and own[n..2n). */
+/* Writes a BN as y = scale x + shift: scale into own[0..n), shift into own[n..2n). */
 static moco_status get_affine(const struct encoder *e, const struct graph_op *bn, double *own, struct err *err)
 {
     int64_t n = e->graph->stats[bn->stat].channels;
@@ -42,8 +42,8 @@ static moco_status get_affine(const struct encoder *e, const struct graph_op *bn
     return MOCO_OK;
 }
 
-/* A layer's weights times the scale of the BN behind it (own NULL: there is none), in numbers of the device's size; those
- * of a device of f32 become the file's in place. */
+/* Reads a layer's weights and multiplies them by the scale of the folded BN (own NULL: there is none). Numbers have the
+ * device's size: f32 is already the file's type, and a network need not be converted. */
 static moco_status weight_numbers(const struct encoder *e, const struct graph_op *op, int64_t count, void *values,
                                   const double *own, struct err *err)
 {
@@ -59,7 +59,7 @@ static moco_status weight_numbers(const struct encoder *e, const struct graph_op
     return MOCO_OK;
 }
 
-/* A layer's biases, with what the BN behind it adds. */
+/* Reads a layer's biases and applies the folded BN to them. */
 static moco_status bias_numbers(const struct encoder *e, const struct graph_op *op, int64_t count, double *values,
                                 const double *own, struct err *err)
 {
@@ -85,7 +85,7 @@ static moco_status bn_numbers(const struct encoder *e, const struct onnx_fill *f
     }
 }
 
-/* (x / 255 - mean) / std of bytes x, as a BN without epsilon. */
+/* Writes (x / 255 - mean) / std, for bytes x, as the numbers of a BN without epsilon. */
 static void input_numbers(const struct encoder *e, enum onnx_part part, double *values)
 {
     for (int c = 0; c < 3; c++)
@@ -95,7 +95,8 @@ static void input_numbers(const struct encoder *e, enum onnx_part part, double *
                                         : 0;
 }
 
-/* The size of a number as it comes from the device. */
+/* Returns the size of a number before it becomes f32: weights of layers have the device's, everything else is
+ * double. */
 static size_t number_size(const struct encoder *e, const struct onnx_fill *fill)
 {
     return e->graph->ops[fill->op].kind != OP_INPUT && fill->part == ONNX_WEIGHT ? e->real_bytes : sizeof(double);
@@ -127,7 +128,7 @@ moco_status onnx_numbers(const struct encoder *e, const struct onnx_fill *fill, 
         double value;
         memcpy(&value, bytes + i * (int64_t)sizeof value, sizeof value);
         float f32 = (float)value;
-        memcpy(bytes + i * (int64_t)sizeof f32, &f32, sizeof f32); /* never overtakes the double it comes from */
+        memcpy(bytes + i * (int64_t)sizeof f32, &f32, sizeof f32); /* its double was read already */
     }
     if (num_not_finite_f32(values, (size_t)count) >= 0)
         return err_set(err, MOCO_ENUMERIC, "%s%s holds a number that is not finite in f32", op->name,

@@ -26,7 +26,7 @@ static moco_status tensor_get(void *self, int i, void *values, size_t size, stru
     return trainer_tensor_get(self, i, values, size, err);
 }
 
-/* All but gradients: queue, both encoders, then the momentum of parameter after parameter. */
+/* Lists what is saved: queue, both encoders, then the momentum of each parameter. Gradients are not saved. */
 static struct state state_of(struct trainer *t)
 {
     return (struct state){.self = t,
@@ -47,13 +47,14 @@ static void put_state_dict(struct torch_writer *w, const struct state *state, in
     pickle_put_ops(&w->pickle, ")R(");
     for (int i = 0; i < count; i++) {
         state_describe(state, i, &tensor);
-        snprintf(name, sizeof name, "module.%s", tensor.name); /* of DistributedDataParallel */
+        snprintf(name, sizeof name, "module.%s", tensor.name); /* as DistributedDataParallel names it */
         pickle_put_text(&w->pickle, name);
         torch_put_tensor(w, &tensor);
     }
     pickle_put_ops(&w->pickle, "u");
 }
 
+/* Puts the one parameter group of SGD. torch refuses a group that has not the parameters of both encoders. */
 static void put_group(struct pickle_writer *p, const struct trainer *t)
 {
     pickle_put_text(p, "param_groups");
@@ -75,6 +76,7 @@ static void put_group(struct pickle_writer *p, const struct trainer *t)
     pickle_put_ops(p, "eue");
 }
 
+/* Puts momentum buffers by number, from tensor `first` on. Only the query encoder's parameters have any. */
 static void put_optimizer(struct torch_writer *w, const struct trainer *t, const struct state *state, int first)
 {
     struct pickle_writer *p = &w->pickle;
@@ -96,6 +98,8 @@ static void put_optimizer(struct torch_writer *w, const struct trainer *t, const
     pickle_put_ops(p, "u");
 }
 
+/* Puts the checkpoint's dict and then writes the numbers of its tensors. The epoch is that with which main_moco.py goes
+ * on. */
 static moco_status write_all(struct torch_writer *w, struct trainer *t, const char *path, const moco_export_options *o,
                              void *values, struct err *err)
 {

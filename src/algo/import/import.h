@@ -9,7 +9,7 @@
 #include "format/weights.h"
 #include "moco/import.h"
 
-/* `options` has every field set that the header promises a default for. */
+/* Makes an encoder from the file `w`. `options` is complete: the api has filled in the defaults of moco/import.h. */
 moco_status import_encoder(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
                            struct weights *w, const moco_import_options *options, moco_import_report *report,
                            struct err *err);
@@ -17,7 +17,7 @@ moco_status import_encoder(struct encoder **out, struct ctx *ctx, const struct b
 moco_status import_candidate(struct ctx *ctx, const struct weights *w, int64_t index, moco_import_found *found,
                              struct err *err);
 
-/* All or nothing. */
+/* Replaces the whole state of `trainer` by that of the file, or changes nothing. */
 moco_status import_trainer(struct trainer *trainer, struct weights *w, moco_import_report *report, struct err *err);
 
 #endif

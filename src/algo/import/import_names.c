@@ -12,8 +12,8 @@
 
 enum { TAILS = 4 };
 
-/* Behind the container: the query encoder's prefix, those of key encoders beside it, and the heads of either; NULL ends
- * a list. Of several in one file the upper row wins, if they are one encoder under two names. */
+/* What follows the container in a name: the prefix of the query encoder, prefixes of key encoders beside it, and the
+ * heads of both. NULL ends a list. If a file has one encoder under two names, the upper row wins. */
 static const struct framework {
     const char *query, *key[TAILS + 1], *head[TAILS], *key_head[TAILS + 1];
 } frameworks[] = {
@@ -29,12 +29,12 @@ static const struct framework {
 };
 enum { FRAMEWORKS = sizeof frameworks / sizeof frameworks[0] };
 
-/* libmoco's own states keep an encoder's worth of names that is none. */
+/* Momentum in libmoco's own training states: it has the names of an encoder, but is none. */
 static const char momentum_tail[] = "momentum.encoder_q.";
 
 /* ---- names without wrappers ---- */
 
-/* `at` begins a part of a name: past all parts that wrappers put there. */
+/* Skips the parts that wrappers put in front of a name. `at` is the beginning of a part. */
 static const char *unwrap(const char *at)
 {
     static const char *const wrappers[] = {"module.", "_orig_mod.", "_fsdp_wrapped_module."};
@@ -50,6 +50,7 @@ static const char *unwrap(const char *at)
     return at;
 }
 
+/* Orders two names as if their wrappers were not there. */
 static int compare(const char *a, const char *b)
 {
     a = unwrap(a);
@@ -67,6 +68,7 @@ int names_equal(const char *a, const char *b)
     return compare(a, b) == 0;
 }
 
+/* Copies a name without its wrappers. */
 static void strip(const char *name, char *text, size_t size)
 {
     size_t used = 0;
@@ -112,7 +114,7 @@ void names_close(struct names *n)
 int64_t names_find(const struct names *n, const char *name)
 {
     int64_t low = 0, high = n->count;
-    while (low < high) { /* the first that is not before `name` */
+    while (low < high) { /* finds the first name that is not before `name` */
         int64_t middle = low + (high - low) / 2;
         if (compare(name_of(n, n->order[middle]), name) < 0)
             low = middle + 1;
@@ -125,7 +127,7 @@ int64_t names_find(const struct names *n, const char *name)
     return again ? -2 : (int64_t)n->order[low];
 }
 
-/* The tensor of two names, one behind the other. */
+/* Finds the tensor whose name is `prefix` followed by `name`. */
 static int64_t find_joined(const struct names *n, const char *prefix, const char *name)
 {
     char text[IMPORT_NAME];
@@ -135,7 +137,7 @@ static int64_t find_joined(const struct names *n, const char *prefix, const char
 
 /* ---- candidates ---- */
 
-/* Does `text` end in `tail`, and the rest, if any, in '.'? */
+/* Tells whether `text` ends in `tail` at the beginning of a part; *rest is the length before it. */
 static int ends_in(const char *text, const char *tail, size_t *rest)
 {
     size_t size = strlen(text), end = strlen(tail);
@@ -145,7 +147,7 @@ static int ends_in(const char *text, const char *tail, size_t *rest)
     return 1;
 }
 
-/* 0: these are no encoder's names. */
+/* Finds the row of the table and the role that the prefix says. Returns 0 if these names are no encoder's. */
 static int read_role(struct candidate *c)
 {
     char stripped[IMPORT_NAME];
@@ -167,6 +169,7 @@ static int read_role(struct candidate *c)
     return 1;
 }
 
+/* Makes a candidate of a tensor that is some encoder's conv1.weight and has a layer1 beside it; else returns 0. */
 static int read_candidate(const struct names *n, int64_t tensor, struct candidate *c)
 {
     static const char *const first[2] = {"conv1.weight", "0.weight"};
@@ -186,7 +189,7 @@ static int read_candidate(const struct names *n, int64_t tensor, struct candidat
     return 0;
 }
 
-/* The next one from tensor *at on. */
+/* Finds the next candidate from tensor *at on. */
 static int candidate_next(const struct names *n, int64_t *at, struct candidate *c)
 {
     while (*at < n->count)
@@ -204,7 +207,7 @@ int candidate_at(const struct names *n, int64_t i, struct candidate *c)
     return 0;
 }
 
-/* "\"encoder_q.\", \"encoder_k.\"" */
+/* Writes all prefixes of the file for a sentence: "encoder_q.", "encoder_k.". */
 static void list_candidates(const struct names *n, char *text, size_t size)
 {
     struct candidate c;
@@ -215,7 +218,7 @@ static void list_candidates(const struct names *n, char *text, size_t size)
         used += (size_t)snprintf(text + used, size - used, "%s\"%.60s\"", used > 0 ? ", " : "", c.prefix);
 }
 
-/* Are both made of the same bytes of the file? */
+/* Tells whether two candidates are one encoder under two names: their conv1 has the same bytes of the file. */
 static int same_place(const struct names *n, const struct candidate *a, const struct candidate *b)
 {
     struct weights_tensor x, y;
@@ -239,7 +242,7 @@ static moco_status choose_named(const struct names *n, const char *prefix, struc
                    listed);
 }
 
-/* Nothing in the file looks like an encoder: what is the nearest to one? */
+/* Says why nothing in the file is an encoder, by what comes nearest to one. */
 static moco_status none_found(const struct names *n, struct err *err)
 {
     for (int64_t i = 0; i < n->count; i++) {
@@ -273,8 +276,7 @@ moco_status candidate_choose(const struct names *n, const char *prefix, int key,
     while (candidate_next(n, &at, &next)) {
         if (next.role == ROLE_KEY) {
             keys++;
-        } else if (found == 0 || next.role < c->role) { /* a name that says query is worth more than one that says
-                                                            nothing */
+        } else if (found == 0 || next.role < c->role) { /* a name that says query wins over one that says nothing */
             *c = next;
             found = 1;
         } else if (next.role == c->role) {
@@ -295,7 +297,7 @@ moco_status candidate_choose(const struct names *n, const char *prefix, int key,
                    weights_path(n->w), listed);
 }
 
-/* The container of a candidate that a row of the table knows. */
+/* Writes what comes before the table's prefix in the names of a candidate. */
 static void container_of(const struct candidate *c, char text[IMPORT_NAME])
 {
     const struct framework *f = &frameworks[c->row];
@@ -332,7 +334,7 @@ int candidate_name(const struct candidate *c, const char *name, char text[IMPORT
 {
     const char *part = name, *number = "";
     char digit[2] = "";
-    if (c->indexed) { /* conv1, bn1, ReLU, pooling, then the layers */
+    if (c->indexed) { /* the parts are numbered in order: conv1, bn1, ReLU, pooling, then the layers */
         if (strncmp(name, "conv1.", 6) == 0 || strncmp(name, "bn1.", 4) == 0) {
             number = name[0] == 'c' ? "0" : "1";
             part = strchr(name, '.');
@@ -352,6 +354,8 @@ static int is_there(const struct names *n, const char *prefix, const char *name)
     return find_joined(n, prefix, name) != -1;
 }
 
+/* Tells the kind of a head by the numbers in its names. In nn.Sequential a ReLU has a number and no tensor; a BN has
+ * both. */
 static int read_head(const struct names *n, struct head_place *head)
 {
     const char *at = head->prefix;

@@ -9,59 +9,60 @@
 
 #include "format/weights.h"
 
-enum { IMPORT_PREFIX = 248, IMPORT_NAME = 384 /* a prefix, and a name of ours behind it */ };
+enum { IMPORT_PREFIX = 248, IMPORT_NAME = 384 /* a prefix followed by one of our names */ };
 
 enum import_role { ROLE_QUERY, ROLE_KEY, ROLE_PLAIN };
 
-/* All names of a file, ordered. */
+/* All names of a file, in order. */
 struct names {
     struct ctx *ctx;
     const struct weights *w;
-    uint32_t *order; /* [count]: tensors of w */
+    uint32_t *order; /* [count]: numbers of tensors of w */
     int64_t count;
 };
 
 moco_status names_open(struct names *n, struct ctx *ctx, const struct weights *w, struct err *err);
 void names_close(struct names *n); /* also when empty */
 
-/* The tensor of this name, wrappers aside; -1: none, -2: more than one. */
+/* Finds the tensor of this name without regard to wrappers. -1: there is none, -2: there are several. */
 int64_t names_find(const struct names *n, const char *name);
 
-/* Are `a` and `b` one name, wrappers aside? */
+/* Compares two names without regard to wrappers. */
 int names_equal(const char *a, const char *b);
 
 struct candidate {
-    char prefix[IMPORT_PREFIX]; /* as in the file, "" or with its last '.' */
-    int indexed;                /* 1: its parts are numbers: 0 is conv1, 1 bn1, 4 layer1 */
+    char prefix[IMPORT_PREFIX]; /* as it is in the file: empty, or with its last '.' */
+    int indexed;                /* 1: its layers have numbers instead of names: 0 is conv1, 1 bn1, 4 layer1 */
     enum import_role role;
-    int row;       /* of the table of frameworks; the number of rows: in none */
-    int64_t conv1; /* its tensor */
+    int row;       /* of the table of frameworks; the number of rows if none fits */
+    int64_t conv1; /* number of the tensor conv1.weight */
 };
 
-/* Candidate number `i` in the order of the file; 0: there is none. */
+/* Finds candidate number `i` in the order of the file. Returns 0 if there is none. */
 int candidate_at(const struct names *n, int64_t i, struct candidate *c);
 
-/* The encoder that `prefix` (NULL: none is named) or else the names tell; with `key` the key encoder beside it.
- * MOCO_ENOTFOUND, MOCO_EINVAL: more than one, listed. */
+/* Chooses the encoder of this prefix, or, if `prefix` is NULL, the one that the names suggest. With `key` it chooses
+ * the key encoder beside it. Errors: MOCO_ENOTFOUND; MOCO_EINVAL if several fit, which the sentence lists. */
 moco_status candidate_choose(const struct names *n, const char *prefix, int key, struct candidate *c, struct err *err);
-/* The key encoder beside a query encoder; MOCO_ENOTFOUND. */
+/* Finds the key encoder beside a query encoder. Errors: MOCO_ENOTFOUND. */
 moco_status candidate_partner(const struct names *n, const struct candidate *query, struct candidate *key,
                               struct err *err);
 
-/* The name in the file of the backbone's tensor `name` ("layer1.0.bn1.weight"). 0: too long to be one. */
+/* Writes the name that a tensor of our backbone ("layer1.0.bn1.weight") has in the file. Returns 0 if it is too long
+ * for a name. */
 int candidate_name(const struct candidate *c, const char *name, char text[IMPORT_NAME]);
 
 /* Where an encoder's head is. */
 struct head_place {
-    char prefix[IMPORT_NAME]; /* stands for the "fc" of our names, with its last '.' left out */
+    char prefix[IMPORT_NAME]; /* what the file has instead of the "fc" of our names, without the last '.' */
     enum { HEAD_NONE, HEAD_ONE, HEAD_TWO, HEAD_OTHER } layers;
-    /* HEAD_ONE: one linear layer. HEAD_TWO: linear, ReLU, linear. HEAD_OTHER: with BN, or more layers, as ours count
-     * them. */
+    /* HEAD_ONE: one linear layer. HEAD_TWO: linear, ReLU, linear. HEAD_OTHER: a head with BN or with more layers, whose
+     * numbers must be those of our SimCLR heads. */
     int classifier; /* HEAD_ONE: nothing says that it is not a classifier */
 };
 void head_find(const struct names *n, const struct candidate *c, struct head_place *head);
 
-/* The tensor beside the encoders: "queue", "queue_ptr"; -1: none, -2: more than one. */
+/* Finds a tensor beside the encoders, "queue" or "queue_ptr". -1: there is none, -2: there are several. */
 int64_t beside_find(const struct names *n, const struct candidate *query, const char *name);
 
 #endif

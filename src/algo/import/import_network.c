@@ -21,6 +21,7 @@ static int64_t find(const struct source *s, const char *name)
     return candidate_name(&s->at, name, text) ? names_find(s->names, text) : -1;
 }
 
+/* Finds the depth by counting blocks; `words` says the counts for a sentence. Returns 0 if no depth has them. */
 static int read_depth(const struct source *s, struct net_config *config, char words[80])
 {
     int bottleneck = find(s, "layer1.0.conv3.weight") != -1, blocks[4];
@@ -41,6 +42,8 @@ static int read_depth(const struct source *s, struct net_config *config, char wo
     return 0;
 }
 
+/* Derives width and stem from the shape of conv1. A 3 x 3 convolution fits two stems, so that the caller has to name
+ * one. */
 static moco_status read_stem(const struct source *s, const char *stem, const struct weights_tensor *conv1,
                              struct net_config *config, struct err *err)
 {
@@ -70,14 +73,15 @@ static moco_status read_stem(const struct source *s, const char *stem, const str
 
 /* ---- the head ---- */
 
-/* The last layer's tensor decides the length of an embedding; -1: there is none. */
+/* Finds a tensor of the head by the end of its name. -1: there is none. */
 static int64_t head_tensor(const struct source *s, const char *name)
 {
     char text[IMPORT_NAME];
     return snprintf(text, sizeof text, "%s%s", s->head.prefix, name) < IMPORT_NAME ? names_find(s->names, text) : -1;
 }
 
-/* What the file has, in terms of ours. 0: no head of ours is like it; `why` says what it is. */
+/* Finds which of our heads the file's is, and the length of its embeddings. Returns 0 if it is none of ours; `why` then
+ * says what is different. */
 static int read_head(const struct source *s, const struct net_config *network, enum net_head *kind, int *dim,
                      const char **why)
 {
@@ -112,6 +116,8 @@ static int read_head(const struct source *s, const struct net_config *network, e
     return t.shape[1] == features;
 }
 
+/* Takes the file's head or a fresh one. One linear layer `fc` in a file that no row of the table knows is most likely a
+ * classifier, so that it is taken only if the options ask for it. */
 static moco_status choose_head(struct source *s, const moco_import_options *o, struct net_config *config,
                                moco_import_report *report, struct err *err)
 {

@@ -17,7 +17,7 @@ static int is_head(const char *name)
     return strncmp(name, "fc.", 3) == 0;
 }
 
-/* The file's name of our tensor `name`. 0: too long to be one. */
+/* Writes the name that our tensor `name` has in the file. Returns 0 if it is too long for a name. */
 static int name_of(const struct source *s, const char *name, char text[IMPORT_NAME])
 {
     if (!is_head(name))
@@ -36,7 +36,7 @@ static void shape_text(char *text, size_t size, const int64_t *shape, int ndim)
 
 static int same_shape(const struct weights_tensor *t, const struct tensor_shape *wanted)
 {
-    if (wanted->integer) /* one number, whatever it is wrapped in */
+    if (wanted->integer) /* a counter: one number, in however many dimensions */
         return t->count == 1 && t->ndim <= 1;
     return t->ndim == wanted->ndim &&
            memcmp(t->shape, wanted->shape, (size_t)wanted->ndim * sizeof wanted->shape[0]) == 0;
@@ -48,7 +48,7 @@ static int is_real(enum safetensors_dtype dtype)
            dtype == SAFETENSORS_BF16;
 }
 
-/* A count of misfits, and what is wrong with the first. */
+/* How many tensors do not fit, and the sentence about the first. */
 struct misfits {
     int64_t count;
     char first[400];
@@ -61,7 +61,7 @@ static void misfit(struct misfits *m, moco_import_report *report, moco_import_ki
     import_say(report, kind, "%s", sentence);
 }
 
-/* Something of this name that is no tensor with numbers: MOCO_EFORMAT says what. */
+/* MOCO_EFORMAT if the file has something of this name that is not a tensor; the sentence says what it is. */
 static moco_status check_unread(const struct source *s, const char *name, struct err *err)
 {
     int64_t nowhere;
@@ -71,6 +71,8 @@ static moco_status check_unread(const struct source *s, const char *name, struct
     return MOCO_OK;
 }
 
+/* Finds the tensor for our tensor `i`. One that does not fit is only counted, so that the report can list all of
+ * them. */
 static moco_status match_tensor(struct source *s, const struct encoder *e, int i, struct misfits *m,
                                 moco_import_report *report, struct err *err)
 {
@@ -247,7 +249,7 @@ static moco_status read_one(void *self, int part, int i, struct err *err)
     return encoder_tensor_set(e, r->numbers, i, values, size, err);
 }
 
-/* A tensor that the file does not have, as a fresh network has it; `values`: room for its doubles. */
+/* Gives a tensor that the file does not have the numbers of a fresh network. `values` has space for its doubles. */
 static moco_status draw(const struct encoder *e, struct encoder_numbers *numbers, int i, double *values,
                         struct err *err)
 {

@@ -20,8 +20,8 @@ struct state_source {
     struct names names;
     struct source query, key;
     enum momentum_kind momentum;
-    int64_t queue, queue_ptr; /* tensors; -1: not there */
-    int views;                /* of the file's queue: 1 [C,K], 2 [2,C,K] */
+    int64_t queue, queue_ptr; /* numbers of tensors; -1: there is none */
+    int views;                /* 1: the file's queue is [C,K]; 2: it is [2,C,K], with the keys of both views */
     struct fresh fresh;
     struct passage passage;
     unsigned char *used;
@@ -62,6 +62,7 @@ static moco_status match_encoders(struct state_source *s, struct err *err)
     return source_match(&s->key, t->key, s->report, err);
 }
 
+/* Finds the queue and compares its shape. A file without one is accepted: the trainer then keeps its own. */
 static moco_status match_queue(struct state_source *s, struct err *err)
 {
     const struct queue *queue = s->t->queue;
@@ -95,7 +96,7 @@ static moco_status match_queue(struct state_source *s, struct err *err)
 
 static const char *const optimizers[] = {"optimizer", "optimizer_states.0"};
 
-/* The buffer of parameter `i`; -1: none. */
+/* Finds the momentum buffer of parameter `i`. -1: there is none. */
 static int64_t momentum_tensor(const struct state_source *s, enum momentum_kind kind, const char *optimizer, int i)
 {
     char name[IMPORT_NAME], id[32];
@@ -105,12 +106,12 @@ static int64_t momentum_tensor(const struct state_source *s, enum momentum_kind 
     }
     snprintf(name, sizeof name, "%s.param_groups.0.params.%d", optimizer, i);
     if (weights_text(s->names.w, name, id, sizeof id, NULL) != MOCO_OK)
-        snprintf(id, sizeof id, "%d", i); /* a container without such lists: torch counts them so since 1.5 */
+        snprintf(id, sizeof id, "%d", i); /* the file has no such lists; torch has counted parameters so since 1.5 */
     snprintf(name, sizeof name, "%s.state.%s.momentum_buffer", optimizer, id);
     return names_find(&s->names, name);
 }
 
-/* Has every parameter a buffer of its shape? *some: one has a buffer at all. */
+/* Tells whether every parameter has a buffer of its shape. *some is set if at least one has a buffer. */
 static int momentum_fits(const struct state_source *s, enum momentum_kind kind, const char *optimizer, int *some)
 {
     const struct graph *g = s->t->graph;
@@ -130,6 +131,7 @@ static int momentum_fits(const struct state_source *s, enum momentum_kind kind, 
     return fits;
 }
 
+/* Tells whether the optimizer has a second group: the order of its parameters is then not that of the encoder's. */
 static int more_groups(const struct state_source *s, const char *optimizer)
 {
     char name[IMPORT_NAME], id[32];
@@ -137,7 +139,7 @@ static int more_groups(const struct state_source *s, const char *optimizer)
     return weights_text(s->names.w, name, id, sizeof id, NULL) == MOCO_OK;
 }
 
-/* Where it is; NULL: nowhere, and the report says why it starts at 0. */
+/* Finds the optimizer that holds the momentum. NULL: there is none, and the report says why momentum starts at 0. */
 static const char *find_momentum(struct state_source *s)
 {
     int some = 0;
@@ -180,7 +182,7 @@ static moco_status read_momentum(struct state_source *s, const char *optimizer, 
 
 /* ---- the queue ---- */
 
-/* [2,C,K] to [C,2 K]: keys of one age stand side by side, so that the oldest are replaced first. */
+/* Turns a queue [2,C,K] into [C,2 K]. Keys of one age are put side by side, so that the oldest are replaced first. */
 static moco_status read_both_views(struct state_source *s, struct err *err)
 {
     const struct trainer *t = s->t;
@@ -218,6 +220,7 @@ static moco_status read_queue_ptr(struct state_source *s, int64_t length, struct
     return MOCO_OK;
 }
 
+/* Fills the fresh queue: from the file, or from the trainer's own if the file has none. */
 static moco_status read_queue(struct state_source *s, struct err *err)
 {
     struct trainer *t = s->t;
@@ -263,6 +266,7 @@ static void read_counters(struct state_source *s)
 
 /* ---- all of it ---- */
 
+/* Reads everything into fresh memory. The trainer itself is not changed before the last number was found good. */
 static moco_status read_all(struct state_source *s, struct err *err)
 {
     struct trainer *t = s->t;

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-#define SLACK ((int64_t)512 << 10) /* bytes of tables beyond the pickle's length */
+#define SLACK ((int64_t)512 << 10) /* bytes that tables may take beyond the pickle's length */
 enum { PIECE = 64 << 10, MAGIC = 15, ROOT_MAX = 900 };
 
 static int64_t get64(const unsigned char *bytes)
@@ -19,7 +19,7 @@ static int64_t get64(const unsigned char *bytes)
     return result;
 }
 
-/* The main pickle, then everything that it says. */
+/* Reads the main pickle and lists the storages that it refers to. */
 static moco_status read_pickle(struct torch_file *t, int64_t begin, int64_t limit, int64_t *end, struct err *err)
 {
     TRY(pickle_read(&t->pickle, &t->file, begin, limit, end, err));
@@ -41,7 +41,7 @@ static moco_status wrong(const struct torch_file *t, int64_t at, struct err *err
     return err_set(err, MOCO_EFORMAT, "%.300s: at byte %lld: %s", t->file.path, (long long)at, what);
 }
 
-/* An archive without a pickle of torch: says what it looks like. */
+/* Says what an archive is that has no pickle of torch. */
 static moco_status not_torch(const struct torch_file *t, struct err *err)
 {
     int arrays = 0, keras = 0;
@@ -56,7 +56,7 @@ static moco_status not_torch(const struct torch_file *t, struct err *err)
                                    : "it is a zip archive without a data.pkl, not a file of torch.save");
 }
 
-/* The one folder that all members lie in, with its '/'. */
+/* Finds the one folder that all members are in, with its '/'. */
 static moco_status find_root(const struct torch_file *t, char root[ROOT_MAX + 1], struct err *err)
 {
     const struct zip_member *pickle = NULL;
@@ -87,7 +87,7 @@ static moco_status find_root(const struct torch_file *t, char root[ROOT_MAX + 1]
     return MOCO_OK;
 }
 
-/* ROOT + `name`; NULL: none. */
+/* Finds the member `folder` `name` of the root. NULL: there is none. */
 static const struct zip_member *find_member(const struct torch_file *t, const char *root, struct pickle_text name,
                                             const char *folder)
 {
@@ -97,12 +97,12 @@ static const struct zip_member *find_member(const struct torch_file *t, const ch
         return NULL;
     memcpy(path, root, at);
     memcpy(path + at, folder, folder_size);
-    memcpy(path + at + folder_size, name.bytes, name.size); /* at most 64 */
+    memcpy(path + at + folder_size, name.bytes, name.size); /* torch_storage allows names of at most 64 bytes */
     path[at + folder_size + name.size] = 0;
     return zip_find(&t->zip, path);
 }
 
-/* A small text of the archive, ended by 0. *member NULL: there is none. */
+/* Reads a member that is a short text, ended by 0. *member is NULL if there is none. */
 static moco_status small_member(const struct torch_file *t, const char *root, const char *name, char text[32],
                                 const struct zip_member **member, struct err *err)
 {
@@ -115,6 +115,8 @@ static moco_status small_member(const struct torch_file *t, const char *root, co
     return zip_check(&t->zip, *member, text, 32, err);
 }
 
+/* Checks the two members that say how to read the others. Archives of older torch have no byteorder; they are
+ * little-endian. */
 static moco_status check_version(const struct torch_file *t, const char *root, struct err *err)
 {
     const struct zip_member *m;
@@ -154,6 +156,8 @@ static moco_status place_zip_storages(struct torch_file *t, const char *root, st
     return MOCO_OK;
 }
 
+/* Reads the archive's directory and its pickle, whose checksum is compared first, and then finds the member of each
+ * storage. */
 static moco_status open_zip(struct torch_file *t, const char *path, struct err *err)
 {
     char root[ROOT_MAX + 1] = "";
@@ -188,7 +192,7 @@ static int is_int(const struct pickle *p, pickle_value value, int64_t wanted)
     return pickle_kind(value) == PICKLE_INT && pickle_int(p, value) == wanted;
 }
 
-/* What the writing machine was like: a dict. */
+/* Checks the dict that describes the machine that wrote the file. Returns what is wrong, or NULL. */
 static const char *wrong_system(const struct pickle *p)
 {
     static const struct {
@@ -214,7 +218,7 @@ static const char *wrong_system(const struct pickle *p)
     return NULL;
 }
 
-/* The two pickles behind the magic number. */
+/* Reads the two small pickles after the magic number: a version and a description of the machine. */
 static moco_status read_preamble(struct torch_file *t, int64_t *at, struct err *err)
 {
     struct pickle p;
@@ -231,7 +235,7 @@ static moco_status read_preamble(struct torch_file *t, int64_t *at, struct err *
     return reason == NULL ? MOCO_OK : wrong(t, begin, err, reason);
 }
 
-/* A storage's number of elements, then its bytes, at *at. */
+/* Finds the bytes of one storage: at *at is its number of elements, then its bytes. */
 static moco_status place_storage(struct torch_file *t, const struct pickle *list, pickle_value key, int64_t *at,
                                  struct err *err)
 {
@@ -259,6 +263,7 @@ static moco_status place_storage(struct torch_file *t, const struct pickle *list
     return MOCO_OK;
 }
 
+/* Finds the bytes of all storages. Only the list of their keys says in what order they follow each other. */
 static moco_status place_legacy_storages(struct torch_file *t, int64_t at, struct err *err)
 {
     struct pickle list;
@@ -285,7 +290,7 @@ static moco_status place_legacy_storages(struct torch_file *t, int64_t at, struc
 
 static moco_status open_legacy(struct torch_file *t, const char *path, struct err *err)
 {
-    int64_t at = MAGIC; /* sniffed */
+    int64_t at = MAGIC; /* the magic number was compared by sniff_bytes */
     TRY(file_open(&t->file, t->ctx, path, err));
     TRY(read_preamble(t, &at, err));
     TRY(read_pickle(t, at, t->file.size, &at, err));

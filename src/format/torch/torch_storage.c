@@ -60,6 +60,7 @@ static void read_class(const struct torch_file *t, pickle_value value, struct to
         }
 }
 
+/* Reads a persistent identity. A storage whose class is not known is kept without a type: only its tensors are lost. */
 static moco_status read_id(const struct torch_file *t, pickle_value id, struct torch_storage *s, struct err *err)
 {
     const struct pickle *p = &t->pickle;
@@ -112,7 +113,7 @@ moco_status torch_storages_list(struct torch_file *t, struct err *err)
     for (pickle_value v = p->persistents; v != 0; pickle_next(p, &v))
         TRY(read_id(t, pickle_persistent_id(p, v), &t->storages[t->storage_count++], err));
     sort_array(t->storages, (size_t)count, sizeof *t->storages, by_key, p);
-    for (int64_t i = 0; i < count; i++) { /* several tensors of one storage say the same of it */
+    for (int64_t i = 0; i < count; i++) { /* each tensor of a storage describes it; all must agree */
         struct torch_storage *s = &t->storages[i], *last = &t->storages[kept > 0 ? kept - 1 : 0];
         if (kept == 0 || compare_keys(pickle_text(p, last->key), pickle_text(p, s->key)) != 0)
             memmove(&t->storages[kept++], s, sizeof *s);

@@ -37,7 +37,8 @@ static int is_call_of(const struct pickle *p, pickle_value value, const char *mo
            pickle_global_is(p, value, module, name);
 }
 
-/* Sizes or strides: a tuple, a list or torch.Size of a tuple, of integers from 0 on. -1: malformed, 9: more than 8. */
+/* Reads sizes or strides: a tuple, a list or torch.Size of a tuple, of integers that are not negative. Returns their
+ * count; -1: malformed, 9: more than 8. */
 static int read_numbers(const struct pickle *p, pickle_value value, int64_t numbers[SAFETENSORS_DIMS])
 {
     struct pickle_items items;
@@ -68,7 +69,7 @@ static enum torch_what unread(const char **reason, const char *why)
     return TORCH_UNREAD;
 }
 
-/* Do the elements lie in the storage? */
+/* Counts the elements and checks that all of them are in the storage. */
 static enum torch_what check_extent(struct weights_tensor *tensor, int64_t offset, const struct torch_storage *s,
                                     const char **reason)
 {
@@ -92,6 +93,8 @@ static enum torch_what check_extent(struct weights_tensor *tensor, int64_t offse
     return TORCH_TENSOR;
 }
 
+/* Reads storage, offset, sizes and strides. What torch could have written and we do not read is TORCH_UNREAD; what
+ * contradicts itself is TORCH_BROKEN and makes the whole file bad. */
 static enum torch_what read_arguments(const struct torch_file *t, pickle_value arguments, struct weights_tensor *tensor,
                                       struct torch_storage **storage, const char **reason)
 {

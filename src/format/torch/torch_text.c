@@ -43,10 +43,11 @@ moco_status torch_find(const struct torch_file *t, const char *name, int64_t *i,
 
 struct search {
     const struct pickle *p;
-    int64_t left; /* values that may still be looked at: a dict may hold itself under many keys */
+    int64_t left; /* how many values may still be looked at: a dict may contain itself under many keys */
     pickle_value found;
 };
 
+/* Tells whether `rest` begins with the key, followed by '.' or the end. *size is the key's length. */
 static int matches(struct search *s, pickle_value key, const char *rest, size_t *size)
 {
     char digits[NUM_TEXT];
@@ -62,6 +63,7 @@ static int matches(struct search *s, pickle_value key, const char *rest, size_t 
            (rest[text.size] == 0 || rest[text.size] == '.');
 }
 
+/* Finds the value at the path `rest`. Keys may contain dots, so that every key that matches is followed. */
 static int search(struct search *s, pickle_value value, const char *rest, int depth)
 {
     struct pickle_items items;
@@ -143,7 +145,7 @@ static int same(struct pickle_text a, struct pickle_text b)
     return a.size == b.size && memcmp(a.bytes, b.bytes, a.size) == 0;
 }
 
-/* Every name of code that has no meaning here, once. */
+/* Notes each name of code that has no meaning here, once. */
 static moco_status note_globals(struct torch_file *t, struct err *err)
 {
     const struct pickle *p = &t->pickle;
@@ -159,7 +161,7 @@ static moco_status note_globals(struct torch_file *t, struct err *err)
             known |= same(seen[i].module, seen[count].module) && same(seen[i].name, seen[count].name);
         count += !known;
     }
-    for (int i = count; i-- > 0;) { /* in the order of the file */
+    for (int i = count; i-- > 0;) { /* the list of globals begins with the last of the file */
         snprintf(text, sizeof text, "the pickle names %.*s.%.*s, which was not called",
                  seen[i].module.size > 100 ? 100 : (int)seen[i].module.size, seen[i].module.bytes,
                  seen[i].name.size > 100 ? 100 : (int)seen[i].name.size, seen[i].name.bytes);
@@ -168,6 +170,7 @@ static moco_status note_globals(struct torch_file *t, struct err *err)
     return MOCO_OK;
 }
 
+/* Notes what each value is that is not a tensor, with the name of its class. Beyond a limit they are only counted. */
 static moco_status note_others(struct torch_file *t, int64_t *unsaid, struct err *err)
 {
     char text[NOTE_SIZE];

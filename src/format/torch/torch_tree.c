@@ -20,7 +20,7 @@ struct frame {
 
 struct tree {
     const struct torch_file *t;
-    struct json_writer out; /* of which only the growing text is used */
+    struct json_writer out; /* only its growing text is used */
     struct pickle_marks marks;
     int depth;
     struct frame frames[DEPTH];
@@ -63,7 +63,7 @@ static void put_leaf(struct tree *w, const char *letter, pickle_value key, const
     put(w, "\n");
 }
 
-/* All keys of a dict are integers: its letter says so. */
+/* Tells whether all keys of a dict are integers, which its letter says. A dict without keys has none. */
 static int has_integer_keys(const struct pickle *p, pickle_value dict)
 {
     struct pickle_items items;
@@ -78,7 +78,7 @@ static int has_integer_keys(const struct pickle *p, pickle_value dict)
     return any;
 }
 
-/* What the header of a safetensors file can hold. */
+/* Tells whether the header of a safetensors file can contain this text: UTF-8 without NUL. */
 static int is_text(struct pickle_text text)
 {
     for (size_t at = 0, length; at < text.size; at += length)
@@ -87,7 +87,7 @@ static int is_text(struct pickle_text text)
     return 1;
 }
 
-/* 1: a container was entered. */
+/* Begins a container and returns 1. Returns 0 if it is too deep or was met before. */
 static int enter(struct tree *w, pickle_value key, pickle_value value)
 {
     const struct pickle *p = &w->t->pickle;
@@ -102,6 +102,7 @@ static int enter(struct tree *w, pickle_value key, pickle_value value)
     return 1;
 }
 
+/* Puts the line of a value. What has no line is left out of a dict, and is None in a list. */
 static void put_value(struct tree *w, pickle_value key, pickle_value value)
 {
     const struct pickle *p = &w->t->pickle;
@@ -166,7 +167,7 @@ static void put_all(struct tree *w)
     }
 }
 
-/* The writer's text, or its failure. */
+/* Returns a copy of the writer's text, or its failure, and frees the writer. */
 static moco_status take(struct json_writer *out, char **text, struct err *err)
 {
     json_put_raw(out, "", 1); /* ends in 0 */

@@ -16,24 +16,24 @@
 #include "format/torch/torch_write.h"
 #include "format/weights.h"
 
-#define TORCH_TREE_KEY "torch.tree" /* in __metadata__ */
+#define TORCH_TREE_KEY "torch.tree" /* its key in __metadata__ */
 
 struct torch_file;
 
-/* The tree of an open file; free *text with mem_free. */
+/* Makes the tree of an open file. Free *text with mem_free. */
 moco_status torch_tree_of(const struct torch_file *t, char **text, struct err *err);
-/* That of a state dict: all tensors of `w` in one dict. */
+/* Makes the tree of a state dict: all tensors of `w` in one dict. */
 moco_status torch_tree_flat(const struct weights *w, struct ctx *ctx, char **text, struct err *err);
 
-/* Is asked for each tensor, by its name, in the order of the tree: `tensor` is what is to be put. */
+/* Called for each tensor, with its name, in the order of the tree. It fills in `tensor`, which is then put. */
 struct torch_tree_tensors {
     void *self;
     moco_status (*next)(void *self, const char *name, struct safetensors_tensor *tensor, struct err *err);
-    /* For each number, text and bool that stands in dicts alone; NULL: not wanted. */
+    /* Called for each number, text and bool that is in no list; NULL: not wanted. */
     moco_status (*text)(void *self, const char *name, const char *value, struct err *err);
 };
 
-/* Puts all values of the tree into a pickle (`w` NULL: only asks for tensors and texts). The text may be hostile:
+/* Puts all values of the tree into a pickle. `w` NULL: puts nothing and only calls `tensors`. The text may be hostile:
  * MOCO_EFORMAT, with the number of the line. */
 moco_status torch_tree_put(const char *text, struct torch_writer *w, struct ctx *ctx,
                            const struct torch_tree_tensors *tensors, struct err *err);

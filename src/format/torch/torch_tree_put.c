@@ -13,16 +13,16 @@ enum { DEPTH = 64, NAME = 1024, KEY_MAX = 1024 };
 struct reader {
     const char *at; /* the rest of the text */
     int64_t line;
-    struct torch_writer *w; /* NULL: nothing is put */
+    struct torch_writer *w; /* NULL: nothing is put, the tree is only read */
     struct ctx *ctx;
     const struct torch_tree_tensors *tensors;
     struct err *err;
-    char kind[DEPTH];       /* of the open containers */
-    int64_t index[DEPTH];   /* of the next element */
-    size_t path[DEPTH + 1]; /* length of their names */
+    char kind[DEPTH];       /* letters of the open containers */
+    int64_t index[DEPTH];   /* number of the next element in each */
+    size_t path[DEPTH + 1]; /* length of the name of each */
     int depth, lists;
-    char name[NAME + 1]; /* of the value of this line */
-    char *value;         /* of this line, unescaped */
+    char name[NAME + 1]; /* name of this line's value */
+    char *value;         /* text of this line's value, unescaped */
 };
 
 static moco_status wrong(const struct reader *r, const char *what)
@@ -30,7 +30,7 @@ static moco_status wrong(const struct reader *r, const char *what)
     return err_set(r->err, MOCO_EFORMAT, "line %lld of " TORCH_TREE_KEY ": %s", (long long)r->line, what);
 }
 
-/* `size` escaped bytes at `from`; 0: not well-formed. */
+/* Unescapes `size` bytes at `from`. Returns 0 if they are not well-formed. */
 static int unescape(const char *from, size_t size, char *to, size_t *length)
 {
     size_t used = 0;
@@ -49,7 +49,7 @@ static int unescape(const char *from, size_t size, char *to, size_t *length)
     return 1;
 }
 
-/* The key of this line: appended to the name, and put. */
+/* Appends the key of this line to the name, and puts it if the container is a dict. */
 static moco_status put_key(struct reader *r, const char *key, size_t size)
 {
     char digits[NUM_TEXT];
@@ -126,6 +126,8 @@ static int parse_real(const char *text, size_t length, double *value)
     return num_parse_double(text, length, value);
 }
 
+/* Checks the text of a value that is no container and no tensor, passes it to the caller if it is in no list, and puts
+ * it. */
 static moco_status put_leaf(struct reader *r, char letter, size_t length)
 {
     struct pickle_writer *p = r->w != NULL ? &r->w->pickle : NULL;
@@ -155,6 +157,7 @@ static moco_status put_leaf(struct reader *r, char letter, size_t length)
     return MOCO_OK;
 }
 
+/* Reads one line: it ends a container, begins one, or is a value. */
 static moco_status put_line(struct reader *r, const char *line, size_t size)
 {
     if (size == 1 && line[0] == '.') {

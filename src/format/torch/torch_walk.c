@@ -16,7 +16,7 @@ struct frame {
     struct pickle_items items;
     int dict;
     int64_t index;
-    size_t path; /* length of the container's own path */
+    size_t path; /* length of the path of the container itself */
 };
 
 struct walk {
@@ -26,8 +26,8 @@ struct walk {
     int fill, depth;
     int64_t tensors, others, unsaid, unnamed;
     size_t names;
-    int64_t at;  /* in the file: the key met last */
-    size_t size; /* of the path; more than PATH: too long to be kept */
+    int64_t at;  /* offset in the file of the last key */
+    size_t size; /* of the path; if larger than PATH, the path was too long and is not kept */
     char path[PATH + 1];
     struct frame frames[DEPTH];
 };
@@ -54,7 +54,7 @@ static void add_to_path(struct walk *w, const char *bytes, size_t size)
     w->size += size;
 }
 
-/* The path of what stands under a key or index; 0: such keys make no name. */
+/* Sets the path to that of the value of a key or index. Returns 0 if such keys make no name. */
 static int step_path(struct walk *w, const struct frame *f, pickle_value key)
 {
     const struct pickle *p = &w->t->pickle;
@@ -135,6 +135,7 @@ static void enter(struct walk *w, pickle_value container)
     pickle_items_start(&f->items, &w->t->pickle, container);
 }
 
+/* Notes what a value is, or enters it if it is a container that was not visited before. */
 static moco_status visit(struct walk *w, pickle_value value)
 {
     const struct pickle *p = &w->t->pickle;
@@ -173,6 +174,7 @@ static moco_status visit(struct walk *w, pickle_value value)
     }
 }
 
+/* Visits every value from the root, with a stack of its own: recursion could be driven to any depth by a file. */
 static moco_status walk_all(struct walk *w, int fill)
 {
     const struct pickle *p = &w->t->pickle;
@@ -232,7 +234,7 @@ static int is_scalar(pickle_value value)
     return kind == PICKLE_TEXT || kind == PICKLE_INT || kind == PICKLE_REAL || kind == PICKLE_BOOL;
 }
 
-/* Texts and numbers at the root: counted with fill 0, and the bytes of their names. */
+/* Lists the keys of texts and numbers at the root. With fill 0 it only counts them and the bytes of their names. */
 static void list_keys(struct torch_file *t, int fill, size_t *names)
 {
     struct pickle_items items;
@@ -274,7 +276,7 @@ static moco_status fill_tables(struct torch_file *t, struct walk *w, struct err 
     return MOCO_OK;
 }
 
-/* A root that is no dict, list or tuple holds at most one tensor. */
+/* Says what is wrong with a file whose root is neither a container nor a tensor. */
 static moco_status check_root(const struct torch_file *t, struct err *err)
 {
     struct pickle_text module, name;

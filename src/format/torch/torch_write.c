@@ -10,7 +10,7 @@
 #include "format/safetensors_table.h"
 #include "num.h"
 
-/* Members before and behind those of the tensors. */
+/* Members of the archive before those of the tensors, and after them. */
 enum { DATA_PKL, BYTEORDER, BEFORE };
 enum { VERSION, AFTER };
 #define NAME_ROOM 40
@@ -42,7 +42,7 @@ static void put_numbers(struct pickle_writer *p, const int64_t *numbers, int cou
     pickle_put_ops(p, "t");
 }
 
-/* Its number among the storages; keeps its size. */
+/* Adds a storage of this size to the list and returns its number. */
 static int64_t list_storage(struct torch_writer *w, int64_t bytes)
 {
     struct pickle_writer *p = &w->pickle;
@@ -77,7 +77,7 @@ void torch_put_tensor(struct torch_writer *w, const struct safetensors_tensor *t
     pickle_put_text(p, key);
     pickle_put_text(p, "cpu");
     pickle_put_int(p, count);
-    pickle_put_ops(p, "tQ"); /* the storage, by what describes it */
+    pickle_put_ops(p, "tQ"); /* the persistent identity: a tuple that describes the storage */
     pickle_put_int(p, 0);
     put_numbers(p, t->shape, t->ndim);
     put_numbers(p, strides, t->ndim);

@@ -14,25 +14,27 @@ struct zip_writer;
 
 struct torch_writer {
     struct ctx *ctx;
-    struct pickle_writer pickle; /* for the caller to put values other than tensors */
-    int64_t *sizes;              /* [count] bytes of the tensors put */
+    struct pickle_writer pickle; /* the caller puts all values but tensors here */
+    int64_t *sizes;              /* [count]: bytes of the tensors that were put */
     int64_t count;
     struct zip_writer *zip; /* NULL before begin */
-    int wide;               /* 1: the archive's sizes are in 64 bits, however small: for tests */
+    int wide;               /* 1: sizes in the archive are in 64 bits even if 32 would do; for tests */
 };
 
-/* Nothing is written and no memory taken before the first value. `err` gets the sentences of the putting calls. */
+/* Starts a pickle. No file is begun and no memory taken before the first value. Failures of the putting calls go to
+ * `err`. */
 void torch_write_start(struct torch_writer *w, struct ctx *ctx, struct err *err);
 
-/* A tensor of its own storage, in C order; its name is not a part of it. F16 and all integers have types in torch, too. */
+/* Puts a tensor with its own storage, in C order. Its name is not put. torch has a type for each of ours. */
 void torch_put_tensor(struct torch_writer *w, const struct safetensors_tensor *tensor);
 
 /* Ends the pickle and begins the file. */
 moco_status torch_write_begin(struct torch_writer *w, const char *path, struct err *err);
-/* Appends to tensor number `i` as they were put. */
+/* Appends bytes to tensor number `i`, counted in the order in which they were put. */
 moco_status torch_write(struct torch_writer *w, int64_t i, const void *bytes, size_t size, struct err *err);
-/* The file takes its place. Frees the writer's memory, on failure too, which leaves what was at the path. */
+/* Replaces what was at the path by the file, or leaves it there after a failure. Frees the writer's memory in any
+ * case. */
 moco_status torch_write_commit(struct torch_writer *w, struct err *err);
-void torch_write_abandon(struct torch_writer *w); /* after start, any number of times */
+void torch_write_abandon(struct torch_writer *w); /* after start; may be called more than once */
 
 #endif

@@ -54,7 +54,7 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     return program_buffer(p, &state->scratch, kern_bn_scratch(&plan->dev->team, &map), CLASS_SCRATCH, moment, err);
 }
 
-/* mean and 1 / deviation, [2][c], of statistics that are given. */
+/* Writes mean and 1 / deviation, [2][c], from running statistics. */
 static void save_given(const float *mean, size_t c, double eps, float *saved)
 {
     memcpy(saved, mean, c * sizeof(float));
@@ -73,6 +73,7 @@ static void save_batch(const struct program_forward *run, const struct program_n
                   program_at(p, state->scratch, 0));
 }
 
+/* Computes y from statistics of the batch, of the folded weights (inference) or of the running ones (frozen). */
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     (void)err;
@@ -106,7 +107,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     return MOCO_OK;
 }
 
-/* As forward has applied it. */
+/* Computes a map again that was not kept, from the statistics that forward saved: the same bits. */
 static void run_again(const struct program_backward *run, const struct program_step *step, const struct kern_map *map)
 {
     const struct be_plan *plan = run->plan;
@@ -123,6 +124,7 @@ static void run_again(const struct program_backward *run, const struct program_s
     kern_bn_apply(&plan->dev->team, map, &io);
 }
 
+/* Computes the gradients of x, gamma, beta and, at out[1], of what ADD added. */
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
 {
     (void)err;

@@ -4,10 +4,10 @@
 #ifndef MOCO_CPU_OP_BN_H
 #define MOCO_CPU_OP_BN_H
 
-/* Buffers; NONE where there is none. */
+/* Numbers of buffers; NONE: there is no such buffer. */
 struct op_bn {
     int saved; /* mean and 1 / deviation, of each group; INFER: NONE */
-    int mask;  /* TRAIN: what ReLU let through */
+    int mask;  /* TRAIN: one bit for each number that ReLU let through */
     int scratch;
 };
 

@@ -11,7 +11,7 @@
 #include "backend/cpu/cpu_program.h"
 #include "backend/program/program_buffers.h"
 
-/* Weights as the plan's precision reads them. */
+/* Returns the weights in the plan's precision: the readers in bf16, else the masters themselves. */
 static const void *weights_of(const struct be_plan *plan, const struct graph_op *op, const void *weights, int backward)
 {
     const struct cpu_param *p = cpu_param_of(plan, op, 0);
@@ -25,11 +25,11 @@ static const void *weights_of(const struct be_plan *plan, const struct graph_op 
 struct gather {
     const char *from;
     char *to;
-    int64_t rows; /* of the output: samples x channel blocks x height */
+    int64_t rows; /* rows of the output: samples x channel blocks x height */
     int64_t h, w, oh, ow, stride;
-    int64_t blocks; /* of the output that lie side by side in a pixel of the input: 1 if both have the same order */
-    size_t pixel;   /* bytes of the input that lie together */
-    size_t block;   /* of the output */
+    int64_t blocks; /* channel blocks of the output in one pixel of the input: 1 if both have the same order */
+    size_t pixel;   /* contiguous bytes of the input: the channels of a pixel, or a block of them */
+    size_t block;   /* bytes of a block of the output */
 };
 
 static void gather_rows(void *arg, int thread, int threads)
@@ -73,7 +73,7 @@ static size_t gather_bytes(const struct be_plan *plan, const struct graph_op *op
 
 /* ---- compiling ---- */
 
-/* The convolution, given where its weights are. */
+/* Creates the convolution and offers it the layout that its weights already have. */
 static moco_status create(struct be_plan *plan, const struct graph_op *op, const struct shim_conv_spec *spec,
                           struct op_conv *state, struct err *err)
 {
@@ -91,6 +91,8 @@ static moco_status create(struct be_plan *plan, const struct graph_op *op, const
     return status;
 }
 
+/* Chooses the form of the input. oneDNN is slow at strided 1 x 1 convolutions: it gets the pixels that count,
+ * gathered. */
 static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
 {
     struct op_conv *state = node->state;
@@ -116,7 +118,7 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     return program_buffer(program, &state->scratch, state->conv.bytes, CLASS_SCRATCH, moment, err);
 }
 
-/* Backward's pass over n samples. */
+/* Describes a pass of backward, which runs over all samples at once. */
 static struct shim_conv_spec back_spec(const struct be_plan *plan, const struct program_node *node, enum shim_pass pass)
 {
     const struct graph *g = plan->program.spec.graph;
@@ -136,6 +138,7 @@ static size_t pack(const struct be_plan *plan, const struct program_node *node)
     return gather_bytes(plan, node->op, plan->program.spec.n);
 }
 
+/* Makes scratch for the pass: for weights, also for a gradient that has to be added to an earlier one. */
 static moco_status compile_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)
 {
     struct op_conv_back *state = step->state;
@@ -159,7 +162,7 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
 
 /* ---- running ---- */
 
-/* The weights, re-ordered into the scratch if they are read in another layout than they have. */
+/* Reorders the weights into the scratch if the primitive reads another layout than they have. */
 static moco_status in_layout(const struct cpu_conv *conv, char *scratch, const void **weights, struct err *err)
 {
     if (conv->order.primitive == NULL)
@@ -170,6 +173,7 @@ static moco_status in_layout(const struct cpu_conv *conv, char *scratch, const v
     return shim_run(&conv->order, at, err);
 }
 
+/* Runs the convolution by the kernel that was chosen when the plan was made: our own, Winograd's or oneDNN's. */
 static moco_status forward(const struct program_forward *run, const struct program_node *node, const void *weights,
                            struct err *err)
 {
@@ -218,6 +222,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     return forward(run, node, weights_of(plan, node->op, run->io->weights, 0), err);
 }
 
+/* Computes the gradient of the weights: by oneDNN first in its layout, then reordered, then added, if necessary. */
 static moco_status back_weights(const struct be_plan *plan, const struct program_step *step, float *gradient,
                                 int accumulate, struct err *err)
 {
@@ -233,7 +238,7 @@ static moco_status back_weights(const struct be_plan *plan, const struct program
     float *result = accumulate ? (float *)(void *)(scratch + state->result) : gradient;
     int reorders = conv->order.primitive != NULL;
     void *written = reorders ? (void *)(scratch + conv->ordered) : result;
-    if (conv->blank) /* or what happens to be there, times zero, is added to the sum: NaN, if it is no number */
+    if (conv->blank) /* oneDNN adds this memory times zero to the sum, which would be NaN if it held one */
         memset(scratch, 0, conv->run.scratch);
     void *at[SHIM_SLOTS] = {[SHIM_SRC] = x, [SHIM_WEIGHTS] = written, [SHIM_DST] = dy, [SHIM_SCRATCH] = scratch};
     TRY(shim_run(&conv->run, at, err));
@@ -282,12 +287,12 @@ static moco_status run_back(const struct program_backward *run, const struct pro
 struct fold {
     const struct cpu_param *param;
     const float *from;
-    const float *scale; /* per output channel; NULL: 1 */
+    const float *scale; /* for each output channel; NULL: 1 */
     float *to;
 };
 
-/* In every order of a slab the outputs of a block are innermost: row r holds outputs r * block .. (r + 1) * block - 1.
- */
+/* Multiplies weights by the factor of their output channel. In every order of a slab the outputs of a block are
+ * innermost: row r has outputs r * block to (r + 1) * block - 1. */
 static void fold_rows(void *arg, int thread, int threads)
 {
     const struct fold *f = arg;
@@ -298,7 +303,7 @@ static void fold_rows(void *arg, int thread, int threads)
             f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
 }
 
-/* The weights times their factors, for the kernel that reads them, or in the master's order. */
+/* Multiplies the weights by their factors, into the form of Winograd's kernel or else in the master's order. */
 static void fold_weights(const struct be_weights *w, const struct cpu_weights_copy *copy, struct fold *f)
 {
     if (copy->wino.tile != 0)
@@ -307,7 +312,7 @@ static void fold_weights(const struct be_weights *w, const struct cpu_weights_co
         parallel_run(w->dev->team.threads, fold_rows, f);
 }
 
-/* weights * gamma / deviation into `to`, and beta - mean * gamma / deviation into `bias`. */
+/* Writes weights * gamma / deviation into `to`, and beta - mean * gamma / deviation into `bias`. */
 static void fold_into(const struct be_weights *w, const struct graph_op *op, const struct graph_op *bn,
                       const void *masters, const void *stats, const struct cpu_weights_copy *copy, float *bias,
                       float *to)
@@ -322,7 +327,7 @@ static void fold_into(const struct be_weights *w, const struct graph_op *op, con
     }
     const float *gamma = cpu_weights_master(w, masters, bn, 0), *beta = cpu_weights_master(w, masters, bn, 1);
     const float *mean = (const float *)stats + w->graph->stats[bn->stat].offset, *variance = mean + c;
-    f.scale = bias; /* first the factors, then what they leave */
+    f.scale = bias; /* `bias` holds the factors first, and the biases at the end */
     for (int i = 0; i < c; i++)
         bias[i] = gamma[i] * (float)(1.0 / sqrt((double)variance[i] + bn->eps));
     fold_weights(w, copy, &f);
@@ -330,7 +335,7 @@ static void fold_into(const struct be_weights *w, const struct graph_op *op, con
         bias[i] = (beta != NULL ? beta[i] : 0) - mean[i] * bias[i];
 }
 
-/* Every copy, through the scratch where its order is not the master's. */
+/* Folds into every copy of the weights. A copy in another order than the master's goes through the scratch. */
 static moco_status fold(struct be_weights *w, const struct graph_op *op, const struct graph_op *bn, const void *masters,
                         const void *stats, struct err *err)
 {

@@ -7,11 +7,11 @@
 
 #include "backend/cpu/cpu_conv.h"
 
-/* Buffers; NONE where there is none. */
+/* Numbers of buffers; NONE: there is no such buffer. */
 struct op_conv {
     struct cpu_conv conv;
     int dense;          /* the input gathered for a strided 1 x 1 convolution, or brought into the output's order */
-    const void *folded; /* INFER: where its weights and its bias are */
+    const void *folded; /* INFER: its folded weights */
     const float *bias;
     int scratch;
 };
@@ -19,7 +19,7 @@ struct op_conv {
 struct op_conv_back {
     struct cpu_conv conv;
     int scratch;
-    size_t result; /* WEIGHTS: where in scratch a result is that will be added to the slab's */
+    size_t result; /* WEIGHTS: offset in scratch of a gradient that is then added to the slab's */
 };
 
 #endif

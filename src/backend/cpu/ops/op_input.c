@@ -7,7 +7,7 @@
 #include "backend/program/program_buffers.h"
 
 struct op_input {
-    struct shim_prim convert; /* f32 images; else empty */
+    struct shim_prim convert; /* for f32 images; else empty */
     int scratch;
 };
 
@@ -31,6 +31,7 @@ done:
     return status;
 }
 
+/* Normalises the images of a slice. It takes a second turn if the slice goes on in the second array. */
 static void run_bytes(const struct program_forward *run, const struct program_node *node)
 {
     const struct be_plan *plan = run->plan;

@@ -9,13 +9,13 @@
 
 struct op_linear {
     struct shim_prim product;
-    int rows; /* of a product: steady plans take one sample at a time, since another kernel may serve a single one */
+    int rows; /* of one product; 1 in steady plans, because oneDNN may take another kernel for a single sample */
     int scratch;
 };
 
 struct op_linear_back {
     struct shim_prim product;
-    struct shim_prim added; /* WEIGHTS */
+    struct shim_prim added; /* WEIGHTS: the product that adds to an earlier gradient */
     int scratch;
 };
 
@@ -90,7 +90,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     return MOCO_OK;
 }
 
-/* The caller's gradient of the output is read where it is. */
+/* Returns the gradient of the output: the caller's own array if the layer is the network's last. */
 static const void *gradient_at(const struct program_backward *run, const struct program_step *step)
 {
     return step->in[0] == NONE ? run->io->d_out : program_at(&run->plan->program, step->in[0], 0);

@@ -7,7 +7,7 @@
 /* ---- max pooling ---- */
 
 struct op_maxpool {
-    int index; /* TRAIN: buffer of winners; NONE */
+    int index; /* TRAIN: number of the buffer of winners; else NONE */
 };
 
 static moco_status check(const struct be_plan *plan, const struct graph_op *op, struct err *err)
