@@ -117,6 +117,8 @@ void ctx_log(struct ctx *ctx, enum log_level level, const char *format, ...)
     ctx->log(ctx->user, (int)level, line);
 }
 
+/* Allocates a block with its size before it, and counts it. The peak is kept without a lock: another thread may raise
+ * it in between, hence the loop. */
 static void *allocate(struct ctx *ctx, size_t bytes, int zero, struct err *err)
 {
     if (bytes > SIZE_MAX - ALIGN) {

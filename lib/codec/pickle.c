@@ -33,6 +33,7 @@ int pickle_bool(pickle_value value)
     return (int)cell_number(value);
 }
 
+/* Decodes the integer where it is in the pickle. Small ones are in the cell itself, in as many bits as it has left. */
 int64_t pickle_int(const struct pickle *p, pickle_value value)
 {
     if (cell_kind(value) == CELL_SMALL) {

@@ -149,6 +149,8 @@ static moco_status look(struct scan *s, const unsigned char **head, size_t *have
     return MOCO_OK;
 }
 
+/* Finds the end of the pickle and how large its memo can get, before memory is taken for either. A pickle that numbers
+ * its memo far beyond the values that it stores would make a small file ask for much memory. */
 static moco_status measure(struct scan *s, struct pickle_extent *extent, struct err *err)
 {
     int64_t begin = s->at;

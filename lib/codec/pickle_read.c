@@ -349,6 +349,7 @@ static moco_status get_memo(struct vm *vm, uint64_t number)
 
 /* ---- one opcode ---- */
 
+/* Pushes a value without parts. Numbers, texts and bytes stay in the pickle: the cell has their offset. */
 static moco_status step_scalar(struct vm *vm, const unsigned char *op)
 {
     uint32_t at = (uint32_t)vm->at;
@@ -377,6 +378,7 @@ static moco_status step_scalar(struct vm *vm, const unsigned char *op)
     }
 }
 
+/* Runs an opcode that makes a container or adds to one. */
 static moco_status step_container(struct vm *vm, int op)
 {
     pickle_value made = 0;
@@ -413,6 +415,7 @@ static moco_status step_container(struct vm *vm, int op)
     }
 }
 
+/* Runs one opcode. A call is never made: call() keeps what would be called, and with what. */
 static moco_status step(struct vm *vm, const unsigned char *op)
 {
     switch (*op) {
@@ -467,6 +470,8 @@ static moco_status step(struct vm *vm, const unsigned char *op)
     }
 }
 
+/* Runs the pickle to its STOP, which must leave one value and be the last byte. Every length is checked again, because
+ * the file may have changed since it was measured. */
 static moco_status run(struct vm *vm)
 {
     struct pickle *p = vm->p;

@@ -81,6 +81,8 @@ static moco_status read_end64(const struct file *f, struct place *place, int64_t
     return MOCO_OK;
 }
 
+/* Finds the directory from the end of the file. An archive with a comment, with several parts, or with anything before
+ * or after it is refused: two readers could see two archives in such a file. */
 static moco_status find_directory(const struct file *f, struct place *place, struct err *err)
 {
     unsigned char record[END];

@@ -55,6 +55,7 @@ static moco_status open_folder(struct file_save *s, struct err *err)
     return s->folder < 0 ? file_error(err, error, s->path, "its folder cannot be opened") : MOCO_OK;
 }
 
+/* Creates the temporary file. O_EXCL and O_NOFOLLOW: a file or link that is there already is never written to. */
 static moco_status make_temporary(struct file_save *s, struct err *err)
 {
     struct stat stat;

@@ -286,6 +286,8 @@ static moco_status check_counts(const struct safetensors *file, const struct saf
     return MOCO_OK;
 }
 
+/* Reads a tensor to the end of `values`, so that it can be widened in place from the front, and checks every number
+ * before it is set. */
 static moco_status read_tensor(const struct safetensors *file, const struct safetensors_tensor *tensor,
                                const struct state *state, int i, void *values, struct err *err)
 {

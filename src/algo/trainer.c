@@ -221,6 +221,7 @@ static moco_status check_partners(const struct encoder *encoder, const struct qu
     return MOCO_OK;
 }
 
+/* Makes all of a trainer. On failure trainer_free takes back what was made, in whatever state it is. */
 static moco_status make(struct trainer *t, struct encoder *encoder, struct queue *queue, struct err *err)
 {
     TRY(trainer_options_check(&t->o, err));
@@ -336,6 +337,7 @@ static double step_flops(const struct trainer *t)
     return each * t->directions * t->share;
 }
 
+/* Adds up the memory of a trainer that was arranged by the code that training uses, so that the two cannot differ. */
 static moco_status measure(struct trainer *t, moco_memory_estimate *e, struct err *err)
 {
     int64_t slab = (int64_t)t->be->layout_bytes(t->layout);

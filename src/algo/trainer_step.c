@@ -36,6 +36,7 @@ static moco_status check_keys(const struct trainer *t, const moco_batch *b, stru
     return MOCO_OK;
 }
 
+/* Checks sizes and pointers of a batch. Keys may come apart from the queries; with ranks and a shuffle they must. */
 static moco_status check_batch(const struct trainer *t, const moco_batch *b, double lr, struct err *err)
 {
     const moco_trainer_options *o = &t->o;
@@ -107,6 +108,8 @@ static moco_status check_state(struct trainer *t, struct err *err)
     return MOCO_OK;
 }
 
+/* Gives the device everything that changes from step to step, at once. A careful step has no limit, because the host
+ * decides about it. */
 static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 {
     double limit = step_gradient_limit(t, step->lr);
@@ -186,6 +189,8 @@ static moco_status contrast(struct trainer *t, const struct step *step, int dire
     return t->be->infonce(t->program, &io, step_at(t, t->at.loss), err);
 }
 
+/* Encodes, compares and propagates back, launch by launch. Gradients add up over launches. Those of the last one are
+ * final, so that only there they are sent to other ranks. */
 static moco_status all_queries(struct trainer *t, struct step *step, struct err *err)
 {
     for (int d = 0; d < t->directions; d++) {

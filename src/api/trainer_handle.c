@@ -59,6 +59,8 @@ static moco_status read_options(moco_trainer_options *o, const moco_trainer_opti
     return o->comm != NULL ? handle_check(o->comm, HANDLE_COMM, "comm", err) : MOCO_OK;
 }
 
+/* Takes a turn on everything that the trainer will own a part of, and keeps references, so that handles may be freed in
+ * any order. */
 static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue, const moco_trainer_options *options,
                         struct err *err)
 {

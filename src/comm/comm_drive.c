@@ -134,6 +134,7 @@ static void hear(struct comm *c)
     }
 }
 
+/* Ends a roll call: gives up if a rank has not answered in time, and starts waiting anew if all have. */
 static void name_silent(struct comm *c, double waited)
 {
     char why[256];

@@ -17,6 +17,7 @@
 #define PREFETCH_MAX 64
 #define BATCH_MAX (1 << 20)
 
+/* Checks the options and replaces 0 and -1 by what they stand for. */
 static moco_status check_options(struct loader_options *o, int64_t count, struct err *err)
 {
     if (o->batch_size < 1 || o->batch_size > BATCH_MAX)
@@ -88,6 +89,7 @@ static moco_status take_memory(struct loader *l, struct err *err)
     return MOCO_OK;
 }
 
+/* A worker: claims one image at a time and makes its views without the lock. */
 static void *work(void *argument)
 {
     struct worker *w = argument;
@@ -218,6 +220,7 @@ static moco_status check_start(const struct loader *l, int64_t epoch, int64_t po
     return MOCO_OK;
 }
 
+/* Starts an epoch. Workers may be busy with the one before: they are cancelled and waited for. */
 static void begin(struct loader *l, int64_t epoch, int64_t position, const struct key_order *keys)
 {
     pthread_mutex_lock(&l->lock);

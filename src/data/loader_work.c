@@ -37,6 +37,7 @@ struct bad *loader_find_bad(struct loader *l, int64_t id)
     return place < l->bad_count && l->bad[place].id == id ? &l->bad[place] : NULL;
 }
 
+/* Keeps an image that cannot be read and why, in the order of ids. */
 static moco_status add_bad(struct loader *l, int64_t id, const char *reason, struct err *err)
 {
     if (loader_find_bad(l, id) != NULL)

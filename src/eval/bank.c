@@ -281,6 +281,7 @@ static int at_once(int64_t n, const struct nearest_size *size, int dim)
     return most > 1 ? (int)most : 1;
 }
 
+/* Searches block by block: the bank is read once for each block of queries, not for each query. */
 static moco_status search_all(struct search *s, const float *queries, int64_t n, int block, struct err *err)
 {
     struct ctx *ctx = s->bank->ctx;

@@ -61,6 +61,7 @@ struct bank_tensors {
     int dim;
 };
 
+/* Checks everything about the file but the vectors: the header's hash, its kind, both tensors and their shapes. */
 static moco_status find_tensors(const struct safetensors *f, struct bank_tensors *t, struct err *err)
 {
     enum file_kind kind;

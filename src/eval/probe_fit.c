@@ -45,6 +45,8 @@ struct epoch {
     float *rows;             /* [batch][dim] */
 };
 
+/* Takes the steps of one epoch in an order drawn from seed and epoch, so that a probe that is continued sees the
+ * same. */
 static moco_status run_epoch(struct probe *probe, const float *features, const int32_t *labels, int n,
                              const struct probe_fit *fit, int number, const struct epoch *e, struct err *err)
 {

@@ -69,6 +69,8 @@ static moco_status reserve(struct graph *g, void **array, int count, size_t size
 
 /* ---- pieces of an op ---- */
 
+/* Starts an op and checks its name, its place and its inputs. Failures stay in g->failed, so that builders need not
+ * check every call. */
 static moco_status op_begin(struct graph *g, struct graph_op *op, enum op_kind kind, const char *name, int a, int b)
 {
     TRY(g->failed.status);
@@ -107,6 +109,7 @@ static int op_end(struct graph *g, const struct graph_op *op, int c, int h, int 
     return status == MOCO_OK ? op->out : -1;
 }
 
+/* Adds a parameter, which is also a state: the order of states is that of files. */
 static moco_status add_param(struct graph *g, int *index, enum param_kind kind, const char *op_name, const char *suffix,
                              int ndim, const int64_t shape[4])
 {

@@ -204,6 +204,7 @@ moco_status source_numbers(const struct names *n, int64_t tensor, size_t real_by
     return MOCO_OK;
 }
 
+/* Checks what only some tensors must be: a count must be a count, and a variance not negative. */
 static moco_status check_state(const struct source *s, const struct encoder *e, int i, const void *values, size_t size,
                                struct err *err)
 {

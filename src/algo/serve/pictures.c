@@ -106,6 +106,7 @@ static void tell(const struct set *set, struct loader *loader, char *out, int f6
     }
 }
 
+/* Runs a loader over the pictures once. Without statuses the first picture that cannot be read ends the call. */
 static moco_status run(struct server *server, struct set *set, enum embed_what what, void *out, int f64, size_t row,
                        char *rows, struct err *err)
 {

@@ -47,6 +47,7 @@ void workspace_free(struct workspace *w, const struct workspace_shared *shared)
 
 /* ---- plans ---- */
 
+/* Builds the network anew for this size of pictures, and its plan. Weights are shared and not touched. */
 static moco_status compile(struct workspace_plan *plan, const struct workspace_shared *shared, struct err *err)
 {
     const struct workspace_kind *kind = &plan->kind;
@@ -85,6 +86,7 @@ static struct workspace_plan *place_for(struct workspace *w, const struct worksp
     return oldest;
 }
 
+/* Finds the plan of this kind or compiles it; if there is no place, the one that was not used for longest goes. */
 static moco_status find_plan(struct workspace *w, struct workspace_shared *shared, const struct workspace_kind *kind,
                              struct workspace_plan **out, struct err *err)
 {

@@ -92,6 +92,7 @@ static int64_t gather(float *rows, int64_t length, int dim, const int32_t *label
     return n;
 }
 
+/* Adds those keys of the queue that have a label, in memory that is freed again. */
 static moco_status add_queue(moco_knn *knn, const moco_queue *queue, const int32_t *labels, struct err *err)
 {
     struct turn turn HANDLE_TURN, reading HANDLE_TURN;

@@ -214,6 +214,8 @@ static inline void move_line(const struct cpu_param *p, float *block, const int6
         put_row(block + at[k], tile[k], p->block);
 }
 
+/* Moves a tensor between the slab's order and C order, LINE columns at a time, so that both sides use whole cache
+ * lines. */
 static inline void move_floats(const struct cpu_param *p, float *slab, float *values, int set)
 {
     int64_t columns = columns_of(p), whole = columns - columns % LINE;

@@ -25,6 +25,8 @@ static double seconds(clockid_t clock)
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+/* Measures until several runs agree with the best one, or time is up. CPU time of the thread, so that other programs do
+ * not count. */
 static moco_status best_time(const struct shim_prim *prim, void *const at[SHIM_SLOTS], double *best, struct err *err)
 {
     double began = seconds(CLOCK_MONOTONIC), now = began, used = 0;
@@ -47,6 +49,7 @@ static moco_status best_time(const struct shim_prim *prim, void *const at[SHIM_S
     return MOCO_OK;
 }
 
+/* Measures one 3 x 3 convolution of 64 channels. Estimates of time take its rate for that of all convolutions. */
 moco_status cpu_rate(struct be_device *dev, enum be_precision precision, double *flops_per_second, struct err *err)
 {
     int bf16 = precision == BE_BF16;

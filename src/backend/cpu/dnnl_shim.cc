@@ -262,6 +262,7 @@ void forward_pd(pd_owner &out, const struct shim_engine *engine, const conv_mds 
 #endif
 }
 
+/* Describes a pass of backward. oneDNN 3 replaced the descriptors of 2 by arguments of one call. */
 void backward_pd(pd_owner &out, const struct shim_engine *engine, const struct shim_conv_spec &spec, const conv_mds &m,
                  const pd_owner &hint, const_dnnl_primitive_attr_t attr)
 {
@@ -334,6 +335,8 @@ void finish(struct shim_prim *out, const struct shim_engine *engine, const pd_ow
     out->reference = std::strncmp(name, "ref", 3) == 0;
 }
 
+/* Builds the primitive and the memory objects that it is run with. A pass of backward needs a description of forward as
+ * a hint; its layouts are left open, so that it fits any. */
 void conv_build(struct shim_prim *out, const struct shim_engine *engine, const struct shim_conv_spec &spec)
 {
     conv_mds mds(spec, false);

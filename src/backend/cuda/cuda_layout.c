@@ -50,6 +50,7 @@ static size_t up(size_t bytes)
     return (bytes + 255) / 256 * 256;
 }
 
+/* Takes all tables of a layout as one block, and copies those that the kernels only read. */
 static moco_status make_tables(struct be_layout *layout, struct err *err)
 {
     struct be_device *dev = layout->dev;

@@ -63,6 +63,7 @@ static moco_status upload(const struct be_plan *plan, const struct program_node 
     return MOCO_OK;
 }
 
+/* Normalises the images of a launch. Inference uploads them first; a step has them on the device. */
 static moco_status run_input(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     const struct be_plan *plan = run->plan;

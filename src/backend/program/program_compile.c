@@ -29,6 +29,7 @@ moco_status program_end(struct program *p, struct err *err)
     return program_lay_out(p, err);
 }
 
+/* Frees a program in whatever state it is: compiling may have ended after any node. */
 void program_free(struct program *p)
 {
     for (int i = 0; i < p->node_count; i++) {

@@ -136,6 +136,7 @@ static moco_status check_op(const struct fuse *f, const struct graph_op *op, str
     return device->check == NULL ? MOCO_OK : device->check(p->plan, op, err);
 }
 
+/* Makes a node of an op and of those that run with it: a BN that is folded in, an ADD, a ReLU. */
 static void add_node(struct fuse *f, const struct graph_op *op)
 {
     struct program *p = f->program;
@@ -159,6 +160,8 @@ static void add_node(struct fuse *f, const struct graph_op *op)
     f->ready[node->out] = 1;
 }
 
+/* Checks the ops that the output needs and makes nodes of them. Inference cannot end in a layer with a BN folded in,
+ * because the value before the BN is nowhere. */
 static moco_status fuse(struct fuse *f, struct err *err)
 {
     const struct graph *g = f->graph;

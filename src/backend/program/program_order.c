@@ -17,6 +17,7 @@
 
 /* ---- forward ---- */
 
+/* Gives the output of a node a buffer of its own, or that of an input which nothing reads afterwards. */
 static moco_status value_place(struct program *p, const struct program_node *node, int n, int moment, struct err *err)
 {
     enum program_place place = p->device->ops[node->op->kind]->place;
@@ -214,6 +215,8 @@ static moco_status order_add(struct order *o, const struct program_node *node, i
     return contribute(o, node->in, dy, err);
 }
 
+/* Orders the backward steps of one node. Its gradient may come in two parts, from two readers of the value; steps that
+ * cannot add parts by themselves get their sum. */
 static moco_status order_back(struct order *o, const struct program_node *node, struct err *err)
 {
     struct program *p = o->program;

@@ -47,6 +47,7 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     return program_buffer(p, &state->scratch, 2 * row, CLASS_SCRATCH, moment, err);
 }
 
+/* Computes or takes the statistics, and rounds them as the device in this precision would keep them. */
 static void save_statistics(const struct program_forward *run, const struct program_node *node, double *saved)
 {
     const struct be_plan *plan = run->plan;
@@ -87,6 +88,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     return MOCO_OK;
 }
 
+/* Undoes ReLU, which gives the gradient of ADD as well, and then propagates back through the normalisation. */
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
 {
     (void)err;

@@ -64,6 +64,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     return MOCO_OK;
 }
 
+/* Computes the gradient of the input (STEP_DATA), or those of weights and bias. */
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
 {
     (void)err;

@@ -6,6 +6,7 @@
 #include "backend/program/program_buffers.h"
 #include "backend/ref/ref_program.h"
 
+/* Normalises the images, which may be in one array or in two halves. */
 static moco_status run_input(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     (void)err;

@@ -33,6 +33,7 @@ static moco_status bad(const char *path, int64_t line, const char *what, struct 
     return err_set(err, MOCO_EFORMAT, "%s: line %lld %s", path, (long long)line, what);
 }
 
+/* Adds a line's label. Memory is taken with the first line that has one; lines before it get -1. */
 static moco_status add_label(struct list *list, int32_t label, struct err *err)
 {
     int64_t at = list->paths.count;

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+/* Appends a name. All names are one text and a table of offsets: two allocations for millions of names. */
 moco_status names_add(struct ctx *ctx, struct names *n, const char *name, struct err *err)
 {
     size_t length = strlen(name) + 1;

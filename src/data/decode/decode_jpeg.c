@@ -167,6 +167,8 @@ static void leave_on_failure(struct jpeg *j)
         longjmp(j->escape, 1);
 }
 
+/* Refuses what would take too much memory, and limits the scans of a progressive picture: a small file can have
+ * thousands, each as slow as the whole picture. */
 static void check_header(struct jpeg *j)
 {
     struct jpeg_decompress_struct *c = &j->codec;

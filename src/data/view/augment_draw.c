@@ -156,6 +156,8 @@ void augment_params_recipe(const moco_augment_options *o, struct augment_params 
     p->interpolation = o->interpolation;
 }
 
+/* Draws every number in a fixed order, also those that a view does not use: what a view looks like does not depend on
+ * the other options. */
 static void draw_colours(const moco_augment_options *o, struct rng *rng, struct augment_params *p)
 {
     const double strength[3] = {o->brightness, o->contrast, o->saturation};

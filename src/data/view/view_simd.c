@@ -148,6 +148,8 @@ static inline void resample_pixel(const uint8_t *from, const int32_t *taps, int 
     words_store(to + 2 * LANES, b);
 }
 
+/* Resamples LANES rows at a time, turned so that a vector has one pixel of each. Rows with a larger span do not fit the
+ * work memory, and are resampled one by one. */
 static void resample_rows(const uint8_t *in, size_t in_stride, int rows, const int *bounds, const int32_t *taps,
                           int tap_stride, int width, int flip, uint8_t *out, size_t out_stride, uint8_t *work)
 {
@@ -347,6 +349,7 @@ static inline uint8_t box(uint32_t sum, uint32_t ends, uint32_t ww, uint32_t fw)
     return (uint8_t)((sum * ww + ends * fw + (UINT32_C(1) << 23)) >> 24);
 }
 
+/* Blurs a row by a box of 2 radius + 1 pixels with fractional ends. Small radii need no running sum. */
 static void blur_row(const uint8_t *in, int pixels, int radius, uint32_t ww, uint32_t fw, uint8_t *out)
 {
     ptrdiff_t bytes = (ptrdiff_t)pixels * 3;

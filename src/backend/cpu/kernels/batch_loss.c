@@ -303,6 +303,8 @@ static void write_gradient(const struct batch_loss *b, const struct part *p, int
     }
 }
 
+/* Computes gradients for the blocks of this thread: the cosines once more, tile by tile, then their weights, then the
+ * sums. Nothing of size queries x keys is kept. */
 static void second_pass(void *arg, int thread, int threads)
 {
     const struct batch_loss *b = arg;

@@ -122,6 +122,7 @@ static void stats(const struct bn_run *run)
 
 /* ---- forward ---- */
 
+/* Normalises up to UNIT numbers, adds and cuts off below 0. The mask has a bit for each number, for backward. */
 INLINE void apply_unit(const struct bn_run *run, size_t at, size_t n, size_t place, int add, int bf16, int stream)
 {
     vf y[4] = {{0}};

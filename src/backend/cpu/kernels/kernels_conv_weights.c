@@ -64,6 +64,8 @@ static size_t weight_count(const struct kern_conv *conv)
     return (size_t)conv->ci * (size_t)conv->co * (size_t)conv->kernel * (size_t)conv->kernel;
 }
 
+/* Describes the shape as the kernel sees it. A strided 1 x 1 convolution in bf16 is a plain one over every stride-th
+ * pixel. */
 static struct conv_view view_of(const struct kern_team *team, const struct kern_conv *conv)
 {
     struct conv_view view = {.bf16 = conv->bf16,

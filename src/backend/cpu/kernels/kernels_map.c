@@ -28,6 +28,7 @@ static size_t number_bytes(const struct kern_map *map)
 
 /* ---- pictures ---- */
 
+/* Converts the rows of this thread's share, pixel by pixel or into three planes. */
 static void input_rows(void *arg, int thread, int threads)
 {
     const struct map_job *job = arg;
@@ -63,6 +64,7 @@ void kern_input(const struct kern_team *team, const struct kern_map *map, int pl
 
 /* ---- max pooling ---- */
 
+/* Runs forward over rows of the output, backward over rows of the input: each number is written by one thread. */
 static void pool_rows(void *arg, int thread, int threads)
 {
     const struct map_job *job = arg;

@@ -46,6 +46,8 @@ static const struct winograd_loops *loops_of(const struct kern_team *team, const
     return &team->simd->winograd[conv->tile == 4];
 }
 
+/* Divides the work. Threads share the tiles; if the weights are too large for their caches, they share the panels
+ * instead. A group is as many tiles as keep their factors in cache. */
 static struct winograd_work work_of(const struct kern_team *team, const struct kern_winograd *conv)
 {
     const struct winograd_loops *loops = loops_of(team, conv);
@@ -189,6 +191,7 @@ static void do_patches(const struct winograd_work *work, size_t first, size_t co
     }
 }
 
+/* Transforms the products of one panel of channels back to pixels, tile by tile. */
 static void do_outputs(const struct winograd_work *work, size_t first, size_t count, size_t panel,
                        const float *products)
 {

@@ -128,6 +128,7 @@ INLINE void pool_back_vector(const struct pool_row *r, struct pool_range rows, s
     put(r->to, ((size_t)r->row * (size_t)r->w + (size_t)in_x) * (size_t)r->block + channel, sum, n, bf16);
 }
 
+/* Pools a row by vectors of channels. n is a constant in the frequent case, which lets the compiler drop the tails. */
 INLINE void pool_typed(const struct pool_row *given, int back, int bf16)
 {
     const struct pool_row local = *given, *r = &local;

@@ -59,6 +59,7 @@ INLINE void output_line(int m, const vf p[MOST], vf to[MOST])
 
 /* ---- patches ---- */
 
+/* Transforms one patch of (m + 2) x (m + 2) pixels, columns and then rows. Pixels outside of the map are 0. */
 INLINE void input_block(int m, const struct winograd_patch *p, const float *x, float *to, size_t step, int inside)
 {
     const int side = m + 2;
@@ -92,6 +93,7 @@ INLINE void input(int m, const struct winograd_patch *p, const float *x, size_t 
             input_block(m, p, x, to, step, 0);
 }
 
+/* Transforms products back to m x m pixels. Bias, the other branch and ReLU follow while these are in registers. */
 INLINE void output(int m, const struct winograd_output *o)
 {
     const int side = m + 2;
@@ -120,6 +122,7 @@ INLINE void output(int m, const struct winograd_output *o)
 
 /* ---- products ---- */
 
+/* Multiplies `count` rows by a panel of weights, with all sums in registers. It prefetches what is read soon. */
 INLINE void product(const struct winograd_product *p, size_t count)
 {
     const float *rows = p->rows, *weights = p->weights, *fetch = p->fetch;
