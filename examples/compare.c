@@ -72,15 +72,19 @@ static const struct cli_option table[] = {
 };
 static const struct cli cli = {"compare", table, (int)(sizeof table / sizeof table[0]), NULL};
 
-static const char help_head[] = "Usage: compare DIR... [OPTIONS]\n"
-                                "       compare --patterns [OPTIONS]\n"
-                                "\n"
-                                "Trains MoCo v2, MoCo v1, SimCLR and the end-to-end mechanism on the pictures in DIR "
-                                "(train/ and test/ or val/ with\n"
-                                "class folders, CIFAR-10's files, or what else linear_probe takes), measures kNN and "
-                                "linear classification,\n"
-                                "and what each costs. Prints how long "
-                                "it will take first. The same command goes on where it was stopped.\n\n";
+static const char help_head[] =
+    "Usage: compare DIR... [OPTIONS]\n"
+    "       compare --patterns [OPTIONS]\n"
+    "\n"
+    "Trains MoCo v2, MoCo v1, SimCLR and the end-to-end mechanism on the pictures in DIR, measures kNN and linear\n"
+    "classification, and what each costs. DIR holds train/ and test/ or val/ with class folders, CIFAR-10's files, or\n"
+    "what else linear_probe takes. The program first says how long it will take. The same command goes on where it\n"
+    "was stopped.\n";
+
+static const char help_tail[] =
+    "\n"
+    "Exit codes: 0 done. 1 failed, or some runs did; the same command tries these again. 2 wrong command line. 75\n"
+    "stopped by a signal: the same command goes on.\n";
 
 struct compare {
     struct compare_settings settings;
@@ -388,6 +392,7 @@ int main(int argc, char **argv)
     if (c.settings.help) {
         program_help(help_head, stdout);
         cli_help(&cli, stdout);
+        program_help(help_tail, stdout);
         return program_printed(program_name("compare"));
     }
     wait_policy_apply(c.settings.wait, c.settings.threads, argv); /* the runs inherit it */

@@ -23,11 +23,15 @@ static const char usage[] =
     "numbers. An encoder: .safetensors, .pth (torchvision's names), or, for an encoder only, .pkl (detectron2),\n"
     ".onnx, FOLDER/ (timm, transformers).\n"
     "\n"
-    "  --prefix P     for another program's file: the start of the encoder's names (inspect lists them)\n"
-    "  --stem NAME    for another program's file: cifar or small, if its first convolution is 3 x 3\n"
-    "  --head         also the projection head (fc.*; ONNX: an output \"projection\")\n"
-    "  --u8           ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
-    "  --separate-bn  ONNX has nodes for batch norm, instead of folding it into convolutions\n";
+    "      --encoder               write the encoder alone; every option below means this too\n"
+    "      --prefix P              for another program's file: the start of the encoder's names (inspect lists them)\n"
+    "      --stem NAME             for another program's file: cifar or small, if its first convolution is 3 x 3\n"
+    "      --head                  also the projection head (fc.*; ONNX: an output \"projection\")\n"
+    "      --u8                    ONNX takes bytes [batch,height,width,3] and normalises them itself\n"
+    "      --separate-bn           ONNX has nodes for batch norm, instead of folding it into convolutions\n"
+    "  -h, --help                  print this and stop\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what and where. 2 wrong command line.\n";
 
 static void check(moco_status status)
 {

@@ -315,35 +315,34 @@ static void print_rows(moco_model *model, moco_dataset *images, const moco_augme
 
 /* ---- the command line ---- */
 
-static const char help[] =
-    "Usage: embed [OPTIONS] ENCODER IMAGES          a line for each image: path, then its features\n"
-    "       embed [OPTIONS] ENCODER IMAGES NUMBER   the images most like number NUMBER (from 0, by name)\n"
-    "       embed [OPTIONS] ENCODER IMAGES --out F.npy [--labels L.npy] [--paths P.txt] [--projection] [--normalise]\n"
-    "options: --eval-recipe NAME, --max-pixels N, --wait auto|active|passive; embed --help says more\n";
+static const char usage[] =
+    "Usage: embed ENCODER IMAGES [OPTIONS]               a line for each image: its path, then its features\n"
+    "       embed ENCODER IMAGES NUMBER [OPTIONS]        the images most like number NUMBER (from 0, by name)\n"
+    "       embed ENCODER IMAGES --out F.npy [OPTIONS]   files for other programs\n";
 
 static const char more_help[] =
     "\n"
-    "IMAGES: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a "
-    "line);\n"
-    "several with colons between them.\n"
+    "ENCODER is a file encoder.safetensors. IMAGES is a folder of images, of tar shards or of CIFAR-10's files, a\n"
+    "shard, or a list of images (one path a line); several with colons between them.\n"
     "\n"
-    "--out F.npy: features as NumPy's float32 [images, length], not normalised; with --projection those of the "
-    "projection\n"
-    "head; with --normalise scaled to length 1 (printed ones always are). --labels L.npy: int64 [images], -1 for no "
-    "label.\n"
-    "--paths P.txt: a line for each row. Memory does not grow with the number of images. No file appears before all "
-    "are\n"
-    "complete.\n"
+    "      --eval-recipe NAME      how images are prepared: eval, simclr-eval or none, as of train_imagenet\n"
+    "                              (default: what its file says, which is how training measured the encoder)\n"
+    "      --max-pixels N          largest image that is read (default 67108864: 64 M)\n"
+    "      --out F.npy             features as NumPy's float32 [images, length], not normalised. Memory does not\n"
+    "                              grow with the number of images; no file appears before all are complete\n"
+    "      --labels L.npy          with --out: int64 [images], -1 for no label\n"
+    "      --paths P.txt           with --out: a line for each row\n"
+    "      --projection            with --out: the projection head's output instead of the features\n"
+    "      --normalise             with --out: rows of length 1, as printed ones always are\n"
+    "      --wait POLICY           how compute threads wait for each other: auto, active or passive, as of\n"
+    "                              train_imagenet\n"
+    "  -h, --help                  print this and stop\n"
     "\n"
-    "Images are prepared as the encoder's file says, which is how it was measured during training, or as NAME says: "
-    "eval,\n"
-    "simclr-eval or none (see train_imagenet --help). --wait decides how compute threads wait for each other, as in\n"
-    "train_imagenet. --max-pixels N is the largest image that is read (default 67108864).\n"
+    "An image that cannot be read has no line and is nobody's neighbour; standard error names it and says \"1 of 12\n"
+    "could not be read\".\n"
     "\n"
-    "An image that cannot be read has no line and is nobody's neighbour; standard error names it and says\n"
-    "\"1 of 12 could not be read\". Exit codes: 0 done, even if some images could not be read. 1 failed: one sentence "
-    "says\n"
-    "why; also if no image could be read, or not image NUMBER. 2 wrong command line.\n";
+    "Exit codes: 0 done, even if some images could not be read. 1 failed: one sentence says why; also if no image\n"
+    "could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {
     const char *recipe, *wait, *at[3]; /* encoder, images, number */
@@ -371,7 +370,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            program_help(help, stdout);
+            program_help(usage, stdout);
             program_help(more_help, stdout);
             exit(program_printed(program_name("embed")));
         }
@@ -406,7 +405,8 @@ int main(int argc, char **argv)
     moco_dataset *images;
     program_start();
     if (!parse(&a, argc, argv)) {
-        program_help(help, stderr);
+        program_help(usage, stderr);
+        fprintf(stderr, "%s --help explains the options\n", program_name("embed"));
         return 2;
     }
     wait_policy_apply(a.wait, 0, argv); /* how threads wait matters beside other programs */

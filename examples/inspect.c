@@ -14,6 +14,19 @@
 #include "support/program_name.h"
 #include "support/program_start.h"
 
+static const char usage[] =
+    "Usage: inspect FILE [OPTIONS]\n"
+    "\n"
+    "Lists what is in a file of weights: each tensor with its type and shape, each text, each encoder with the\n"
+    "prefix of its names, and remarks; fields have tabs between them. FILE is safetensors, or what torch.save wrote\n"
+    "(.pth, .pt, .pth.tar, .ckpt), of any program. Nothing in it is run.\n"
+    "\n"
+    "      --verify                read every number too, compare it with the file's checksums, and count those\n"
+    "                              that are not finite\n"
+    "  -h, --help                  print this and stop\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what and where. 2 wrong command line.\n";
+
 static void check(moco_status status)
 {
     if (status == MOCO_OK)
@@ -148,12 +161,7 @@ int main(int argc, char **argv)
         path = option ? path : argv[i];
     }
     if (help || odd || files != 1) {
-        program_help("Usage: inspect FILE [--verify]\n"
-                     "\n"
-                     "FILE: safetensors, or what torch.save wrote (.pth, .pt, .pth.tar, .ckpt); nothing in it is run.\n"
-                     "\n"
-                     "  --verify  every number is read, too, and compared with the file's checksums\n",
-                     help ? stdout : stderr);
+        program_help(usage, help ? stdout : stderr);
         return help ? program_printed(program_name("inspect")) : 2;
     }
     moco_context *context;

@@ -20,14 +20,19 @@
 #include "support/program_start.h"
 
 static const char help[] =
-    "Usage: report RUN                      draw RUN/report.html again\n"
-    "       report RUN RUN... [--out FILE]  lay up to 16 runs over each other, in compare.html or FILE\n"
-    "       report --csv RUN...             write RUN/metrics.csv, a line for each step and epoch, and no page\n"
-    "       --gallery                       first make each run's gallery.json again, from its encoder.safetensors "
-    "and\n"
-    "                                       the images it was trained on\n"
+    "Usage: report RUN... [OPTIONS]\n"
     "\n"
-    "RUN is a run folder of train_imagenet. Lines of its metrics.jsonl that cannot be used are told and left out.\n";
+    "Draws RUN/report.html again, from the files of a run folder. Up to 16 runs are drawn over each other on one\n"
+    "page, compare.html. RUN is a run folder of train_imagenet. Lines of its metrics.jsonl that cannot be used are\n"
+    "reported and left out.\n"
+    "\n"
+    "      --out FILE              name of the page\n"
+    "      --csv                   write RUN/metrics.csv, a line for each step and epoch, and no page\n"
+    "      --gallery               first make each run's gallery.json again, from its encoder.safetensors and\n"
+    "                              the images that it was trained on\n"
+    "  -h, --help                  print this and stop\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what and where. 2 wrong command line.\n";
 
 struct arguments {
     const char *folder[REPORT_RUNS_MAX], *out;

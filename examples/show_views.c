@@ -27,13 +27,24 @@ struct options {
     uint64_t seed;
 };
 
-#define USAGE                                                                                                          \
-    "Usage: show_views PICTURE OUT.png [--recipe NAME] [--augment TEXT] [--views 1..400] [--size 8..512] [--seed N]\n"
+static const char help[] =
+    "Usage: show_views PICTURE OUT.png [OPTIONS]\n"
+    "\n"
+    "Draws views of a picture as training sees them, side by side, into OUT.png, and prints the parameters of each.\n"
+    "\n"
+    "      --recipe NAME           augmentation, as of train_imagenet (default moco-v2)\n"
+    "      --augment TEXT          changes to the recipe, as of train_imagenet\n"
+    "      --views N               how many, 1 to 400 (default 24)\n"
+    "      --size PIXELS           side of a view, 8 to 512 (default 160)\n"
+    "      --seed N                seed of the views: the same one gives the same views (default 0)\n"
+    "  -h, --help                  print this and stop\n"
+    "\n"
+    "Exit codes: 0 done. 1 failed; one sentence on standard error says what and where. 2 wrong command line.\n";
 
 static int usage(const char *why, const char *what)
 {
     fprintf(stderr, "%s: %s%s\n", program_name("show_views"), why, what);
-    program_help(USAGE, stderr);
+    program_help(help, stderr);
     return 2;
 }
 
@@ -180,7 +191,7 @@ static moco_status change_recipe(moco_augment_options *recipe, const char *given
     if (status == MOCO_OK)
         status = augment_text_apply(recipe, text, &err);
     if (status != MOCO_OK)
-        fprintf(stderr, "show_views: %s\n", err.text);
+        fprintf(stderr, "%s: %s\n", program_name("show_views"), err.text);
     return status;
 }
 
@@ -189,9 +200,7 @@ int main(int argc, char **argv)
     struct options o = {.recipe = "moco-v2", .augment = "", .views = 24, .size = 160};
     program_start();
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        program_help(USAGE
-                     "Draws views of a picture as training sees it, side by side, and prints the parameters of each.\n",
-                     stdout);
+        program_help(help, stdout);
         return program_printed(program_name("show_views"));
     }
     int status = parse(&o, argc, argv);

@@ -19,16 +19,16 @@
 #include "support/stop_signal.h"
 
 static const char help[] =
-    "Usage: verify DIR... [--workers N] [--max-pixels N]\n"
+    "Usage: verify DIR... [OPTIONS]\n"
     "\n"
-    "Prints a line for each picture that cannot be read: its path, a tab, the reason. Exit status: 0 if all can be "
-    "read, 1 if\n"
-    "some cannot, 2 for a wrong command line, 75 if a signal stopped it.\n"
+    "Reads every picture whole and prints a line for each that cannot be read: its path, a tab, the reason. DIR is\n"
+    "a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line).\n"
     "\n"
-    "DIR: a folder of images, of tar shards or of CIFAR-10's files, a shard, or a list of images (one path a line).\n"
+    "      --workers N             threads that read (default 2)\n"
+    "      --max-pixels N          larger pictures count as bad (default 67108864: 64 M)\n"
+    "  -h, --help                  print this and stop\n"
     "\n"
-    "  --workers N     threads that read (default 2)\n"
-    "  --max-pixels N  larger pictures count as bad\n";
+    "Exit codes: 0 all can be read. 1 some cannot, or it failed. 2 wrong command line. 75 stopped by a signal.\n";
 
 enum { EXIT_BAD = 1, EXIT_USAGE = 2, EXIT_STOPPED = 75 };
 

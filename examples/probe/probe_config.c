@@ -44,10 +44,10 @@ static const struct cli_option table[] = {
      "passes over the data set (default 100); --resume may ask for more"},
     {"schedule", NULL, 0, CLI_LIST, AT(milestones), 0, 0, NULL, SAVED, "E...",
      "epochs at which the rate is multiplied by 0.1 (default 60 80)"},
-    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 0.999999, NULL, SAVED, "X", "of SGD (default 0.9)"},
+    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 0.999999, NULL, SAVED, "X", "momentum of SGD (default 0.9)"},
     {"wd", "weight-decay", 0, CLI_REAL, AT(weight_decay), 0, 1e3, NULL, SAVED, "X", "weight decay (default 0)"},
     {"seed", NULL, 0, CLI_INT, AT(seed), 0, BIG, NULL, SAVED, "N",
-     "of initial weights, order and views: the same on one device and thread\n"
+     "seed of initial weights, order and views: the same on one device and thread\n"
      "count gives the same bits (default 0)"},
     {"evaluate", NULL, 'e', CLI_FLAG, AT(evaluate), 0, 1, NULL, 0, NULL,
      "train nothing: score the probe that --resume names"},

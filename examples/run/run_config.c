@@ -104,7 +104,7 @@ static const struct cli_option table[] = {
      "NAME",
      "steps, cosine (per epoch, from 0), cosine-from1 (per epoch, from 1, as\n"
      "the CIFAR notebook), cosine-step (per step)"},
-    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "of SGD or LARS"},
+    {"momentum", NULL, 0, CLI_REAL, AT(momentum), 0, 1, NULL, SAVED, "X", "momentum of SGD or LARS"},
     {"wd", "weight-decay", 0, CLI_REAL, AT(weight_decay), 0, 1e3, NULL, SAVED, "X",
      "weight decay: with SGD on every trainable tensor, with LARS on weights only"},
     {"seed", NULL, 0, CLI_INT, AT(seed), 0, BIG, NULL, SAVED, "N",

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Command lines: names that are cut short, and options of the reference that libmoco has no use for.
+# Command lines: names that are cut short, options of the reference that libmoco has no use for, and --help, whose tables
+# have every option that a program takes or that its text names.
 set -u
 BUILD=${BUILD:-build}
 work=$(mktemp -d) || exit 1
@@ -36,6 +37,32 @@ says 2 "--no-re" train_imagenet "$work" --no-re # --no-report, --no-recompute
 says 2 "there is no option --no-repo=1" train_imagenet "$work" --no-repo=1
 says 2 "did you mean --batch-size?" train_imagenet "$work" --batchsize 3
 says 2 "there is no option --=3" train_imagenet "$work" --=3
+
+# --help: a usage, a table with a line for each option, and how the program ends. Options that the source compares with and
+# options that the prose names are in the table; --no-X belongs to X.
+table() { # what the table in $work/help has
+    grep -E '^(      |  -[a-z], )--[a-z]' "$work/help" | grep -oE -- '--[a-z][a-z0-9-]*' | sort -u
+}
+lacking() { # PROGRAM: options that its table lacks, with the help in $work/help
+    table >"$work/table"
+    {
+        grep -oE -- '(^|[^a-z-])--[a-z][a-z0-9-]*' "$work/help" | grep -oE -- '--.*'
+        grep -oE '"--[a-z][a-z0-9-]*"' "examples/$1.c" | tr -d '"'
+    } | sort -u | while read -r option; do
+        grep -qx -e "$option" -e "--${option#--no-}" "$work/table" || echo "$option"
+    done
+}
+for program in train_imagenet linear_probe compare demo embed report verify show_views inspect convert; do
+    "$BUILD/examples/$program" --help >"$work/help" || { echo "FAILED: $program --help"; failed=1; }
+    head -n 1 "$work/help" | grep -q "^Usage: $program " || { echo "FAILED: $program --help begins with no usage"; failed=1; }
+    grep -q '^  -h, --help  *print this and stop$' "$work/help" || { echo "FAILED: the table of $program has no --help"; failed=1; }
+    grep -q '^Exit codes: 0 ' "$work/help" || { echo "FAILED: $program does not say how it ends"; failed=1; }
+    [ "$(awk 'length > 120' "$work/help" | wc -l)" -eq 0 ] || { echo "FAILED: lines of $program --help are too long"; failed=1; }
+    lacking $program >"$work/lacking"
+    [ ! -s "$work/lacking" ] || { echo "FAILED: the table of $program lacks" $(cat "$work/lacking"); failed=1; }
+done
+sed -i '/^      --u8/d' "$work/help"
+[ "$(lacking convert)" = --u8 ] || { echo "FAILED: a line taken out of the table of convert is not missed"; failed=1; }
 
 # The reference's distributed runs: one sentence for all of it.
 says 2 "leave out --dist-url, --multiprocessing-distributed, --world-size, --rank" train_imagenet "$work" -a resnet50 \
