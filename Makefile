@@ -71,7 +71,7 @@ ifeq ($(WERROR),1)
 WARN += -Werror
 WARNXX += -Werror
 endif
-# The caller's CFLAGS, CXXFLAGS, CPPFLAGS and LDFLAGS add to ours and come after them. What we need stands in variables
+# The caller's CFLAGS, CXXFLAGS, CPPFLAGS and LDFLAGS add to ours and come after them. What we need is in variables
 # of other names, since a variable that is given on the command line takes no `+=`.
 harden_c :=
 harden_link :=
@@ -104,7 +104,7 @@ endif
 link_flags := $(harden_link) $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
 link = $(CC) -pie $(link_flags) $(wrapped)
 
-# Other flags are another build. They stand in a file that every object depends on and that is written when they change.
+# Other flags are another build. They are in a file that every object depends on and that is written when they change.
 # `make install` alone puts in place what was built, whatever flags it is given.
 flags_now := $(strip $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CXX) $(CXXFLAGS_ALL) $(AR) $(link_flags) $(LIBS))
 flags_file := $(BUILD)/obj/flags
@@ -166,7 +166,7 @@ program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
-# A group may have rooms: tests/unit/data.
+# A group may be divided into folders: tests/unit/data.
 tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
 # tool_*.c: programs that a test script drives
 test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c tests/*/*/tool_*.c))
@@ -174,7 +174,7 @@ test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh tests
 any_build := tests/robust/hostile/test_fuzz_replay.sh
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-# Tests that make system calls on files fail, or log them: tests/support/files/file_faults.h stands in for these.
+# Tests that make system calls on files fail, or log them: tests/support/files/file_faults.h replaces these.
 file_calls := open openat fstat fstatat pread pwrite posix_fallocate fsync close renameat unlinkat
 fault_flags := $(foreach c,$(file_calls),-Wl,--wrap=$(c))
 fuzz_support := tests/support/failing_alloc.c tests/support/files/forged_file.c tests/fuzz/support/faulty_calls.c
@@ -239,7 +239,7 @@ check-peers: all benches $(tests) $(test_tools) ## against PyTorch, Pillow and a
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san
 
-# Without oneDNN: its OpenMP runtime is not instrumented. What has threads of its own is the loader and what stands on it;
+# Without oneDNN: its OpenMP runtime is not instrumented. The loader and what uses it have threads of their own;
 # the two of robust/ bring their own.
 tsan_tests := $(addprefix unit/data/test_,loader sources dataset views) unit/lib/test_shares unit/network/test_comm \
               $(addprefix robust/test_,encoder one_call side_by_side)
@@ -259,7 +259,7 @@ fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (6
 	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 
-# The parsers and what they stand on. States are read into networks, those of the device ref here.
+# The parsers and what they use. States are read into networks, those of the device ref here.
 parser_src := $(filter-out $(without),$(wildcard lib/*.c lib/*/*.c src/format/*.c src/format/torch/*.c src/data/dataset/*.c src/data/decode/*.c))
 parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
 state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
@@ -312,7 +312,7 @@ fill = sed -e 's|@PREFIX@|$(PREFIX)|g' -e 's|@LIBDIR@|$(call from_prefix,$(LIBDI
 
 include docs/reference/reference.mk
 
-# Where the dynamic linker looks into LIBDIR, its cache has to be told.
+# Where the dynamic linker looks into LIBDIR, its cache has to be refreshed.
 linker_looks = for d in $$(PATH="$$PATH:/usr/sbin:/sbin" ldconfig -NXv 2>/dev/null | sed -n 's|^\(/[^:]*\):.*|\1|p'); do \
         [ "$$d" -ef $(LIBDIR) ] && exit 0; done; exit 1
 tell_linker = @if ! ($(linker_looks)); then $(1); \
@@ -458,7 +458,7 @@ $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)
 
 $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
-# No C++ library: tests are linked as C. Kernels: fused where they say so, as nvcc is told.
+# No C++ library: tests are linked as C. Kernels: fused where they say so, as by nvcc.
 $(BUILD)/obj/tests/support/cudasim/%.o: CXXFLAGS_ALL += -fno-exceptions -fno-rtti -fno-threadsafe-statics
 $(BUILD)/obj/tests/support/cudasim/sim_kernels.o: CXXFLAGS_ALL += -O2 -ffp-contract=off -include tests/support/cudasim/simt.h
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a

@@ -318,7 +318,7 @@ static void say_result(const struct cell *cell)
     fflush(stdout);
 }
 
-/* A run that fails is told and left out; the others go on. */
+/* A run that fails is reported and left out; the others go on. */
 static moco_status run_all(struct compare *c, const double *seconds, double left, int *failed, struct err *err)
 {
     double begun = seconds_now(), planned = 0;

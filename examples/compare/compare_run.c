@@ -71,7 +71,7 @@ static void cell_path(const struct compare_place *place, const struct cell *c, c
     snprintf(path, RUN_PATH_SIZE, "%.900s/%.96s%s%.64s", place->out, c->key, name[0] != 0 ? "/" : "", name);
 }
 
-/* A word as it stands in cell.json: a path may hold any bytes, JSON may not. */
+/* A word as it is in cell.json: a path may hold any bytes, JSON may not. */
 static void word_text(const char *word, char text[CLI_PATH_SIZE])
 {
     size_t used = 0;

@@ -67,7 +67,7 @@ static moco_status put_record(struct event_file *e, struct err *err)
     if (status == MOCO_OK)
         status = put_bytes(e, tail, sizeof tail, err);
     if (status != MOCO_OK && begun >= 0 && ftruncate(e->fd, begun) != 0)
-        return status; /* the first reason is told already */
+        return status; /* the first reason was reported already */
     return status;
 }
 

@@ -7,7 +7,7 @@
 #ifndef MOCO_EXAMPLES_LEFTOVERS_H
 #define MOCO_EXAMPLES_LEFTOVERS_H
 
-/* `names`: files that are saved in `folder`, ended by NULL; '%' stands for digits. `locked`: no other process writes
+/* `names`: files that are saved in `folder`, ended by NULL; '%' means any digits. `locked`: no other process writes
  * them. Returns how many unfinished files were removed; one that cannot be is warned of. */
 int leftovers_remove(const char *folder, const char *const *names, int locked, void (*warn)(const char *sentence));
 

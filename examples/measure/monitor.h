@@ -21,7 +21,7 @@ struct monitor {
     double temperature;
     int workers;
     int64_t max_bad, max_pixels;        /* max_pixels 0: the loader's default */
-    void (*warn)(const char *sentence); /* told when features have collapsed; NULL: nobody */
+    void (*warn)(const char *sentence); /* called when features have collapsed; NULL: not wanted */
     int (*stop)(void);                  /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
 };
 

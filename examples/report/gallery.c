@@ -22,7 +22,7 @@ static moco_status wrong(struct err *err, const char *what, const char *why)
     return err_set(err, MOCO_EFORMAT, "its \"%s\" %s", what, why);
 }
 
-/* A malloc'ed string; what stands before at *to is freed. */
+/* A malloc'ed string; what was at *to before is freed. */
 static moco_status take_text(const struct json_token *t, const char *what, char **to, struct err *err)
 {
     if (t->kind != JSON_STRING)

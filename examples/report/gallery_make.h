@@ -25,7 +25,7 @@ struct gallery_plan {
     int64_t max_bad, max_pixels;        /* max_pixels 0: the loader's default */
     int (*stop)(void);                  /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */
     int64_t map_limit, bank_limit;      /* images embedded at most */
-    void (*warn)(const char *sentence); /* told of images that could not be read; NULL: nobody */
+    void (*warn)(const char *sentence); /* called for images that could not be read; NULL: not wanted */
     double seconds; /* and no more than this takes, but for the first batch of each; 0: as long as it takes */
 };
 

@@ -7,7 +7,7 @@
 
 #include "folder/run_log.h"
 
-/* `warn` is told of images that cannot be read. */
+/* `warn` is called for images that cannot be read. */
 moco_status gallery_remake(const struct run_log *log, void (*warn)(const char *sentence), struct err *err);
 
 #endif

@@ -28,7 +28,7 @@ struct chart_curve {
 
 struct chart_level {
     double value;
-    int said; /* 1: text stands on it; else in the description only */
+    int said; /* 1: text is drawn on it; else it is in the description only */
     char text[80];
 };
 

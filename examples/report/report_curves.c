@@ -15,7 +15,7 @@ struct plan {
     const char *name[2]; /* at the curves' ends */
     double scale;
     int from_zero, wide;
-    enum known known; /* digits of what stands at its head */
+    enum known known; /* digits of the number at its head */
 };
 
 static const struct plan plans[] = {

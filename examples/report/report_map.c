@@ -198,7 +198,7 @@ static void draw_names(struct markup *m, const struct plane *p)
     }
 }
 
-/* ---- what stands about it ---- */
+/* ---- around it ---- */
 
 static void draw_key(struct markup *m, int mark)
 {

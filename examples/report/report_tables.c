@@ -393,7 +393,7 @@ static int named_before(const struct report_runs *r, int run, const char *name)
 void report_options(struct markup *m, const struct report_runs *r)
 {
     int differing = 0, all = 0;
-    for (int pass = 0; pass < 2; pass++) { /* what differs stands first */
+    for (int pass = 0; pass < 2; pass++) { /* what differs comes first */
         if (pass == 0)
             markup_put(m, "<section><h2>Configuration</h2>\n");
         for (int run = 0; run < r->runs; run++)

@@ -402,7 +402,7 @@ double run_config_lr(const struct run_config *c, int64_t step, int64_t steps_per
     return moco_lr_steps(c->lr, epoch, c->milestones.at, c->milestones.count, 0.1);
 }
 
-/* As it stands in a note; 0: nothing is kept of an option without a value. */
+/* As it is in a note; 0: nothing is kept of an option without a value. */
 static int kept_text(const struct run_config *config, int i, char value[CLI_PATH_SIZE])
 {
     char plain[CLI_PATH_SIZE];

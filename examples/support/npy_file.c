@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { HEADER = 128, LENGTH = 10 }; /* of all in front of the rows; of what stands before its text */
+enum { HEADER = 128, LENGTH = 10 }; /* of everything before the rows; of what comes before its text */
 
 moco_status npy_begin(struct npy_file *f, struct ctx *ctx, const char *path, const char *type, size_t element,
                       int64_t most_rows, int64_t columns, struct err *err)

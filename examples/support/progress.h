@@ -13,7 +13,7 @@
 
 struct progress {
     int terminal;  /* progress_on_terminal(1) */
-    int open;      /* an unfinished line stands there */
+    int open;      /* there is an unfinished line */
     int64_t every; /* steps between plain lines */
     double shown;  /* when the line was last rewritten */
     double mark;   /* start of the stretch that rates are taken over */

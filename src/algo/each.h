@@ -2,7 +2,7 @@
  *
  * each: something done with tensor after tensor of a state, two of them side by side where the device has threads: files
  * are read that way. What a reader would get wrong: what comes out is what comes out one after another. Tensors are taken
- * in order, and if some fail, the failure of the first of them is told, whichever came earlier in time. */
+ * in order, and if some fail, the failure of the first of them is reported, whichever came earlier in time. */
 #ifndef MOCO_ALGO_EACH_H
 #define MOCO_ALGO_EACH_H
 

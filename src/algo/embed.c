@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * embed: an encoder's own server: made when it is first asked to embed, and told of new numbers before each call. What
+ * embed: an encoder's own server: made when it first embeds, and given new numbers before each call. What
  * a reader would get wrong: the encoder's lock is held while weights are folded, so that they are of one step of a
  * trainer, and not while images are computed. */
 #include "algo/encoder.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * trainer_ranks: what the ranks of a training exchange in a step, and how they agree. A step has three meetings. They
- * greet: each says how it has fared, where it stands and what it has encoded, and if one has failed, or they are not at
+ * greet: each says how it has fared, at which step it is and what it has encoded, and if one has failed, or they are not at
  * one step of one training, all return the same and nothing more is exchanged. Behind that every rank owes the others
  * the sums of gradients and statistics, whatever happens to it: one that fails starts them with what is there. Then they
  * agree whether the step is committed. With one rank nothing of this is done, and each call returns what it was given. */

@@ -314,7 +314,7 @@ static moco_status work(struct trainer *t, struct step *step, moco_status mine, 
 
 /* ---- the vote ---- */
 
-/* What this rank has to say: what can be known without waiting is told before the commit. With ranks all of it is, since
+/* What this rank has to say: what can be known without waiting is said before the commit. With ranks all of it is, since
  * the commit must do the same on every one; *found is filled then. */
 static moco_status opinion(struct trainer *t, const struct step *step, struct be_outcome *found, struct err *err)
 {

@@ -58,7 +58,7 @@ static moco_status in_range(int32_t value, const char *name, int32_t most, struc
     return MOCO_OK;
 }
 
-/* The caller's, with numbers where 0 stands for a default. */
+/* The caller's options, with numbers where 0 means a default. */
 static moco_status read_options(moco_encoder_options *o, const moco_encoder_options *given, const moco_device *device,
                                 struct err *err)
 {

@@ -3,7 +3,7 @@
  * local: the engine of ranks that are threads of one process. They meet in a hall: the last one to come to an exchange
  * does the work of all, in the order of ranks, so that a sum has the same bits whoever is last. What a reader would get
  * wrong: another rank's memory is touched under the hall's lock alone, and never once a rank has left; so a rank that
- * leaves takes its memory with it at once, and those who wait for it are told. */
+ * leaves takes its memory with it at once, and those that wait for it learn of it. */
 #include <stdio.h>
 #include <string.h>
 

@@ -26,7 +26,7 @@ struct slot {
     uint8_t *view[2];
     uint8_t *key[2];       /* memory of key views apart, if symmetric; see loader_keys */
     int32_t *shuffle[2];   /* [batch_size], of each direction */
-    int64_t *ids, *wanted; /* [items] the sample shown (or LEFT_OUT), and the one that stands here in the order: differ
+    int64_t *ids, *wanted; /* [items] the sample shown (or LEFT_OUT), and the one that is here in the order: differ
                               where that one is bad */
     struct err error;      /* of item `failed` */
 };

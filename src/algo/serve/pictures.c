@@ -84,7 +84,7 @@ static moco_status embed_all(struct server *server, struct loader *loader, enum 
     }
 }
 
-/* Statuses of all pictures, NaN for those that have no vector, and what the caller wants to be told of them. */
+/* Statuses of all pictures, NaN for those that have no vector, and what the caller wants to know of them. */
 static void tell(const struct set *set, struct loader *loader, char *out, int f64, size_t row)
 {
     const struct pictures *p = set->pictures;

@@ -18,7 +18,7 @@ struct pictures {
     int workers;
     int64_t max_pixels;
     moco_status *statuses; /* [n]; NULL: the first picture that is bad ends the work */
-    moco_bad_image bad;    /* NULL, or told of every bad picture, at the end */
+    moco_bad_image bad;    /* NULL, or called for every bad picture, at the end */
     void *user;
 };
 

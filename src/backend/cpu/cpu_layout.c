@@ -188,7 +188,7 @@ static inline void put_row(float *to, const float *row, int count)
 static inline void rows_put(void)
 {
 #if defined(__SSE2__)
-    _mm_sfence(); /* before another thread is told */
+    _mm_sfence(); /* before another thread may read them */
 #endif
 }
 

@@ -88,7 +88,7 @@ struct cuda_driver {
 /* The oldest driver whose symbols are all there, and that runs what nvcc of CUDA 12 makes: 12.0. */
 enum { CUDA_DRIVER_OLDEST = 12000 };
 
-/* Loads libcuda.so.1 from one of the folders that the build was told, and initialises it. MOCO_ENODEV, and one
+/* Loads libcuda.so.1 from one of the folders that the build was given, and initialises it. MOCO_ENODEV, and one
  * sentence: there is none, it is too old, it finds no GPU, ... A driver that was taken stays loaded. */
 moco_status cuda_driver_load(struct cuda_driver *out, struct err *err);
 

@@ -95,7 +95,7 @@ static uint32_t keep_name(struct walk *w)
     return at;
 }
 
-/* ---- what stands at a path ---- */
+/* ---- what is at a path ---- */
 
 static void add_other(struct walk *w, pickle_value value, const char *reason)
 {

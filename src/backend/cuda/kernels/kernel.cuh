@@ -3,7 +3,7 @@
  * kernel: what every kernel's source begins with. Kernels are the common part of C++ and CUDA: where nvcc is not the
  * compiler, whoever compiles them puts a header in front that says what blocks and threads are
  * (tests/support/cudasim/simt.h). What a reader would get wrong: sums are written as fma where they are to be fused, since
- * the compiler is told not to fuse by itself; a result then is the same bits in two kernels, and in the simulator. */
+ * a flag forbids the compiler to fuse by itself; a result then is the same bits in two kernels, and in the simulator. */
 #ifndef MOCO_BACKEND_CUDA_KERNEL_CUH
 #define MOCO_BACKEND_CUDA_KERNEL_CUH
 
