@@ -7,6 +7,7 @@
  * therefore continues where it was stopped, and a run whose folder was deleted is made again. */
 #include <moco/moco.h>
 
+#include <png.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "compare/compare_tables.h"
 #include "demo/demo_pictures.h"
 #include "folder/run_dir.h"
+#include "images/draw_patterns.h"
 #include "images/open_data.h"
 #include "report/report.h"
 #include "support/child.h"
@@ -158,45 +160,55 @@ static moco_status settle(struct compare_settings *s, struct err *err)
 
 /* ---- pictures ---- */
 
-static moco_status write_cifar(const struct demo_pictures *p, int64_t from, int64_t to, const char *path,
-                               struct err *err)
+static moco_status write_png(const uint8_t *rgb, int size, const char *path, struct err *err)
 {
-    int plane = p->size * p->size;
-    FILE *f = fopen(path, "wb");
-    if (f == NULL)
-        return err_set(err, MOCO_EIO, "%.300s cannot be made", path);
-    for (int64_t i = from; i < to; i++) {
-        const uint8_t *rgb = demo_picture(p, i);
-        fputc(p->labels[i], f);
-        for (int c = 0; c < 3; c++)
-            for (int k = 0; k < plane; k++)
-                fputc(rgb[3 * k + c], f);
-    }
-    int bad = ferror(f);
-    return fclose(f) != 0 || bad ? err_set(err, MOCO_EIO, "%.300s cannot be written", path) : MOCO_OK;
+    png_image png = {.version = PNG_IMAGE_VERSION,
+                     .width = (png_uint_32)size,
+                     .height = (png_uint_32)size,
+                     .format = PNG_FORMAT_RGB};
+    if (png_image_write_to_file(&png, path, 0, rgb, 0, NULL))
+        return MOCO_OK;
+    return err_set(err, MOCO_EIO, "%.300s cannot be written: %s", path, png.message);
 }
 
-/* In CIFAR-10's format, which holds 32 x 32 pictures of ten classes, and every program here reads it. */
+/* Writes pictures [from, to) as files of a folder for each class, by its name. */
+static moco_status write_classes(const struct demo_pictures *p, int64_t from, int64_t to, const char *folder,
+                                 struct err *err)
+{
+    char class[RUN_PATH_SIZE], name[32], path[RUN_PATH_SIZE];
+    for (int32_t label = 0; label < p->classes; label++) {
+        run_dir_path(folder, pattern_names[label], class);
+        TRY(run_dir_make(class, err));
+    }
+    for (int64_t i = from; i < to; i++) {
+        run_dir_path(folder, pattern_names[p->labels[i]], class);
+        snprintf(name, sizeof name, "%05lld.png", (long long)i);
+        run_dir_path(class, name, path);
+        TRY(write_png(demo_picture(p, i), p->size, path, err));
+    }
+    return MOCO_OK;
+}
+
+/* As class folders, so that reports and tables name the patterns. The held-out ones take their name last: if they are
+ * there, all pictures are. */
 static moco_status draw_patterns(struct compare_settings *s, struct err *err)
 {
-    char path[RUN_PATH_SIZE];
+    char train[RUN_PATH_SIZE], test[RUN_PATH_SIZE], started[RUN_PATH_SIZE];
     struct demo_pictures pictures = {0};
-    if (snprintf(s->data, sizeof s->data, "%.1000s/patterns", s->out) >= (int)sizeof s->data)
+    if (snprintf(s->data, sizeof s->data, "%.1000s/pictures", s->out) >= (int)sizeof s->data)
         return err_set(err, MOCO_EINVAL, "--out is too long");
-    run_dir_path(s->data, "test_batch.bin", path);
-    if (access(path, R_OK) == 0)
-        return MOCO_OK; /* written last, so both are there */
-    TRY(run_dir_make(s->data, err));
+    run_dir_path(s->data, "train", train);
+    run_dir_path(s->data, "test", test);
+    run_dir_path(s->data, "started", started);
+    if (access(test, R_OK) == 0)
+        return MOCO_OK;
     moco_status status = demo_pictures_draw(&pictures, 0, err);
-    char train[RUN_PATH_SIZE], started[RUN_PATH_SIZE];
-    run_dir_path(s->data, "data_batch_1.bin", train);
-    run_dir_path(s->data, "test_batch.part", started);
     if (status == MOCO_OK)
-        status = write_cifar(&pictures, pictures.held_out, pictures.all, train, err);
+        status = write_classes(&pictures, pictures.held_out, pictures.all, train, err);
     if (status == MOCO_OK)
-        status = write_cifar(&pictures, 0, pictures.held_out, started, err);
-    if (status == MOCO_OK && rename(started, path) != 0)
-        status = err_set(err, MOCO_EIO, "%.300s cannot take its place", path);
+        status = write_classes(&pictures, 0, pictures.held_out, started, err);
+    if (status == MOCO_OK && rename(started, test) != 0)
+        status = err_set(err, MOCO_EIO, "%.300s cannot take its place", test);
     demo_pictures_free(&pictures);
     return status;
 }

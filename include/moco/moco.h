@@ -27,8 +27,9 @@
  * moco/base.h.
  *
  * Learning order. The headers below are in the order in which to read them. The first six are what the simple
- * program uses. The next four are for measuring, for services and for searching, the next three for files of other
- * programs, and the last two for working without a loader and for checking a run from outside. */
+ * program uses. comm.h is for training in several ranks. The next four are for measuring, for services and for
+ * searching, the next three for files of other programs, and the last two for working without a loader and for
+ * checking a run from outside. */
 #ifndef MOCO_MOCO_H
 #define MOCO_MOCO_H
 

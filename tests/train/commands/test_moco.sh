@@ -65,4 +65,8 @@ rm "pictures/train/$class/broken.jpg"
 
 "$moco" compare --patterns --tables cost --cost-batches 16 --cost-steps 2 --arch resnet18 --width 0.125 --threads 1 --workers 1 \
     --out compared >out 2>&1 || { tail -n 5 out; fail "compare does not start moco train"; }
+# Its patterns are classes with names of their own, which reports and tables show.
+[ "$(ls compared/pictures/train)" = "$(ls compared/pictures/test)" ] && ls compared/pictures/test | grep -qx 'horizontal stripes' &&
+    [ "$(ls compared/pictures/test | wc -l)" -eq 10 ] || { ls compared/pictures/*; fail "the patterns are not ten named classes"; }
+[ "$(ls compared/pictures/test/checks | wc -l)" -eq 100 ] && "$moco" verify compared/pictures >out 2>&1 || { cat out; fail "the patterns cannot be read"; }
 exit $failed
