@@ -105,11 +105,11 @@ static void draw_points(struct markup *m, const struct plane *p)
 
 /* ---- names on it ---- */
 
-/* Half the room that a name takes on a phone, in percent of the plane's side. */
+/* Half the width of a name on a phone, in percent of the plane's side. */
 static double half_width(const char *name)
 {
     size_t length = strlen(name);
-    return 1.2 * (double)(length < 36 ? length : 36) + 1;
+    return 1.2 * (double)(length < 36 ? length : 36) + 1.4; /* the padding, and a digit is wider than most letters */
 }
 
 /* A point in the thick of a class, -1: it has none. The mean of a class may lie between two clouds, so what is sought
