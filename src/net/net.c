@@ -61,6 +61,11 @@ const char *net_head_name(enum net_head head)
     return (int)head >= 0 && (int)head < COUNT(heads) ? heads[head] : "";
 }
 
+int net_channels(double width)
+{
+    return (int)round(64 * width);
+}
+
 static moco_status check(const struct net_config *config, struct err *err)
 {
     if (net_arch_name(config->depth)[0] == 0)

@@ -3,7 +3,6 @@
  * resnet: residual networks of depth 18 to 152 (He et al. 2016), version 1.5: a bottleneck's stride is on its 3x3
  * convolution. What a reader would get wrong: layers are built in the order in which torchvision defines its
  * modules, the shortcut's last, because that order numbers parameters and states. */
-#include <math.h>
 #include <stdio.h>
 
 #include "net/net.h"
@@ -66,7 +65,7 @@ int resnet_build(struct graph *g, int in, const struct net_config *config)
     int entry = 0;
     while (depths[entry].depth != config->depth)
         entry++;
-    int bottleneck = depths[entry].bottleneck, base = (int)round(64 * config->width);
+    int bottleneck = depths[entry].bottleneck, base = net_channels(config->width);
     int x = stem_build(g, in, config->stem, base);
     for (int stage = 0; stage < 4; stage++) {
         for (int i = 0; i < depths[entry].blocks[stage]; i++) {
