@@ -119,6 +119,10 @@ int64_t safetensors_count(const struct safetensors *f);
 const struct safetensors_tensor *safetensors_at(const struct safetensors *f, int64_t i);          /* in file order */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *f, const char *name); /* NULL: no such */
 
+/* The hash that the file carries for the bytes of a tensor, as text; NULL: none. Whether the header that says it was
+ * changed is another question (safetensors_verify_header). */
+const char *safetensors_hash(const struct safetensors *f, const struct safetensors_tensor *tensor);
+
 /* Text values of `__metadata__`. find: NULL if there is none. get: its absence, another form or a value outside
  * [low, high] is MOCO_EFORMAT and the sentence says what stands there. Strings are borrowed from the file. */
 const char *safetensors_find_text(const struct safetensors *f, const char *key);

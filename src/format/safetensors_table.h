@@ -27,6 +27,7 @@ struct safetensors {
     int64_t header_bytes;
     struct safetensors_tensor *tensors; /* [count], in file order */
     uint32_t *by_name;                  /* [count] */
+    uint32_t *hashes;                   /* [count]: where in the header the hash of a tensor is; 0: nowhere */
     struct safetensors_pair *texts;     /* [text_count], by key */
     int64_t count, text_count;
     enum safetensors_proof proof; /* of the header by its hash */

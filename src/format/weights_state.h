@@ -20,9 +20,9 @@ struct weights {
 /* `count` elements of the file's type, in a row, to elements of the wanted one, in a row. */
 void weights_convert(enum safetensors_dtype dtype, const void *from, int64_t count, enum weights_number number,
                      void *to);
-/* The digits of the hash that stands for this tensor's bytes in a safetensors file; NULL: there is none, or the header
+/* The digits of the hash that a safetensors file carries for the bytes of tensor `i`; NULL: there is none, or the header
  * that holds it was changed. */
-const char *weights_hash(const struct weights *w, const char *name);
+const char *weights_hash(const struct weights *w, int64_t i);
 size_t weights_number_size(enum weights_number number);
 
 #endif
