@@ -3,7 +3,6 @@
  * net: the names of known networks, the checks of a configuration, and the whole encoder. */
 #include "net/net.h"
 
-#include <math.h>
 #include <string.h>
 
 static const struct {
@@ -59,11 +58,6 @@ const char *net_stem_name(enum net_stem stem)
 const char *net_head_name(enum net_head head)
 {
     return (int)head >= 0 && (int)head < COUNT(heads) ? heads[head] : "";
-}
-
-int net_channels(double width)
-{
-    return (int)round(64 * width);
 }
 
 static moco_status check(const struct net_config *config, struct err *err)

@@ -3,6 +3,7 @@
  * resnet: residual networks of depth 18 to 152 (He et al. 2016), version 1.5: a bottleneck's stride is on its 3x3
  * convolution. What a reader would get wrong: layers are built in the order in which torchvision defines its
  * modules, the shortcut's last, because that order numbers parameters and states. */
+#include <math.h>
 #include <stdio.h>
 
 #include "net/net.h"
@@ -58,6 +59,11 @@ static int stem_build(struct graph *g, int in, enum net_stem stem, int channels)
     int kernel = stem == STEM_IMAGENET ? 7 : 3, stride = stem == STEM_CIFAR ? 1 : 2;
     int x = graph_relu(g, graph_bn(g, graph_conv(g, in, "conv1", channels, kernel, stride, kernel / 2), "bn1"));
     return stem == STEM_IMAGENET ? graph_maxpool(g, x, 3, 2, 1) : x;
+}
+
+int net_channels(double width)
+{
+    return (int)round(64 * width);
 }
 
 int resnet_build(struct graph *g, int in, const struct net_config *config)
