@@ -137,7 +137,7 @@ static void check_report(const moco_import_report *report, int64_t heard)
 {
     for (int k = 0; k < MOCO_IMPORT_KINDS; k++)
         heard -= report->count[k];
-    if (heard != 0 || memchr(report->prefix, 0, sizeof report->prefix) == NULL)
+    if ((heard != 0 && report->line != NULL) || memchr(report->prefix, 0, sizeof report->prefix) == NULL)
         abort();
 }
 
@@ -145,7 +145,7 @@ static moco_status import_one(struct weights *w, unsigned ask, struct err *err)
 {
     struct encoder *made = NULL;
     int64_t heard = 0;
-    moco_import_report report = {.line = hear, .user = &heard};
+    moco_import_report report = {.line = ask & FRESH ? NULL : hear, .user = &heard};
     const moco_import_options o = {.which = ask & KEY ? MOCO_IMPORT_KEY : MOCO_IMPORT_QUERY,
                                    .prefix = ask & PREFIX ? "encoder_k" : NULL,
                                    .stem = ask & STEM ? "small" : NULL,

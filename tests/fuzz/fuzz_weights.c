@@ -113,6 +113,18 @@ static void make_legacy(const uint8_t *rest, size_t size)
     add(rest, size);
 }
 
+/* What opens files of our own says what it was given instead. */
+static void open_as_ours(struct ctx *ctx, const char *path, const struct failing_alloc *memory)
+{
+    struct safetensors *f = NULL;
+    struct err err = {0};
+    moco_status status = safetensors_open(&f, ctx, path, 0, &err);
+    if ((status == MOCO_OK) != (f != NULL) || (status != MOCO_OK) != (err.text[0] != 0) ||
+        (status != MOCO_OK && status != MOCO_EFORMAT && (status != MOCO_ENOMEM || memory->refused == 0)))
+        abort();
+    safetensors_close(f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size < 3 || size > ROOM)
@@ -135,6 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const char *path = memory_file(made, made_size);
     if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
         return 0;
+    if (*bytes == 'b')
+        open_as_ours(ctx, path, &memory);
     moco_status status = weights_open(&w, ctx, path, &err);
     if ((status == MOCO_OK) != (w != NULL) || (w == NULL && err.text[0] == 0) ||
         (status != MOCO_OK && status != MOCO_EFORMAT && (status != MOCO_ENOMEM || memory.refused == 0)))

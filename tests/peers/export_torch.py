@@ -105,8 +105,8 @@ class ReferenceMoCo(torch.nn.Module):
         self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
 
 
-def reference_resumes(state, name):
-    checkpoint = load(name)
+def reference_resumes(state, file):
+    checkpoint = load(file)
     assert sorted(checkpoint) == ["arch", "epoch", "optimizer", "state_dict"]
     assert (checkpoint["epoch"], checkpoint["arch"]) == (7, "resnet50")
     model = torch.nn.Module()
@@ -131,7 +131,7 @@ def reference_resumes(state, name):
     step = group["momentum"] * momentum + parameter.grad + group["weight_decay"] * before
     optimizer.step()
     assert torch.allclose(parameter, before - group["lr"] * step, rtol=1e-5, atol=1e-6)
-    said(f"{name}: the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
+    said(f"{file}: the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
 
 
 def detectron2_reads(state):
