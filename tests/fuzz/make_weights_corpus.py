@@ -52,7 +52,22 @@ def archive(parts, descriptors=True, end64=True, wide=False):
     return out + b"PK\5\6" + struct.pack("<4H2IH", 0, 0, len(parts), len(parts), len(central), begin, 0)
 
 
+def member_in_member():
+    """A member whose content is the other member, header and all: each is right for itself."""
+    def local(name, content):
+        return b"PK\3\4" + struct.pack("<5H3I2H", 0, 0x800, 0, 0, 0, zlib.crc32(content), len(content), len(content), len(name), 0) + name
+
+    def central(name, content, at):
+        return b"PK\1\2" + struct.pack("<6H3I5H2I", 0, 0, 0x800, 0, 0, 0, zlib.crc32(content), len(content), len(content), len(name), 0,
+                                       0, 0, 0, 0, at) + name
+    inner = local(b"b", b"x") + b"x"
+    outer = local(b"a", inner)
+    directory = central(b"a", inner, 0) + central(b"b", b"x", len(outer))
+    return outer + inner + directory + b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 2, 2, len(directory), len(outer + inner), 0)
+
+
 def zips():
+    write("zip", "nested", member_in_member() + END)
     two = [(b"a/b", b"hello"), (b"c", b"")]
     write("zip", "torch", archive(two) + END)
     write("zip", "plain", archive(two, descriptors=False, end64=False) + END)
