@@ -184,7 +184,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
                 $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: cuda-check fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: cuda-check fuzz fuzz-campaign fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
@@ -247,44 +247,60 @@ check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 
+# The library and the targets for libFuzzer, under clang's sanitizers: a build of their own. Without oneDNN: states are read into
+# networks of the device ref.
+define fuzz_build
+	$(MAKE) BUILD=$(BUILD)/fuzz/lib CC=clang CXX=clang++ ONEDNN=0 SAN=address,undefined CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" \
+	    $(BUILD)/fuzz/lib/libmoco_internal.a
+	git describe --always --dirty >$(BUILD)/fuzz/commit 2>/dev/null || echo unknown >$(BUILD)/fuzz/commit
+	for t in $(FUZZ_TARGETS); do \
+	    clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -UMOCO_HAVE_ONEDNN -Itests -Iexamples \
+	        $(fault_flags) -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(fuzz_support) \
+	        $$([ $$t = report ] && echo $(fuzz_more_report)) $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) || exit 1; \
+	done
+endef
+
 FUZZ_SECONDS ?= 60
 fuzz: FUZZ_TARGETS ?= $(fuzz_targets)
 fuzz: ## each fuzz target with clang's libFuzzer and sanitizers, FUZZ_SECONDS (60) each; finds are added to BUILD/fuzz/corpus; FUZZ_TARGETS: only these
-	$(MAKE) BUILD=$(BUILD)/fuzz/lib CC=clang CXX=clang++ SAN=address,undefined CFLAGS="-O1 -g -fsanitize=fuzzer-no-link" \
-	    $(BUILD)/fuzz/lib/libmoco_internal.a
+	$(fuzz_build)
 	for t in $(FUZZ_TARGETS); do \
-	    mkdir -p $(BUILD)/fuzz/corpus/$$t && clang -std=c11 -O1 -g -fsanitize=fuzzer,address,undefined $(CPPFLAGS_ALL) -Itests -Iexamples \
-	        $(fault_flags) -o $(BUILD)/fuzz/fuzz_$$t tests/fuzz/fuzz_$$t.c $(fuzz_support) \
-	        $$([ $$t = report ] && echo $(fuzz_more_report)) $(BUILD)/fuzz/lib/libmoco_internal.a $(LIBS) && \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$t && \
 	    $(BUILD)/fuzz/fuzz_$$t -max_total_time=$(FUZZ_SECONDS) $(BUILD)/fuzz/corpus/$$t tests/fuzz/corpus/$$t || exit 1; \
 	done
 
-# The parsers and what they use. States are read into networks, those of the device ref here.
-parser_src := $(filter-out $(without),$(wildcard lib/*.c lib/*/*.c src/format/*.c src/format/torch/*.c src/data/dataset/*.c src/data/decode/*.c))
-parser_flags := $(if $(filter 1,$(WEBP)),-DMOCO_HAVE_WEBP=1)
-state_src := $(wildcard src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c src/algo/*.c \
-                        src/algo/import/*.c src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/data/view/augment*.c)
-export parser_src parser_flags state_src fault_flags LIBS
+FUZZ_FOLDER ?= $(BUILD)/fuzz/campaign
+weights_targets := zip pickle legacy weights import webp
+fuzz-campaign: FUZZ_TARGETS ?= $(weights_targets)
+fuzz-campaign: ## 100 million inputs (FUZZ_INPUTS) for the parsers of weights and WebP, in FUZZ_FOLDER: stopped and started again, it goes on (clang, hours)
+	$(fuzz_build)
+	tests/campaign/fuzz_inputs.sh $(BUILD)/fuzz $(FUZZ_FOLDER) $(FUZZ_TARGETS)
 
+# What reads files of weights and WebP. Each file's lines are reached by the corpora to COVER_PERCENT.
+COVER_PERCENT := 95
+covered := $(filter-out $(without) %_write.c %/torch_tree.c %/torch_tree_put.c %/weights_copy.c, \
+             $(wildcard lib/codec/zip.c lib/codec/pickle*.c lib/codec/crc32.c src/format/sniff.c src/format/weights*.c \
+               src/format/safetensors_parse.c src/format/torch/*.c src/algo/import/*.c src/data/decode/decode_webp.c))
 cover_targets := $(filter-out report,$(fuzz_targets)) # which reads by the programs' own parsers
-fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, llvm-cov)
-	mkdir -p $(BUILD)/cover && rm -f $(BUILD)/cover/*.profraw
+fuzz-cover: ## lines of the parsers that replaying the corpora reaches; fails if less than 95 % of a parser of weights (clang, llvm-cov)
+	$(MAKE) BUILD=$(BUILD)/cover/lib CC=clang CXX=clang++ ONEDNN=0 CFLAGS="-O1 -g -fprofile-instr-generate -fcoverage-mapping" \
+	    $(BUILD)/cover/lib/libmoco_internal.a
 	for t in $(cover_targets); do \
 	    clang -std=c11 -O1 -g -fprofile-instr-generate -fcoverage-mapping $(CPPFLAGS_ALL) -UMOCO_HAVE_ONEDNN -Itests \
 	        -o $(BUILD)/cover/$$t $(fault_flags) tests/fuzz/fuzz_$$t.c tests/fuzz/support/replay_driver.c $(fuzz_support) \
-	        $(parser_src) $(state_src) $(LIBS) && \
-	    LLVM_PROFILE_FILE=$(BUILD)/cover/$$t.profraw $(BUILD)/cover/$$t tests/fuzz/corpus/$$t || exit 1; \
+	        $(BUILD)/cover/lib/libmoco_internal.a $(LIBS) || exit 1; \
 	done
-	llvm-profdata merge -o $(BUILD)/cover/all.profdata $(BUILD)/cover/*.profraw
-	llvm-cov report -show-functions=0 -show-branch-summary=0 -show-region-summary=0 $(BUILD)/cover/$(firstword $(cover_targets)) \
-	    $(foreach t,$(wordlist 2,99,$(cover_targets)),-object $(BUILD)/cover/$t) -instr-profile $(BUILD)/cover/all.profdata
+	tests/fuzz/cover.sh $(BUILD)/cover $(COVER_PERCENT) $(covered) -- $(cover_targets)
 
+export fuzz_support fault_flags LIBS WEBP
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
+	@BUILD=$(BUILD) tests/campaign/large_files.py
+	@$(MAKE) fuzz-campaign
 
 BENCH ?=
 bench: $(benches) ## run the benchmarks beside PyTorch (about 30 minutes): a table, BUILD/bench/results.json; BENCH="--help" lists what may be left out

@@ -10,7 +10,7 @@
 #include "pickle_cells.h"
 #include "pickle_ops.h"
 
-#define SLACK ((size_t)256 << 10) /* bytes of cells beyond twice the pickle's */
+#define SLACK ((size_t)256 << 10) /* bytes of cells beyond twice the pickle's, at most */
 
 /* ---- the machine ---- */
 
@@ -500,7 +500,8 @@ static moco_status run(struct vm *vm)
 static moco_status take_memory(struct pickle *p, const struct file *file, const struct pickle_extent *extent,
                                struct err *err)
 {
-    size_t cells = (2 * p->size + SLACK) / sizeof *p->cells;
+    size_t slack = 4096 + 64 * p->size; /* no opcode of a byte makes more of a short pickle */
+    size_t cells = (2 * p->size + (slack < SLACK ? slack : SLACK)) / sizeof *p->cells;
     if (extent->memo >= cells)
         return err_set(err, MOCO_EFORMAT,
                        "%.300s: at byte %lld: the pickle's memo asks for more memory than a pickle of %zu bytes may",

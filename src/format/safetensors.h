@@ -121,6 +121,10 @@ int64_t safetensors_count(const struct safetensors *f);
 const struct safetensors_tensor *safetensors_at(const struct safetensors *f, int64_t i);          /* in file order */
 const struct safetensors_tensor *safetensors_find(const struct safetensors *f, const char *name); /* NULL: none */
 
+/* The hash that the file carries for the bytes of a tensor, as text; NULL: none. Whether the header that says it was
+ * changed is another question (safetensors_verify_header). */
+const char *safetensors_hash(const struct safetensors *f, const struct safetensors_tensor *tensor);
+
 /* Text values of `__metadata__`. find returns NULL if there is none. get fails with MOCO_EFORMAT if there is none, if
  * it is no number, or if it is outside [low, high]; the sentence quotes it. Strings are borrowed from the file. */
 const char *safetensors_find_text(const struct safetensors *f, const char *key);

@@ -206,6 +206,25 @@ static int by_key(const void *a, const void *b, const void *user)
                   header + ((const struct safetensors_pair *)b)->key);
 }
 
+/* Finds each tensor's hash among the texts. Both lists are in the order of their names, so one walk along both finds
+ * all. */
+static void find_hashes(struct safetensors *f)
+{
+    enum { PREFIX = sizeof SAFETENSORS_HASH_PREFIX - 1 };
+    int64_t at = 0;
+    for (int64_t i = 0; i < f->count; i++) {
+        const char *name = f->tensors[f->by_name[i]].name;
+        f->hashes[f->by_name[i]] = 0;
+        for (int order = -1; at < f->text_count && order < 0; at += order <= 0) {
+            const char *key = f->header + f->texts[at].key;
+            order = strncmp(key, SAFETENSORS_HASH_PREFIX, PREFIX);
+            order = order != 0 ? order : strcmp(key + PREFIX, name);
+            if (order == 0)
+                f->hashes[f->by_name[i]] = f->texts[at].value;
+        }
+    }
+}
+
 /* Checks that each tensor begins where the one before it ends, and that the last one ends the file. */
 static moco_status check_cover(const struct safetensors *f, int64_t file_size, struct err *err)
 {
@@ -239,6 +258,7 @@ static moco_status order(struct safetensors *f, int64_t file_size, struct err *e
     for (size_t i = 1; i < texts; i++)
         if (by_key(&f->texts[i - 1], &f->texts[i], f->header) == 0)
             return err_set(err, MOCO_EFORMAT, "key %.100s of __metadata__ is there twice", f->header + f->texts[i].key);
+    find_hashes(f);
     return MOCO_OK;
 }
 
@@ -272,8 +292,9 @@ moco_status safetensors_parse(struct safetensors *f, int64_t file_size, struct e
     }
     f->tensors = mem_alloc(f->ctx, (size_t)f->count * sizeof *f->tensors, err);
     f->by_name = mem_alloc(f->ctx, (size_t)f->count * sizeof *f->by_name, err);
+    f->hashes = mem_alloc(f->ctx, (size_t)f->count * sizeof *f->hashes, err);
     f->texts = mem_alloc(f->ctx, (size_t)f->text_count * sizeof *f->texts, err);
-    if (f->tensors == NULL || f->by_name == NULL || f->texts == NULL)
+    if (f->tensors == NULL || f->by_name == NULL || f->hashes == NULL || f->texts == NULL)
         return MOCO_ENOMEM;
     TRY(walk(&w, 1));
     return order(f, file_size, err);

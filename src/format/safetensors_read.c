@@ -76,6 +76,7 @@ void safetensors_close(struct safetensors *f)
     mem_free(ctx, f->header);
     mem_free(ctx, f->tensors);
     mem_free(ctx, f->by_name);
+    mem_free(ctx, f->hashes);
     mem_free(ctx, f->texts);
     mem_free(ctx, f);
     ctx_unref(ctx);
@@ -115,17 +116,18 @@ const struct safetensors_tensor *safetensors_find(const struct safetensors *f, c
     return NULL;
 }
 
-/* Finds the value whose key is `prefix` followed by `key`. */
-static const char *find_text(const struct safetensors *f, const char *prefix, const char *key)
+const char *safetensors_hash(const struct safetensors *f, const struct safetensors_tensor *tensor)
 {
-    size_t length = strlen(prefix);
+    uint32_t at = f->hashes[tensor - f->tensors];
+    return at > 0 ? f->header + at : NULL;
+}
+
+const char *safetensors_find_text(const struct safetensors *f, const char *key)
+{
     int64_t low = 0, high = f->text_count;
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
-        const char *there = f->header + f->texts[middle].key;
-        int order = strncmp(prefix, there, length);
-        if (order == 0)
-            order = strcmp(key, there + length);
+        int order = strcmp(key, f->header + f->texts[middle].key);
         if (order == 0)
             return f->header + f->texts[middle].value;
         if (order < 0)
@@ -136,14 +138,9 @@ static const char *find_text(const struct safetensors *f, const char *prefix, co
     return NULL;
 }
 
-const char *safetensors_find_text(const struct safetensors *f, const char *key)
-{
-    return find_text(f, "", key);
-}
-
 moco_status safetensors_get_text(const struct safetensors *f, const char *key, const char **value, struct err *err)
 {
-    *value = find_text(f, "", key);
+    *value = safetensors_find_text(f, key);
     if (*value == NULL)
         return err_set(err, MOCO_EFORMAT, "%.300s: __metadata__ has no %.60s", f->file.path, key);
     return MOCO_OK;
@@ -212,7 +209,7 @@ static moco_status compare_hash(const struct safetensors *f, const struct safete
                                 const struct hash *h, struct err *err)
 {
     char text[HASH_DIGITS + 1];
-    const char *want = find_text(f, SAFETENSORS_HASH_PREFIX, tensor->name);
+    const char *want = safetensors_hash(f, tensor);
     if (want == NULL)
         return err_set(err, MOCO_EFORMAT, "%.300s: tensor %.100s carries no hash (key %s%.100s of __metadata__)",
                        f->file.path, tensor->name, SAFETENSORS_HASH_PREFIX, tensor->name);

@@ -27,6 +27,7 @@ struct safetensors {
     int64_t header_bytes;
     struct safetensors_tensor *tensors; /* [count], in the order of the file */
     uint32_t *by_name;                  /* [count]: indices of tensors, by name */
+    uint32_t *hashes;                   /* [count]: where in the header the hash of a tensor is; 0: nowhere */
     struct safetensors_pair *texts;     /* [text_count], by key */
     int64_t count, text_count;
     enum safetensors_proof proof; /* whether the hash is that of the header */

@@ -91,15 +91,11 @@ int64_t weights_count(const struct weights *w)
     return w->safetensors != NULL ? safetensors_count(w->safetensors) : w->torch.count;
 }
 
-const char *weights_hash(const struct weights *w, const char *name)
+const char *weights_hash(const struct weights *w, int64_t i)
 {
-    enum { PREFIX = sizeof SAFETENSORS_HASH_PREFIX - 1, NAME = 256 };
-    char key[PREFIX + NAME];
-    if (w->safetensors->proof != SAFETENSORS_PROVED || strlen(name) >= NAME)
-        return NULL;
-    memcpy(key, SAFETENSORS_HASH_PREFIX, PREFIX);
-    strcpy(key + PREFIX, name);
-    return safetensors_find_text(w->safetensors, key);
+    return w->safetensors->proof == SAFETENSORS_PROVED
+               ? safetensors_hash(w->safetensors, safetensors_at(w->safetensors, i))
+               : NULL;
 }
 
 void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tensor)
@@ -114,7 +110,7 @@ void weights_at(const struct weights *w, int64_t i, struct weights_tensor *tenso
                                       .ndim = t->ndim,
                                       .count = t->bytes / (int64_t)safetensors_dtype_size(t->dtype),
                                       .offset = t->offset,
-                                      .proved = weights_hash(w, t->name) != NULL};
+                                      .proved = weights_hash(w, i) != NULL};
     int64_t step = 1;
     for (int d = t->ndim - 1; d >= 0; d--) {
         tensor->shape[d] = t->shape[d];

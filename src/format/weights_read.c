@@ -25,8 +25,7 @@ static struct region region_of(struct weights *w, int64_t i, const struct weight
 {
     if (w->safetensors != NULL) {
         const struct safetensors_tensor *t = safetensors_at(w->safetensors, i);
-        return (struct region){&w->safetensors->file,    t->offset, t->bytes, NULL, NULL,
-                               weights_hash(w, t->name), t->name};
+        return (struct region){&w->safetensors->file, t->offset, t->bytes, NULL, NULL, weights_hash(w, i), t->name};
     }
     struct torch_storage *s = &w->torch.storages[w->torch.entries[i].storage];
     return (struct region){&w->torch.file,
@@ -244,7 +243,7 @@ static moco_status read_whole(struct weights *w, int64_t i, enum weights_number 
     struct region region = region_of(w, i, &tensor);
     /* Bytes that already have the caller's type and order are read into place, without a piece of memory between. */
     int direct = tensor.count == 0 || (is_raw(tensor.dtype, number) && is_whole(&region, &tensor));
-    char *piece = direct ? numbers : mem_alloc(w->ctx, (size_t)PIECE, err);
+    char *piece = direct ? numbers : mem_alloc(w->ctx, (size_t)(region.bytes < PIECE ? region.bytes : PIECE), err);
     if (piece == NULL && tensor.count > 0)
         return MOCO_ENOMEM;
     moco_status status = read_tensor(&region, &tensor, number, numbers, piece, bad, err);

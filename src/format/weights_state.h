@@ -20,9 +20,9 @@ struct weights {
 /* Converts `count` elements of the file's type to the type that is wanted. Both are without gaps. */
 void weights_convert(enum safetensors_dtype dtype, const void *from, int64_t count, enum weights_number number,
                      void *to);
-/* Returns the digits of a tensor's hash in a safetensors file. NULL: it has none, or the header, which holds it, was
- * changed. */
-const char *weights_hash(const struct weights *w, const char *name);
+/* Returns the digits of the hash that a safetensors file carries for the bytes of tensor `i`. NULL: there is none, or
+ * the header, which holds it, was changed. */
+const char *weights_hash(const struct weights *w, int64_t i);
 size_t weights_number_size(enum weights_number number);
 
 #endif

@@ -3,7 +3,6 @@
  * net: the names of known networks, the checks of a configuration, and the whole encoder. */
 #include "net/net.h"
 
-#include <math.h>
 #include <string.h>
 
 static const struct {

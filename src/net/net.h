@@ -27,8 +27,9 @@ moco_status net_config_parse(struct net_config *config, const char *arch, const 
 const char *net_arch_name(int depth); /* "resnet50" */
 const char *net_stem_name(enum net_stem stem);
 const char *net_head_name(enum net_head head);
+int net_channels(double width); /* of the stem: round(64 * width). Networks whose widths agree in it are one network. */
 
-/* Backbone and head, frozen. Stage channels are round(64 * width) << stage, expansion 4 in bottlenecks. Stride on the
+/* Backbone and head, frozen. Stage channels are net_channels(width) << stage, expansion 4 in bottlenecks. Stride on the
  * 3x3 convolution (v1.5). Names are torchvision's; head "fc" (linear), "fc.0", "fc.2" (MLP) or "fc.0", "fc.1", ... as
  * head.c lists them (SimCLR's). */
 moco_status net_build(struct graph **out, struct ctx *ctx, const struct net_config *config, struct err *err);

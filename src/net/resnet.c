@@ -61,12 +61,17 @@ static int stem_build(struct graph *g, int in, enum net_stem stem, int channels)
     return stem == STEM_IMAGENET ? graph_maxpool(g, x, 3, 2, 1) : x;
 }
 
+int net_channels(double width)
+{
+    return (int)round(64 * width);
+}
+
 int resnet_build(struct graph *g, int in, const struct net_config *config)
 {
     int entry = 0;
     while (depths[entry].depth != config->depth)
         entry++;
-    int bottleneck = depths[entry].bottleneck, base = (int)round(64 * config->width);
+    int bottleneck = depths[entry].bottleneck, base = net_channels(config->width);
     int x = stem_build(g, in, config->stem, base);
     for (int stage = 0; stage < 4; stage++) {
         for (int i = 0; i < depths[entry].blocks[stage]; i++) {

@@ -6,6 +6,8 @@ so the bound has a goal too, for machines whose speed is known.
 """
 import collections
 import statistics
+import subprocess
+import tempfile
 
 import bench_encoder
 from bench_lines import at_least, at_most, fact
@@ -230,6 +232,19 @@ def export(machine):
                      f"{run[form]['ms']} ms, {run[form]['mb']} MB") for form in ("safetensors", "onnx")]
 
 
+def importing(machine):
+    """A ResNet-50 of torchvision from a file of torch.save, against reading that file from the disk cache."""
+    if not machine.partners:
+        raise Skip("no Python with PyTorch: nothing writes the file")
+    with tempfile.TemporaryDirectory() as folder:
+        path = folder + "/resnet50.pth"
+        subprocess.run([list(machine.partners.values())[0], "-c", "import sys, torch, torchvision; torch.save("
+                        "torchvision.models.resnet50().state_dict(), sys.argv[1])", path], check=True)
+        run = ours("import", threads=machine.threads, runs=2 * machine.rounds + 1, folder=path)
+    return [at_least("import of a ResNet-50 .pth: of the disk cache's rate", run["import"]["of_cache"], 0.5,
+                     f"{run['import']['ms']} ms, {run['mb']} MB; tensors alone {run['tensors']['of_cache']}")]
+
+
 def start(machine):
     run = ours("start", threads=machine.threads)
     parts = ", ".join(f"{name} {ms}" for name, ms in run["parts_ms"].items())
@@ -319,6 +334,7 @@ ROWS = {
     "infonce": Row(infonce, 9, 5, "InfoNCE against matrix products and PyTorch", False),
     "infonce-4m": Row(infonce_4m, 0, 25, "InfoNCE at four million keys (3 GB)", False),
     "weights": Row(weights, 1, 4, "momentum update and SGD against a copy", False),
+    "import": Row(importing, 1, 8, "a ResNet-50 of PyTorch's against reading its file", False),
     "export": Row(export, 4, 5, "files for other programs against copies of them", False),
     "r50-bf16": Row(r50_bf16, 22, 100, "ResNet-50 in bf16 against its convolutions and PyTorch, group 16", False),
     "r50-f32": Row(r50_f32, 34, 110, "the same in f32", False),

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * fuzz_import: a file imported as an encoder and as a training state. The first byte of an input says which allocation
- * fails, the second what is asked for and whether the file is the rest as it is, or a training state of a tiny network
+ * fails, and whether the trainer is one of SimCLR's, which has neither queue nor key encoder; the second what is asked for and whether the file is the rest as it is, or a training state of a tiny network
  * changed by a recipe (recipe.h), whose names, shapes and types are what an import goes by; lines ">OLD=NEW" before the
- * recipe rename all tensors that begin with OLD, as another framework would have it. What is made holds finite
+ * recipe rename all tensors that begin with OLD, as another framework would have it, and ">#=OLD" gives the buffers of
+ * momentum numbers in the optimizer OLD, as PyTorch has them. What is made holds finite
  * numbers; what fails has made nothing and changed nothing; each says why in one sentence, and the memory that it took
  * is as the file's size allows. */
 #define _GNU_SOURCE /* memfd_create, mkdtemp */
@@ -11,6 +12,7 @@
 #include "algo/import/import.h"
 #include "algo/trainer_state.h"
 #include "fuzz/support/base_file.h"
+#include "fuzz/support/encoder_check.h"
 #include "fuzz/support/memory_file.h"
 #include "fuzz/support/recipe.h"
 #include "support/failing_alloc.h"
@@ -18,14 +20,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size);
 
 enum { ROOM = 1 << 16, AS_IT_IS = 1, KEY = 2, TAKE = 4, FRESH = 8, PREFIX = 16, STEM = 32, HEAD = 64, CUT = 128 };
+enum { FAIL_AT = 127, SIMCLR = 128 }; /* of the first byte */
 
-static struct failing_alloc memory = {.fail_at = -1};
+static struct failing_alloc memory = {.fail_at = -1, .ends_only = 1};
 static struct ctx *ctx;
 static const struct backend *be;
 static struct be_device *dev;
-static struct encoder *encoder;
-static struct queue *queue;
-static struct trainer *trainer;
+static struct trainer *trainer, *simclr;
 static struct forged base;
 
 static moco_status save_base(const char *path, struct err *err)
@@ -36,6 +37,8 @@ static moco_status save_base(const char *path, struct err *err)
 static void start(void)
 {
     struct net_config config = {.width = 1.0 / 64, .dim = 2, .image_h = 8, .image_w = 8, .std = {1, 1, 1}, .seed = 1};
+    struct encoder *encoder, *other;
+    struct queue *queue;
     moco_trainer_options o = {.batch_size = 4,
                               .bn_group_size = 2,
                               .groups_per_launch = 1,
@@ -45,13 +48,21 @@ static void start(void)
                               .temperature = 0.2,
                               .key_momentum = 0.9,
                               .trust_coefficient = 0.001};
+    moco_trainer_options both = o;
+    both.negatives = MOCO_NEGATIVES_BATCH;
+    both.encoder_k = MOCO_KEY_SHARED;
+    both.loss = MOCO_LOSS_NTXENT;
+    both.optimizer = MOCO_OPTIMIZER_LARS;
+    both.groups_per_launch = 0;
     struct err err = {0};
     if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK ||
         backend_find(&be, "ref", &err) != MOCO_OK || be->open(&dev, ctx, "ref", &err) != MOCO_OK ||
         net_config_parse(&config, "resnet18", "small", "linear", &err) != MOCO_OK ||
         encoder_create(&encoder, ctx, be, dev, &config, &err) != MOCO_OK ||
         queue_create(&queue, ctx, be, dev, config.dim, 4, 1, &err) != MOCO_OK ||
-        trainer_create(&trainer, encoder, queue, &o, NULL, &err) != MOCO_OK) {
+        encoder_create(&other, ctx, be, dev, &config, &err) != MOCO_OK ||
+        trainer_create(&trainer, encoder, queue, &o, NULL, &err) != MOCO_OK ||
+        trainer_create(&simclr, other, NULL, &both, NULL, &err) != MOCO_OK) {
         fprintf(stderr, "%s\n", err.text);
         abort();
     }
@@ -71,6 +82,19 @@ static void rename_all(struct forged *f, const char *old, const char *fresh)
     }
 }
 
+/* What PyTorch calls the buffers of momentum: the number of the parameter in the optimizer's list. */
+static void number_momentum(struct forged *f, const char *optimizer)
+{
+    char old[sizeof f->tensors[0].name], fresh[sizeof old];
+    for (int p = 0; p < trainer->graph->param_count; p++)
+        for (int i = 0; i < f->tensor_count; i++) {
+            snprintf(old, sizeof old, "momentum.encoder_q.%s", trainer->graph->params[p].name);
+            snprintf(fresh, sizeof fresh, "%.100s.state.%d.momentum_buffer", optimizer, p);
+            if (strcmp(f->tensors[i].name, old) == 0)
+                strcpy(f->tensors[i].name, fresh);
+        }
+}
+
 /* The base with its tensors renamed and changed (the caller frees); few programs write hashes, and they take time. */
 static char *changed_file(const uint8_t *at, size_t size, int hashes, size_t *file_size)
 {
@@ -87,7 +111,10 @@ static char *changed_file(const uint8_t *at, size_t size, int hashes, size_t *fi
         char *fresh = strchr(line, '=');
         if (fresh != NULL) {
             *fresh++ = 0;
-            rename_all(&f, line, fresh);
+            if (strcmp(line, "#") == 0)
+                number_momentum(&f, fresh);
+            else
+                rename_all(&f, line, fresh);
         }
         at = stop != NULL ? stop + 1 : end;
     }
@@ -110,25 +137,15 @@ static void check_report(const moco_import_report *report, int64_t heard)
 {
     for (int k = 0; k < MOCO_IMPORT_KINDS; k++)
         heard -= report->count[k];
-    if (heard != 0 || memchr(report->prefix, 0, sizeof report->prefix) == NULL)
+    if ((heard != 0 && report->line != NULL) || memchr(report->prefix, 0, sizeof report->prefix) == NULL)
         abort();
-}
-
-static void check_encoder(const struct encoder *e)
-{
-    if (slab_check_finite(e, e->numbers.masters.at, "", NULL, NULL) != MOCO_OK ||
-        running_check_finite(e, "", NULL) != MOCO_OK)
-        abort();
-    for (int i = 0; i < e->graph->stat_count; i++)
-        if (e->numbers.tracked[i] < 0)
-            abort();
 }
 
 static moco_status import_one(struct weights *w, unsigned ask, struct err *err)
 {
     struct encoder *made = NULL;
     int64_t heard = 0;
-    moco_import_report report = {.line = hear, .user = &heard};
+    moco_import_report report = {.line = ask & FRESH ? NULL : hear, .user = &heard};
     const moco_import_options o = {.which = ask & KEY ? MOCO_IMPORT_KEY : MOCO_IMPORT_QUERY,
                                    .prefix = ask & PREFIX ? "encoder_k" : NULL,
                                    .stem = ask & STEM ? "small" : NULL,
@@ -149,22 +166,26 @@ static moco_status import_one(struct weights *w, unsigned ask, struct err *err)
     return status;
 }
 
-static moco_status import_state(struct weights *w, struct err *err)
+static moco_status import_state(struct trainer *t, struct weights *w, struct err *err)
 {
-    uint64_t version = encoder->version;
-    int64_t step, epoch, position, row, heard = 0;
+    uint64_t version = t->query->version;
+    struct queue *queue = t->queue;
+    int64_t step, epoch, position, row = -1, heard = 0;
     moco_import_report report = {.line = hear, .user = &heard};
-    moco_status status = import_trainer(trainer, w, &report, err);
-    if ((status == MOCO_OK) != (encoder->version != version))
+    moco_status status = import_trainer(t, w, &report, err);
+    if ((status == MOCO_OK) != (t->query->version != version))
         abort();
     check_report(&report, heard);
-    trainer_cursor(trainer, &step, &epoch, &position);
-    if (step < 0 || epoch < 0 || position != 0 || queue->next < 0 || queue->next >= queue->length ||
-        queue->filled < 0 || queue->filled > queue->length || queue_first_bad(queue, &row, NULL) != MOCO_OK ||
-        row >= 0 || slab_check_finite(encoder, trainer->momentum.at, "", NULL, NULL) != MOCO_OK)
+    trainer_cursor(t, &step, &epoch, &position);
+    if (step < 0 || epoch < 0 || position != 0 ||
+        slab_check_finite(t->query, t->momentum.at, "", NULL, NULL) != MOCO_OK)
         abort();
-    check_encoder(encoder);
-    check_encoder(trainer->key);
+    if (queue != NULL && (queue->next < 0 || queue->next >= queue->length || queue->filled < 0 ||
+                          queue->filled > queue->length || queue_first_bad(queue, &row, NULL) != MOCO_OK || row >= 0))
+        abort();
+    check_encoder(t->query);
+    if (t->key != NULL)
+        check_encoder(t->key);
     return status;
 }
 
@@ -186,15 +207,17 @@ static void check_refusal(moco_status status, const struct err *err, int excused
         abort();
 }
 
-static void import_all(struct weights *w, unsigned ask, int excused, size_t size, int fail_at)
+static void import_all(struct weights *w, unsigned ask, int excused, size_t size, unsigned first)
 {
+    int fail_at = (int)(first & FAIL_AT);
+    struct trainer *t = first & SIMCLR ? simclr : trainer;
     for (int call = 0; call < 2; call++) {
         struct err err = {0};
         int64_t live = ctx->live_bytes;
         ctx->peak_bytes = live;
         memory.refused = 0;
         memory.fail_at = fail_at == 0 ? -1 : memory.calls + fail_at - 1;
-        moco_status status = call == 0 ? import_one(w, ask, &err) : import_state(w, &err);
+        moco_status status = call == 0 ? import_one(w, ask, &err) : import_state(t, w, &err);
         memory.fail_at = -1;
         check_refusal(status, &err, excused || (memory.refused > 0 && status == MOCO_ENOMEM));
         /* numbers of one byte become eight, in the model and on their way; a head's are drawn */

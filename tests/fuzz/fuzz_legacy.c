@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size < 3 || size > ROOM)
         return 0;
     size -= 2;
-    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size]};
+    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size], .ends_only = 1};
     int cut = bytes[size + 1] != 0;
     made_size = 0;
     add(magic, sizeof magic - 1); /* without it the file is of another kind */

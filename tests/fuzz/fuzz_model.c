@@ -8,6 +8,7 @@
 
 #include "algo/encoder_file.h"
 #include "fuzz/support/base_file.h"
+#include "fuzz/support/encoder_check.h"
 #include "fuzz/support/memory_file.h"
 #include "fuzz/support/recipe.h"
 #include "support/failing_alloc.h"
@@ -40,22 +41,6 @@ static void start(void)
     base_file_make(&base, save_base);
 }
 
-static void check_numbers(struct encoder *e)
-{
-    for (int i = 0; i < e->graph->state_count; i++) {
-        struct tensor_shape shape;
-        struct err err = {0};
-        encoder_tensor_shape(e, i, &shape);
-        double *values = malloc((size_t)shape.count * sizeof *values);
-        if (values == NULL || encoder_tensor_get(e, &e->numbers, i, values, sizeof *values, &err) != MOCO_OK)
-            abort();
-        for (int64_t j = 0; j < shape.count; j++)
-            if (!isfinite(values[j]) || ((shape.variance || shape.integer) && values[j] < 0))
-                abort();
-        free(values);
-    }
-}
-
 static moco_status open_new(const char *path, struct err *err)
 {
     struct encoder *e = NULL;
@@ -63,7 +48,7 @@ static moco_status open_new(const char *path, struct err *err)
     if ((status == MOCO_OK) != (e != NULL))
         abort();
     if (e != NULL)
-        check_numbers(e);
+        check_encoder(e);
     encoder_free(e);
     return status;
 }
@@ -74,7 +59,7 @@ static moco_status load(const char *path, struct err *err)
     moco_status status = encoder_load(there, path, err);
     if ((status == MOCO_OK) != (there->version != version))
         abort();
-    check_numbers(there);
+    check_encoder(there);
     return status;
 }
 

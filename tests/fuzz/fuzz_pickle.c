@@ -120,7 +120,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (size < 2)
         return 0;
     size -= 2;
-    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size]};
+    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size], .ends_only = 1};
     int cut = bytes[size + 1] != 0;
     struct ctx *ctx = NULL;
     struct file file;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * fuzz_weights: any bytes as a file of weights. The first byte of an input says of what kind: bytes as they are, or the
- * pickle of a torch file, for which the rest is made, so that what is tried is what torch's readers do with it. What
- * opens must hold together: every tensor lies in the file, is found by its name and can be read or says why not. The
- * last two bytes say which allocation fails and whether the file shrinks while it is read. */
+ * pickle of a torch file, for which the rest is made, so that what is tried is what torch's readers do with it; also with a
+ * part of that pickle repeated. What opens must hold together: every tensor lies in the file, is found by its name and can
+ * be read or says why not. The last two bytes say which allocation fails and whether the file shrinks while it is read. */
 #define _GNU_SOURCE /* memfd_create */
 #include <stdint.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ enum { ROOM = 1 << 16 };
 
 /* ---- a file around a pickle ---- */
 
-static uint8_t made[ROOM + 1024];
+static uint8_t made[ROOM + 1024], grown[ROOM];
 static size_t made_size;
 static int64_t storage; /* where a made archive's 16 bytes begin; -1: no such archive */
 
@@ -85,6 +85,22 @@ static void make_zip(const uint8_t *pickle, size_t size)
     add_number(0, 2);
 }
 
+/* A pickle whose part before the last three bytes, of *bytes bytes, is there many times: as long as tables have limits. */
+static void make_long_zip(const uint8_t *bytes, size_t size)
+{
+    enum { HEAD = 2, TAIL = 3 };
+    size_t part = bytes[0], times = 32 * (size_t)bytes[1], used = 0;
+    if (size < HEAD + TAIL + part)
+        part = times = 0;
+    size_t before = size < HEAD + TAIL ? 0 : size - HEAD - TAIL - part;
+    memcpy(grown, bytes + HEAD, before);
+    used = before;
+    for (; times > 0 && used + part + TAIL <= sizeof grown; times--, used += part)
+        memcpy(grown + used, bytes + HEAD + before, part);
+    memcpy(grown + used, bytes + size - TAIL, TAIL);
+    make_zip(grown, used + TAIL);
+}
+
 /* The magic number, version and system, then what the input says. */
 static void make_legacy(const uint8_t *rest, size_t size)
 {
@@ -97,16 +113,30 @@ static void make_legacy(const uint8_t *rest, size_t size)
     add(rest, size);
 }
 
+/* What opens files of our own says what it was given instead. */
+static void open_as_ours(struct ctx *ctx, const char *path, const struct failing_alloc *memory)
+{
+    struct safetensors *f = NULL;
+    struct err err = {0};
+    moco_status status = safetensors_open(&f, ctx, path, 0, &err);
+    if ((status == MOCO_OK) != (f != NULL) || (status != MOCO_OK) != (err.text[0] != 0) ||
+        (status != MOCO_OK && status != MOCO_EFORMAT && (status != MOCO_ENOMEM || memory->refused == 0)))
+        abort();
+    safetensors_close(f);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
 {
     if (size < 3 || size > ROOM)
         return 0;
     size -= 2;
-    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size]};
+    struct failing_alloc memory = {.fail_at = bytes[size] == 0 ? -1 : bytes[size], .ends_only = 1};
     int cut = bytes[size + 1] != 0;
     storage = -1;
     if (*bytes == 'z')
         make_zip(bytes + 1, size - 1);
+    else if (*bytes == 'r' && size > 6)
+        make_long_zip(bytes + 1, size - 1);
     else if (*bytes == 'l')
         make_legacy(bytes + 1, size - 1);
     else
@@ -117,6 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     const char *path = memory_file(made, made_size);
     if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
         return 0;
+    if (*bytes == 'b')
+        open_as_ours(ctx, path, &memory);
     moco_status status = weights_open(&w, ctx, path, &err);
     if ((status == MOCO_OK) != (w != NULL) || (w == NULL && err.text[0] == 0) ||
         (status != MOCO_OK && status != MOCO_EFORMAT && (status != MOCO_ENOMEM || memory.refused == 0)))

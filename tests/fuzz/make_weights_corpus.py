@@ -52,7 +52,22 @@ def archive(parts, descriptors=True, end64=True, wide=False):
     return out + b"PK\5\6" + struct.pack("<4H2IH", 0, 0, len(parts), len(parts), len(central), begin, 0)
 
 
+def member_in_member():
+    """A member whose content is the other member, header and all: each is right for itself."""
+    def local(name, content):
+        return b"PK\3\4" + struct.pack("<5H3I2H", 0, 0x800, 0, 0, 0, zlib.crc32(content), len(content), len(content), len(name), 0) + name
+
+    def central(name, content, at):
+        return b"PK\1\2" + struct.pack("<6H3I5H2I", 0, 0, 0x800, 0, 0, 0, zlib.crc32(content), len(content), len(content), len(name), 0,
+                                       0, 0, 0, 0, at) + name
+    inner = local(b"b", b"x") + b"x"
+    outer = local(b"a", inner)
+    directory = central(b"a", inner, 0) + central(b"b", b"x", len(outer))
+    return outer + inner + directory + b"PK\5\6" + struct.pack("<4H2IH", 0, 0, 2, 2, len(directory), len(outer + inner), 0)
+
+
 def zips():
+    write("zip", "nested", member_in_member() + END)
     two = [(b"a/b", b"hello"), (b"c", b"")]
     write("zip", "torch", archive(two) + END)
     write("zip", "plain", archive(two, descriptors=False, end64=False) + END)
@@ -160,6 +175,23 @@ def weights():
     write("weights", "npz", b"b" + archive([(b"x.npy", b"")], False, False) + END)
     write("weights", "byteorder", b"b" + archive([(b"a/data.pkl", b"}."), (b"a/version", b"3\n"), (b"a/byteorder", b"big")], False, False)
           + END)
+    write("weights", "json", b'b{"a":1}' + END)
+    odd = [(b"a/data.pkl", dict_of()), (b"a/version", b"3\n")]
+    for name, parts in (("two-pickles", odd + [(b"b/data.pkl", b"}.")]), ("outside", odd + [(b"b", b"")]),
+                        ("no-version", odd[:1]), ("version-long", odd[:1] + [(b"a/version", b"3" * 40)]),
+                        ("version-11", odd[:1] + [(b"a/version", b"11\n")]), ("no-pickle", odd[1:]),
+                        ("behind", [(b"a/data.pkl", dict_of() + b"x"), odd[1]]), ("long-root", [(b"r" * 300 + b"/data.pkl", b"}.")])):
+        write("weights", "parts-" + name, b"b" + archive(parts, False, False) + END)
+    again = text(b"") + b"h\0"
+    for name, head in (("names", b"\x80\2}(" + text(b"w") + tensor() + b"q\0" + text(b"n" * 120) + b"}("), ("tensors", b"\x80\2}(}(")):
+        write("weights", "long-" + name, b"r" + bytes([len(again), 160]) + head + again + b"uu." + END)
+    write("weights", "zip-long-path", b"z" + dict_of((b"n" * 600, b"}" + text(b"m" * 600) + tensor() + b"s")) + END)
+    write("weights", "zip-number", b"z\x80\2K\1." + END)
+    write("weights", "zip-huge", b"z" + dict_of((b"w", tensor(size=b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x87",
+                                                              stride=b"K\1K\1K\1\x87"))) + END)
+    hashed = b'{"__metadata__":{"xxh3":"%s","xxh3:w":"%s"},"w":{"dtype":"F64","shape":[5],"data_offsets":[0,40]}}'
+    write("weights", "safetensors-hashes", b"b" + struct.pack("<Q", len(hashed % (b"0" * 32, b"0" * 32))) + hashed % (b"0" * 32, b"0" * 32)
+          + bytes(40) + END)
     small = dict_of((b"w", tensor()))
     for n in range(1, 24):
         write("weights", "memory%d" % n, b"z\x80\2}." + bytes([n, 0]))
@@ -207,25 +239,48 @@ def legacy():
 
 
 AS_IT_IS, KEY, TAKE, FRESH, PREFIX, STEM, HEAD, CUT = (1 << i for i in range(8))
-NAN, BELOW = 0x7fc00000, 0xbf800000
+NAN, BELOW, SIMCLR = 0x7fc00000, 0xbf800000, 128
 
 
-def change(what, tensor=0, number=0, value=0):
+def state_names():
+    """The tensors of the base in the order of its file: elements are of 8 bytes, so that is the order of the names."""
+    norm, own = ("weight", "bias"), ("running_mean", "running_var", "num_batches_tracked")
+    params, stats = ["conv1.weight"] + ["bn1." + n for n in norm], ["bn1." + n for n in own]
+    for layer in range(1, 5):
+        for block in range(2):
+            at = "layer%d.%d." % (layer, block)
+            pairs = [(at + "conv1", at + "bn1"), (at + "conv2", at + "bn2")]
+            if layer > 1 and block == 0:
+                pairs.append((at + "downsample.0", at + "downsample.1"))
+            for conv, bn in pairs:
+                params += [conv + ".weight"] + [bn + "." + n for n in norm]
+                stats += [bn + "." + n for n in own]
+    params += ["fc.weight", "fc.bias"]
+    return sorted(["encoder_%s.%s" % (e, n) for e in "qk" for n in params + stats] + ["momentum.encoder_q." + n for n in params]
+                  + ["queue", "queue_ptr"])
+
+
+NAMES = state_names()
+
+
+def change(what, tensor, number=0, value=0):
     """See recipe.h."""
-    return bytes([what, tensor]) + number.to_bytes(2, "little") + value.to_bytes(4, "little")
+    at = NAMES.index(tensor)
+    return bytes([what | (at >> 8) << 7, at & 255]) + number.to_bytes(2, "little") + value.to_bytes(4, "little")
 
 
 def imports():
     """The memory that fails, what is asked for, renamings, texts, changes: see fuzz_import.c."""
-    def seed(name, ask=STEM, renames=(), texts=(), changes=b"", fail_at=0):
-        write("import", name, bytes([fail_at, ask]) + b"".join(b">" + r.encode() + b"\n" for r in renames)
+    def seed(name, ask=STEM, renames=(), texts=(), changes=b"", first=0):
+        write("import", name, bytes([first, ask]) + b"".join(b">" + r.encode() + b"\n" for r in renames)
               + b"".join(t.encode() + b"\n" for t in texts) + (b"\n" + changes if changes else b""))
 
-    seed("as-it-is")
+    seed("as-it-is", texts=[""])
+    seed("simclr", texts=[""], first=SIMCLR)
     for name, ask in (("key", KEY), ("take", TAKE), ("fresh", FRESH), ("prefix", PREFIX), ("head", HEAD | FRESH)):
-        seed(name, STEM | ask)
-    seed("no-stem", 0)
-    seed("shrinks", STEM | CUT)
+        seed(name, STEM | ask, texts=[""])
+    seed("no-stem", 0, texts=[""])
+    seed("shrinks", STEM | CUT, texts=[""])
     q, k = "encoder_q.", "encoder_k."
     families = {
         "solo": [q + "=backbone.", k + "=momentum_backbone.", "backbone.fc=projector", "momentum_backbone.fc=momentum_projector"],
@@ -233,37 +288,56 @@ def imports():
         "old-solo": [q + "=encoder.", k + "=momentum_encoder."], "plain": [q + "=", k + "=teacher.", "momentum.=m."],
         "wrapped": [q + "=_orig_mod." + q, k + "=module.model." + k, "queue=module.queue"], "many": [q + "=a.", k + "=b."],
         "numbers": [q + "conv1=encoder_q.0", q + "bn1=encoder_q.1"] + [q + "layer%d=encoder_q.%d" % (i, i + 3) for i in range(1, 5)], "none": [q + "conv1=x", k + "conv1=y"],
+        "deep": [q + "conv1=encoder_q.conv1.0", k + "conv1=y"],
+        "two-stems": [k + "conv1=module.encoder_q.conv1"],
+        "two-queues": ["queue_ptr=module.queue"],
+        "two-frameworks": [k + "=base_encoder."],
     }
     for name, renames in families.items():
         seed(name, STEM, renames)
+    seed("prefix-of-none", STEM | PREFIX, [k + "=b."])
     seed("heads", STEM, [q + "fc=encoder_q.fc.0"])
     seed("two-heads", STEM, [q + "fc=encoder_q.fc.0", k + "fc=encoder_k.fc.2"])
+    seed("mlp", STEM | TAKE, [q + "fc=encoder_q.fc.2", k + "fc=encoder_q.fc.0"])
+    seed("other-head", STEM | HEAD, [q + "fc=encoder_q.fc.2", k + "fc=encoder_q.fc.0"])
     seed("deeper-head", STEM, [q + "fc=encoder_q.fc.4"])
-    seed("by-order", STEM, ["momentum." + q + "conv1.weight=optimizer.state.0.momentum_buffer"], ["epoch=3"])
-    seed("groups", STEM, ["momentum." + q + "=m."], ["epoch=x", "optimizer.param_groups.1.params.0=1"])
+    seed("no-last-layer", STEM, [q + "fc=encoder_q.fc.0", k + "fc=encoder_q.fc.1"])
+    seed("by-order", STEM, ["#=optimizer"], ["epoch=3"])
+    seed("by-order-lightning", STEM, ["#=optimizer_states.0"], ["epoch=3"])
+    seed("groups", STEM, ["#=optimizer"], ["epoch=x", "optimizer.param_groups.1.params.0=1"])
+    seed("ids", STEM, ["#=optimizer"], ["epoch=x", "optimizer.param_groups.0.params.0=1", "optimizer.param_groups.0.params.1=0"])
     seed("no-momentum", STEM, ["momentum.=m."], ["epoch=-1"])
     seed("no-queue", STEM, ["queue=other"])
     seed("no-pointer", STEM, ["queue_ptr=other"])
     seed("blocks", STEM, [q + "layer1.1=encoder_q.layer9.9"])
     seed("bottleneck", STEM, [q + "layer1.0.bn2=encoder_q.layer1.0.conv3"])
+    first = q + "conv1.weight"
     for name, made in (
-            ("nan", change(0, 2, 0, NAN)), ("below", b"".join(change(0, t, 0, BELOW) for t in range(2, 9))),
-            ("pointer", change(0, 1, 0, 9)), ("pointers", change(3, 1, 0, 2)), ("queue-shape", change(3, 0, 0, 3)),
-            ("two-views", change(4, 0) + change(3, 0, 0, 2) + change(3, 0, 1, 2) + change(3, 0, 2, 2)),
-            ("one-view", change(4, 0) + change(3, 0, 0, 2) + change(3, 0, 1, 2) + change(3, 0, 2, 4)),
-            ("dropped", change(1, 2)), ("dropped-count", change(1, 7)), ("twice", change(6, 2)), ("odd-name", change(5, 2, 3, 1)),
-            ("dtype-f32", b"".join(change(2, t, 0, 2) for t in range(2, 5))), ("dtype", b"".join(change(2, t, 0, t) for t in range(12))),
-            ("kernel", change(3, 2, 2, 7) + change(3, 2, 3, 7)), ("colours", change(3, 2, 1, 4)), ("wide", change(3, 2, 0, 64)),
-            ("vector", change(4, 2, 1))):
-        seed(name, STEM, changes=made)
-    for n in (1, 2, 5, 9, 20):
-        seed("memory%d" % n, fail_at=n)
+            ("nan", change(0, first, 0, NAN)), ("below", change(0, q + "bn1.running_var", 0, BELOW)),
+            ("count-below", change(0, q + "bn1.num_batches_tracked", 0, 0xffffffff)),
+            ("pointer", change(0, "queue_ptr", 0, 9)), ("pointers", change(3, "queue_ptr", 0, 2)),
+            ("queue-shape", change(3, "queue", 0, 3)), ("queue-nan", change(0, "queue", 0, NAN)),
+            ("two-views", change(4, "queue") + b"".join(change(3, "queue", i, 2) for i in range(3))),
+            ("one-view", change(4, "queue") + change(3, "queue", 0, 2) + change(3, "queue", 1, 2) + change(3, "queue", 2, 4)),
+            ("dropped", change(1, q + "bn1.weight")), ("dropped-count", change(1, q + "bn1.num_batches_tracked")),
+            ("twice", change(6, first)), ("odd-name", change(5, first, 3, 1)),
+            ("dtype-f32", b"".join(change(2, q + n, 0, 2) for n in ("conv1.weight", "bn1.weight", "bn1.bias"))),
+            ("dtype", b"".join(change(2, NAMES[t], 0, t) for t in range(12))), ("dtype-whole", change(2, first, 0, 1)),
+            ("kernel", change(3, first, 2, 7) + change(3, first, 3, 7)), ("kernel-5", change(3, first, 2, 5) + change(3, first, 3, 5)),
+            ("colours", change(3, first, 1, 4)), ("wide", change(3, first, 0, 64)), ("vector", change(4, first, 1)),
+            ("dim", change(3, q + "fc.weight", 0, 3) + change(3, q + "fc.bias", 0, 3)),
+            ("hidden", change(3, q + "fc.weight", 1, 3)), ("momentum-shape", change(3, "momentum." + first, 0, 2)),
+            ("momentum-nan", change(0, "momentum." + first, 0, NAN))):
+        seed(name, STEM | (TAKE if name == "hidden" else 0), changes=made)
+    for n in (1, 2, 5, 9, 20, 40, 100):
+        seed("memory%d" % n, first=n, texts=[""])
     header = b'{"conv1.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     write("import", "file", bytes([0, AS_IT_IS]) + struct.pack("<Q", len(header)) + header + b"\0\0\x80?")
     write("import", "no-file", bytes([0, AS_IT_IS]) + b"<!DOCTYPE html>")
-    write("import", "torch", bytes([0, AS_IT_IS]) + archive(
-        [(b"a/data.pkl", dict_of((b"conv1.weight", tensor()), (b"layer1.0.conv1.weight", tensor()))), (b"a/data/0", bytes(16)),
-         (b"a/version", b"3\n")], False, False))
+    for name, ask in (("torch", AS_IT_IS), ("torch-prefix", AS_IT_IS | PREFIX)):
+        write("import", name, bytes([0, ask]) + archive(
+            [(b"a/data.pkl", dict_of((b"conv1.weight", tensor()), (b"layer1.0.conv1.weight", tensor()))), (b"a/data/0", bytes(16)),
+             (b"a/version", b"3\n")], False, False))
 
 
 zips()

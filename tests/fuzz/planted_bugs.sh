@@ -2,40 +2,52 @@
 # SPDX-License-Identifier: MIT
 # Plants bugs in copies of the parsers, one at a time, and runs the fuzz target of each from the committed corpus until it
 # finds the bug. Prints how many inputs that took; fails if one is not found within RUNS (a million). Needs clang.
-# usage: planted_bugs.sh [TARGET...]
+# usage: make fuzz-planted, or planted_bugs.sh [TARGET...] with fault_flags and LIBS as make has them
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-: "${RUNS:=1000000}" "${parser_src:?run: make fuzz-planted}" "${state_src:?run: make fuzz-planted}" "${LIBS:?run: make fuzz-planted}" "${parser_flags=}" "${fault_flags:?run: make fuzz-planted}"
+: "${RUNS:=1000000}" "${LIBS:?run: make fuzz-planted}" "${fault_flags:?run: make fuzz-planted}" "${fuzz_support:?run: make fuzz-planted}"
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
-failed=0
+webp=$([ "${WEBP:-0}" = 1 ] && echo -DMOCO_HAVE_WEBP=1)
+tree=$work/tree failed=0 planted=0
+mkdir -p "$tree" "$work/finds" "$work/new"
+cp -r Makefile lib src include tests examples docs "$tree/"
+
+library() {
+    make -s -C "$tree" BUILD=b CC=clang CXX=clang++ ONEDNN=0 SAN=address,undefined CFLAGS="-O1 -g -w -fsanitize=fuzzer-no-link" \
+        b/libmoco_internal.a >"$work/made" 2>&1
+}
 
 plant() { # TARGET, FILE, sed command, what it is
-    local target=$1 file=$2 change=$3 what=$4 more=
-    case $target in model | trainer | probe | import) more=$state_src ;; esac
+    local target=$1 file=$2 change=$3 what=$4
     [ -z "${wanted:-}" ] || case " $wanted " in *" $target "*) ;; *) return ;; esac
-    rm -rf "$work/tree" "$work/finds" && mkdir -p "$work/tree" "$work/finds" "$work/new"
-    cp -r lib src include tests "$work/tree/"
-    sed -i "$change" "$work/tree/$file"
-    if cmp -s "$file" "$work/tree/$file"; then
+    planted=$((planted + 1))
+    sed -i "$change" "$tree/$file"
+    if cmp -s "$file" "$tree/$file"; then
         echo "$target: $what: the change does not apply"
-        failed=1
+        failed=$((failed + 1))
         return
     fi
     # shellcheck disable=SC2086 # lists of words
-    (cd "$work/tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
-        -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L $parser_flags -o "$work/target" "tests/fuzz/fuzz_$target.c" \
-        tests/support/failing_alloc.c tests/support/files/forged_file.c tests/fuzz/support/faulty_calls.c $fault_flags $parser_src $more $LIBS) || { echo "$target: $what: does not compile"; failed=1; return; }
-    rm -rf "${work:?}/new"/*
-    if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
-        "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then
-        echo "$target: $what: NOT FOUND in $RUNS inputs"
-        failed=1
+    if library && (cd "$tree" && clang -std=c11 -O1 -g -w -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+        -Iinclude -Ilib -Isrc -Itests -D_POSIX_C_SOURCE=200809L $webp -o "$work/target" \
+        "tests/fuzz/fuzz_$target.c" $fuzz_support $fault_flags b/libmoco_internal.a $LIBS) 2>>"$work/made"; then
+        rm -rf "${work:?}/new"/* "${work:?}/finds"/*
+        if "$work/target" -seed=1 -runs="$RUNS" -artifact_prefix="$work/finds/" -print_final_stats=1 "$work/new" \
+            "tests/fuzz/corpus/$target" >"$work/log" 2>&1; then
+            echo "$target: $what: NOT FOUND in $RUNS inputs"
+            failed=$((failed + 1))
+        else
+            echo "$target: $what: found after $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") inputs"
+        fi
     else
-        echo "$target: $what: found after $(sed -n 's/^stat::number_of_executed_units: *//p' "$work/log") inputs"
+        echo "$target: $what: does not compile: $(head -c 300 "$work/made")"
+        failed=$((failed + 1))
     fi
+    cp "$file" "$tree/$file" && touch "$tree/$file"
 }
 
+library || { cat "$work/made"; exit 1; }
 wanted="$*"
 # the whole of `condition` in `if (condition` becomes false
 plant tar lib/codec/tar.c 's/if (length >= sizeof m->name)/if (0)/' "names of any length are copied"
@@ -102,4 +114,5 @@ plant import src/algo/import/import_source.c 's/    return status != MOCO_OK ? b
 plant import src/algo/import/import_source.c 's/        if (value < 0) {/        if (0) {/' "a variance below 0 is imported"
 plant import src/algo/import/import_source.c 's/    if (m.count == 0)$/    if (1)/' "tensors of any shape are taken"
 plant import src/algo/import/import_trainer.c 's/if (!(value >= 0 \&\& value < (double)length) || /if (/' "a queue_ptr behind the queue"
-exit $failed
+echo "$planted planted, $((planted - failed)) found"
+[ "$failed" -eq 0 ]

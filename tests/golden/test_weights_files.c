@@ -88,7 +88,7 @@ static void of_torch_2(void **state)
 static void of_torch_1_13(void **state)
 {
     (void)state;
-    compare_folder("tests/golden/fixtures/weights-torch-1.13", 4, 120);
+    compare_folder("tests/golden/fixtures/weights-torch-1.13", 5, 130);
 }
 
 int main(void)

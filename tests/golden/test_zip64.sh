@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Archives with 64-bit sizes, as those of 4 GiB and more have them, in files that are small: ours by Python's zipfile, by
-# torch.load and by ourselves; zipfile's by ours. tests/campaign/large_files.sh does the same with files that are large.
+# torch.load and by ourselves; zipfile's by ours. tests/campaign/large_files.py does the same with files that are large.
 set -u
 : "${BUILD:=build}"
 here=$(dirname "$0")

@@ -1,6 +1,7 @@
 """Files of moco/export.h in the hands of PyTorch: export_torch.py FOLDER SIDE, where tool_export wrote them.
 
-Debian's torch and torchvision; timm from build/peers-timm, where CI puts it. Prints a line for each reader; an
+Debian's torch and torchvision; timm from build/peers-timm, where CI puts it. With a third argument, "modern", torch is of
+version 2 or later, which also maps files, and transformers is there too (peer_debian13.sh). Prints a line for each reader; an
 assertion that does not hold ends it with status 1.
 """
 import json
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 import torchvision
 
-folder, side = sys.argv[1], int(sys.argv[2])
+folder, side, modern = sys.argv[1], int(sys.argv[2]), "modern" in sys.argv[3:]
 here = os.path.dirname(os.path.abspath(__file__))
 CHECKED = 0
 
@@ -104,8 +105,8 @@ class ReferenceMoCo(torch.nn.Module):
         self.register_buffer("queue_ptr", torch.zeros(1, dtype=torch.long))
 
 
-def reference_resumes(state, name):
-    checkpoint = load(name)
+def reference_resumes(state, file):
+    checkpoint = load(file)
     assert sorted(checkpoint) == ["arch", "epoch", "optimizer", "state_dict"]
     assert (checkpoint["epoch"], checkpoint["arch"]) == (7, "resnet50")
     model = torch.nn.Module()
@@ -130,7 +131,7 @@ def reference_resumes(state, name):
     step = group["momentum"] * momentum + parameter.grad + group["weight_decay"] * before
     optimizer.step()
     assert torch.allclose(parameter, before - group["lr"] * step, rtol=1e-5, atol=1e-6)
-    said(f"{name}: the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
+    said(f"{file}: the reference's module and SGD: 646 of 646 tensors, 163 of 163 momenta to the bit, and a step from there")
 
 
 def detectron2_reads(state):
@@ -171,6 +172,28 @@ def timm_loads():
     said(f"timm {timm.__version__}: local-dir:, with and without classes, and checkpoint_path; features {error:.1e}")
 
 
+def mapped():
+    """torch.load without reading: every tensor lies in the file where torch maps it, on a boundary of 64 bytes."""
+    for name, part in (("backbone.pth", None), ("state.pth.tar", "state_dict")):
+        read = load(name)
+        there = torch.load(path(name), map_location="cpu", weights_only=True, mmap=True)
+        read, there = (read, there) if part is None else (read[part], there[part])
+        assert list(read) == list(there)
+        for key, tensor in there.items():
+            assert tensor.data_ptr() % 64 == 0 and torch.equal(tensor, read[key]), key
+        said(f"torch {torch.__version__}: {name} by weights_only=True and mmap=True, {len(there)} tensors to the bit")
+
+
+def transformers_loads():
+    import transformers
+
+    network = transformers.AutoModel.from_pretrained(path("folder")).eval()
+    with torch.no_grad():
+        planes = torch.from_numpy(raw("planes3.raw", np.float32, 3, 3, side, side))
+        error = close(network(planes).pooler_output.flatten(1).numpy(), wanted_features(), "transformers")
+    said(f"transformers {transformers.__version__}: AutoModel; features {error:.1e}")
+
+
 def damage_is_found():
     """Python's zipfile finds the archive whole, and not after one bit of a number has changed."""
     with open(path("backbone.pth"), "rb") as file:
@@ -190,6 +213,9 @@ def main():
     reference_resumes(state, "back.pth.tar")  # by way of safetensors
     detectron2_reads(state)
     timm_loads()
+    if modern:
+        mapped()
+        transformers_loads()
     damage_is_found()
     assert json.load(open(path("folder/config.json")))["architecture"] == "resnet50"
     print(f"{CHECKED} readers of torch's side agree")

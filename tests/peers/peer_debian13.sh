@@ -1,5 +1,6 @@
 #!/bin/sh
-# A bare Debian 13 (oneDNN 3.x): bootstrap, build and test there, then the commands of README.md, as root. As another user,
+# A bare Debian 13 (oneDNN 3.x): bootstrap, build and test there, then the commands of README.md, as root; and exported files
+# in the hands of its torch (2.6, which maps files) and of timm and transformers as pip brings them. As another user,
 # and on Debian 12, too: tests/campaign/readme_roots.sh. Needs root, debootstrap and the mirror that apt uses.
 # MOCO_DEBIAN13: a folder to keep the chroot in between runs (default: made and removed).
 set -u
@@ -23,4 +24,13 @@ rm -rf "$root/data" && mkdir -p "$root/data/imagenet" && "$BUILD/tests/train/too
 in_debian "$root" 'cd /src && tests/peers/readme_commands.sh' >"$root/readme.log" 2>&1
 status=$?
 cat "$root/readme.log"
-exit $status
+[ $status -eq 0 ] || exit $status
+in_debian "$root" 'export DEBIAN_FRONTEND=noninteractive
+    apt-get install -y -qq --no-install-recommends python3-torch python3-torchvision python3-venv libopenblas0-pthread &&
+    python3 -m venv --system-site-packages /opt/peers &&
+    /opt/peers/bin/pip install -q --disable-pip-version-check timm transformers safetensors' >"$root/peers.log" 2>&1 ||
+    { tail -n 20 "$root/peers.log"; exit 1; }
+in_debian "$root" 'cd /src && rm -rf /data/v2 && mkdir /data/v2 && make -s build/tests/peers/tool_export build/examples/convert &&
+    build/tests/peers/tool_export /data/v2 && build/examples/convert /data/v2/state.pth.tar /data/v2/state.safetensors &&
+    build/examples/convert /data/v2/state.safetensors /data/v2/back.pth.tar &&
+    /opt/peers/bin/python -W ignore tests/peers/export_torch.py /data/v2 64 modern'

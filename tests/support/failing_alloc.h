@@ -12,6 +12,7 @@ struct failing_alloc {
     _Atomic long long calls, live, refused;
     long long fail_at; /* number of the request to refuse, from 0; -1: none */
     int forever;       /* 1: and all after it */
+    int ends_only;     /* 1: of a large block only the ends are filled: thousands of them a second are taken */
 };
 
 void *failing_alloc(void *user, size_t size, size_t align); /* user: struct failing_alloc */

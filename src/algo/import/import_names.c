@@ -40,7 +40,7 @@ static const char *unwrap(const char *at)
     static const char *const wrappers[] = {"module.", "_orig_mod.", "_fsdp_wrapped_module."};
     for (size_t i = 0; i < sizeof wrappers / sizeof wrappers[0];) {
         size_t size = strlen(wrappers[i]);
-        if (strncmp(at, wrappers[i], size) == 0) {
+        if (*at == *wrappers[i] && strncmp(at, wrappers[i], size) == 0) {
             at += size;
             i = 0;
         } else {

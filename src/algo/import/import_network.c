@@ -86,7 +86,7 @@ static int read_head(const struct source *s, const struct net_config *network, e
                      const char **why)
 {
     int bottleneck = network->depth >= 50, three = head_tensor(s, ".6.weight") != -1;
-    int64_t features = (int64_t)(network->width * 64) * 8 * (bottleneck ? 4 : 1), last;
+    int64_t features = (int64_t)net_channels(network->width) * 8 * (bottleneck ? 4 : 1), last;
     struct weights_tensor t;
     switch (s->head.layers) {
     case HEAD_NONE:

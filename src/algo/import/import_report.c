@@ -17,8 +17,7 @@ void import_say(moco_import_report *report, moco_import_kind kind, const char *f
         return;
     va_list args;
     va_start(args, format);
-    if (vsnprintf(raw, sizeof raw, format, args) < 0)
-        raw[0] = 0;
+    raw[vsnprintf(raw, sizeof raw, format, args) < 0 ? 0 : sizeof raw - 1] = 0;
     va_end(args);
     utf8_printable(sentence, sizeof sentence, raw);
     report->line(report->user, kind, sentence);

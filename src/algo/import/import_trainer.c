@@ -33,7 +33,8 @@ struct state_source {
 static moco_status check_network(const struct state_source *s, const struct net_config *file, struct err *err)
 {
     const struct net_config *ours = &s->t->query->config;
-    if (file->depth == ours->depth && file->width == ours->width && file->head == ours->head && file->dim == ours->dim)
+    if (file->depth == ours->depth && net_channels(file->width) == net_channels(ours->width) &&
+        file->head == ours->head && file->dim == ours->dim)
         return MOCO_OK;
     return err_set(
         err, MOCO_EFORMAT,

@@ -166,8 +166,9 @@ static moco_status open_zip(struct torch_file *t, const char *path, struct err *
     TRY(find_root(t, root, err));
     TRY(check_version(t, root, err));
     const struct zip_member *m = find_member(t, root, (struct pickle_text){"data.pkl", 8}, "");
-    void *piece = mem_alloc(t->ctx, PIECE, err);
-    moco_status status = piece == NULL ? MOCO_ENOMEM : zip_check(&t->zip, m, piece, PIECE, err);
+    size_t room = m->size < PIECE ? (size_t)m->size + 1 : PIECE;
+    void *piece = mem_alloc(t->ctx, room, err);
+    moco_status status = piece == NULL ? MOCO_ENOMEM : zip_check(&t->zip, m, piece, room, err);
     mem_free(t->ctx, piece);
     if (status != MOCO_OK)
         return status;

@@ -194,6 +194,37 @@ static void whole_state(void **state)
     rig_close(&loaded);
 }
 
+/* A width says how many channels there are and no more: what a trainer saved goes into one of its width, whatever number
+ * the shapes would make of it, and not into one that has a channel more. */
+static void odd_widths(void **state)
+{
+    (void)state;
+    static const double widths[][2] = {
+        {1.0 / 128, 2.0 / 64}, {0.02, 2.0 / 64}, {0.04, 2.0 / 64}}; /* 1, 1 and 3 channels; 2 */
+    for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
+        struct rig_spec s = spec();
+        struct rig own, other;
+        moco_weights *weights;
+        s.model.width = widths[i][0];
+        rig_open(&own, &s);
+        rig_run(&own, 0, 1);
+        rig_ok(moco_trainer_save(own.trainer, scratch_path(&folder, "narrow"), NULL));
+        rig_run(&own, 1, 2);
+        rig_ok(moco_weights_open(&weights, own.context, scratch_path(&folder, "narrow")));
+        rig_ok(moco_trainer_import(own.trainer, weights, NULL));
+        int64_t step;
+        rig_ok(moco_trainer_cursor(own.trainer, &step, NULL, NULL));
+        assert_int_equal(step, 1);
+        s.model.width = widths[i][1];
+        rig_open(&other, &s);
+        rig_expect(moco_trainer_import(other.trainer, weights, NULL), MOCO_EFORMAT);
+        assert_non_null(strstr(moco_error(), "the trainer's is a resnet18 of width 0.03125"));
+        moco_weights_free(weights);
+        rig_close(&other);
+        rig_close(&own);
+    }
+}
+
 /* The model, one tensor, 4 times the file's header, and 1 MiB. */
 static void memory_taken(void **state)
 {
@@ -284,7 +315,7 @@ static void callbacks(void **state)
 int main(void)
 {
 #define CASE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
-    const struct CMUnitTest tests[] = {CASE(failing_memory), CASE(whole_state), CASE(memory_taken), CASE(shrinking),
-                                       CASE(callbacks)};
+    const struct CMUnitTest tests[] = {CASE(failing_memory), CASE(whole_state), CASE(odd_widths),
+                                       CASE(memory_taken),   CASE(shrinking),   CASE(callbacks)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 #!/bin/sh
-# embed --out: NumPy reads what it writes, of a folder, a tar archive, a list and CIFAR-10's files; rows are those that are
-# printed, in step with labels and paths, also where a picture cannot be read; a failure leaves nothing behind.
+# embed --out: NumPy reads what it writes, of a folder, a tar archive, a list, CIFAR-10's files and several of these at once; rows
+# are those that are printed, in step with labels and paths, also where a picture cannot be read; memory does not grow with
+# their number; a failure leaves nothing behind.
 . "$(dirname "$0")/../judged.sh"
 for python in /usr/bin/python3 python3; do
     "$python" -c 'import numpy' 2>/dev/null && break
@@ -29,6 +30,13 @@ for source in "$images" "$work/list.txt" "$work/shard.tar"; do
     expect 0 "holds 24 rows" "$embed" "$encoder" "$source" --out "$work/o/$kind.npy" --labels "$work/o/$kind.labels.npy" --paths "$work/o/$kind.txt"
     [ -s "$work/out" ] && fail "embed --out prints to standard output"
 done
+# Several at once; a list and an archive have numbers for classes, folders have names.
+join() { # name, sources
+    expect 0 "holds 48 rows" "$embed" "$encoder" "$2" --out "$work/o/$1.npy" --labels "$work/o/$1.labels.npy" --paths "$work/o/$1.txt"
+}
+cp -r "$images" "$work/again"
+join folders "$images:$work/again"
+join others "$work/list.txt:$work/shard.tar"
 expect 0 "" "$embed" "$encoder" "$images" --out "$work/o/unit.npy" --normalise
 expect 0 "" "$embed" "$encoder" "$images" --out "$work/o/projection.npy" --projection
 expect 0 "" "$embed" "$encoder" "$images"
@@ -46,6 +54,11 @@ assert features.flags.c_contiguous and projection.shape == (24, 8)
 assert labels.dtype == np.int64 and labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
 for kind in ("list.txt", "shard.tar"):
     assert np.array_equal(load(kind), features) and np.array_equal(load(kind + ".labels"), labels), kind
+paths = lambda kind: open(f"{folder}/{kind}.txt").read().splitlines()
+for kind in ("folders", "others"):
+    assert np.array_equal(load(kind), np.tile(features, (2, 1))), kind
+    assert np.array_equal(load(kind + ".labels"), np.tile(labels, 2)), kind
+assert paths("others") == paths("list.txt") + paths("shard.tar") and paths("folders")[:24] == paths("train")
 lines = [line.rstrip("\n").split("\t") for line in open(f"{folder}/printed")]
 assert [line[0] for line in lines] == [line.rstrip("\n") for line in open(f"{folder}/train.txt")]
 assert np.allclose(np.array([line[1:] for line in lines], np.float32), unit, atol=1e-5)
@@ -63,6 +76,32 @@ expect 0 "holds 5 rows" "$embed" --eval-recipe eval "$encoder" "$work/cifar/data
 "$python" -c 'import sys, numpy as np
 assert np.load(sys.argv[1] + "/cl.npy").tolist() == [0, 1, 2, 3, 4, 9]
 assert np.array_equal(np.load(sys.argv[1] + "/c.npy")[:5], np.load(sys.argv[1] + "/c1.npy"))' "$work/o" || fail "CIFAR-10's labels"
+
+# Rows of 8 KB go to the file as they come: 5,000 of them take no more memory than 500 do.
+expect 0 "" "$BUILD/examples/train_imagenet" "$work/data" $tiny --moco-dim 2048 --no-report --knn-every 0 --out "$work/wide"
+"$python" - "$embed" "$work" <<'PY' || fail "memory grows with the rows"
+import os
+import subprocess
+import sys
+
+embed, work = sys.argv[1:]
+
+
+def peak(rows):
+    """In MB. What this process has is counted in the child's until it runs embed: so it is kept small."""
+    with open(f"{work}/rows.bin", "wb") as file:
+        for i in range(rows):
+            file.write(bytes([i % 10]) + bytes([i * 31 % 256]) * 3072)
+    child = subprocess.Popen([embed, "--eval-recipe", "eval", f"{work}/wide/encoder.safetensors", f"{work}/rows.bin", "--out",
+                              f"{work}/rows.npy", "--projection"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(child.pid, 0)
+    assert status == 0 and os.path.getsize(f"{work}/rows.npy") == 128 + rows * 2048 * 4
+    return usage.ru_maxrss / 1024
+
+
+few, many = peak(500), peak(5000)
+assert many < few + 10, f"500 rows take {few:.0f} MB, 5000 take {many:.0f} MB: their files differ by 35 MB"
+PY
 
 # A picture that cannot be read has no row, and the files are as long as what is left.
 echo "no picture" >"$images/1/$(grep '^1/' "$work/names" | head -n 1 | sed 's:.*/::')"
