@@ -167,7 +167,10 @@ benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
 # A group may have rooms: tests/unit/data.
-tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
+tests_c := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
+# Of the C++ header: linked as C++, and without cmocka, whose longjmp would pass over destructors.
+tests_cc := $(foreach g,$(test_groups),$(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.cc tests/$(g)/*/test_*.cc)))
+tests := $(tests_c) $(tests_cc)
 # tool_*.c: programs that a test script drives
 test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c tests/*/*/tool_*.c))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh tests/$(g)/*/test_*.sh))
@@ -320,7 +323,9 @@ tell_linker = @if ! ($(linker_looks)); then $(1); \
 
 install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)
-	install -m 644 include/moco/*.h $(install_include)
+	install -d $(install_include)/cpp
+	install -m 644 include/moco/*.h include/moco/*.hpp $(install_include)
+	install -m 644 include/moco/cpp/*.hpp $(install_include)/cpp
 	install -m 644 $(BUILD)/libmoco.a $(install_lib)
 	install -m 755 $(BUILD)/libmoco.so.$(VERSION) $(install_lib)
 	ln -sf libmoco.so.$(VERSION) $(install_lib)/libmoco.so.$(SOVERSION)
@@ -352,7 +357,7 @@ clean: ## remove build products
 
 # Version 14, Debian 12's: another one breaks lines elsewhere.
 CLANG_FORMAT ?= clang-format-14
-sources_kept = git ls-files '*.c' '*.h' '*.cc'
+sources_kept = git ls-files '*.c' '*.h' '*.cc' '*.hpp'
 format: ## clang-format everything
 	$(sources_kept) | xargs $(CLANG_FORMAT) -i
 
@@ -461,6 +466,7 @@ $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 # No C++ library: tests are linked as C. Kernels: fused where they say so, as nvcc is told.
 $(BUILD)/obj/tests/support/cudasim/%.o: CXXFLAGS_ALL += -fno-exceptions -fno-rtti -fno-threadsafe-statics
 $(BUILD)/obj/tests/support/cudasim/sim_kernels.o: CXXFLAGS_ALL += -O2 -ffp-contract=off -include tests/support/cudasim/simt.h
+$(tests_cc): link = $(CXX) -pie $(link_flags)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)
