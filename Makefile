@@ -3,7 +3,7 @@
 #        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
 #        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
 #        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
-#        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
+#        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  SQLITE (1 | 0; as sqlite3 and CXX are found)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -44,6 +44,11 @@ ifeq ($(WEBP),1)
 PACKAGES += libwebp
 LINKED += libwebp
 endif
+# The example in C++ needs SQLite; the library does not.
+ifeq ($(origin SQLITE),undefined)
+SQLITE := $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && command -v $(lastword $(CXX)) >/dev/null && echo 1 || echo 0)
+endif
+sqlite_said := example sqlite (C++): $(if $(filter 1,$(SQLITE)),on,off (Debian: libsqlite3-dev and g++))
 # The module libmoco_cuda.so needs nvcc, and nothing else of the toolkit; nothing but the module does. It is
 # built only if a toolkit is given: what make builds, and how long it takes, does not depend on what a machine has.
 CUDA ?= 0
@@ -161,7 +166,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
 cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c)))
 
-examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
@@ -191,6 +196,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
+	@echo '$(sqlite_said)'
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if CUDA=FOLDER is given
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
@@ -350,6 +356,7 @@ list: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile docs/reference/reference.mk | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
 	@echo '$(cuda_said)'
+	@echo '$(sqlite_said)'
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 
 clean: ## remove build products
@@ -436,8 +443,14 @@ $(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c lib/*/*.c)
 	rm -f $@
 	$(AR) rcs $@ $^
 
+# In C++ over moco.hpp, and nothing of ours beside the library.
+$(BUILD)/examples/sqlite: $(BUILD)/obj/examples/sqlite.o | $(BUILD)/libmoco.so
+	@mkdir -p $(@D)
+	$(CXX) -pie $(link_flags) -o $@ $(filter %.o,$^) -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' \
+	    $(shell $(PKG_CONFIG) --libs sqlite3)
+
 # The commands of `moco` are the programs themselves: the same objects, their main under another name.
-commands := train_imagenet linear_probe embed compare report verify show_views inspect convert
+commands := train_imagenet linear_probe embed serve compare report verify show_views inspect convert
 $(BUILD)/obj/moco/%.o: $(BUILD)/obj/examples/%.o
 	@mkdir -p $(@D)
 	objcopy --redefine-sym main=$*_main $< $@
