@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * moco/moco.hpp: libmoco in C++17 and later. It holds no code of its own: every call is one of the C interface, whose
+ * moco/moco.hpp: the interface for C++17 and later. It holds no code of its own: every call is one of the C interface, whose
  * headers say what it does, with which shapes and errors, and from which threads; moco::model::save is moco_model_save.
  * There is nothing to link beside libmoco.
  *

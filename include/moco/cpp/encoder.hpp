@@ -70,7 +70,8 @@ class encoder : public handle<moco_encoder, moco_encoder_free>
     {
         return detail::done(moco_encoder_reserve(c_, workspaces, images.c(), what));
     }
-    /* Of files: a range of std::string, const char * or std::filesystem::path. `statuses` [n] gets one for each. */
+    /* Of files: a range of std::string, const char * or std::filesystem::path. `statuses` [n] gets one for each; if it
+     * is empty, the first picture without a vector ends the call. */
     template <class Range>
     result<void> try_embed_files(const Range &paths, moco_embedding what, output to, const view<moco_status> &statuses,
                                  const encode_options &options = {}) const noexcept
@@ -78,7 +79,7 @@ class encoder : public handle<moco_encoder, moco_encoder_free>
         return detail::guarded([&]() -> result<void> {
             std::vector<const char *> all = detail::texts(paths);
             int64_t n = static_cast<int64_t>(all.size());
-            if (result<void> fit = detail::one_each(statuses, n, "statuses"); !fit)
+            if (result<void> fit = detail::one_each(statuses, n, "statuses"); !fit && statuses.data() != nullptr)
                 return fit;
             return detail::done(moco_encoder_embed_files(c_, all.data(), n, &options, what, to.c(), statuses.data()));
         });
@@ -104,7 +105,7 @@ class encoder : public handle<moco_encoder, moco_encoder_free>
                 sizes.push_back(each.size());
             }
             int64_t n = static_cast<int64_t>(bytes.size());
-            if (result<void> fit = detail::one_each(statuses, n, "statuses"); !fit)
+            if (result<void> fit = detail::one_each(statuses, n, "statuses"); !fit && statuses.data() != nullptr)
                 return fit;
             return detail::done(
                 moco_encoder_embed_bytes(c_, bytes.data(), sizes.data(), n, &options, what, to.c(), statuses.data()));

@@ -40,6 +40,12 @@ for cxx in $compilers; do
         compiles tests/abi/cpp/test_cpp_throws.cc $cxx -std=c++20 $warn -Wno-conversion -Wno-sign-conversion
     }
 done
+{
+    printf '#include <moco/moco.hpp>\nint look(const std::vector<std::string> &paths)\n{\n'
+    sed -n '/^```cpp$/,/^```$/p' README.md | grep -v '^```'
+    printf 'return near.ids.rows() > 0;\n}\n'
+} >"$work/readme.cc"
+compiles "$work/readme.cc" "${compilers##* }" -std=c++17 -Wall -Wextra -Werror
 echo '#include <moco/moco.hpp>' >"$work/old.cc"
 for header in include/moco/cpp/*.hpp; do # each alone: it includes what it needs
     alone=$work/alone_$(basename "$header" .hpp).cc

@@ -373,8 +373,8 @@ static void encoders(const moco::device &device)
     THROWS(encoder.embed(rows), MOCO_ESHAPE);
     THROWS(encoder.embed(images, MOCO_FEATURES, rows), MOCO_ESHAPE);
     THROWS(encoder.embed_bytes(blobs, MOCO_LAYER1), MOCO_EINVAL);
-    THROWS(encoder.embed_bytes(blobs, MOCO_FEATURES, rows, {}), MOCO_ESHAPE);
-    THROWS(encoder.embed_files(files, MOCO_FEATURES, rows, {}), MOCO_ESHAPE);
+    THROWS(encoder.embed_bytes(blobs, MOCO_PROJECTION, rows, {}), MOCO_EFORMAT);
+    THROWS(encoder.embed_files(files, MOCO_PROJECTION, rows, {}), MOCO_EFORMAT, "none");
     THROWS(moco::encoder().embed_files(files), MOCO_EINVAL);
     THROWS(moco::encoder().describe(), MOCO_EINVAL);
     THROWS(moco::encoder().recipe(), MOCO_EINVAL);
