@@ -3,7 +3,7 @@
 #        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
 #        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
 #        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
-#        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
+#        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  SQLITE (1 | 0; as sqlite3 and CXX are found)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -44,6 +44,11 @@ ifeq ($(WEBP),1)
 PACKAGES += libwebp
 LINKED += libwebp
 endif
+# The example in C++ needs SQLite; the library does not.
+ifeq ($(origin SQLITE),undefined)
+SQLITE := $(shell $(PKG_CONFIG) --exists sqlite3 2>/dev/null && command -v $(lastword $(CXX)) >/dev/null && echo 1 || echo 0)
+endif
+sqlite_said := example sqlite (C++): $(if $(filter 1,$(SQLITE)),on,off (Debian: libsqlite3-dev and g++))
 # The module libmoco_cuda.so needs nvcc, and nothing else of the toolkit; nothing but the module does. It is
 # built only if a toolkit is given: what make builds, and how long it takes, does not depend on what a machine has.
 CUDA ?= 0
@@ -161,13 +166,16 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
 cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c)))
 
-examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
+examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
 benches := $(patsubst tests/bench/%.c,$(BUILD)/bench/%,$(wildcard tests/bench/*.c))
 bench_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/bench/support/*.c))
 test_groups := unit ops golden train robust abi
 # A group may be divided into folders: tests/unit/data.
-tests := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
+tests_c := $(foreach g,$(test_groups),$(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.c tests/$(g)/*/test_*.c)))
+# Of the C++ header: linked as C++, and without cmocka, whose longjmp would pass over destructors.
+tests_cc := $(foreach g,$(test_groups),$(patsubst tests/%.cc,$(BUILD)/tests/%,$(wildcard tests/$(g)/test_*.cc tests/$(g)/*/test_*.cc)))
+tests := $(tests_c) $(tests_cc)
 # tool_*.c: programs that a test script drives
 test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c tests/*/*/tool_*.c))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh tests/$(g)/*/test_*.sh))
@@ -188,6 +196,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
+	@echo '$(sqlite_said)'
 lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if CUDA=FOLDER is given
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
@@ -296,8 +305,9 @@ export fuzz_support fault_flags LIBS WEBP
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	$(BUILD)/tests/campaign/tool_soak 1000000 4
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 	@BUILD=$(BUILD) tests/campaign/large_files.py
 	@$(MAKE) fuzz-campaign
@@ -336,7 +346,9 @@ tell_linker = @if ! ($(linker_looks)); then $(1); \
 
 install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	install -d $(install_lib)/pkgconfig $(install_lib)/cmake/moco $(install_include) $(install_bin)
-	install -m 644 include/moco/*.h $(install_include)
+	install -d $(install_include)/cpp
+	install -m 644 include/moco/*.h include/moco/*.hpp $(install_include)
+	install -m 644 include/moco/cpp/*.hpp $(install_include)/cpp
 	install -m 644 $(BUILD)/libmoco.a $(install_lib)
 	install -m 755 $(BUILD)/libmoco.so.$(VERSION) $(install_lib)
 	ln -sf libmoco.so.$(VERSION) $(install_lib)/libmoco.so.$(SOVERSION)
@@ -361,6 +373,7 @@ list: ## this list
 	@sed -n 's/^\([a-z][a-z0-9-]*\):[^#]*## \(.*\)/\1\t\2/p' Makefile docs/reference/reference.mk | expand -t 16
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
 	@echo '$(cuda_said)'
+	@echo '$(sqlite_said)'
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 
 clean: ## remove build products
@@ -368,7 +381,7 @@ clean: ## remove build products
 
 # Version 14, Debian 12's: another one breaks lines elsewhere.
 CLANG_FORMAT ?= clang-format-14
-sources_kept = git ls-files '*.c' '*.h' '*.cc'
+sources_kept = git ls-files '*.c' '*.h' '*.cc' '*.hpp'
 format: ## clang-format everything
 	$(sources_kept) | xargs $(CLANG_FORMAT) -i
 
@@ -447,8 +460,14 @@ $(BUILD)/liblib.a: $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard lib/*.c lib/*/*.c)
 	rm -f $@
 	$(AR) rcs $@ $^
 
+# In C++ over moco.hpp, and nothing of ours beside the library.
+$(BUILD)/examples/sqlite: $(BUILD)/obj/examples/sqlite.o | $(BUILD)/libmoco.so
+	@mkdir -p $(@D)
+	$(CXX) -pie $(link_flags) -o $@ $(filter %.o,$^) -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../lib' \
+	    $(shell $(PKG_CONFIG) --libs sqlite3)
+
 # The commands of `moco` are the programs themselves: the same objects, their main under another name.
-commands := train_imagenet linear_probe embed compare report verify show_views inspect convert
+commands := train_imagenet linear_probe embed serve compare report verify show_views inspect convert
 $(BUILD)/obj/moco/%.o: $(BUILD)/obj/examples/%.o
 	@mkdir -p $(@D)
 	objcopy --redefine-sym main=$*_main $< $@
@@ -477,6 +496,7 @@ $(BUILD)/obj/tests/%.o: CPPFLAGS_ALL += -Itests -Iexamples
 # No C++ library: tests are linked as C. Kernels: fused where they say so, as by nvcc.
 $(BUILD)/obj/tests/support/cudasim/%.o: CXXFLAGS_ALL += -fno-exceptions -fno-rtti -fno-threadsafe-statics
 $(BUILD)/obj/tests/support/cudasim/sim_kernels.o: CXXFLAGS_ALL += -O2 -ffp-contract=off -include tests/support/cudasim/simt.h
+$(tests_cc): link = $(CXX) -pie $(link_flags)
 $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(test_support) $(BUILD)/libmoco_internal.a
 	@mkdir -p $(@D)
 	$(link) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lcmocka $(LIBS)

@@ -20,12 +20,14 @@ int inspect_main(int argc, char **argv);
 int convert_main(int argc, char **argv);
 int show_views_main(int argc, char **argv);
 int verify_main(int argc, char **argv);
+int serve_main(int argc, char **argv);
 
 static const struct program_command commands[] = {
     {"train", "train_imagenet", train_imagenet_main,
      "learn an encoder from pictures without labels, for a night or a month"},
     {"probe", "linear_probe", linear_probe_main, "measure an encoder: linear classification of its features"},
     {"embed", "embed", embed_main, "features of pictures, and the nearest of them"},
+    {"serve", "serve", serve_main, "vectors of pictures as a service on standard input and output"},
     {"compare", "compare", compare_main, "mechanisms side by side: runs of train and probe, and their tables"},
     {"report", "report", report_main, "draw the page of a run again, or of several over each other"},
     {"verify", "verify", verify_main, "read every picture whole, and list those that cannot be read"},

@@ -8,6 +8,7 @@ follow it up to an empty line or the next comment.
 import os
 import re
 
+import cpp_names
 import prose
 
 
@@ -263,9 +264,19 @@ class Reference:
                             self.home[field.name] = group
                             self.constants[field.name] = field.text
         everything.summary = "all of libmoco"
+        self.cpp, self.cpp_intro = cpp_names.read(os.path.join(folder, "cpp")), []
+        if self.cpp:
+            with open(os.path.join(folder, "moco.hpp"), encoding="utf-8") as file:
+                comment = re.search(r"/\*.*?\*/", file.read(), re.S).group(0)
+            self.cpp_intro = introduction(Header("moco/moco.hpp"), comment)
 
     def groups(self):
         return [group for header in self.headers for group in header.groups]
+
+    def in_cpp(self, entries):
+        """What these functions are called in C++, each once."""
+        names = [self.cpp[entry.name] for entry in entries if entry.name in self.cpp]
+        return list(dict.fromkeys(names))
 
     def uses(self, handle):
         """The functions that take or make a handle."""

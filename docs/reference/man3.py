@@ -148,10 +148,16 @@ def group_page(reference, group, known, date):
         ("ERRORS", errors(reference, labels.get("Errors"), render)),
         ("MEMORY", roff.fill(render(sentence(labels["Memory"]))) if "Memory" in labels else []),
         ("THREADS", roff.fill(render(sentence(labels["Threads"]) + " See CONVENTIONS in libmoco(3).")) if "Threads" in labels else []),
+        ("C++", in_cpp(reference, group)),
         ("HISTORY", ["Since libmoco %s." % labels["Since"]] if "Since" in labels else []),
         ("SEE ALSO", see_also_lines(names)),
     ]
     return roff.page(first.name, 3, date, reference.version, sections)
+
+
+def in_cpp(reference, group):
+    names = reference.in_cpp(group.all_entries())
+    return roff.fill("%s (moco/moco.hpp)." % ", ".join(roff.bold(name) for name in names)) if names else []
 
 
 def return_value(render):
@@ -181,7 +187,7 @@ def sentence(text):
 
 def capitalised(blocks):
     """An introduction, whose first sentence goes on behind the header's name."""
-    return [(blocks[0][0], sentence(blocks[0][1]))] + blocks[1:]
+    return [(blocks[0][0], sentence(blocks[0][1]))] + blocks[1:] if blocks else []
 
 
 def struct_rules(group, render):
@@ -247,5 +253,6 @@ def overview(reference, known, date):
         ("SYNOPSIS", [".B #include <moco/moco.h>"]),
         ("DESCRIPTION", roff.paragraphs(capitalised(reference.headers[0].intro), render)),
         ("HEADERS", roff.definitions(headers)),
+        ("C++", roff.paragraphs(capitalised(reference.cpp_intro), render)),
         ("CONVENTIONS", roff.paragraphs(base.intro[1:], render)),
         ("SEE ALSO", [".BR moco (1),", ".BR libmoco\\-base (3),", ".BR libmoco\\-preset (3)"])])

@@ -4,6 +4,7 @@ whole in itself, and XML too. Colours and type are those of the programs' report
 import re
 
 import man1
+import man3
 import naming
 import prose
 
@@ -194,17 +195,19 @@ class Pages:
         out += [self.fields(entry) for entry in group.entries]
         if group.entries[0].kind == "handle":
             out.append(self.uses(group.name))
-        out += [self.label(group.labels)]
+        out += [self.label(group.labels, group.entries)]
         for other in group.tail:
             out.append(self.blocks(other.blocks))
             out += ['<div class="at" id="%s">%s</div>' % (entry.name, self.entry(entry)) for entry in other.entries]
-            out.append(self.label(other.labels))
+            out.append(self.label(other.labels, other.entries))
         return "\n".join(part for part in out if part) + "\n</article>"
 
-    def label(self, labels):
+    def label(self, labels, entries):
         out = self.errors(labels["Errors"]) if "Errors" in labels else ""
         facts = ["%s: %s" % (label, self.inline(labels[label])) for label in ("Memory", "Threads") if label in labels]
         facts += ["Since %s." % labels["Since"]] if "Since" in labels else []
+        cpp = self.reference.in_cpp(entries)
+        facts += ["In C++: %s." % ", ".join("<code>%s</code>" % name for name in cpp)] if cpp else []
         return out + ('<p class="facts">%s</p>' % " ".join(facts) if facts else "")
 
     def header(self, header):
@@ -244,11 +247,14 @@ class Pages:
 <main>
 <h2>Headers</h2>
 <dl class="headers">%s</dl>
+<h2>C++</h2>
+%s
 <h2>Programs</h2>
 <dl class="headers">%s</dl>
 <h2>All names</h2>
 <ul class="names">%s</ul>
-</main>""" % (self.reference.version, self.blocks(intro), headers, programs, every))
+</main>""" % (self.reference.version, self.blocks(intro), headers, self.blocks(man3.capitalised(self.reference.cpp_intro)),
+                programs, every))
 
     def program(self, program):
         out = ['<article id="%s">' % "-".join(program.name), "<h3>%s</h3>" % escape(" ".join(program.name)),

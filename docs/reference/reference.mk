@@ -7,6 +7,7 @@ has_python := $(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 
 make_reference = $(PYTHON) -B docs/reference/make_reference.py
 reference_src := $(wildcard docs/reference/*.py)
 headers := $(wildcard include/moco/*.h)
+cpp_headers := $(wildcard include/moco/*.hpp include/moco/cpp/*.hpp)
 header_names := $(filter-out moco,$(basename $(notdir $(headers))))
 moco_program := $(filter $(BUILD)/examples/moco,$(examples))
 
@@ -20,13 +21,13 @@ man html:
 	@echo '$(PYTHON), which makes the manual pages and the HTML reference, is not here (Debian: python3)'; exit 1
 endif
 
-$(BUILD)/man/man3.made: $(headers) $(reference_src)
+$(BUILD)/man/man3.made: $(headers) $(cpp_headers) $(reference_src)
 	$(make_reference) man3 include/moco $(BUILD)/man/man3
 	@touch $@
 $(BUILD)/man/man1.made: $(moco_program) $(reference_src)
 	$(make_reference) man1 $(moco_program) $(BUILD)/man/man1
 	@touch $@
-$(BUILD)/html.made: $(moco_program) $(headers) $(reference_src)
+$(BUILD)/html.made: $(moco_program) $(headers) $(cpp_headers) $(reference_src)
 	$(make_reference) html include/moco $(BUILD)/html $(moco_program)
 	@touch $@
 
@@ -35,7 +36,7 @@ man3_pages = $(addsuffix .3,libmoco moco $(header_names:%=libmoco-%) $(shell sed
 man1_pages = $(if $(moco_program),moco.1 $(shell sed -n 's/^    {"\([a-z]*\)", "[a-z_]*".*/moco-\1.1/p' examples/moco.c))
 html_pages = $(addsuffix .html,index $(header_names) programs)
 # What is installed as it is, README's links among it.
-doc_files := $(wildcard README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c)
+doc_files := $(wildcard README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c examples/sqlite.cc)
 
 install_man = $(DESTDIR)$(MANDIR)
 install_doc = $(DESTDIR)$(DOCDIR)

@@ -9,7 +9,7 @@ trap 'rm -rf "$work"' EXIT
 
 # FOLDER MODULES, a line for each folder with any.
 count_modules() {
-    find lib src include examples tests \( -name '*.c' -o -name '*.cc' -o -name '*.h' \) | sed 's/\.[a-z]*$//' | sort -u |
+    find lib src include examples tests \( -name '*.c' -o -name '*.cc' -o -name '*.h' -o -name '*.hpp' \) | sed 's/\.[a-z]*$//' | sort -u |
         sed 's|/[^/]*$||' | sort | uniq -c | awk '{ print $2, $1 }'
 }
 

@@ -19,7 +19,7 @@ MAKEFLAGS='' make -s BUILD="$BUILD" DESTDIR="$work/stage" PREFIX="$prefix" insta
 mv "$work/stage$prefix" "$prefix"
 [ -z "$(find "$work/stage" ! -type d)" ] || fail "files outside of PREFIX: $(find "$work/stage" ! -type d)"
 grep -rl "$work/stage" "$prefix/lib/pkgconfig" "$prefix/lib/cmake" && fail "DESTDIR stands in the files above"
-for header in include/moco/*.h; do
+for header in include/moco/*.h include/moco/*.hpp include/moco/cpp/*.hpp; do
     cmp -s "$header" "$prefix/$header" || fail "$header is not installed"
 done
 # What is declared. The pages follow from the headers, the symbols and the commands (test_reference.sh says which).
@@ -27,8 +27,8 @@ version=$(sed -n 's/^.define MOCO_VERSION_[MP][A-Z]* //p' include/moco/base.h | 
 declared() {
     printf '%s\n' bin/moco lib/libmoco.a lib/libmoco.so lib/libmoco.so.0 "lib/libmoco.so.$version" lib/pkgconfig/moco.pc \
         lib/cmake/moco/moco-config.cmake lib/cmake/moco/moco-config-version.cmake
-    ls include/moco/*.h
-    printf 'share/doc/libmoco/%s\n' README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c
+    ls include/moco/*.h include/moco/*.hpp include/moco/cpp/*.hpp
+    printf 'share/doc/libmoco/%s\n' README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c examples/sqlite.cc
     [ "$python" = 1 ] || return
     (cd "$BUILD/man" && ls man1/*.1 man3/*.3) | sed 's|^|share/man/|'
     (cd "$BUILD/html" && ls) | sed 's|^|share/doc/libmoco/reference/|'
@@ -74,6 +74,20 @@ int main(void)
 }
 PROGRAM
 cp "$work/user.c" "$work/user.cc"
+cat >"$work/user17.cc" <<'PROGRAM'
+#include <cstdio>
+#include <moco/moco.hpp>
+int main()
+{
+    auto device = moco::device::open(moco::context::create(), "ref");
+    try {
+        moco::device::open(moco::context(), "ref");
+    } catch (const moco::error &e) {
+        return e.status() == MOCO_EINVAL && std::puts(device ? "10" : "?") > 0 ? 0 : 1;
+    }
+    return 1;
+}
+PROGRAM
 runs() { # name, command that compiles to $work/name...
     name=$1
     shift
@@ -90,6 +104,7 @@ flags() {
 {
     runs c "$CC" -std=c99 $(flags --cflags) "$work/user.c" $(flags --libs)
     runs cxx "$CXX" -std=c++11 $(flags --cflags) "$work/user.cc" $(flags --libs)
+    runs cxx17 "$CXX" -std=c++17 $(flags --cflags) "$work/user17.cc" $(flags --libs)
     # Everything else is shared still, so the archive is named: -lmoco would find the shared library first.
     runs static "$CC" $(flags --cflags) "$work/user.c" "$prefix/lib/libmoco.a" \
         $(flags --static --libs | sed 's/ *-lmoco\b//')

@@ -13,6 +13,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -309,7 +310,7 @@ static void many_threads(void **state)
 }
 
 /* While eight threads are in one encoder, others are made, opened, described and freed; calls are cancelled, and then
- * the encoder is freed under them. */
+ * the encoder is as it was. */
 static void opened_closed_and_cancelled(void **state)
 {
     (void)state;
@@ -335,6 +336,30 @@ static void opened_closed_and_cancelled(void **state)
     rig_ok(embed(encoder, 0, N, SIDE, rows[0])); /* nothing is left of it */
     expect_rows(0, N, SIDE, rows);
     moco_encoder_free(encoder);
+}
+
+static void *embed_all(void *arg)
+{
+    struct worker *w = arg;
+    static double rows[N][DIM];
+    w->status = embed(w->encoder, 0, N, SIDE, rows[0]);
+    w->wrong = w->status == MOCO_OK && memcmp(rows, expected[0][0], sizeof rows) != 0;
+    return NULL;
+}
+
+/* The call goes on, and the last to leave releases the memory (close_rig counts it). */
+static void freed_under_a_call(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 8; i++) {
+        struct worker w = {.encoder = encoder_of(1, 0)};
+        assert_int_equal(pthread_create(&w.thread, NULL, embed_all, &w), 0);
+        while (info_of(w.encoder).workspaces == 0)
+            sched_yield();
+        moco_encoder_free(w.encoder);
+        pthread_join(w.thread, NULL);
+        assert_true(w.status == MOCO_OK && w.wrong == 0);
+    }
 }
 
 /* ---- encoded pictures ---- */
@@ -479,26 +504,70 @@ static moco_status open_and_embed(const char *path)
     return status;
 }
 
-static void failing_memory(void **state)
+/* From a model, with its recipe, to maps and to the vectors of files and bytes, a damaged one among them. */
+static moco_status create_and_encode(const char *path)
 {
-    (void)state;
-    const char *path = scratch_path(&folder, "oom.safetensors");
+    double rows[3][DIM], map[FEATURES];
+    const char *paths[3] = {scratch_path(&folder, "0.png"), scratch_path(&folder, "3.png"),
+                            scratch_path(&folder, "1.png")};
+    size_t size;
+    char *file = rig_read_file(paths[0], &size);
+    const void *bytes[1] = {file};
+    moco_status statuses[3] = {MOCO_OK, MOCO_OK, MOCO_OK};
+    moco_tensor in = pictures(0, 1, SIDE), layer = TENSOR(MOCO_F64, map, 1, FEATURES, 1, 1);
+    moco_tensor out = TENSOR(MOCO_F64, rows, 3, DIM), one = TENSOR(MOCO_F64, rows, 1, DIM);
+    moco_encoder *encoder = NULL;
+    moco_augment_options recipe;
+    (void)path;
+    moco_status status = moco_encoder_create(&encoder, rig.model, NULL);
+    if (status == MOCO_OK)
+        status = moco_encoder_recipe(encoder, &recipe);
+    if (status == MOCO_OK)
+        status = moco_encoder_embed(encoder, &in, MOCO_LAYER4, &layer);
+    if (status == MOCO_OK)
+        status = moco_encoder_embed_files(encoder, paths, 3, NULL, MOCO_PROJECTION, &out, statuses);
+    if (status == MOCO_OK) /* no memory is never a damaged picture */
+        assert_true(statuses[0] == MOCO_OK && statuses[1] == MOCO_EFORMAT && statuses[2] == MOCO_OK);
+    if (status == MOCO_OK)
+        status = moco_encoder_embed_bytes(encoder, bytes, &size, 1, NULL, MOCO_PROJECTION, &one, statuses);
+    assert_true(status != MOCO_OK || statuses[0] == MOCO_OK);
+    moco_encoder_free(encoder);
+    free(file);
+    return status;
+}
+
+static void fail_everywhere(moco_status (*call)(const char *path), const char *path, int least)
+{
     int failures = 0;
     moco_status status = MOCO_ENOMEM;
-    rig_ok(moco_model_save(rig.model, path));
     for (long long n = 0; status != MOCO_OK; n += n < 64 ? 1 : 7) {
         long long live = memory.live;
         atomic_store(&memory.calls, 0);
         memory.forever = (int)(n % 2);
         memory.fail_at = n;
-        status = open_and_embed(path);
+        status = call(path);
         memory.fail_at = -1;
         failures += status != MOCO_OK;
         assert_true(status == MOCO_OK || status == MOCO_ENOMEM);
         assert_int_equal(memory.live, live);
     }
     memory.forever = 0;
-    assert_true(failures > 50);
+    assert_true(failures > least);
+}
+
+static void failing_memory(void **state)
+{
+    (void)state;
+    static char names[PICTURES][300];
+    moco_augment_options recipe;
+    char path[300];
+    snprintf(path, sizeof path, "%s", scratch_path(&folder, "oom.safetensors"));
+    rig_ok(moco_augment_options_preset(&recipe, "eval", SIDE));
+    rig_ok(moco_model_set_recipe(rig.model, &recipe));
+    rig_ok(moco_model_save(rig.model, path));
+    write_pictures(names);
+    fail_everywhere(open_and_embed, path, 50);
+    fail_everywhere(create_and_encode, path, 50);
 }
 
 /* An encoder that could not take memory once works later. */
@@ -530,6 +599,7 @@ int main(void)
         cmocka_unit_test(reserved),
         cmocka_unit_test(many_threads),
         cmocka_unit_test(opened_closed_and_cancelled),
+        cmocka_unit_test(freed_under_a_call),
         cmocka_unit_test(failing_memory),
         cmocka_unit_test(memory_that_comes_back),
         cmocka_unit_test(from_files_and_bytes),

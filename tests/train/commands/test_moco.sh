@@ -21,7 +21,7 @@ cd "$work" || exit 1
 [ "$("$moco" --version)" = "moco $(sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' "$OLDPWD/include/moco/base.h" | paste -sd.)" ] ||
     fail "--version says $("$moco" --version)"
 commands=$(sed -n 's/^  \([a-z]*\)  .*/\1/p' help)
-[ "$(echo "$commands" | wc -l)" -ge 9 ] || fail "--help lists only: $commands"
+[ "$(echo "$commands" | wc -l)" -ge 10 ] || fail "--help lists only: $commands"
 for command in $commands; do
     "$moco" "$command" --help >text 2>&1 || fail "$command --help: $?"
     grep -q "Usage: moco $command " text || { head -n 2 text; fail "$command calls itself something else"; }
