@@ -6,7 +6,7 @@
  * of one rank up to the order of sums: all ranks hold the same bits after every step.
  *
  * What carries the bytes is an engine: a table of functions that anybody may fill. moco_comm_local has one for threads of
- * one process.
+ * one process, and the module libmoco_mpi.so one for processes and machines (moco_comm_open, moco/mpi.h).
  *
  * What is asked of a program: every rank makes the same calls that exchange (moco_trainer_create with a comm,
  * moco_trainer_step or moco_trainer_leave, moco_comm_gather) in the same order. A step that fails on one rank fails on
@@ -72,6 +72,35 @@ MOCO_API void moco_comm_options_init_sized(moco_comm_options *options, size_t si
  * MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */
 MOCO_API moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const moco_comm_engine *engine,
                                            const moco_comm_options *options);
+
+/* What makes engines: the part of a module, libmoco_NAME.so, which exports one as `moco_comm_module_entry`. */
+#define MOCO_COMM_MODULE_ABI 1
+typedef struct moco_comm_module {
+    uint32_t abi; /* MOCO_COMM_MODULE_ABI; of another number nothing else is read */
+    int32_t reserved0;
+    /* Fills an engine, which has its defaults. `argument` may be NULL. All ranks call it; it may wait for them. Answers
+     * 0, or not 0 and a sentence in `why` (`size` bytes), and has then taken nothing. */
+    int (*open)(const void *argument, moco_comm_engine *engine, char *why, size_t size);
+} moco_comm_module;
+
+/* A comm of the engine that this module opens with `argument`, which is passed on. Waits for all ranks. Owned. Errors: as
+ * moco_comm_from_engine; MOCO_ECOMM with the module's sentence, or a rank was lost; MOCO_ENODEV: the module is of another
+ * libmoco.
+ * Threads: any, where the engine allows it. Since 0.1. */
+MOCO_API moco_status moco_comm_from_module(moco_comm **comm, moco_context *context, const moco_comm_module *module,
+                                           const void *argument, const moco_comm_options *options);
+
+/* A comm of a module by its name: loads libmoco_NAME.so from the folder of libmoco.so, or from the one that libmoco was
+ * built to be installed into. "mpi": this process becomes one rank of those that its launcher (mpirun, srun) has
+ * started, all of which make this call. If MPI runs already, its ranks are taken, and moco_comm_info.own_thread says
+ * whether it was initialised with MPI_THREAD_MULTIPLE: without that there is no roll call, and a lost rank is waited for
+ * as long as patience_seconds say. If not, MPI is initialised here, and finalised when the last comm is freed; that
+ * happens once in a process. An MPI that finds another launcher than its own may end the process.
+ * Owned. Errors: MOCO_EINVAL, MOCO_ENOMEM, MOCO_ENODEV (there is no such module, or it cannot be loaded: the sentence
+ * says where it was looked for, and why not), MOCO_ECOMM.
+ * Threads: as MPI asks: the thread that is to finalise it. Since 0.1. */
+MOCO_API moco_status moco_comm_open(moco_comm **comm, moco_context *context, const char *module,
+                                    const moco_comm_options *options);
 
 /* `ranks` (1 to 1024) comms, comms[r] that of rank r, for as many threads of this process. Owned, each. A rank that frees
  * its comm while others wait for it makes these MOCO_ECOMM. Errors: MOCO_EINVAL, MOCO_ENOMEM. Threads: any. Since 0.1. */

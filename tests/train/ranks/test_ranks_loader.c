@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/rank_rig.h"
+#include "support/rigs/rank_rig.h"
 #include "support/scratch_folder.h"
 #include "tolerances.h"
 
@@ -170,6 +170,7 @@ static struct rig_spec spec_of(int variant)
     spec.queue_length = 72;
     spec.trainer.symmetric = variant == 1;
     spec.trainer.interleave = variant == 2;
+    rank_narrow(&spec);
     return spec;
 }
 
@@ -224,7 +225,7 @@ static void expect_run_of(struct team *one, int64_t seen[STEPS][BATCH], int64_t 
 static void ranks_see_the_pictures_of_one(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = RANK_NARROW ? 3 : 0; variant < 4; variant++) {
         int64_t seen[STEPS][BATCH];
         struct team one;
         struct rig_spec spec = spec_of(variant);
@@ -250,7 +251,7 @@ static void four_stop_and_any_number_goes_on(void **state)
     static const int counts[] = {1, 2, 8};
     char file[300];
     snprintf(file, sizeof file, "%s", scratch_path(&folder, "stopped"));
-    for (int64_t stop = 1; stop < STEPS; stop++) {
+    for (int64_t stop = RANK_NARROW ? STEPS - 1 : 1; stop < STEPS; stop++) {
         int64_t seen[STEPS][BATCH];
         struct team one;
         struct rig_spec spec = spec_of(0);

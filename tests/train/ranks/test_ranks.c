@@ -21,15 +21,7 @@
 #include "support/test_device.h"
 #include "tolerances.h"
 
-/* ThreadSanitizer looks at every access of ref's arithmetic, at a hundred times the price, and at nothing new in a second
- * mechanism: there the network is narrower, and steps of one kind run. */
-#ifdef __SANITIZE_THREAD__
-#define NARROW 1
-#define STEPS 1
-#else
-#define NARROW 0
-#define STEPS 3
-#endif
+#define STEPS (RANK_NARROW ? 1 : 3)
 
 static struct team team;
 
@@ -40,10 +32,7 @@ static struct rig_spec spec_of(const char *device)
     spec.device = device;
     spec.trainer.batch_size = 32;
     spec.queue_length = 72;
-    if (NARROW) {
-        spec.model.width = 0.03125;
-        spec.model.image_size = spec.trainer.image_h = spec.trainer.image_w = 8;
-    }
+    rank_narrow(&spec);
     return spec;
 }
 
@@ -143,7 +132,7 @@ static void ranks_train_as_one(void **state)
 {
     (void)state;
     struct rig_spec spec = spec_of("ref");
-    expect_equal_trainings(&spec, NARROW ? 4 : 8, STEPS, TOL_SUM_ORDER);
+    expect_equal_trainings(&spec, RANK_NARROW ? 4 : 8, STEPS, TOL_SUM_ORDER);
 }
 
 static void in_whatever_order_and_direction(void **state)
@@ -540,5 +529,5 @@ int main(void)
         cmocka_unit_test(all_fail_with_one),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    return failed + (NARROW ? 0 : cmocka_run_group_tests(of_all_kinds, NULL, NULL));
+    return failed + (RANK_NARROW ? 0 : cmocka_run_group_tests(of_all_kinds, NULL, NULL));
 }
