@@ -478,7 +478,7 @@ $(BUILD)/tests/robust/files/test_power_loss: \
 $(BUILD)/tests/robust/files/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
-of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/programs/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/programs/,$(addprefix test_,run_files contention launch wait_policy wait_beside tsne) tool_plane) \
                                  bench/beside fuzz/replay_report)
 $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)

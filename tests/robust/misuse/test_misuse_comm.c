@@ -81,7 +81,8 @@ static void modules(void **state)
     options.struct_size = 3;
     expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, &options), MOCO_EINVAL, "struct_size");
     assert_int_equal(asked, 0);
-    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, "you", NULL), MOCO_ECOMM, "no ranks for \\x1byou");
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, "you", NULL), MOCO_ECOMM,
+                   "no ranks for \\x1byou");
     expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, NULL), MOCO_ECOMM, "aaaa");
     assert_int_equal(asked, 2);
     module.open = NULL;
