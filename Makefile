@@ -289,8 +289,9 @@ fuzz-cover: ## lines of the parsers that replaying the corpora reaches (clang, l
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times; README's commands on bare Debians (minutes to hours; strace, debootstrap)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	@BUILD=$(BUILD) tests/campaign/rank_faults.sh
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 
 BENCH ?=
