@@ -305,7 +305,6 @@ demo: $(BUILD)/examples/demo ## draw pictures, pre-train on them, print the kNN 
 install_lib := $(DESTDIR)$(LIBDIR)
 install_include := $(DESTDIR)$(INCLUDEDIR)/moco
 install_bin := $(DESTDIR)$(BINDIR)
-install_share := $(DESTDIR)$(PREFIX)/share/moco
 tools := $(filter $(BUILD)/examples/moco,$(examples))
 libs_private := $(if $(filter 1,$(ONEDNN)),-ldnnl -lgomp -lstdc++)
 space := $(subst ,, )
@@ -336,7 +335,6 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	ln -sf libmoco.so.$(SOVERSION) $(install_lib)/libmoco.so
 	$(if $(NVCC),install -m 755 $(BUILD)/libmoco_cuda.so $(install_lib))
 	$(if $(MPI),install -m 755 $(BUILD)/libmoco_mpi.so $(install_lib))
-	install -D -m 644 src/comm/mpi/moco_mpi.c $(install_share)/moco_mpi.c
 	$(fill) pkgconfig/moco.pc.in >$(install_lib)/pkgconfig/moco.pc
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
@@ -347,7 +345,7 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 uninstall: uninstall-docs ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
 	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/libmoco_cuda.so $(install_lib)/libmoco_mpi.so $(install_lib)/pkgconfig/moco.pc
-	rm -rf $(install_include) $(install_lib)/cmake/moco $(install_share)
+	rm -rf $(install_include) $(install_lib)/cmake/moco
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
 	$(if $(DESTDIR),,$(call tell_linker,:,:))

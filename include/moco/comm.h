@@ -73,8 +73,10 @@ MOCO_API void moco_comm_options_init_sized(moco_comm_options *options, size_t si
 MOCO_API moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const moco_comm_engine *engine,
                                            const moco_comm_options *options);
 
-/* What makes engines: the part of a module, libmoco_NAME.so, which exports one as `moco_comm_module_entry`. */
+/* The version of the contract between libmoco and modules with engines. */
 #define MOCO_COMM_MODULE_ABI 1
+
+/* What makes engines: the part of a module, libmoco_NAME.so, which exports one as `moco_comm_module_entry`. */
 typedef struct moco_comm_module {
     uint32_t abi; /* MOCO_COMM_MODULE_ABI; of another number nothing else is read */
     int32_t reserved0;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * moco/mpi.h: ranks over MPI, for programs that use MPI themselves: they initialise it, and give libmoco the ranks of a
- * communicator of theirs. Link libmoco_mpi beside libmoco, and compile with the mpicc that libmoco_mpi was built with
- * (its source is installed, too: share/moco/moco_mpi.c). Programs without MPI of their own need neither this header nor
- * that library at link time: moco_comm_open(..., "mpi", ...) loads it. moco/moco.h does not include this file. */
+ * communicator of theirs. Link libmoco_mpi beside libmoco, and compile with the mpicc that libmoco_mpi was built with. Its
+ * source is installed, too: share/doc/libmoco/examples/moco_mpi.c. Programs without MPI of their own need neither this
+ * header nor that library at link time: moco_comm_open(..., "mpi", ...) loads it. moco/moco.h does not include this file.
+ */
 #ifndef MOCO_MPI_H
 #define MOCO_MPI_H
 
