@@ -199,6 +199,8 @@ static int stopped(struct run *r, int64_t step)
 {
     struct err err = {0};
     moco_status status = save_now(r, &err);
+    if (!ranks_is_first(&r->ranks))
+        return EXIT_STOPPED;
     progress_break(&r->progress);
     if (status != MOCO_OK) {
         train_complain(r, status, &err);
@@ -219,6 +221,8 @@ static int failed_on_the_way(struct run *r, moco_status status, const struct err
     int saved = save_now(r, &second) == MOCO_OK;
     progress_break(&r->progress);
     train_complain(r, status, err);
+    if (!ranks_is_first(&r->ranks))
+        return EXIT_FAILED;
     if (!saved && r->checkpoints == 0 && resume_from_elsewhere(&r->resume)) {
         fprintf(stderr,
                 "%s: nothing is saved in %s; afterwards remove the metrics.jsonl in it and give the same "
@@ -362,8 +366,9 @@ static int prepare_and_train(struct run *r)
         return train_and_finish(r);
     }
     if (status == MOCO_ECANCELED) {
-        fprintf(stderr, "%s: stopped by signal %d before the first step; nothing was trained or saved\n",
-                program_name("train_imagenet"), stop_signal_came());
+        if (ranks_is_first(&r->ranks))
+            fprintf(stderr, "%s: stopped by signal %d before the first step; nothing was trained or saved\n",
+                    program_name("train_imagenet"), stop_signal_came());
         return EXIT_STOPPED;
     }
     if (status == MOCO_ECOMM)

@@ -44,8 +44,10 @@ moco_status launch_check(const struct launch *l, int64_t ranks, const char *engi
                        "%s started %lld processes, which MPI knows nothing of: start them by mpirun or srun, or give "
                        "--ranks none for runs that have nothing to do with each other",
                        l->by, (long long)l->processes);
-    return err_set(err, MOCO_EINVAL,
-                   "%s started %lld processes, but libmoco_mpi.so was built with %s and sees %lld: start them by the "
-                   "launcher of that MPI, or build the module with this launcher's mpicc (docs/ranks.md)",
-                   l->by, (long long)l->processes, engine, (long long)ranks);
+    return err_set(
+        err, MOCO_EINVAL,
+        "%s started %lld processes, but libmoco_mpi.so was built with %s and sees %lld: start them by the "
+        "launcher of that MPI, or build the module with this launcher's mpicc (docs/ranks.md), or give --ranks "
+        "none",
+        l->by, (long long)l->processes, engine, (long long)ranks);
 }
