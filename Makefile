@@ -4,6 +4,7 @@
 #        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
 #        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  SQLITE (1 | 0; as sqlite3 and CXX are found)  WERROR (0 | 1)  HARDEN (1 | 0)
+#        MPICC (mpicc, where there is one; 0: no libmoco_mpi.so)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -55,6 +56,11 @@ CUDA ?= 0
 NVCC := $(if $(filter-out 0,$(CUDA)),$(wildcard $(CUDA)/bin/nvcc))
 cuda_off := $(if $(filter-out 0,$(CUDA)),no nvcc in $(CUDA)/bin,give CUDA=/usr/local/cuda)
 cuda_said := cuda: $(if $(NVCC),on ($(NVCC)),off ($(cuda_off)))
+# The module libmoco_mpi.so is one file over public headers, and the one thing that needs an MPI: the system's, whose
+# mpicc compiles it, or any other's (MPICC=mpicc.mpich). Off is no failure.
+MPICC ?= mpicc
+MPI := $(if $(filter-out 0,$(MPICC)),$(shell command -v $(firstword $(MPICC)) 2>/dev/null))
+mpi_said := mpi: $(if $(MPI),on ($(MPI)),off ($(if $(filter 0,$(MPICC)),MPICC=0,there is no $(firstword $(MPICC)): libopenmpi-dev or libmpich-dev has one)))
 missing := $(foreach p,$(PACKAGES),$(shell $(PKG_CONFIG) --exists $(p) 2>/dev/null || echo $(p)))
 # A number sign for $(shell), where make 4.3 and later would keep the backslash of \#.
 hash := \#
@@ -122,7 +128,7 @@ $(flags_file):
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(flags_now))' >$@
 
-# Where modules with devices are looked for beside libmoco.so's own folder is compiled in, into one object.
+# Where modules are looked for beside libmoco.so's own folder is compiled in, into one object.
 libdir_file := $(BUILD)/obj/libdir
 ifneq ($(MAKECMDGOALS),install)
 ifneq ($(LIBDIR),$(strip $(file <$(libdir_file))))
@@ -132,8 +138,8 @@ endif
 $(libdir_file):
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(LIBDIR)' >$@
-$(BUILD)/obj/src/backend/module.o: $(libdir_file)
-$(BUILD)/obj/src/backend/module.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
+$(BUILD)/obj/lib/module_file.o: $(libdir_file)
+$(BUILD)/obj/lib/module_file.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c lib/*/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
@@ -197,7 +203,8 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
 	@echo '$(sqlite_said)'
-lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## static and shared library; the module for GPUs, if CUDA=FOLDER is given
+	@echo '$(mpi_said)'
+lib: $(BUILD)/libmoco.a $(BUILD)/libmoco.so $(if $(NVCC),$(BUILD)/libmoco_cuda.so) $(if $(MPI),$(BUILD)/libmoco_mpi.so) ## static and shared library; the module for ranks, if there is an mpicc; that for GPUs, if CUDA=FOLDER is given
 examples: $(examples) ## example programs and the training driver
 benches: $(benches) ## benchmark programs, without running them: each prints JSON
 tests: $(tests) $(test_tools) $(fuzz_replays) ## test programs, without running them
@@ -251,7 +258,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 # Without oneDNN: its OpenMP runtime is not instrumented. The loader and what uses it have threads of their own;
 # the two of robust/ bring their own.
 tsan_tests := $(addprefix unit/data/test_,loader sources dataset views) unit/lib/test_shares unit/network/test_comm \
-              $(addprefix robust/test_,encoder one_call side_by_side)
+              $(addprefix train/ranks/test_,ranks ranks_loader) $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
@@ -305,8 +312,9 @@ export fuzz_support fault_flags LIBS WEBP
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
+	@BUILD=$(BUILD) tests/campaign/rank_faults.sh
 	$(BUILD)/tests/campaign/tool_soak 1000000 4
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 	@BUILD=$(BUILD) tests/campaign/large_files.py
@@ -354,6 +362,7 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 	ln -sf libmoco.so.$(VERSION) $(install_lib)/libmoco.so.$(SOVERSION)
 	ln -sf libmoco.so.$(SOVERSION) $(install_lib)/libmoco.so
 	$(if $(NVCC),install -m 755 $(BUILD)/libmoco_cuda.so $(install_lib))
+	$(if $(MPI),install -m 755 $(BUILD)/libmoco_mpi.so $(install_lib))
 	$(fill) pkgconfig/moco.pc.in >$(install_lib)/pkgconfig/moco.pc
 	$(fill) pkgconfig/moco-config.cmake.in >$(install_lib)/cmake/moco/moco-config.cmake
 	$(fill) pkgconfig/moco-config-version.cmake.in >$(install_lib)/cmake/moco/moco-config-version.cmake
@@ -363,7 +372,7 @@ install: all install-docs ## into PREFIX (/usr/local), below DESTDIR if set
 
 uninstall: uninstall-docs ## remove what install put there
 	rm -f $(install_lib)/libmoco.a $(install_lib)/libmoco.so $(install_lib)/libmoco.so.$(SOVERSION) \
-	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/libmoco_cuda.so $(install_lib)/pkgconfig/moco.pc
+	    $(install_lib)/libmoco.so.$(VERSION) $(install_lib)/libmoco_cuda.so $(install_lib)/libmoco_mpi.so $(install_lib)/pkgconfig/moco.pc
 	rm -rf $(install_include) $(install_lib)/cmake/moco
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_lib)/cmake $(install_lib)/pkgconfig)
 	$(if $(tools),rm -f $(addprefix $(install_bin)/,$(notdir $(tools))))
@@ -374,6 +383,7 @@ list: ## this list
 	@echo "cpu device (oneDNN): $(if $(has_dnnl),found,missing)$(if $(filter 0,$(ONEDNN)), but switched off)"
 	@echo '$(cuda_said)'
 	@echo '$(sqlite_said)'
+	@echo '$(mpi_said)'
 	@echo "WebP pictures (libwebp): $(if $(filter 1,$(WEBP)),on,off)"
 
 clean: ## remove build products
@@ -449,6 +459,21 @@ $(BUILD)/obj/src/backend/cuda/cuda_module.o: CPPFLAGS_ALL += -DMOCO_CUDA_IMAGE='
 $(BUILD)/libmoco_cuda.so: $(BUILD)/obj/src/backend/cuda/cuda_module.o $(cuda_obj) $(BUILD)/libmoco_internal.a
 	$(CC) -shared -Wl,-soname,libmoco_cuda.so -Wl,--exclude-libs,ALL -Wl,-z,defs $(link_flags) -o $@ $^ -lm -lpthread
 
+mpicc_file := $(BUILD)/obj/mpicc
+ifneq ($(MAKECMDGOALS),install)
+ifneq ($(MPI),$(strip $(file <$(mpicc_file))))
+.PHONY: $(mpicc_file)
+endif
+endif
+$(mpicc_file):
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(MPI)' >$@
+# Compiled as anybody would who has libmoco installed: from the public headers alone.
+$(BUILD)/libmoco_mpi.so: src/comm/mpi/moco_mpi.c include/moco/mpi.h include/moco/comm.h $(flags_file) $(mpicc_file) | $(BUILD)/libmoco.so
+	$(MPICC) -std=c11 -D_POSIX_C_SOURCE=200809L -fvisibility=hidden -Wall -Wextra $(if $(filter 1,$(WERROR)),-Werror) \
+	    -Iinclude $(CPPFLAGS) $(harden_c) $(CFLAGS) $(if $(SAN),-fsanitize=$(SAN)) -shared -fPIC \
+	    -Wl,-soname,libmoco_mpi.so $(link_flags) -o $@ $< -L$(BUILD) -lmoco -Wl,-rpath,'$$ORIGIN'
+
 # An archive, so that a program carries no more of it than it uses.
 $(BUILD)/libprograms.a: $(program_parts:%.c=$(BUILD)/obj/%.o)
 	rm -f $@
@@ -487,7 +512,7 @@ $(BUILD)/tests/robust/files/test_power_loss: \
 $(BUILD)/tests/robust/files/test_folder_faults: wrapped := $(foreach c,opendir readdir fstatat,-Wl,--wrap=$(c))
 
 # Parts of the programs that are judged, or measured, alone. They need the library, so it is named again behind them.
-of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/programs/,$(addprefix test_,run_files contention wait_policy wait_beside tsne) tool_plane) \
+of_parts := $(addprefix $(BUILD)/,$(addprefix tests/unit/programs/,$(addprefix test_,run_files contention launch wait_policy wait_beside tsne) tool_plane) \
                                  bench/beside fuzz/replay_report)
 $(of_parts): $(BUILD)/libprograms.a
 $(of_parts): LIBS := $(BUILD)/libmoco_internal.a $(LIBS)

@@ -44,8 +44,16 @@ static moco_status write_checkpoint(struct run *r, int64_t epoch, struct err *er
 
 static moco_status save(struct run *r, int64_t epoch, struct err *err)
 {
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
     TRY(health_check(r->model, r->note.config.size, err)); /* or the last state that can go on would be lost */
     return write_checkpoint(r, epoch, err);
+}
+
+/* Is there another step in this epoch? */
+static int has_next(const struct run *r, int64_t step)
+{
+    return r->note.epoch_steps < r->steps_per_epoch && step < r->last_step;
 }
 
 /* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
@@ -55,8 +63,8 @@ static void save_by_time(struct run *r, int64_t epoch, int64_t step, double *mar
     const struct run_config *c = &r->note.config;
     struct err err = {0};
     char sentence[900];
-    int last = r->note.epoch_steps == r->steps_per_epoch || step >= r->last_step; /* saved in a moment as it is */
-    if (c->checkpoint_minutes <= 0 || last || seconds_now() - r->saved < 60 * c->checkpoint_minutes)
+    if (c->checkpoint_minutes <= 0 || !has_next(r, step) || /* saved in a moment as it is */
+        seconds_now() - r->saved < 60 * c->checkpoint_minutes)
         return;
     moco_status status = save(r, epoch, &err);
     *mark = r->saved = seconds_now(); /* the next step's speed is its own */
@@ -67,28 +75,53 @@ static void save_by_time(struct run *r, int64_t epoch, int64_t step, double *mar
     train_warn(sentence);
 }
 
+/* Key views come apart where the samples of a batch are on several ranks. */
+static moco_status start_loader(struct run *r, int64_t epoch, int64_t position, int64_t step, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    if (r->ranks.ranks == 1 || !c->shuffle)
+        return from_moco(moco_loader_start_at(r->loader, epoch, position), err);
+    return from_moco(moco_loader_start_keys(r->loader, epoch, position, step, (uint64_t)c->seed, (int)c->symmetric),
+                     err);
+}
+
+/* MOCO_EEND: there is none, and on no rank. */
+static moco_status next_batch(struct run *r, int64_t epoch, moco_batch *batch, struct err *err)
+{
+    if (stop_signal_came())
+        return err_set(err, MOCO_ECANCELED, "stopped by signal %d", stop_signal_came());
+    moco_status status = moco_loader_next(r->loader, batch);
+    if (status == MOCO_EEND)
+        return status;
+    TRY(from_moco(status, err));
+    return watch_bad(r, epoch, err);
+}
+
 /* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. */
 static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
 {
     moco_batch batch;
     double waited = 0, mark = seconds_now();
     moco_batch_init(&batch);
-    TRY(from_moco(moco_loader_start_at(r->loader, epoch, position), err));
+    moco_status status = start_loader(r, epoch, position, *step, err);
+    if (status != MOCO_OK)
+        return ranks_leave(&r->ranks, r->trainer, status, err);
     TRY(watch_waiting(r, &waited, err));
     progress_mark(&r->progress, *step, waited);
     while (*step < r->last_step) {
-        if (stop_signal_came())
-            return MOCO_ECANCELED;
-        moco_status status = moco_loader_next(r->loader, &batch);
+        status = next_batch(r, epoch, &batch, err);
         if (status == MOCO_EEND)
             break;
-        TRY(from_moco(status, err));
-        TRY(watch_bad(r, epoch, err));
+        if (status != MOCO_OK)
+            return ranks_leave(&r->ranks, r->trainer, status, err);
         double lr = run_config_lr(&r->note.config, *step - r->behind, r->steps_per_epoch);
-        TRY(from_moco(moco_trainer_step(r->trainer, &batch, lr), err));
+        TRY(ranks_step(&r->ranks, moco_trainer_step(r->trainer, &batch, lr), err));
         ++*step;
-        TRY(watch_step(r, epoch, &mark, &waited, err));
-        save_by_time(r, epoch, *step, &mark);
+        status = watch_step(r, epoch, &mark, &waited, err);
+        if (status != MOCO_OK) /* the others are at the next step, or behind the last one */
+            return has_next(r, *step) ? ranks_leave(&r->ranks, r->trainer, status, err) : status;
+        if (ranks_is_first(&r->ranks))
+            save_by_time(r, epoch, *step, &mark);
     }
     return MOCO_OK;
 }
@@ -96,6 +129,10 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
 static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, struct err *err)
 {
     const struct run_config *c = &r->note.config;
+    if (!ranks_is_first(&r->ranks)) {
+        r->note.epoch_done = 1;
+        return MOCO_OK;
+    }
     double percent = -1, loss = r->note.epoch_loss / (double)r->note.epoch_steps;
     char knn[32] = "";
     int look = r->watching && ((epoch + 1) % c->knn_every == 0 || epoch + 1 == c->epochs);
@@ -112,24 +149,36 @@ static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, stru
     return save(r, epoch, err);
 }
 
+static moco_status begin(struct run *r, struct err *err)
+{
+    TRY(watch_untrained(r, err));
+    if (r->resume.path[0] == 0) /* what a run that diverges in its first epoch can go on from */
+        TRY(write_checkpoint(r, 0, err));
+    return MOCO_OK;
+}
+
 static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct err *err)
 {
     int64_t position = 0;
     TRY(from_moco(moco_trainer_cursor(r->trainer, step, epoch, &position), err));
-    if (*step == 0)
-        TRY(watch_untrained(r, err));
-    if (*step == 0 && r->resume.path[0] == 0) /* what a run that diverges in its first epoch can go on from */
-        TRY(write_checkpoint(r, 0, err));
+    moco_status status = *step == 0 && ranks_is_first(&r->ranks) ? begin(r, err) : MOCO_OK;
+    TRY(ranks_agree(&r->ranks, status, err));
     /* The note tells of the last epoch that a step was taken in; a stop between two epochs finds the first of them
      * done. */
     for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {
         r->epoch_begun = seconds_now();
         if (!done) {
+            status = MOCO_OK;
             if (position < r->steps_per_epoch * r->note.config.batch)
-                TRY(train_epoch(r, *epoch, position, step, err));
-            if (r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch)
-                return save(r, *epoch, err); /* --max-steps */
-            TRY(finish_epoch(r, *epoch, *step, err));
+                status = train_epoch(r, *epoch, position, step, err);
+            if (status != MOCO_OK && r->ranks.agreed)
+                return status;
+            int partly = r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch; /* --max-steps */
+            if (status == MOCO_OK)
+                status = partly ? save(r, *epoch, err) : finish_epoch(r, *epoch, *step, err);
+            status = ranks_agree(&r->ranks, status, err);
+            if (status != MOCO_OK || partly)
+                return status;
         }
         if (*step >= r->last_step)
             break;
@@ -150,6 +199,8 @@ static int stopped(struct run *r, int64_t step)
 {
     struct err err = {0};
     moco_status status = save_now(r, &err);
+    if (!ranks_is_first(&r->ranks))
+        return EXIT_STOPPED;
     progress_break(&r->progress);
     if (status != MOCO_OK) {
         train_complain(r, status, &err);
@@ -170,6 +221,8 @@ static int failed_on_the_way(struct run *r, moco_status status, const struct err
     int saved = save_now(r, &second) == MOCO_OK;
     progress_break(&r->progress);
     train_complain(r, status, err);
+    if (!ranks_is_first(&r->ranks))
+        return EXIT_FAILED;
     if (!saved && r->checkpoints == 0 && resume_from_elsewhere(&r->resume)) {
         fprintf(stderr,
                 "%s: nothing is saved in %s; afterwards remove the metrics.jsonl in it and give the same "
@@ -183,79 +236,143 @@ static int failed_on_the_way(struct run *r, moco_status status, const struct err
     return EXIT_FAILED;
 }
 
+/* A rank was lost: what was committed is kept, and the launcher may start the run again, of however many ranks. */
+static int lost_a_rank(struct run *r, const struct err *err)
+{
+    struct err second = {0};
+    char command[3 * CLI_PATH_SIZE];
+    train_complain(r, MOCO_ECOMM, err);
+    if (!ranks_is_first(&r->ranks))
+        return EXIT_STOPPED;
+    int saved = r->trainer != NULL && r->metrics.file.fd >= 0 && save_now(r, &second) == MOCO_OK;
+    progress_break(&r->progress);
+    train_how_to_go_on(r, command, sizeof command);
+    fprintf(stderr, "%s: %s; start all ranks again with: %s\n", program_name("train_imagenet"),
+            saved ? "all steps until then are saved" : "nothing new was saved", command);
+    return EXIT_STOPPED;
+}
+
+/* What rank 0 leaves behind. */
+static moco_status finish(struct run *r, int64_t step, struct err *err)
+{
+    char path[RUN_PATH_SIZE];
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
+    run_dir_path(r->note.config.out, "encoder.safetensors", path);
+    TRY(from_moco(moco_model_save(r->model, path), err));
+    live_report_end(&r->report, r->model, step / r->steps_per_epoch, step);
+    progress_break(&r->progress);
+    progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
+    if (r->report.log != NULL && !r->report.warned)
+        progress_say(&r->progress, "the report is %s", r->report.path);
+    return MOCO_OK;
+}
+
 static int train_and_finish(struct run *r)
 {
     struct err err = {0};
     int64_t epoch = 0, step = 0;
-    char path[RUN_PATH_SIZE];
     moco_status status = train(r, &epoch, &step, &err);
+    if (status == MOCO_OK)
+        status = ranks_agree(&r->ranks, finish(r, step, &err), &err);
+    if (status == MOCO_OK)
+        return EXIT_DONE;
     if (status == MOCO_ECANCELED)
         return stopped(r, step);
+    if (status == MOCO_ECOMM)
+        return lost_a_rank(r, &err);
     if (status == MOCO_EBADDATA || status == MOCO_EIO)
         return failed_on_the_way(r, status, &err);
-    run_dir_path(r->note.config.out, "encoder.safetensors", path);
-    if (status == MOCO_OK)
-        status = from_moco(moco_model_save(r->model, path), &err);
-    if (status == MOCO_OK)
-        live_report_end(&r->report, r->model, step / r->steps_per_epoch, step);
     progress_break(&r->progress);
-    if (status != MOCO_OK) {
-        train_complain(r, status, &err);
-        return EXIT_FAILED;
+    train_complain(r, status, &err);
+    return EXIT_FAILED;
+}
+
+/* Everything that can be wrong before a picture is read. *resumed: 1 if there is a checkpoint to go on from. */
+static moco_status prepare(struct run *r, int *resumed, struct err *err)
+{
+    struct run_config *c = &r->note.config;
+    int first = ranks_is_first(&r->ranks);
+    TRY(train_open_machine(r, err));
+    TRY(train_choose_checkpoint(r, resumed, err));
+    TRY(train_check_data(r, err));
+    keeping_settle(c);
+    TRY(run_config_views(c, &r->train_view, &r->eval_view, err));
+    train_set_monitor(r);
+    train_set_gallery(r);
+    run_report_config(c, &r->info, &r->data);
+    if (first)
+        train_warn_options(r);
+    if (c->dry_run) {
+        TRY(run_report_estimate(c, r->device, &r->data, err));
+        return c->verify && first ? verify_all(c, &r->data, NULL, NULL, err) : MOCO_OK;
     }
-    progress_say(&r->progress, "done after %lld steps; the encoder is %s", (long long)step, path);
-    if (r->report.log != NULL && !r->report.warned)
-        progress_say(&r->progress, "the report is %s", r->report.path);
-    return EXIT_DONE;
+    if (first)
+        TRY(run_dir_make(c->out, err));
+    return first && !*resumed ? run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, err) : MOCO_OK;
+}
+
+/* The pictures that are read before the first step, and the rule by which checkpoints are kept: rank 0's. */
+static moco_status look_at_data(struct run *r, int resumed, struct err *err)
+{
+    struct run_config *c = &r->note.config;
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
+    if (c->verify)
+        TRY(verify_all(c, &r->data, c->out, stop_signal_came, err));
+    else if (!resumed)
+        TRY(verify_first(c, &r->data, stop_signal_came, train_warn, err));
+    return keeping_begin(&r->keeping, c, train_warn, err);
+}
+
+static moco_status take_state(struct run *r, int resumed, struct err *err)
+{
+    r->saved = seconds_now();
+    if (resumed)
+        TRY(resume_load(&r->resume, r->trainer, &r->note, err));
+    TRY(train_take_place(r, err));
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
+    train_warn_disk(r);
+    return train_open_folder(r, resumed, err);
+}
+
+/* Ranks agree before each part that takes them long, or that they do together. */
+static moco_status make_ready(struct run *r, struct err *err)
+{
+    struct run_config *c = &r->note.config;
+    int resumed = 0;
+    TRY(ranks_open(&r->ranks, c->ranks, c->silence, train_warn, err));
+    train_warn_as(&r->ranks);
+    TRY(ranks_agree(&r->ranks, prepare(r, &resumed, err), err));
+    if (c->dry_run)
+        return MOCO_OK;
+    stop_signal_catch();
+    progress_init(&r->progress, c->print_every, c->batch);
+    TRY(ranks_agree(&r->ranks, look_at_data(r, resumed, err), err));
+    TRY(ranks_agree(&r->ranks, train_make_trainer(r, err), err));
+    return ranks_agree(&r->ranks, take_state(r, resumed, err), err);
 }
 
 static int prepare_and_train(struct run *r)
 {
     struct err err = {0};
-    struct run_config *c = &r->note.config;
-    moco_status status;
-    int resumed = 0;
-    TRY_GOTO(status, train_open_machine(r, &err), fail);
-    TRY_GOTO(status, train_choose_checkpoint(r, &resumed, &err), fail);
-    TRY_GOTO(status, train_check_data(r, &err), fail);
-    keeping_settle(c);
-    TRY_GOTO(status, run_config_views(c, &r->train_view, &r->eval_view, &err), fail);
-    train_set_monitor(r);
-    train_set_gallery(r);
-    run_report_config(c, &r->info, &r->data);
-    train_warn_options(r);
-    if (c->dry_run) {
-        TRY_GOTO(status, run_report_estimate(c, r->device, &r->data, &err), fail);
-        if (c->verify)
-            TRY_GOTO(status, verify_all(c, &r->data, NULL, NULL, &err), fail);
+    moco_status status = make_ready(r, &err);
+    if (status == MOCO_OK && r->note.config.dry_run)
         return EXIT_DONE;
+    if (status == MOCO_OK) {
+        if (r->note.config.report && ranks_is_first(&r->ranks))
+            live_report_open(&r->report, r->note.config.out, &r->gallery, train_warn);
+        return train_and_finish(r);
     }
-    TRY_GOTO(status, run_dir_make(c->out, &err), fail);
-    if (!resumed)
-        TRY_GOTO(status, run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, &err), fail);
-    stop_signal_catch();
-    progress_init(&r->progress, c->print_every, c->batch);
-    if (c->verify)
-        TRY_GOTO(status, verify_all(c, &r->data, c->out, stop_signal_came, &err), fail);
-    else if (!resumed)
-        TRY_GOTO(status, verify_first(c, &r->data, stop_signal_came, train_warn, &err), fail);
-    TRY_GOTO(status, keeping_begin(&r->keeping, c, train_warn, &err), fail);
-    TRY_GOTO(status, train_make_trainer(r, &err), fail);
-    train_warn_disk(r);
-    r->saved = seconds_now();
-    if (resumed)
-        TRY_GOTO(status, resume_load(&r->resume, r->trainer, &r->note, &err), fail);
-    TRY_GOTO(status, train_take_place(r, &err), fail);
-    TRY_GOTO(status, train_open_folder(r, resumed, &err), fail);
-    if (c->report)
-        live_report_open(&r->report, c->out, &r->gallery, train_warn);
-    return train_and_finish(r);
-fail:
     if (status == MOCO_ECANCELED) {
-        fprintf(stderr, "%s: stopped by signal %d before the first step; nothing was trained or saved\n",
-                program_name("train_imagenet"), stop_signal_came());
+        if (ranks_is_first(&r->ranks))
+            fprintf(stderr, "%s: stopped by signal %d before the first step; nothing was trained or saved\n",
+                    program_name("train_imagenet"), stop_signal_came());
         return EXIT_STOPPED;
     }
+    if (status == MOCO_ECOMM)
+        return lost_a_rank(r, &err);
     train_complain(r, status, &err);
     return r->resume.check.conflict ? EXIT_USAGE : EXIT_FAILED;
 }
@@ -286,11 +403,14 @@ int main(int argc, char **argv)
     else
         code = prepare_and_train(r);
     train_warn_lost_output();
+    int apart = code != EXIT_DONE && r->ranks.comm != NULL && !r->ranks.agreed;
     stop_signal_cancels(NULL);
     live_report_end(&r->report, NULL, 0, 0); /* a run that failed, too, tells how far it came */
     metrics_close(&r->metrics);
     live_report_close(&r->report);
     wait_beside_end();
+    if (apart) /* the others may be gone, and the engine would wait for them */
+        ranks_end(&r->ranks, code);
     moco_loader_free(r->loader);
     moco_trainer_free(r->trainer);
     moco_queue_free(r->queue);
@@ -299,6 +419,7 @@ int main(int argc, char **argv)
     open_data_free(&r->data);
     moco_device_free(r->device);
     moco_context_free(r->context);
+    ranks_close(&r->ranks);
     free(r);
     return code;
 }

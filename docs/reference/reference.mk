@@ -43,6 +43,7 @@ install_doc = $(DESTDIR)$(DOCDIR)
 .PHONY: install-docs uninstall-docs
 install-docs: reference
 	for f in $(doc_files); do install -D -m 644 $$f $(install_doc)/$$f || exit 1; done
+	install -m 644 src/comm/mpi/moco_mpi.c $(install_doc)/examples
 ifeq ($(has_python),1)
 	install -d $(install_man)/man3 $(install_doc)/reference $(if $(moco_program),$(install_man)/man1)
 	install -m 644 $(BUILD)/man/man3/*.3 $(install_man)/man3
@@ -54,7 +55,7 @@ endif
 
 uninstall-docs:
 	rm -f $(addprefix $(install_man)/man3/,$(man3_pages)) $(addprefix $(install_man)/man1/,$(man1_pages)) \
-	    $(addprefix $(install_doc)/,$(doc_files) $(html_pages:%=reference/%))
+	    $(addprefix $(install_doc)/,examples/moco_mpi.c $(doc_files) $(html_pages:%=reference/%))
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_man)/man1 $(install_man)/man3 \
 	    $(install_doc)/docs $(install_doc)/examples $(install_doc)/reference) 2>/dev/null
 	-rmdir --ignore-fail-on-non-empty $(wildcard $(install_doc)) 2>/dev/null

@@ -162,6 +162,13 @@ static const struct cli_option table[] = {
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
+    {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|none", 0, "ENGINE",
+     "processes that train this run together, each with its share of every\n"
+     "batch: auto (default: those that mpirun or srun has started), mpi, none;\n"
+     "rank 0 alone writes to the run folder; all must see it and the images"},
+    {"silence", NULL, 0, CLI_REAL, AT(silence), 0.1, 1e6, NULL, 0, "SECONDS",
+     "a rank that does not answer for so long is lost, and ends the run with\n"
+     "exit code 75 (default 30); one that is only slow is waited for"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N",
      "threads that read and augment images (default: as many as compute\n"
@@ -195,6 +202,8 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     snprintf(c->precision, sizeof c->precision, "%s", precision_name(t.precision));
     snprintf(c->knn_on, sizeof c->knn_on, "%s", p.knn_projection ? "projection" : "features");
     snprintf(c->out, sizeof c->out, "moco-run");
+    snprintf(c->ranks, sizeof c->ranks, "auto");
+    c->silence = 30;
     c->width = m.width;
     c->dim = m.dim;
     c->size = p.image_size;

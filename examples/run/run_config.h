@@ -18,13 +18,15 @@ struct run_config {
     char preset[CLI_NAME_SIZE], arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], head[CLI_NAME_SIZE];
     char augment[CLI_PATH_SIZE]; /* changes to the recipe: see augment_text.h */
     char recipe[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], lr_schedule[CLI_NAME_SIZE];
-    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE], knn_on[CLI_NAME_SIZE];
+    char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], ranks[CLI_NAME_SIZE], wait[CLI_NAME_SIZE],
+        knn_on[CLI_NAME_SIZE];
     char negatives[CLI_NAME_SIZE], encoder_k[CLI_NAME_SIZE], loss[CLI_NAME_SIZE], optimizer[CLI_NAME_SIZE];
     int64_t size, dim, queue, batch, group, groups_per_launch, recompute, epochs, seed, symmetric, shuffle, interleave;
     int64_t zero_init, warmup_epochs;
     int64_t verify, max_bad, max_pixels, keep, keep_every;
     int64_t workers, threads, print_every, max_steps, report, tensorboard, knn_every, knn_k, knn_bank, dry_run, help;
-    double checkpoint_minutes, width, lr, trust, momentum, weight_decay, key_momentum, temperature, knn_temperature;
+    double checkpoint_minutes, silence, width, lr, trust, momentum, weight_decay, key_momentum, temperature,
+        knn_temperature;
     struct cli_list milestones;
     unsigned char given[CLI_OPTIONS_MAX]; /* options that the command line named */
 };

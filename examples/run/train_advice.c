@@ -13,10 +13,18 @@
 #include "support/rerun.h"
 #include "support/unreadable.h"
 
+static char who[100]; /* "[rank 3, node7] ", or "" */
+
+void train_warn_as(const struct ranks *ranks)
+{
+    if (ranks->rank > 0)
+        snprintf(who, sizeof who, "[rank %d, %.63s] ", ranks->rank, ranks->host);
+}
+
 void train_warn(const char *sentence)
 {
     const char *clear = progress_on_terminal(STDERR_FILENO) ? "\r\033[K" : ""; /* a progress line may stand there */
-    fprintf(stderr, "%strain_imagenet: warning: %s\n", clear, sentence);
+    fprintf(stderr, "%s%strain_imagenet: warning: %s\n", clear, who, sentence);
 }
 
 /* What a person can do about a failure whose sentence comes from libmoco. Where a run goes on, most options can no
@@ -53,7 +61,9 @@ static const char *advice(const struct run *r, moco_status status)
 
 void train_complain(const struct run *r, moco_status status, const struct err *err)
 {
-    fprintf(stderr, "%s: %s%s\n", program_name("train_imagenet"), err->text, advice(r, status));
+    if (r->ranks.rank > 0 && r->ranks.agreed)
+        return; /* rank 0 has the same to say */
+    fprintf(stderr, "%s%s: %s%s\n", who, program_name("train_imagenet"), err->text, advice(r, status));
 }
 
 void train_warn_options(const struct run *r)

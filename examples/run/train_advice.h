@@ -12,6 +12,9 @@
 /* On standard error, over a progress line that may be there. */
 void train_warn(const char *sentence);
 
+/* Whose warnings they are from here on, where there are several ranks. */
+void train_warn_as(const struct ranks *ranks);
+
 /* The failure `err` of `status`, with what can be done about it. */
 void train_complain(const struct run *r, moco_status status, const struct err *err);
 

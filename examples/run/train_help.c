@@ -53,7 +53,8 @@ static const char help_tail[] =
     "\n"
     "Exit codes: 0 done. 1 failed; one sentence on standard error says what, where and what to do. 2 wrong command\n"
     "line. 75 stopped by SIGINT, SIGTERM, SIGHUP or SIGUSR1, and saved: --resume auto continues from there, to the\n"
-    "same bits. A second SIGINT or SIGTERM ends the program at once; what was saved before stays good.\n";
+    "same bits; or one of several ranks was lost, and all are to be started again in that way (docs/ranks.md).\n"
+    "A second SIGINT or SIGTERM ends the program at once; what was saved before stays good.\n";
 
 void train_help(FILE *to)
 {

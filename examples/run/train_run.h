@@ -13,6 +13,7 @@
 #include "images/open_data.h"
 #include "keeping.h"
 #include "measure/monitor.h"
+#include "ranks.h"
 #include "report/gallery_make.h"
 #include "report/live_report.h"
 #include "resume.h"
@@ -22,6 +23,7 @@
 
 struct run {
     struct run_note note; /* with the configuration, and how far the epoch under way has come */
+    struct ranks ranks;
     moco_context *context;
     moco_device *device;
     moco_device_info info;

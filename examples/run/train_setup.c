@@ -24,6 +24,12 @@ static void on_log(void *user, int level, const char *line)
         train_warn(line);
 }
 
+/* What all ranks find alike is rank 0's to say. */
+static void say_nothing(const char *sentence)
+{
+    (void)sentence;
+}
+
 static void on_launch(void *user, int done, int of)
 {
     progress_launch(user, done, of);
@@ -34,7 +40,7 @@ moco_status train_open_machine(struct run *r, struct err *err)
     struct run_config *c = &r->note.config;
     moco_context_options o;
     moco_context_options_init(&o);
-    o.threads = (int32_t)c->threads;
+    o.threads = (int32_t)(c->threads > 0 ? c->threads : r->ranks.processors);
     o.log = on_log;
     o.user = r;
     TRY(from_moco(moco_context_create(&r->context, &o), err));
@@ -43,7 +49,7 @@ moco_status train_open_machine(struct run *r, struct err *err)
     TRY(from_moco(moco_device_describe(r->device, &r->info), err));
     run_config_settle(c, &r->info);
     TRY(open_data(&r->data, r->context, c->data, c->out, err));
-    for (int i = 0; i < r->data.notes.count; i++)
+    for (int i = 0; ranks_is_first(&r->ranks) && i < r->data.notes.count; i++)
         train_warn(r->data.notes.text[i]);
     return MOCO_OK;
 }
@@ -65,7 +71,7 @@ moco_status train_choose_checkpoint(struct run *r, int *found, struct err *err)
 {
     struct resume_check check = {.context = r->context, .device = r->device, .data = &r->data, .mine = r->note.config};
     struct data_sketch sketch;
-    TRY(resume_open(&r->resume, &check, train_warn, &r->note, found, err));
+    TRY(resume_open(&r->resume, &check, ranks_is_first(&r->ranks) ? train_warn : say_nothing, &r->note, found, err));
     if (*found)
         return MOCO_OK;
     moco_status status = run_config_check(&r->note.config, err); /* until now a checkpoint's options could have won */
@@ -80,7 +86,7 @@ moco_status train_choose_checkpoint(struct run *r, int *found, struct err *err)
 void train_set_monitor(struct run *r)
 {
     const struct run_config *c = &r->note.config;
-    r->watching = c->knn_every > 0 && r->data.held_out != NULL && r->data.lack[0] == 0;
+    r->watching = ranks_is_first(&r->ranks) && c->knn_every > 0 && r->data.held_out != NULL && r->data.lack[0] == 0;
     r->monitor = (struct monitor){
         .device = r->device,
         .bank = r->data.train,
@@ -119,23 +125,27 @@ void train_set_gallery(struct run *r)
     };
 }
 
-moco_status train_make_trainer(struct run *r, struct err *err)
+static moco_status make_model(struct run *r, struct err *err)
 {
     const struct run_config *c = &r->note.config;
     moco_model_options model;
-    moco_trainer_options trainer;
-    moco_loader_options loader;
     run_config_model(c, &model);
-    run_config_trainer(c, &trainer);
-    trainer.progress = on_launch;
-    trainer.progress_user = &r->progress;
     if (r->model == NULL) /* --init has made it */
         TRY(from_moco(moco_model_create(&r->model, r->device, &model), err));
     TRY(from_moco(moco_model_set_recipe(r->model, &r->eval_view), err));
-    if (trainer.negatives == MOCO_NEGATIVES_QUEUE)
+    if (strcmp(c->negatives, "queue") == 0)
         TRY(from_moco(moco_queue_create(&r->queue, r->device, model.dim, c->queue, (uint64_t)c->seed), err));
-    TRY(from_moco(moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
+    return MOCO_OK;
+}
+
+static moco_status make_loader(struct run *r, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    moco_loader_options loader;
     moco_loader_options_init(&loader);
+    loader.rank = r->ranks.rank;
+    loader.ranks = r->ranks.ranks;
+    loader.interleave = (int32_t)c->interleave;
     loader.batch_size = (int32_t)c->batch;
     loader.workers = (int32_t)c->workers;
     loader.permuted = 1;
@@ -146,7 +156,20 @@ moco_status train_make_trainer(struct run *r, struct err *err)
     loader.max_bad = count / 10 > r->bad_limit ? count / 10 : r->bad_limit;
     loader.max_pixels = c->max_pixels;
     loader.recipe[0] = loader.recipe[1] = &r->train_view;
-    TRY(from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err));
+    return from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err);
+}
+
+/* Ranks agree before the trainer is made, which all of them do together. */
+moco_status train_make_trainer(struct run *r, struct err *err)
+{
+    moco_trainer_options trainer;
+    run_config_trainer(&r->note.config, &trainer);
+    trainer.progress = on_launch;
+    trainer.progress_user = &r->progress;
+    trainer.comm = r->ranks.comm;
+    TRY(ranks_agree(&r->ranks, make_model(r, err), err));
+    TRY(ranks_step(&r->ranks, moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
+    TRY(make_loader(r, err));
     stop_signal_cancels(r->trainer);
     return MOCO_OK;
 }
@@ -186,6 +209,12 @@ static moco_status log_config(struct run *r, struct err *err)
 {
     char members[3 * NOTE_SIZE], changed[2 * CHANGED_SIZE];
     run_report_json(&r->note.config, &r->info, &r->data, members, 2 * NOTE_SIZE);
+    if (r->ranks.comm != NULL) {
+        char engine[2 * sizeof r->ranks.engine];
+        size_t used = strlen(members);
+        json_quote(r->ranks.engine, engine, sizeof engine);
+        snprintf(members + used, sizeof members - used, ",\"ranks\":%d,\"engine\":%s", r->ranks.ranks, engine);
+    }
     if (r->note.changed[0] != 0) {
         size_t used = strlen(members);
         json_quote(r->note.changed, changed, sizeof changed);

@@ -70,6 +70,16 @@ moco_status watch_waiting(struct run *r, double *seconds, struct err *err)
     return MOCO_OK;
 }
 
+static void count_step(struct run *r, double loss)
+{
+    if (r->note.epoch_done) { /* the first step of another epoch */
+        r->note.epoch_done = r->note.epoch_steps = 0;
+        r->note.epoch_loss = 0;
+    }
+    r->note.epoch_loss += loss;
+    r->note.epoch_steps++;
+}
+
 moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waited, struct err *err)
 {
     const struct run_config *c = &r->note.config;
@@ -77,14 +87,11 @@ moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waite
     double now_waited = 0;
     moco_step_report_init(&report);
     TRY(from_moco(moco_trainer_report(r->trainer, &report), err));
+    count_step(r, report.loss);
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
     TRY(watch_waiting(r, &now_waited, err));
     double now = seconds_now(), passed = now - *mark > 1e-9 ? now - *mark : 1e-9;
-    if (r->note.epoch_done) { /* the first step of another epoch */
-        r->note.epoch_done = r->note.epoch_steps = 0;
-        r->note.epoch_loss = 0;
-    }
-    r->note.epoch_loss += report.loss;
-    r->note.epoch_steps++;
     TRY(metrics_step(&r->metrics, epoch + 1, &report, (double)c->batch / passed, (now_waited - *waited) / passed, err));
     struct progress_step shown = {
         .epoch = epoch + 1,

@@ -8,7 +8,9 @@
 #include "cli_options.h"
 #include "program_name.h"
 
-#define ONE_PROCESS "libmoco trains in one process on the machine's processors: leave out %s"
+#define ONE_PROCESS                                                                                                    \
+    "libmoco trains on the machine's processors, in one process or in those that mpirun or srun has started "          \
+    "(docs/ranks.md): leave out %s"
 #define RESUME_COUNTS "a resumed run knows its epoch: leave out %s"
 #define PROBE_IS_APART                                                                                                 \
     "train_imagenet starts from random weights and judges features by its kNN monitor; linear_probe takes an encoder " \

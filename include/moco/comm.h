@@ -6,7 +6,7 @@
  * bits after every step, and these are the bits of one rank up to the order of sums.
  *
  * Bytes are carried by an engine: a table of functions that any program may fill. moco_comm_local has one for threads
- * of one process.
+ * of one process, and the module libmoco_mpi.so has one for processes and machines (moco_comm_open, moco/mpi.h).
  *
  * Every rank has to make the same calls that exchange, in the same order: moco_trainer_create with a comm,
  * moco_trainer_step or moco_trainer_leave, moco_comm_gather. A step that fails on one rank fails on all of them, with
@@ -76,6 +76,41 @@ MOCO_API void moco_comm_options_init_sized(moco_comm_options *options, size_t si
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const moco_comm_engine *engine,
                                            const moco_comm_options *options);
+
+/* The version of the contract between libmoco and modules with engines. */
+#define MOCO_COMM_MODULE_ABI 1
+
+/* The part of a module that makes engines. A library libmoco_NAME.so exports one as `moco_comm_module_entry`. */
+typedef struct moco_comm_module {
+    uint32_t abi; /* MOCO_COMM_MODULE_ABI; with another number, nothing else is read */
+    int32_t reserved0;
+    /* Fills an engine, which has its defaults. `argument` may be NULL. All ranks call it, and it may wait for them.
+     * Returns 0 on success. Any other number is a failure: `why` (`size` bytes) then holds a sentence, and nothing was
+     * taken. */
+    int (*open)(const void *argument, moco_comm_engine *engine, char *why, size_t size);
+} moco_comm_module;
+
+/* Creates a comm over the engine that this module opens; `argument` is passed on to it. Waits for all ranks. The comm is
+ * owned by the caller.
+ * Errors: as moco_comm_from_engine; MOCO_ECOMM with the module's sentence, or because a rank was lost; MOCO_ENODEV: the
+ * module belongs to another version of libmoco.
+ * Threads: any thread that the engine allows. Since 0.1. */
+MOCO_API moco_status moco_comm_from_module(moco_comm **comm, moco_context *context, const moco_comm_module *module,
+                                           const void *argument, const moco_comm_options *options);
+
+/* Creates a comm over a module, by its name: loads libmoco_NAME.so from the folder of libmoco.so, or from the folder that
+ * libmoco was built to be installed into. The comm is owned by the caller.
+ *
+ * With "mpi" this process becomes one of the ranks that its launcher (mpirun, srun) has started. All of them have to make
+ * this call. If MPI runs already, its ranks are taken, and moco_comm_info.own_thread says whether it was initialised
+ * with MPI_THREAD_MULTIPLE. Without that there is no roll call, and a lost rank is waited for as long as
+ * patience_seconds say. If MPI does not run, it is initialised here, and finalised when the last comm is freed; that can
+ * happen once in a process. An MPI that finds another launcher than its own may end the process.
+ * Errors: MOCO_EINVAL, MOCO_ENOMEM, MOCO_ENODEV (there is no such module, or it cannot be loaded: the sentence says
+ * where it was looked for, and why not), MOCO_ECOMM.
+ * Threads: the thread that is to finalise MPI. Since 0.1. */
+MOCO_API moco_status moco_comm_open(moco_comm **comm, moco_context *context, const char *module,
+                                    const moco_comm_options *options);
 
 /* Creates the comms of `ranks` (1 to 1024) ranks that are threads of this process; comms[r] is that of rank r. Each is
  * owned by the caller. If a rank frees its comm while others wait for it, they get MOCO_ECOMM.

@@ -243,6 +243,15 @@ int ranks_have_looked(const struct trainer *t)
 
 /* ---- greeting ---- */
 
+/* `why` an exchange was lost, with what a step was at. What this rank met before that is the reason if there is one. */
+static moco_status lost(const struct trainer *t, const char *phase, moco_status mine, moco_status status,
+                        const struct err *why, struct err *err)
+{
+    if (mine != MOCO_OK || status == MOCO_OK)
+        return mine;
+    return err_set(err, status, "in the exchange of %s of step %lld, %s", phase, (long long)t->step, why->text);
+}
+
 static moco_status begin_keys(struct trainer *t, struct err *err)
 {
     size_t each = (size_t)(t->shared ? 2 : 1) * (size_t)t->share * step_row(t);
@@ -276,7 +285,7 @@ moco_status ranks_greet(struct trainer *t, const struct step *step, moco_status 
     moco_status status = comm_gather(t->comm, o->greetings, sizeof *g, &o->ticket, &late);
     if (status == MOCO_OK)
         status = begin_keys(t, &late);
-    return mine != MOCO_OK || status == MOCO_OK ? mine : err_set(err, status, "%s", late.text);
+    return lost(t, "keys", mine, status, &late, err);
 }
 
 /* All ranks have these greetings, and find the same. */
@@ -328,7 +337,7 @@ moco_status ranks_meet(struct trainer *t, const struct step *step, moco_status m
     o->phase = APART;
     moco_status status = comm_wait(t->comm, o->ticket, &late);
     if (status != MOCO_OK)
-        return mine != MOCO_OK ? mine : err_set(err, status, "%s", late.text);
+        return lost(t, "keys", mine, status, &late, err);
     TRY(comm_count(t->comm, o->greetings, sizeof *o->greetings, err));
     TRY(compare(t, err));
     o->phase = OWING;
@@ -374,7 +383,7 @@ moco_status ranks_sum(struct trainer *t, const struct step *step, moco_status mi
         o->lost = comm_wait(t->comm, o->ticket, &o->why);
     if (o->lost != MOCO_OK)
         o->phase = APART;
-    return mine != MOCO_OK || o->lost == MOCO_OK ? mine : err_set(err, o->lost, "%s", o->why.text);
+    return lost(t, "gradients", mine, o->lost, &o->why, err);
 }
 
 /* ---- agreeing ---- */
@@ -461,7 +470,7 @@ moco_status ranks_agree(struct trainer *t, moco_status mine, struct be_outcome *
     if (status == MOCO_OK)
         status = comm_wait(t->comm, o->ticket, &late);
     if (status != MOCO_OK)
-        return mine != MOCO_OK ? mine : err_set(err, status, "%s", late.text);
+        return lost(t, "results", mine, status, &late, err);
     TRY(comm_count(t->comm, o->results, o->result_bytes, err));
     if (!t->shared)
         merge(t, found);

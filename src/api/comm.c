@@ -94,6 +94,59 @@ moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const
     return api_return(from_engine(comm, context, engine, options, &err), "moco_comm_from_engine", &err);
 }
 
+/* ---- of a module ---- */
+
+/* The options are looked at before the module is: it may wait for other ranks. */
+static moco_status from_module(moco_comm **out, moco_context *context, const char *name, const moco_comm_module *module,
+                               const void *argument, const moco_comm_options *options, struct err *err)
+{
+    moco_comm_engine engine;
+    moco_comm_options o;
+    TRY(api_not_null(out, "comm", err));
+    *out = NULL;
+    TRY(handle_check(context, HANDLE_CONTEXT, "context", err));
+    TRY(read_options(&o, options, err));
+    if (name != NULL)
+        TRY(comm_module_find(&module, name, err));
+    moco_comm_engine_init(&engine);
+    TRY(comm_module_engine(&engine, module, argument, err));
+    TRY(from_engine(out, context, &engine, options, err));
+    moco_status status = comm_vote((*out)->comm, MOCO_OK, err); /* a rank that is not there is found here */
+    if (status != MOCO_OK) {
+        handle_free(*out, HANDLE_COMM);
+        *out = NULL;
+    }
+    return status;
+}
+
+static moco_status open_by_name(moco_comm **out, moco_context *context, const char *name,
+                                const moco_comm_options *options, struct err *err)
+{
+    TRY(api_not_null(name, "module", err));
+    return from_module(out, context, name, NULL, NULL, options, err);
+}
+
+moco_status moco_comm_open(moco_comm **comm, moco_context *context, const char *module,
+                           const moco_comm_options *options)
+{
+    struct err err = {0};
+    return api_return(open_by_name(comm, context, module, options, &err), "moco_comm_open", &err);
+}
+
+static moco_status of_given_module(moco_comm **out, moco_context *context, const moco_comm_module *module,
+                                   const void *argument, const moco_comm_options *options, struct err *err)
+{
+    TRY(api_not_null(module, "module", err));
+    return from_module(out, context, NULL, module, argument, options, err);
+}
+
+moco_status moco_comm_from_module(moco_comm **comm, moco_context *context, const moco_comm_module *module,
+                                  const void *argument, const moco_comm_options *options)
+{
+    struct err err = {0};
+    return api_return(of_given_module(comm, context, module, argument, options, &err), "moco_comm_from_module", &err);
+}
+
 /* ---- of threads ---- */
 
 static moco_status fill_local(moco_comm **out, int ranks, moco_context *context, const moco_comm_options *o,

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * module: backends in shared libraries of their own, libmoco_NAME.so. What a reader would get wrong: a module is
- * loaded from two folders only, that of libmoco.so and the one that the build will install into. No environment
- * variable and no working folder decides which code runs. The first file of that name is the one: if it cannot be
- * loaded, that is an error, and no other is looked for. */
+ * module: backends in modules (lib/module_file.h), libmoco_NAME.so. */
 #ifndef MOCO_BACKEND_MODULE_H
 #define MOCO_BACKEND_MODULE_H
 

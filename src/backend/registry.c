@@ -6,16 +6,17 @@
 
 #include "backend/backend.h"
 #include "backend/module.h"
+#include "module_file.h"
 
-enum { NAME_SIZE = 16, NUMBER_DIGITS = 4 };
+enum { NUMBER_DIGITS = 4 };
 
-/* Cuts NAME off NAME or NAME:NUMBER; 0 if `device_name` is neither. What passes is safe in the name of a file. */
-static int cut_name(char name[NAME_SIZE], const char *device_name)
+/* Cuts NAME off NAME or NAME:NUMBER; 0 if `device_name` is neither. */
+static int cut_name(char name[MODULE_NAME], const char *device_name)
 {
-    size_t length = strspn(device_name, "abcdefghijklmnopqrstuvwxyz0123456789_");
-    if (length == 0 || length >= NAME_SIZE)
+    int length = module_name_length(device_name);
+    if (length == 0)
         return 0;
-    memcpy(name, device_name, length);
+    memcpy(name, device_name, (size_t)length);
     name[length] = 0;
     const char *rest = device_name + length;
     size_t digits = rest[0] == ':' ? strspn(rest + 1, "0123456789") : 0;
@@ -39,7 +40,7 @@ static void list_built_in(char *names, size_t size)
 
 moco_status backend_find(const struct backend **out, const char *device_name, struct err *err)
 {
-    char name[NAME_SIZE], built_in[128];
+    char name[MODULE_NAME], built_in[128];
     const struct backend *be;
     *out = NULL;
     list_built_in(built_in, sizeof built_in);

@@ -46,7 +46,9 @@ static moco_status take_memory(struct comm *c, struct err *err)
     c->ballots = mem_array(c->ctx, ranks, sizeof *c->ballots, err);
     c->hosts = mem_array(c->ctx, ranks, sizeof *c->hosts, err);
     c->roll.answered = mem_array(c->ctx, ranks, 1, err);
-    return c->ballots != NULL && c->hosts != NULL && c->roll.answered != NULL ? MOCO_OK : MOCO_ENOMEM;
+    c->roll.tale = mem_array(c->ctx, ranks, sizeof *c->roll.tale, err);
+    return c->ballots != NULL && c->hosts != NULL && c->roll.answered != NULL && c->roll.tale != NULL ? MOCO_OK
+                                                                                                      : MOCO_ENOMEM;
 }
 
 /* Signals belong to the program's own threads: ours blocks them all. */
@@ -122,6 +124,7 @@ void comm_free(struct comm *c)
         mem_free(c->ctx, c->hosts);
     }
     mem_free(c->ctx, c->roll.answered);
+    mem_free(c->ctx, c->roll.tale);
     pthread_cond_destroy(&c->work);
     pthread_cond_destroy(&c->moved);
     pthread_mutex_destroy(&c->lock);

@@ -26,6 +26,11 @@ moco_status comm_create(struct comm **out, struct ctx *ctx, const moco_comm_engi
 /* The ranks of one process: out[ranks]. */
 moco_status comm_local(struct comm **out, int ranks, struct ctx *ctx, const moco_comm_options *options,
                        struct err *err);
+/* What the module `name` offers; loads it. */
+moco_status comm_module_find(const moco_comm_module **out, const char *name, struct err *err);
+/* An engine of a module: MOCO_ECOMM with the module's sentence if it has none for `argument`. */
+moco_status comm_module_engine(moco_comm_engine *engine, const moco_comm_module *module, const void *argument,
+                               struct err *err);
 /* NULL is fine. Afterwards memory of exchanges that were under way is as comm_written_to said. */
 void comm_free(struct comm *comm);
 

@@ -14,7 +14,8 @@
 #define IDLE_NANOSECONDS 5000000 /* between two looks for calls of others */
 #define ANSWER_SECONDS 1.0       /* a rank that was called answers by its thread, whatever else it does */
 
-enum { CALL = 1, HERE = 2, LEFT = 3 };
+/* LOST: the number of a rank that does not answer follows, in TALE_BYTES. Bytes between two ranks keep their order. */
+enum { CALL = 1, HERE = 2, LEFT = 3, LOST = 4, TALE_BYTES = 3 };
 
 double comm_now(void)
 {
@@ -108,6 +109,48 @@ static void call_all(struct comm *c)
         give_up(c, "the others cannot be called");
 }
 
+/* Before this rank gives up: the others would find out by themselves, but not at the same time. */
+static void tell_lost(struct comm *c, int lost)
+{
+    pthread_mutex_unlock(&c->lock);
+    for (int r = 0; r < c->engine.ranks; r++) {
+        if (r == c->engine.rank || r == lost)
+            continue;
+        c->engine.send(c->engine.user, r, LOST);
+        for (int i = 0; i < TALE_BYTES; i++)
+            c->engine.send(c->engine.user, r, (uint8_t)(lost >> 8 * i));
+    }
+    pthread_mutex_lock(&c->lock);
+}
+
+static void give_up_for(struct comm *c, int lost, const char *what)
+{
+    char why[256];
+    const char *host = c->hosts[lost];
+    snprintf(why, sizeof why, "rank %d%s%.*s%s %s", lost, host[0] ? " (" : "", COMM_HOST, host, host[0] ? ")" : "",
+             what);
+    give_up(c, why);
+}
+
+/* A byte of what rank `from` says of another; 0: it says nothing of that kind. */
+static int hear_tale(struct comm *c, int from, uint8_t byte)
+{
+    struct tale *t = &c->roll.tale[from];
+    char what[48];
+    if (t->bytes == 0 && byte != LOST)
+        return 0;
+    if (t->bytes == 0) {
+        *t = (struct tale){.bytes = TALE_BYTES};
+        return 1;
+    }
+    t->rank |= byte << 8 * (TALE_BYTES - t->bytes--);
+    if (t->bytes == 0 && t->rank < c->engine.ranks && c->done < c->begun) {
+        snprintf(what, sizeof what, "does not answer rank %d", from);
+        give_up_for(c, t->rank, what);
+    }
+    return 1;
+}
+
 /* Takes what came. */
 static void hear(struct comm *c)
 {
@@ -116,6 +159,10 @@ static void hear(struct comm *c)
     while (!c->broken) {
         pthread_mutex_unlock(&c->lock);
         int bad = c->engine.receive(c->engine.user, &from, &byte, &came);
+        pthread_mutex_lock(&c->lock);
+        if (!bad && came && (from < 0 || from >= c->engine.ranks || hear_tale(c, from, byte)))
+            continue;
+        pthread_mutex_unlock(&c->lock);
         if (!bad && came && byte == CALL)
             bad = c->engine.send(c->engine.user, from, HERE);
         pthread_mutex_lock(&c->lock);
@@ -124,7 +171,7 @@ static void hear(struct comm *c)
                 give_up(c, "calls of the others cannot be heard");
             return;
         }
-        if (byte == HERE && from >= 0 && from < c->engine.ranks)
+        if (byte == HERE)
             c->roll.answered[from] = 1;
         if (byte == LEFT && c->done < c->begun) {
             char why[64];
@@ -137,7 +184,7 @@ static void hear(struct comm *c)
 /* Ends a roll call: gives up if a rank has not answered in time, and starts waiting anew if all have. */
 static void name_silent(struct comm *c, double waited)
 {
-    char why[256];
+    char what[128];
     int silent = 0, first = -1;
     for (int r = 0; r < c->engine.ranks; r++)
         if (!c->roll.answered[r] && silent++ == 0)
@@ -151,12 +198,10 @@ static void name_silent(struct comm *c, double waited)
     }
     if (comm_now() - c->roll.since < ANSWER_SECONDS)
         return;
-    const char *host = c->hosts[first];
-    snprintf(why, sizeof why,
-             "rank %d%s%.*s%s does not answer%s, and exchange %lld has waited %.0f seconds for all ranks", first,
-             host[0] ? " (" : "", COMM_HOST, host, host[0] ? ")" : "", silent > 1 ? ", nor do others" : "",
-             (long long)c->done + 1, waited);
-    give_up(c, why);
+    snprintf(what, sizeof what, "does not answer%s, and exchange %lld has waited %.0f seconds for all ranks",
+             silent > 1 ? ", nor do others" : "", (long long)c->done + 1, waited);
+    tell_lost(c, first);
+    give_up_for(c, first, what);
 }
 
 /* How long the oldest exchange has waited, and what follows from it. */

@@ -47,6 +47,10 @@ struct comm {
         int asked;         /* 1: the others have been called and have not all answered */
         double since;      /* when they were called, or answered last */
         uint8_t *answered; /* [ranks] */
+        struct tale {
+            int bytes; /* that are still to come */
+            int rank;
+        } * tale; /* [ranks] what each of the others is saying of a rank that is lost */
     } roll;
 };
 

@@ -28,7 +28,10 @@ declared() {
     printf '%s\n' bin/moco lib/libmoco.a lib/libmoco.so lib/libmoco.so.0 "lib/libmoco.so.$version" lib/pkgconfig/moco.pc \
         lib/cmake/moco/moco-config.cmake lib/cmake/moco/moco-config-version.cmake
     ls include/moco/*.h include/moco/*.hpp include/moco/cpp/*.hpp
-    printf 'share/doc/libmoco/%s\n' README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c examples/sqlite.cc
+    printf 'share/doc/libmoco/%s\n' README.md CHANGES.md LICENSE docs/*.md docs/*.png docs/*.svg examples/first.c examples/overnight.c examples/sqlite.cc examples/moco_mpi.c
+    for module in cuda mpi; do
+        [ ! -e "$BUILD/libmoco_$module.so" ] || echo "lib/libmoco_$module.so"
+    done
     [ "$python" = 1 ] || return
     (cd "$BUILD/man" && ls man1/*.1 man3/*.3) | sed 's|^|share/man/|'
     (cd "$BUILD/html" && ls) | sed 's|^|share/doc/libmoco/reference/|'

@@ -8,6 +8,9 @@
 
 #include <cmocka.h>
 
+#include <stdio.h>
+#include <string.h>
+
 #include "moco/moco.h"
 
 static void engines_and_options(void **state)
@@ -38,8 +41,59 @@ static void engines_and_options(void **state)
     moco_context_free(context);
 }
 
+static int asked;
+
+static int refuse(const void *argument, moco_comm_engine *engine, char *why, size_t size)
+{
+    (void)engine;
+    asked++;
+    memset(why, 'a', size); /* without an end */
+    if (argument != NULL)
+        snprintf(why, size, "there are no ranks for \x1b%s", (const char *)argument);
+    return 1;
+}
+
+static void expect_no_comm(moco_comm *comm, moco_status status, moco_status wanted, const char *words)
+{
+    assert_null(comm);
+    if (status != wanted || strstr(moco_error(), words) == NULL)
+        fail_msg("status %d instead of %d, or not \"%s\": %s", (int)status, (int)wanted, words, moco_error());
+}
+
+static void modules(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"", "MPI", "../mpi", "mpi.so", "mpi ", "a_name_that_no_module_has"};
+    moco_context *context = NULL;
+    moco_comm *comm = NULL;
+    moco_comm_options options;
+    moco_comm_module module = {.abi = MOCO_COMM_MODULE_ABI, .open = refuse};
+    assert_int_equal(moco_context_create(&context, NULL), MOCO_OK);
+    moco_comm_options_init(&options);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        expect_no_comm(comm, moco_comm_open(&comm, context, names[i], NULL), MOCO_EINVAL, "is no name of a module");
+    expect_no_comm(comm, moco_comm_open(&comm, context, "absent", NULL), MOCO_ENODEV, "libmoco_absent.so");
+    expect_no_comm(comm, moco_comm_open(&comm, context, NULL, NULL), MOCO_EINVAL, "module is NULL");
+    expect_no_comm(comm, moco_comm_open(NULL, context, "mpi", NULL), MOCO_EINVAL, "comm is NULL");
+    expect_no_comm(comm, moco_comm_open(&comm, NULL, "mpi", NULL), MOCO_EINVAL, "context is NULL");
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, NULL, NULL, NULL), MOCO_EINVAL, "module is NULL");
+    options.silence_seconds = 0; /* found before the module is asked, which might wait for other ranks */
+    options.struct_size = 3;
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, &options), MOCO_EINVAL, "struct_size");
+    assert_int_equal(asked, 0);
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, "you", NULL), MOCO_ECOMM,
+                   "no ranks for \\x1byou");
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, NULL), MOCO_ECOMM, "aaaa");
+    assert_int_equal(asked, 2);
+    module.open = NULL;
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, NULL), MOCO_EINVAL, "no function open");
+    module.abi++;
+    expect_no_comm(comm, moco_comm_from_module(&comm, context, &module, NULL, NULL), MOCO_ENODEV, "for version 2 of");
+    moco_context_free(context);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(engines_and_options)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(engines_and_options), cmocka_unit_test(modules)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

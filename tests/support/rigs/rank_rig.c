@@ -22,6 +22,14 @@ moco_status rank_note(struct rank *k, moco_status status)
     return status;
 }
 
+void rank_narrow(struct rig_spec *spec)
+{
+    if (!RANK_NARROW)
+        return;
+    spec->model.width = 0.03125;
+    spec->model.image_size = spec->trainer.image_h = spec->trainer.image_w = 8;
+}
+
 #define STOP(call)                                                                                                     \
     do {                                                                                                               \
         if (rank_note(k, (call)) != MOCO_OK)                                                                           \

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * launch: what the variables of a launcher (mpirun, srun, torchrun) say of the processes that it started. What a reader
+ * would get wrong: they are read before MPI is, and compared with it. A program that was started by the launcher of
+ * another MPI finds itself alone, without any error, and N copies of it would train the same run. */
+#ifndef MOCO_EXAMPLES_LAUNCH_H
+#define MOCO_EXAMPLES_LAUNCH_H
+
+#include <stdint.h>
+
+#include "err.h"
+
+struct launch {
+    const char *by; /* "Open MPI's mpirun", ...; NULL: nobody says that there are several */
+    int has_mpi;    /* it starts ranks of MPI */
+    int64_t processes;
+};
+
+/* `get`: getenv, or a test's. */
+struct launch launch_read(const char *(*get)(const char *name));
+
+/* That the engine has as many ranks as were started; `engine`: its name. MOCO_EINVAL with what to do. */
+moco_status launch_check(const struct launch *launch, int64_t ranks, const char *engine, struct err *err);
+
+#endif
