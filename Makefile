@@ -3,6 +3,7 @@
 #        LIBDIR (PREFIX/lib) INCLUDEDIR (PREFIX/include) BINDIR (PREFIX/bin) MANDIR (PREFIX/share/man)
 #        DOCDIR (PREFIX/share/doc/libmoco) PYTHON (python3; manual pages and HTML reference, where it is there)
 #        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
+#        CUDNN (folder of cuDNN 9's libraries, for cuda-check; the toolkit's own is looked at, too)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  WERROR (0 | 1)  HARDEN (1 | 0)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
@@ -159,7 +160,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
-cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c)))
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c)))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c))
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
@@ -217,12 +218,12 @@ check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minu
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
 	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
 
-cuda-check: $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## kernels compiled for every target: warnings, registers, spills; the driver's types (nvcc; no GPU)
+cuda-check: $(if $(NVCC),$(BUILD)/libmoco_cuda.so $(BUILD)/tests/cuda/tool_plans) ## kernels compiled for every target: warnings, registers, spills; NVIDIA's types; cuDNN's engines (nvcc, cuDNN; no GPU)
 ifeq ($(NVCC),)
 	@echo 'SKIPPED: cuda-check: $(cuda_said)'
 	@[ -z "$(MOCO_TEST_REQUIRE)" ]
 else
-	@BUILD=$(BUILD) NVCC=$(NVCC) tests/cuda/check.sh
+	@BUILD=$(BUILD) NVCC=$(NVCC) CUDNN=$(CUDNN) tests/cuda/check.sh
 endif
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
