@@ -208,12 +208,13 @@ late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               robust/files/test_checkpoint robust/hostile/test_forged_states
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
-# The CUDA backend on a simulated driver (docs/cuda.md). check takes test_cudasim, which opens the device itself, and this.
+# The CUDA backend on a simulated driver (docs/cuda.md): cudasim:0 with a simulated cuDNN, cudasim:1 without. check takes test_cudasim, which opens the device itself, and this.
 run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
 cudasim_quick := ops/test_backend_program
 
 check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minutes)
 	@$(run_cudasim) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
+	@$(subst cudasim:0,cudasim:1,$(run_cudasim)) $(addprefix $(BUILD)/tests/ops/test_,backend_program backend_contract backend_ops)
 
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
 	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))

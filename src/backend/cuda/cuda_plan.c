@@ -83,7 +83,11 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
                                          .map_number = sizeof(float),
                                          .vector_number = sizeof(float)},
                              .dev = dev};
-    moco_status status = compile(plan, err);
+    moco_status status = cuda_enter(dev, err);
+    if (status == MOCO_OK) {
+        status = compile(plan, err);
+        cuda_leave(dev);
+    }
     if (status != MOCO_OK) {
         cuda_plan_free(plan);
         return status;
@@ -97,7 +101,12 @@ void cuda_plan_free(struct be_plan *plan)
     if (plan == NULL)
         return;
     struct ctx *ctx = plan->program.ctx;
+    struct be_device *dev = plan->dev;
+    cuda_enter_lost(dev);
+    if (dev->dnn.lib != NULL)
+        dev->cu->stream_sync(dev->stream); /* cuDNN does not say whether what is queued still needs a plan */
     program_free(&plan->program);
+    cuda_leave(dev);
     mem_free(ctx, plan);
 }
 

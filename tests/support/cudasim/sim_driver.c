@@ -31,7 +31,7 @@ struct CUevent_st {
     int pending; /* records of it that did not run yet */
 };
 
-enum work_kind { WORK_KERNEL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT };
+enum work_kind { WORK_KERNEL, WORK_CALL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT };
 
 struct work {
     struct work *next;
@@ -41,6 +41,8 @@ struct work {
     char *to;
     const char *from;
     size_t bytes;
+    void (*call)(void *arg, int sound);
+    void *arg;
     int value, faults;
     struct CUevent_st *event;
     _Alignas(16) char args[ARGS];
@@ -159,6 +161,8 @@ static void run(struct work *w)
 {
     if (w->faults)
         error = ILLEGAL_ADDRESS;
+    if (w->kind == WORK_CALL)
+        w->call(w->arg, error == 0);
     if (error != 0 && w->kind != WORK_RECORD)
         return;
     if (w->kind == WORK_KERNEL)
@@ -545,6 +549,24 @@ static cu_result sim_launch(cu_function function, unsigned grid_x, unsigned grid
         return end(BAD_VALUE);
     w.faults = due(SIM_KERNEL_FAULTS);
     memcpy(w.args, args[0], function->kernel->bytes);
+    return end(queue(stream, &w));
+}
+
+cu_result sim_call(cu_stream stream, void (*call)(void *arg, int sound), void *arg, const struct sim_span *spans,
+                   int span_count)
+{
+    struct work w = {.kind = WORK_CALL, .call = call, .arg = arg};
+    cu_result result = begin();
+    if (result != CU_OK)
+        return end(result);
+    if (due(SIM_LAUNCH_REFUSED))
+        return end(error = TOO_MANY);
+    for (int i = 0; i < span_count; i++) {
+        const struct block *b = find(spans[i].at, spans[i].bytes);
+        if (b == NULL || b->host)
+            return end(BAD_VALUE);
+    }
+    w.faults = due(SIM_KERNEL_FAULTS);
     return end(queue(stream, &w));
 }
 

@@ -16,7 +16,16 @@
 
 extern const struct cuda_driver sim_driver;
 
-/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver. */
+/* For libraries that queue work of their own (sim_dnn.h): call(arg, 1) when the stream comes to it, or call(arg, 0) if it
+ * never will, because an error came before. Refused if a span is not within one block of device memory. */
+struct sim_span {
+    const void *at;
+    size_t bytes;
+};
+cu_result sim_call(cu_stream stream, void (*call)(void *arg, int sound), void *arg, const struct sim_span *spans,
+                   int span_count);
+
+/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver; the first with the simulated cuDNN, the second without. */
 const struct backend *backend_of_cudasim(void);
 void relu_masks_read_cuda(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks);
 
