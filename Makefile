@@ -185,7 +185,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
                 $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: cuda-check fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: gpu gpu-programs cuda-check fuzz fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
@@ -226,6 +226,14 @@ ifeq ($(NVCC),)
 else
 	@BUILD=$(BUILD) NVCC=$(NVCC) CUDNN=$(CUDNN) tests/cuda/check.sh
 endif
+
+# Programs that tests/gpu/run takes to a machine with a GPU: they look for the module in a folder that the script makes.
+gpu_programs := gpu/tool_gpu cuda/tool_plans $(addprefix ops/test_,backend_program backend_contract backend_ops plan_outputs \
+                batch_loss infonce) $(addprefix train/test_,transaction resume mechanisms) golden/test_golden
+gpu-programs: $(addprefix $(BUILD)/tests/,$(gpu_programs)) $(if $(NVCC),$(BUILD)/libmoco_cuda.so)
+gpu: ## what tests/gpu/run takes to a machine with a GPU, in $(BUILD)/gpu (give CUDA=FOLDER)
+	$(MAKE) BUILD=$(BUILD)/gpu LIBDIR=/tmp/libmoco-gpu gpu-programs
+	tests/gpu/run --pack $(BUILD)/gpu
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all benches tests

@@ -86,6 +86,7 @@ violations() {
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
         may["cuda"] = L1 "net backend backend/cuda backend/cuda/dnn cuda "
+        may["gpu"] = inside "api gpu "
         may["abi"] = "public status support abi "
     }
     {

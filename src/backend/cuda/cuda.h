@@ -34,7 +34,7 @@ struct cuda_block {
 /* What a device is opened with. */
 struct cuda_tables {
     const struct cuda_driver *cu;
-    const void *image;             /* the kernels, as the driver loads them */
+    const void *image;             /* the kernels, as the driver loads them; NULL: none, memory and cuDNN only */
     const struct dnn_library *dnn; /* NULL: there is no cuDNN, and `without` says why */
     const char *without;
 };

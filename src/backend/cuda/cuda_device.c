@@ -98,7 +98,7 @@ static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tab
     TRY(cuda_said(dev, result, "cuDevicePrimaryCtxRetain", err));
     dev->retained = 1;
     TRY(cuda_enter(dev, err));
-    moco_status status = load_kernels(dev, tables->image, err);
+    moco_status status = tables->image == NULL ? MOCO_OK : load_kernels(dev, tables->image, err);
     if (status == MOCO_OK)
         status = make_queue(dev, err);
     if (status == MOCO_OK)

@@ -92,10 +92,13 @@ static void fence(const struct block *b, int open)
         fail("mprotect failed");
 }
 
+static int all_open;
+
 static void fence_all(int open)
 {
-    for (const struct block *b = blocks; b != NULL; b = b->next)
+    for (const struct block *b = blocks; b != NULL && all_open != open; b = b->next)
         fence(b, open);
+    all_open = open;
 }
 
 /* At an address that no one may rely on being aligned to more than 256. */
@@ -157,6 +160,20 @@ static cu_result give(void *at, int host)
 
 /* ---- works ---- */
 
+/* A kernel may go anywhere; a copy is in two blocks, of which one may be the host's. */
+static void open_for(const struct work *w, int open)
+{
+    const struct block *a = find(w->to, w->bytes), *b = w->kind == WORK_COPY ? find(w->from, w->bytes) : NULL;
+    if (w->kind == WORK_KERNEL || w->kind == WORK_CALL)
+        fence_all(1); /* until the wait is over */
+    else if (all_open || (w->kind != WORK_COPY && w->kind != WORK_FILL))
+        return;
+    else
+        for (int i = 0; i < 2; i++)
+            if ((i == 0 ? a : b) != NULL)
+                fence(i == 0 ? a : b, open);
+}
+
 static void run(struct work *w)
 {
     if (w->faults)
@@ -195,7 +212,9 @@ static int run_one(void)
         if (s->first == NULL)
             s->last = &s->first;
         pending--;
+        open_for(w, 1);
         run(w);
+        open_for(w, 0);
         free(w);
         return 1;
     }
@@ -204,7 +223,6 @@ static int run_one(void)
 
 static void run_all(void)
 {
-    fence_all(1);
     while (run_one()) {
     }
     fence_all(0);
@@ -437,7 +455,6 @@ static cu_result sim_stream_destroy(cu_stream stream)
 static cu_result sim_stream_sync(cu_stream stream)
 {
     cu_result result = begin();
-    fence_all(1);
     while (stream->first != NULL)
         if (!run_one())
             fail("streams wait for each other in vain");
@@ -488,7 +505,6 @@ static cu_result sim_event_query(cu_event event)
 {
     cu_result result = begin();
     if (event->pending > 0) {
-        fence_all(1);
         run_one();
         fence_all(0);
     }
@@ -498,7 +514,6 @@ static cu_result sim_event_query(cu_event event)
 static cu_result sim_event_sync(cu_event event)
 {
     cu_result result = begin();
-    fence_all(1);
     while (event->pending > 0)
         if (!run_one())
             fail("streams wait for each other in vain");
