@@ -243,6 +243,63 @@ static cu_result queue(struct CUstream_st *s, const struct work *work)
     return CU_OK;
 }
 
+/* ---- recordings ---- */
+
+enum { MOST_RECORDED = 4096 };
+
+static struct recorded {
+    const struct sim_kernel *kernel;
+    struct simt_dim grid;
+    char args[ARGS];
+} * recording;
+static enum sim_recording record_mode;
+static int recorded, compared;
+static const char *other; /* the first kernel that was not as recorded */
+
+static void record(const struct work *w)
+{
+    if (record_mode == SIM_RECORD) {
+        if (recorded == MOST_RECORDED)
+            fail("a recording is too long");
+        recording[recorded] = (struct recorded){.kernel = w->kernel, .grid = w->grid};
+        memcpy(recording[recorded++].args, w->args, w->kernel->bytes);
+    } else if (record_mode == SIM_COMPARE && other == NULL) {
+        const struct recorded *r = &recording[compared++];
+        if (compared > recorded || r->kernel != w->kernel || memcmp(&r->grid, &w->grid, sizeof r->grid) != 0 ||
+            memcmp(r->args, w->args, w->kernel->bytes) != 0)
+            other = w->kernel->name;
+    }
+}
+
+const char *sim_recording(enum sim_recording next)
+{
+    pthread_mutex_lock(&lock);
+    const char *found = other;
+    if (record_mode == SIM_COMPARE && found == NULL && compared != recorded)
+        found = recording[compared].kernel->name;
+    if (recording == NULL && (recording = calloc(MOST_RECORDED, sizeof *recording)) == NULL)
+        fail("no memory");
+    if (next != SIM_COMPARE)
+        recorded = 0;
+    if (next == SIM_FORGET) {
+        free(recording);
+        recording = NULL;
+    }
+    record_mode = next;
+    compared = 0;
+    other = NULL;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+int sim_recorded(void)
+{
+    pthread_mutex_lock(&lock);
+    int count = recorded;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
 /* ---- the calls ---- */
 
 /* Begins a call that needs a context. */
@@ -564,6 +621,7 @@ static cu_result sim_launch(cu_function function, unsigned grid_x, unsigned grid
         return end(BAD_VALUE);
     w.faults = due(SIM_KERNEL_FAULTS);
     memcpy(w.args, args[0], function->kernel->bytes);
+    record(&w);
     return end(queue(stream, &w));
 }
 

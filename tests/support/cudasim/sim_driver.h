@@ -42,6 +42,13 @@ int sim_planted_is_due(void); /* 1: it has not happened yet */
 /* Calls that could fail so far, by the kind of failure. */
 int64_t sim_calls(enum sim_failure failure);
 
+/* What a recording of a step would repeat: SIM_RECORD notes the kernels that are queued from now on, with all numbers and
+ * addresses that they are given; SIM_COMPARE holds what is queued from now on against that, from the first; SIM_FORGET ends
+ * it. Returns the name of the first kernel that was queued with other arguments, or in another place; NULL: there is none. */
+enum sim_recording { SIM_FORGET, SIM_RECORD, SIM_COMPARE };
+const char *sim_recording(enum sim_recording next);
+int sim_recorded(void); /* how many kernels there are in it */
+
 /* Bytes of device memory that are held; works that are queued. */
 int64_t sim_live(void);
 int64_t sim_pending(void);
