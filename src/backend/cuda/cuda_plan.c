@@ -117,11 +117,7 @@ void cuda_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
 
 moco_status cuda_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
-    if ((uintptr_t)slab % 64 != 0)
-        return err_set(err, MOCO_EINVAL, "%s: a plan is bound to an address that is no multiple of 64",
-                       plan->dev->name);
-    plan->program.slab = slab;
-    return MOCO_OK;
+    return program_bind(&plan->program, slab, err);
 }
 
 /* ---- running ---- */
