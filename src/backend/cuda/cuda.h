@@ -110,6 +110,7 @@ moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda
 int cuda_number(const char *name);
 
 void cuda_close(struct be_device *dev);
+int cuda_precisions(const struct be_device *dev); /* bits: without cuDNN only f32 */
 void cuda_info(const struct be_device *dev, struct be_info *info);
 moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
 moco_status cuda_ready(struct be_device *dev, struct err *err);

@@ -8,7 +8,7 @@
 #include "backend/cuda/cuda.h"
 
 /* The targets of the kernels (Makefile): Ampere and what came after it. */
-enum { OLDEST_MAJOR = 8, PRECISIONS = BE_HAS(BE_F32) };
+enum { OLDEST_MAJOR = 8 };
 
 /* ---- opening ---- */
 
@@ -156,11 +156,17 @@ moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda
 
 /* ---- what it is ---- */
 
+/* TF32 is cuDNN's engines that read it; everything else is as in f32. */
+int cuda_precisions(const struct be_device *dev)
+{
+    return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) : 0);
+}
+
 void cuda_info(const struct be_device *dev, struct be_info *info)
 {
     *info = (struct be_info){.threads = 1,
                              .real_bytes = sizeof(float),
-                             .precisions = PRECISIONS,
+                             .precisions = cuda_precisions(dev),
                              .master = BE_F32,
                              .inference = BE_F32,
                              .launch_pixels = INT64_C(256) * 224 * 224,
@@ -181,7 +187,7 @@ void cuda_info(const struct be_device *dev, struct be_info *info)
 moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err)
 {
     if (wanted != 0)
-        TRY(backend_has_precision(dev->name, PRECISIONS, wanted, err));
+        TRY(backend_has_precision(dev->name, cuda_precisions(dev), wanted, err));
     *out = wanted == 0 ? BE_F32 : (enum be_precision)wanted;
     return MOCO_OK;
 }

@@ -70,7 +70,7 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
                              struct err *err)
 {
     *out = NULL;
-    TRY(backend_has_precision(dev->name, BE_HAS(BE_F32), (int)spec->precision, err));
+    TRY(backend_has_precision(dev->name, cuda_precisions(dev), (int)spec->precision, err));
     TRY(cuda_layout_check(spec->layout, spec->graph, err));
     TRY(check_weights(dev, spec, err));
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);

@@ -30,7 +30,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
 
 moco_status ref_precision_check(enum be_precision precision, struct err *err)
 {
-    if (precision < BE_F32 || precision > BE_F64)
+    if ((precision < BE_F32 || precision > BE_F64) && precision != BE_TF32)
         return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", (int)precision);
     return MOCO_OK;
 }

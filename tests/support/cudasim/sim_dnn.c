@@ -364,17 +364,6 @@ static size_t bytes_of_tensor(const struct tensor *t)
     return numbers_of(t) * (t->number == DNN_F32 ? 4 : 2);
 }
 
-/* f32 as a tensor core reads it: 10 bits of mantissa, to the nearest. */
-static float to_tf32(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7f800000) != 0x7f800000)
-        bits = (bits + 0xfff + (bits >> 13 & 1)) & ~UINT32_C(0x1fff);
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
 /* To the nearest, ties to even, by the exponent of the last place that the result has. */
 static uint16_t to_f16(float value)
 {
@@ -407,7 +396,7 @@ static double *take_in(const struct tensor *t, const void *from, int tensor_core
         abort();
     for (size_t i = 0; i < count; i++)
         out[i] = t->number == DNN_F32
-                     ? (double)(tensor_core ? to_tf32(((const float *)from)[i]) : ((const float *)from)[i])
+                     ? (double)(tensor_core ? tf32_round(((const float *)from)[i]) : ((const float *)from)[i])
                  : t->number == DNN_BF16 ? (double)bf16_to_float(((const uint16_t *)from)[i])
                                          : (double)f16_to_float(((const uint16_t *)from)[i]);
     return out;

@@ -76,10 +76,10 @@ size_t dnn_reserve(enum be_precision precision)
     return (size_t)(precision == BE_F32 || precision == BE_TF32 ? 64 : 32) << 20;
 }
 
-/* Engines of tensor cores read 16 bytes of channels at once; without, they copy all of a map into workspace. */
+/* Engines of 16-bit numbers read 16 bytes of channels at once; else they copy all of a map into workspace. */
 int dnn_channels(enum be_precision precision, int channels)
 {
-    int each = precision == BE_BF16 || precision == BE_F16 ? 8 : precision == BE_TF32 ? 4 : 1;
+    int each = precision == BE_BF16 || precision == BE_F16 ? 8 : 1;
     return (channels + each - 1) / each * each;
 }
 
