@@ -5,6 +5,7 @@
 #        CUDA (0 | folder of the CUDA toolkit, such as /usr/local/cuda: builds libmoco_cuda.so)
 #        ONEDNN (1 | 0)  WEBP (1 | 0; as pkg-config finds libwebp)  SQLITE (1 | 0; as sqlite3 and CXX are found)  WERROR (0 | 1)  HARDEN (1 | 0)
 #        MPICC (mpicc, where there is one; 0: no libmoco_mpi.so)
+#        CUDNN (folder of cuDNN 9's libraries, for cuda-check; the toolkit's own is looked at, too)
 
 VERSION := $(shell sed -n 's/^.define MOCO_VERSION_\(MAJOR\|MINOR\|PATCH\) //p' include/moco/base.h | paste -sd.)
 SOVERSION := 0
@@ -170,7 +171,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
-cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c)))
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c)))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
@@ -198,7 +199,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
                 $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: cuda-check fuzz fuzz-campaign fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: gpu gpu-programs cuda-check fuzz fuzz-campaign fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
@@ -223,23 +224,32 @@ late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               robust/files/test_checkpoint robust/hostile/test_forged_states
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
-# The CUDA backend on a simulated driver (docs/cuda.md). check takes test_cudasim, which opens the device itself, and this.
+# The CUDA backend on a simulated driver (docs/cuda.md): cudasim:0 with a simulated cuDNN, cudasim:1 without. check takes test_cudasim, which opens the device itself, and this.
 run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
 cudasim_quick := ops/test_backend_program
 
 check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minutes)
 	@$(run_cudasim) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
+	@$(subst cudasim:0,cudasim:1,$(run_cudasim)) $(addprefix $(BUILD)/tests/ops/test_,backend_program backend_contract backend_ops)
 
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
 	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
 
-cuda-check: $(if $(NVCC),$(BUILD)/libmoco_cuda.so) ## kernels compiled for every target: warnings, registers, spills; the driver's types (nvcc; no GPU)
+cuda-check: $(if $(NVCC),$(BUILD)/libmoco_cuda.so $(BUILD)/tests/cuda/tool_plans) ## kernels compiled for every target: warnings, registers, spills; NVIDIA's types; cuDNN's engines (nvcc, cuDNN; no GPU)
 ifeq ($(NVCC),)
 	@echo 'SKIPPED: cuda-check: $(cuda_said)'
 	@[ -z "$(MOCO_TEST_REQUIRE)" ]
 else
-	@BUILD=$(BUILD) NVCC=$(NVCC) tests/cuda/check.sh
+	@BUILD=$(BUILD) NVCC=$(NVCC) CUDNN=$(CUDNN) tests/cuda/check.sh
 endif
+
+# Programs that tests/gpu/run takes to a machine with a GPU: they look for the module in a folder that the script makes.
+gpu_programs := gpu/tool_gpu cuda/tool_plans $(addprefix ops/test_,backend_program backend_contract backend_ops plan_outputs \
+                batch_loss infonce) $(addprefix train/test_,transaction resume mechanisms) golden/test_golden
+gpu-programs: $(addprefix $(BUILD)/tests/,$(gpu_programs)) $(if $(NVCC),$(BUILD)/libmoco_cuda.so)
+gpu: ## what tests/gpu/run takes to a machine with a GPU, in $(BUILD)/gpu (give CUDA=FOLDER)
+	$(MAKE) BUILD=$(BUILD)/gpu LIBDIR=/tmp/libmoco-gpu gpu-programs
+	tests/gpu/run --pack $(BUILD)/gpu
 
 check-clang: ## everything compiled with clang; the suite without oneDNN (two OpenMP run times do not share a process)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang CXX=clang++ all benches tests

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * half: bfloat16 as its bits, and IEEE half precision read from its bits. Conversion to bf16 rounds to nearest, ties
+ * half: bfloat16 as its bits, IEEE half precision read from its bits, and TF32. Conversion to bf16 rounds to nearest, ties
  * to even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
 #ifndef MOCO_LIB_HALF_H
 #define MOCO_LIB_HALF_H
@@ -21,6 +21,17 @@ static inline float bf16_to_float(uint16_t half)
 {
     uint32_t bits = (uint32_t)half << 16;
     float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* What a tensor core reads of a float in TF32: 10 bits of mantissa. To nearest, ties to even. */
+static inline float tf32_round(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & UINT32_C(0x7f800000)) != UINT32_C(0x7f800000))
+        bits = (bits + 0xfff + (bits >> 13 & 1)) & ~UINT32_C(0x1fff);
     memcpy(&value, &bits, sizeof value);
     return value;
 }

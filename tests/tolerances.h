@@ -48,6 +48,10 @@
 /* Rounding to bf16 outweighs any sum; the errors of two such computations are of one size but not the same. */
 #define TOL_DEVICE_BF16(err) (3 * (err) + 4e-3)
 
+/* TF32 has 3 bits more than bf16, and is only read: the same for both, an eighth of it. */
+#define TOL_DEVICE_TF32(err) (3 * (err) + 5e-4)
+#define TOL_FLIPS_TF32 8e-3
+
 /* ---- ops: two ways to the same numbers on one device ---- */
 
 /* The same arithmetic in another order: f64, f32; in bf16 a sum in another order may round to the neighbour. */

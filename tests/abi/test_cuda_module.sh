@@ -19,12 +19,12 @@ compile() { # output, flags and sources...
     out=$1
     shift
     "$CC" -shared -std=c11 -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L \
-        -DMOCO_CUDA_FOLDERS="\"$work/driver:$work/second\"" -o "$out" "$@" || exit 1
+        -DMOCO_CUDA_FOLDERS="\"$work/driver:$work/second\"" -DMOCO_CUDNN_FOLDERS="\"$work/none\"" -o "$out" "$@" || exit 1
 }
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o | grep -v -e cuda_module -e cuda_driver)
+objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o | grep -v -e cuda_module -e cuda_driver -e dnn_library)
 module() { # output, source of the module
     # shellcheck disable=SC2086
-    compile "$1" "$2" src/backend/cuda/cuda_driver.c $objects "$BUILD/libmoco_internal.a" -Wl,--exclude-libs,ALL \
+    compile "$1" "$2" src/backend/cuda/cuda_driver.c src/backend/cuda/dnn/dnn_library.c $objects "$BUILD/libmoco_internal.a" -Wl,--exclude-libs,ALL \
         -Wl,-z,defs -lm -lpthread
 }
 module "$work/lib/libmoco_cuda.so" src/backend/cuda/cuda_module.c

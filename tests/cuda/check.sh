@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 # What nvcc alone can tell (make cuda-check; no GPU): every kernel was compiled for every target without a warning, spills
 # nothing and has no stack, and needs the registers and shared memory that resources.txt says: a change there is a diff for
-# a person to look at (cuda-check prints how to take it). Then the driver's types against NVIDIA's header, and what the
-# module exports.
+# a person to look at (cuda-check prints how to take it). Then our declarations of the driver and of cuDNN against NVIDIA's
+# headers, what the module exports, and which engines cuDNN has for our convolutions on the GPUs of tests/cuda/devices,
+# against plans.txt: cuDNN makes plans from the description of a GPU.
 set -u
 : "${BUILD:=build}" "${CC:=cc}"
 work=$(mktemp -d) || exit 1
@@ -53,19 +54,57 @@ elif ! diff "$table" "$work/table" >"$work/diff"; then
     fail "kernels need other resources than $table says; if that is as it should be: cp $BUILD/obj/cuda/resources.txt $table"
 fi
 
-header=$(dirname "$(dirname "$NVCC")")/include
-if [ -f "$header/cuda.h" ]; then
-    "$CC" -std=c11 -Wall -Wno-enum-compare -Werror -fsyntax-only -Iinclude -Ilib -Isrc -isystem "$header" tests/cuda/driver_types.c ||
-        fail "the driver's types are not NVIDIA's"
-    sed 's/size_t bytes, unsigned flags/int bytes, unsigned flags/' src/backend/cuda/cuda_driver.h >"$work/cuda_driver.h"
-    sed 's|"backend/cuda/cuda_driver.h"|"cuda_driver.h"|' tests/cuda/driver_types.c >"$work/planted.c"
-    "$CC" -std=c11 -fsyntax-only -I"$work" -Iinclude -Ilib -Isrc -isystem "$header" "$work/planted.c" 2>"$work/said" &&
+toolkit=$(dirname "$(dirname "$NVCC")")
+# agree SOURCE HEADER NAME: ours against theirs, then an argument of another type, planted in our header.
+agree() {
+    $CC -std=c11 -Wall -Wno-enum-compare -Werror -fsyntax-only -Iinclude -Ilib -Isrc -isystem "$toolkit/include" "$1" ||
+        fail "$2 is not NVIDIA's"
+    sed "s/$4/$5/" "src/$2" >"$work/$(basename "$2")"
+    sed "s|\"$2\"|\"$(basename "$2")\"|" "$1" >"$work/planted.c"
+    $CC -std=c11 -fsyntax-only -I"$work" -Iinclude -Ilib -Isrc -isystem "$toolkit/include" "$work/planted.c" 2>"$work/said" &&
         fail "an argument of another type was not found"
-    grep -q 'cuMemHostAlloc has other arguments' "$work/said" || fail "what was found is another thing: $(head -n 3 "$work/said")"
+    grep -q "$3 has other arguments" "$work/said" || fail "what was found is another thing: $(head -n 3 "$work/said")"
+}
+if [ -f "$toolkit/include/cuda.h" ]; then
+    agree tests/cuda/driver_types.c backend/cuda/cuda_driver.h cuMemHostAlloc 'size_t bytes, unsigned flags' 'int bytes, unsigned flags'
 else
-    echo "not tested here: the driver's types: there is no cuda.h in $header"
+    echo "not tested here: the driver's types: there is no cuda.h in $toolkit/include"
+fi
+if [ -f "$toolkit/include/cudnn_graph.h" ]; then
+    agree tests/cuda/dnn_types.c backend/cuda/dnn/dnn_library.h cudnnGetLastErrorString 'char \*text, size_t size' 'char *text, int size'
+else
+    echo "not tested here: cuDNN's types: there is no cudnn_graph.h in $toolkit/include"
 fi
 exported=$(nm -D --defined-only "$BUILD/libmoco_cuda.so" | awk '{ print $3 }' | tr '\n' ' ')
 [ "$exported" = "moco_backend " ] || fail "libmoco_cuda.so exports: $exported"
 echo "$(echo "$kernels" | wc -w) kernels for 3 targets"
+
+# ---- plans of cuDNN ----
+plans=tests/cuda/plans.txt
+tool=$BUILD/tests/cuda/tool_plans
+folders=${CUDNN:+$CUDNN:}$toolkit/lib64:$toolkit/lib
+"$tool" "$folders" tests/cuda/devices/*.json >"$work/plans" 2>"$work/said"
+status=$?
+cat "$work/said"
+if grep -q 'there is no libcudnn' "$work/said"; then
+    echo "SKIPPED: plans of cuDNN: give CUDNN=FOLDER"
+    [ -z "${MOCO_TEST_REQUIRE:-}" ] || failed=1
+    exit $failed
+fi
+[ $status = 0 ] || fail "tool_plans ended with $status: $(grep '^# cuDNN' "$work/plans" | head -n 5)"
+cp "$work/plans" "$BUILD/obj/cuda/plans.txt"
+if [ "$(head -n 1 "$plans" 2>/dev/null)" != "$(head -n 1 "$work/plans")" ]; then
+    echo "not compared: $plans is of another cuDNN: $(head -n 1 "$work/plans")"
+elif ! diff "$plans" "$work/plans" >"$work/diff"; then
+    head -n 20 "$work/diff"
+    fail "cuDNN's engines are others than $plans says; if that is as it should be: cp $BUILD/obj/cuda/plans.txt $plans"
+fi
+grep -v '^#' "$work/plans" | awk '{ asked += $5; found += $6; first += $7 } END { print asked, "convolutions,", found, "with an engine,", first, "of them the first" }'
+# Planted: a GPU that has no bf16 has no engine for it, and one that is not described is none.
+sed 's/"deviceVer": 900/"deviceVer": 750/' tests/cuda/devices/h200.json >"$work/poor.json"
+"$tool" "$folders" "$work/poor.json" >"$work/poor" 2>/dev/null && fail "a GPU without bf16 has engines for it"
+grep -q "^# cuDNN: no engine in bf16" "$work/poor" || fail "another sentence: $(grep "^# cuDNN" "$work/poor" | head -n 1)"
+grep -v warpSize tests/cuda/devices/h200.json >"$work/unknown.json"
+"$tool" "$folders" "$work/unknown.json" >/dev/null 2>"$work/said" && fail "a GPU without a warp size was taken"
+grep -q 'description of a GPU was not taken' "$work/said" || fail "another sentence: $(cat "$work/said")"
 exit $failed

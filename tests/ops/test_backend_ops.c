@@ -93,6 +93,8 @@ static double allowed(enum be_precision precision, int deep, double error)
 {
     if (precision == BE_BF16)
         return TOL_DEVICE_BF16(error);
+    if (precision == BE_TF32)
+        return TOL_DEVICE_TF32(error);
     return deep ? TOL_DEVICE_F32_DEEP(error) : TOL_DEVICE_F32(error);
 }
 
@@ -100,9 +102,9 @@ static double allowed(enum be_precision precision, int deep, double error)
 static void check_flips(const char *what, enum be_precision precision, const struct watched *w)
 {
     double part = (double)w->flips / (double)w->numbers;
-    if (part > (precision == BE_BF16 ? TOL_FLIPS_BF16 : TOL_FLIPS_F32))
+    if (part > (precision == BE_BF16 ? TOL_FLIPS_BF16 : precision == BE_TF32 ? TOL_FLIPS_TF32 : TOL_FLIPS_F32))
         fail_msg("%s: %zu of %zu ReLUs are not as ref has them", what, w->flips, w->numbers);
-    if (precision != BE_BF16 && w->largest > TOL_FLIPPED_F32)
+    if (precision == BE_F32 && w->largest > TOL_FLIPPED_F32)
         fail_msg("%s: a ReLU closed before %.3g times the mean of its map", what, w->largest);
 }
 
@@ -123,20 +125,22 @@ static int compare(const char *what, enum be_precision precision, int deep, cons
         if (!(part <= 1)) {
             bad++;
             print_error("%s %s: %s: error %.3g, ref's %.3g, allowed %.3g\n", what,
-                        precision == BE_BF16 ? "bf16" : "f32", x->name, error, own, most);
+                        backend_precision_name((int)precision), x->name, error, own, most);
         }
     }
     return bad;
 }
 
-static int bf16_there;
-static double worst_of[4];
+static int bf16_there, tf32_there;
+static double worst_of[BE_TF32 + 1];
 
 static void check(const char *what, const struct harness_spec *spec, int deep)
 {
     int bad = 0;
-    for (enum be_precision p = BE_F32; p <= BE_BF16; p++) {
-        if (p == BE_BF16 && !bf16_there)
+    static const enum be_precision precisions[] = {BE_F32, BE_BF16, BE_TF32};
+    for (size_t k = 0; k < sizeof precisions / sizeof *precisions; k++) {
+        enum be_precision p = precisions[k];
+        if (p == BE_BF16 ? !bf16_there : p == BE_TF32 && !tf32_there)
             continue;
         struct watched watched = {0};
         struct harness_tensors got = run(spec, device, p, &watched);
@@ -300,7 +304,9 @@ int main(void)
     if (test_device_masks(device) == NULL)
         not_tested_here("gradients of numbers beside zero: nobody can tell which ReLUs of the device are open");
     bf16_there = harness_has(device, BE_BF16);
+    tf32_there = harness_has(device, BE_TF32);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    printf("largest part of the tolerance used: f32 %.2f, bf16 %.2f\n", worst_of[BE_F32], worst_of[BE_BF16]);
+    printf("largest part of the tolerance used: f32 %.2f, bf16 %.2f, tf32 %.2f\n", worst_of[BE_F32], worst_of[BE_BF16],
+           worst_of[BE_TF32]);
     return failed;
 }

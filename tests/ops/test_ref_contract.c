@@ -222,12 +222,10 @@ static void test_refusals(void **state)
     struct be_device *dev;
     err = (struct err){0};
     assert_int_equal(h.be->precision(h.dev, 6, &precision, &err), MOCO_EINVAL);
-    for (int p = BE_F16; p <= BE_TF32; p++) { /* the sentence says what there is instead */
-        err = (struct err){0};
-        assert_int_equal(h.be->precision(h.dev, p, &precision, &err), MOCO_ENOTSUP);
-        assert_non_null(strstr(err.text, backend_precision_name(p)));
-        assert_non_null(strstr(err.text, "f32, bf16, f64"));
-    }
+    err = (struct err){0};
+    assert_int_equal(h.be->precision(h.dev, BE_F16, &precision, &err), MOCO_ENOTSUP);
+    assert_non_null(strstr(err.text, backend_precision_name(BE_F16)));
+    assert_non_null(strstr(err.text, "f32, bf16, f64, tf32")); /* what there is instead */
     err = (struct err){0};
     harness_ok(h.be->precision(h.dev, 0, &precision, &err), &err);
     assert_int_equal(precision, BE_F64);

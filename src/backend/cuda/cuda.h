@@ -11,6 +11,7 @@
 
 #include "backend/backend.h"
 #include "backend/cuda/cuda_driver.h"
+#include "backend/cuda/dnn/dnn_graph.h"
 #include "backend/cuda/kernels/args.h"
 
 enum { CUDA_EVENTS = 64, CUDA_BEHIND = 2, CUDA_SLOTS = CUDA_BEHIND + 1 };
@@ -30,10 +31,19 @@ struct cuda_block {
     void *at;
 };
 
+/* What a device is opened with. */
+struct cuda_tables {
+    const struct cuda_driver *cu;
+    const void *image;             /* the kernels, as the driver loads them; NULL: none, memory and cuDNN only */
+    const struct dnn_library *dnn; /* NULL: there is no cuDNN, and `without` says why */
+    const char *without;
+};
+
 struct be_device {
     struct ctx *ctx;
     const struct cuda_driver *cu;
     char name[24], gpu[64]; /* "cuda:0"; what the driver calls it */
+    struct dnn dnn;         /* its `lib` NULL: convolutions are kernels of our own */
     cu_device id;
     cu_context context;
     cu_stream stream;
@@ -93,13 +103,14 @@ struct be_program {
 
 /* ---- cuda_device.c ---- */
 
-/* Opens GPU `number` of a driver that was started. `image`: the kernels, as the driver loads them. */
-moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda_driver *cu, const void *image,
-                      const char *name, int number, struct err *err);
+/* Opens GPU `number` of a driver that was started. */
+moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda_tables *tables, const char *name,
+                      int number, struct err *err);
 /* 0..9999 of "NAME:NUMBER", 0 of "NAME". */
 int cuda_number(const char *name);
 
 void cuda_close(struct be_device *dev);
+int cuda_precisions(const struct be_device *dev); /* bits: without cuDNN only f32 */
 void cuda_info(const struct be_device *dev, struct be_info *info);
 moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
 moco_status cuda_ready(struct be_device *dev, struct err *err);
@@ -120,6 +131,9 @@ void cuda_enter_lost(struct be_device *dev);
 
 /* Within: MOCO_OK, or the device is lost from now on. `what`: the call. */
 moco_status cuda_said(struct be_device *dev, cu_result result, const char *what, struct err *err);
+/* Within: queues a convolution by cuDNN (dnn_run), with the same consequences. */
+moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
+                         const void *workspace, struct err *err);
 
 /* Within: queues a kernel over `blocks` x `rows` x `layers` blocks; and over as many as `items` threads fill, or 65536. */
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,

@@ -8,7 +8,7 @@
 #include "backend/cuda/cuda.h"
 
 /* The targets of the kernels (Makefile): Ampere and what came after it. */
-enum { OLDEST_MAJOR = 8, PRECISIONS = BE_HAS(BE_F32) };
+enum { OLDEST_MAJOR = 8 };
 
 /* ---- opening ---- */
 
@@ -75,7 +75,18 @@ static moco_status make_lock(struct be_device *dev, struct err *err)
     return dev->has_lock ? MOCO_OK : err_set(err, MOCO_ENOMEM, "%s: no lock can be made", dev->name);
 }
 
-static moco_status open_gpu(struct be_device *dev, const void *image, int number, struct err *err)
+/* Without cuDNN the device is there all the same, and slower. */
+static void open_dnn(struct be_device *dev, const struct cuda_tables *tables)
+{
+    struct err why = {0};
+    if (tables->dnn == NULL)
+        err_set(&why, MOCO_ENODEV, "%s", tables->without);
+    else if (dnn_open(&dev->dnn, tables->dnn, dev->stream, &why) == MOCO_OK)
+        return;
+    ctx_log(dev->ctx, LOG_WARN, "%s: convolutions run on kernels of our own, slowly: %.400s", dev->name, why.text);
+}
+
+static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tables, int number, struct err *err)
 {
     TRY(find_gpu(dev, number, err));
     TRY(make_lock(dev, err));
@@ -87,9 +98,11 @@ static moco_status open_gpu(struct be_device *dev, const void *image, int number
     TRY(cuda_said(dev, result, "cuDevicePrimaryCtxRetain", err));
     dev->retained = 1;
     TRY(cuda_enter(dev, err));
-    moco_status status = load_kernels(dev, image, err);
+    moco_status status = tables->image == NULL ? MOCO_OK : load_kernels(dev, tables->image, err);
     if (status == MOCO_OK)
         status = make_queue(dev, err);
+    if (status == MOCO_OK)
+        open_dnn(dev, tables);
     cuda_leave(dev);
     return status;
 }
@@ -103,6 +116,8 @@ void cuda_close(struct be_device *dev)
         cuda_enter_lost(dev);
         if (dev->stream != NULL)
             dev->cu->stream_sync(dev->stream);
+        if (dev->dnn.lib != NULL)
+            dnn_close(&dev->dnn);
         cuda_staging_free(dev);
         for (int i = 0; i < CUDA_EVENTS; i++)
             if (dev->events[i] != NULL)
@@ -120,17 +135,17 @@ void cuda_close(struct be_device *dev)
     ctx_unref(ctx);
 }
 
-moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda_driver *cu, const void *image,
-                      const char *name, int number, struct err *err)
+moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda_tables *tables, const char *name,
+                      int number, struct err *err)
 {
     *out = NULL;
     struct be_device *dev = mem_zalloc(ctx, sizeof *dev, err);
     if (dev == NULL)
         return MOCO_ENOMEM;
     dev->ctx = ctx_ref(ctx);
-    dev->cu = cu;
+    dev->cu = tables->cu;
     snprintf(dev->name, sizeof dev->name, "%s", name);
-    moco_status status = open_gpu(dev, image, number, err);
+    moco_status status = open_gpu(dev, tables, number, err);
     if (status != MOCO_OK) {
         cuda_close(dev);
         return status;
@@ -141,11 +156,17 @@ moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda
 
 /* ---- what it is ---- */
 
+/* TF32 is cuDNN's engines that read it; everything else is as in f32. */
+int cuda_precisions(const struct be_device *dev)
+{
+    return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) : 0);
+}
+
 void cuda_info(const struct be_device *dev, struct be_info *info)
 {
     *info = (struct be_info){.threads = 1,
                              .real_bytes = sizeof(float),
-                             .precisions = PRECISIONS,
+                             .precisions = cuda_precisions(dev),
                              .master = BE_F32,
                              .inference = BE_F32,
                              .launch_pixels = INT64_C(256) * 224 * 224,
@@ -155,13 +176,18 @@ void cuda_info(const struct be_device *dev, struct be_info *info)
                              .behind = CUDA_BEHIND,
                              .own_memory = 1};
     snprintf(info->isa, sizeof info->isa, "sm_%d%d, %d multiprocessors", dev->major, dev->minor, dev->multiprocessors);
-    snprintf(info->library, sizeof info->library, "%s", dev->gpu);
+    int version = dev->dnn.lib == NULL ? 0 : (int)dev->dnn.lib->version();
+    if (version == 0)
+        snprintf(info->library, sizeof info->library, "%.40s, no cuDNN", dev->gpu);
+    else
+        snprintf(info->library, sizeof info->library, "%.40s, cuDNN %d.%d.%d", dev->gpu, version / 10000,
+                 version / 100 % 100, version % 100);
 }
 
 moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err)
 {
     if (wanted != 0)
-        TRY(backend_has_precision(dev->name, PRECISIONS, wanted, err));
+        TRY(backend_has_precision(dev->name, cuda_precisions(dev), wanted, err));
     *out = wanted == 0 ? BE_F32 : (enum be_precision)wanted;
     return MOCO_OK;
 }

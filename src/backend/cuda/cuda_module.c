@@ -19,15 +19,27 @@ __asm__(".pushsection .rodata\n"
         ".popsection");
 extern const unsigned char moco_cuda_image[] __attribute__((visibility("hidden")));
 
-/* The driver is loaded with the first device, and stays. */
+/* The driver is loaded with the first device, and stays; so is cuDNN, where it is. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct cuda_driver driver;
+static struct dnn_library dnn;
+static struct err without_dnn;
 static int loaded;
+
+static void load_dnn(void)
+{
+    int version = 0, of_driver = 0;
+    if (driver.driver_version(&of_driver) != CU_OK)
+        of_driver = 0;
+    dnn_library_load(&dnn, NULL, of_driver, &version, &without_dnn);
+}
 
 static moco_status load_once(struct err *err)
 {
     pthread_mutex_lock(&lock);
     moco_status status = loaded ? MOCO_OK : cuda_driver_load(&driver, err);
+    if (status == MOCO_OK && !loaded)
+        load_dnn();
     loaded = status == MOCO_OK;
     pthread_mutex_unlock(&lock);
     return status;
@@ -37,7 +49,11 @@ static moco_status module_open(struct be_device **out, struct ctx *ctx, const ch
 {
     *out = NULL;
     TRY(load_once(err));
-    return cuda_open(out, ctx, &driver, moco_cuda_image, name, cuda_number(name), err);
+    const struct cuda_tables tables = {.cu = &driver,
+                                       .image = moco_cuda_image,
+                                       .dnn = without_dnn.status == MOCO_OK ? &dnn : NULL,
+                                       .without = without_dnn.text};
+    return cuda_open(out, ctx, &tables, name, cuda_number(name), err);
 }
 
 /* Slots of cuda_slots; C has no way to write this down as a constant. */

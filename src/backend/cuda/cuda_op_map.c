@@ -122,11 +122,7 @@ struct cuda_maxpool {
 static moco_status compile_maxpool(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
 {
     struct cuda_maxpool *state = node->state;
-    size_t bytes = program_value_count(&plan->program, node->out, n) * sizeof(uint16_t);
-    state->winner = NONE;
-    if (plan->program.spec.pass != BE_TRAIN)
-        return MOCO_OK;
-    return program_buffer(&plan->program, &state->winner, bytes, CLASS_ACTIVATION, moment, err);
+    return program_winners(&plan->program, &state->winner, node->out, n, moment, err);
 }
 
 static moco_status compile_maxpool_back(struct be_plan *plan, struct program_step *step, int moment, struct err *err)

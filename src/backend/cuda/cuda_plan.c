@@ -70,7 +70,7 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
                              struct err *err)
 {
     *out = NULL;
-    TRY(backend_has_precision(dev->name, BE_HAS(BE_F32), (int)spec->precision, err));
+    TRY(backend_has_precision(dev->name, cuda_precisions(dev), (int)spec->precision, err));
     TRY(cuda_layout_check(spec->layout, spec->graph, err));
     TRY(check_weights(dev, spec, err));
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
@@ -83,7 +83,11 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
                                          .map_number = sizeof(float),
                                          .vector_number = sizeof(float)},
                              .dev = dev};
-    moco_status status = compile(plan, err);
+    moco_status status = cuda_enter(dev, err);
+    if (status == MOCO_OK) {
+        status = compile(plan, err);
+        cuda_leave(dev);
+    }
     if (status != MOCO_OK) {
         cuda_plan_free(plan);
         return status;
@@ -97,7 +101,12 @@ void cuda_plan_free(struct be_plan *plan)
     if (plan == NULL)
         return;
     struct ctx *ctx = plan->program.ctx;
+    struct be_device *dev = plan->dev;
+    cuda_enter_lost(dev);
+    if (dev->dnn.lib != NULL)
+        dev->cu->stream_sync(dev->stream); /* cuDNN does not say whether what is queued still needs a plan */
     program_free(&plan->program);
+    cuda_leave(dev);
     mem_free(ctx, plan);
 }
 
@@ -108,11 +117,7 @@ void cuda_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
 
 moco_status cuda_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
-    if ((uintptr_t)slab % 64 != 0)
-        return err_set(err, MOCO_EINVAL, "%s: a plan is bound to an address that is no multiple of 64",
-                       plan->dev->name);
-    plan->program.slab = slab;
-    return MOCO_OK;
+    return program_bind(&plan->program, slab, err);
 }
 
 /* ---- running ---- */

@@ -19,6 +19,17 @@ moco_status cuda_said(struct be_device *dev, cu_result result, const char *what,
     return err_set(err, MOCO_EDEVICE, "%s", dev->lost.text);
 }
 
+moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
+                         const void *workspace, struct err *err)
+{
+    struct err why = {0};
+    if (dnn_run(&dev->dnn, plan, x, w, y, workspace, &why) == MOCO_OK)
+        return MOCO_OK;
+    if (dev->lost.status == MOCO_OK)
+        err_set(&dev->lost, MOCO_EDEVICE, "%s: the device is lost: %.400s", dev->name, why.text);
+    return err_set(err, MOCO_EDEVICE, "%s", dev->lost.text);
+}
+
 void cuda_enter_lost(struct be_device *dev)
 {
     pthread_mutex_lock(&dev->lock);

@@ -16,7 +16,7 @@ moco_status cuda_weights_create(struct be_weights **out, struct be_device *dev, 
                                 const struct be_layout *layout, enum be_precision precision, struct err *err)
 {
     *out = NULL;
-    TRY(backend_has_precision(dev->name, BE_HAS(BE_F32), (int)precision, err));
+    TRY(backend_has_precision(dev->name, cuda_precisions(dev), (int)precision, err));
     TRY(cuda_layout_check(layout, graph, err));
     struct be_weights *weights = mem_zalloc(dev->ctx, sizeof *weights, err);
     if (weights == NULL)

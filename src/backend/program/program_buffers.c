@@ -45,6 +45,14 @@ void program_use(struct program *p, int buffer, int moment)
     b->last = moment > b->last ? moment : b->last;
 }
 
+moco_status program_winners(struct program *p, int *out, int value, int n, int moment, struct err *err)
+{
+    *out = NONE;
+    if (p->spec.pass != BE_TRAIN)
+        return MOCO_OK;
+    return program_buffer(p, out, program_value_count(p, value, n) * sizeof(uint16_t), CLASS_ACTIVATION, moment, err);
+}
+
 /* The most bytes of a class that are alive at once. */
 static size_t peak(const struct program *p, enum program_class class)
 {

@@ -16,6 +16,9 @@ moco_status program_buffer(struct program *p, int *out, size_t bytes, enum progr
                            struct err *err);
 void program_use(struct program *p, int buffer, int moment); /* it lives then, too; NONE is fine */
 
+/* TRAIN: which number of its window won each of max pooling's, `value`: uint16. Else NONE. */
+moco_status program_winners(struct program *p, int *out, int value, int n, int moment, struct err *err);
+
 /* Offsets in one slab, and how many bytes each class of buffers takes. */
 moco_status program_lay_out(struct program *p, struct err *err);
 

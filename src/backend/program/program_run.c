@@ -39,6 +39,15 @@ static moco_status check(const struct program *p, enum be_pass pass, const char 
     return MOCO_OK;
 }
 
+moco_status program_bind(struct program *p, void *slab, struct err *err)
+{
+    if ((uintptr_t)slab % 64 != 0)
+        return err_set(err, MOCO_EINVAL, "%s: a plan is bound to an address that is no multiple of 64",
+                       p->device->name);
+    p->slab = slab;
+    return MOCO_OK;
+}
+
 /* ---- forward ---- */
 
 static moco_status forward_slice(struct program *p, const struct program_segment *segment,

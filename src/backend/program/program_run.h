@@ -7,6 +7,9 @@
 
 #include "backend/program/program.h"
 
+/* Gives the program its memory. MOCO_EINVAL: the address is no multiple of 64. */
+moco_status program_bind(struct program *p, void *slab, struct err *err);
+
 /* MOCO_ESTATE before the program has memory. The value of the output is where program_value_at says. */
 moco_status program_forward(struct program *p, const struct be_forward *io, struct err *err);
 

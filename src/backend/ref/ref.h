@@ -3,7 +3,7 @@
  * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. All
  * numbers are held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is
  * computed. They only decide which results are rounded before they are stored, at the same points where the cpu
- * backend stores them. */
+ * backend stores them. BE_TF32 stores what BE_F32 does, and convolutions round what they read. */
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 
@@ -44,7 +44,7 @@ static inline double ref_round(enum be_precision precision, double value)
     if (precision == BE_F64)
         return value;
     float single = (float)value;
-    return precision == BE_F32 ? (double)single : (double)bf16_to_float(bf16_from_float(single));
+    return precision != BE_BF16 ? (double)single : (double)bf16_to_float(bf16_from_float(single));
 }
 
 /* Masters, gradients, momentum, statistics and vectors are f32 in both rounding modes. */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define PAGE 4096
-#define PRECISIONS (BE_HAS(BE_F32) | BE_HAS(BE_BF16) | BE_HAS(BE_F64))
+#define PRECISIONS (BE_HAS(BE_F32) | BE_HAS(BE_BF16) | BE_HAS(BE_F64) | BE_HAS(BE_TF32))
 
 static moco_status device_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
 {

@@ -6,10 +6,12 @@
 
 struct ref_op_conv {
     int scratch;
+    int read[2]; /* TF32: the two factors, as they are read; else NONE */
 };
 
 struct ref_op_conv_back {
     int scratch;
+    int read[2];
     int gradient; /* WEIGHTS: this launch's, of the weight and behind it of the bias */
 };
 
@@ -22,11 +24,43 @@ static struct ref_conv conv_of(const struct be_plan *plan, const struct program_
     return (struct ref_conv){ref_shape_of(plan, node->in), ref_shape_of(plan, op->out), window};
 }
 
+/* ---- TF32 ---- */
+
+/* Buffers for the two factors of a convolution's products. Linear layers are in f32. */
+static moco_status make_read(struct be_plan *plan, const struct program_node *node, int read[2], const size_t count[2],
+                             int moment, struct err *err)
+{
+    read[0] = read[1] = NONE;
+    if (plan->program.spec.precision != BE_TF32 || node->op->kind != OP_CONV)
+        return MOCO_OK;
+    for (int i = 0; i < 2; i++)
+        TRY(program_buffer(&plan->program, &read[i], count[i] * sizeof(double), CLASS_SCRATCH, moment, err));
+    return MOCO_OK;
+}
+
+static const double *as_read(const struct be_plan *plan, int buffer, const double *from, size_t count)
+{
+    double *to = ref_at(plan, buffer);
+    if (buffer == NONE)
+        return from;
+    for (size_t i = 0; i < count; i++)
+        to[i] = (double)tf32_round((float)from[i]);
+    return to;
+}
+
+static size_t weights_of(const struct be_plan *plan, const struct program_node *node)
+{
+    return (size_t)plan->program.spec.graph->params[node->op->param[0]].count;
+}
+
+/* ---- forward and back ---- */
+
 static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
 {
     (void)n;
     struct ref_op_conv *state = node->state;
     struct ref_conv conv = conv_of(plan, node);
+    TRY(make_read(plan, node, state->read, (size_t[]){ref_count(&conv.in), weights_of(plan, node)}, moment, err));
     return program_buffer(&plan->program, &state->scratch, ref_conv_scratch(&conv) * sizeof(double), CLASS_SCRATCH,
                           moment, err);
 }
@@ -38,6 +72,10 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     const struct graph_param *params = plan->program.spec.graph->params;
     struct ref_conv conv = conv_of(plan, step->node);
     state->gradient = NONE;
+    TRY(make_read(plan, step->node, state->read,
+                  (size_t[]){ref_count(&conv.out),
+                             step->kind == STEP_WEIGHTS ? ref_count(&conv.in) : weights_of(plan, step->node)},
+                  moment, err));
     if (step->kind == STEP_WEIGHTS) {
         size_t count = (size_t)params[op->param[0]].count;
         if (op->param[1] >= 0)
@@ -55,7 +93,9 @@ static moco_status run(const struct program_forward *run, const struct program_n
     const struct ref_op_conv *state = node->state;
     const struct ref_conv conv = conv_of(plan, node);
     double *y = ref_value(plan, node->out);
-    ref_conv_forward(&conv, ref_value(plan, node->in), ref_weight(run, node->op, 0), y, ref_at(plan, state->scratch));
+    const double *x = as_read(plan, state->read[0], ref_value(plan, node->in), ref_count(&conv.in));
+    const double *w = as_read(plan, state->read[1], ref_weight(run, node->op, 0), weights_of(plan, node));
+    ref_conv_forward(&conv, x, w, y, ref_at(plan, state->scratch));
     if (node->op->kind == OP_LINEAR && node->op->param[1] >= 0)
         ref_bias(&conv.out, ref_other_param(run, node->op, 1), y);
     if (node->bn != NULL)
@@ -72,10 +112,11 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     const struct ref_op_conv_back *state = step->state;
     const struct program_node *node = step->node;
     const struct ref_conv conv = conv_of(plan, node);
-    const double *dy = ref_at(plan, step->in[0]);
+    const double *dy = ref_at(plan, step->in[0]), *read = as_read(plan, state->read[0], dy, ref_count(&conv.out));
     double *scratch = ref_at(plan, state->scratch), *to = ref_at(plan, step->out[0]);
     if (step->kind == STEP_DATA) {
-        ref_conv_backward_data(&conv, ref_param(plan, run->io->weights, node->op, 0), dy, to, scratch);
+        const double *w = ref_param(plan, run->io->weights, node->op, 0);
+        ref_conv_backward_data(&conv, as_read(plan, state->read[1], w, weights_of(plan, node)), read, to, scratch);
         ref_round_value(plan, node->in, to);
         return MOCO_OK;
     }
@@ -85,7 +126,8 @@ static moco_status run_back(const struct program_backward *run, const struct pro
         ref_bias_backward(&conv.out, dy, d_bias);
         ref_add_gradient(run, node->op, 1, d_bias);
     }
-    ref_conv_backward_weight(&conv, ref_at(plan, step->in[1]), dy, gradient, scratch);
+    const double *x = as_read(plan, state->read[1], ref_at(plan, step->in[1]), ref_count(&conv.in));
+    ref_conv_backward_weight(&conv, x, read, gradient, scratch);
     ref_add_gradient(run, node->op, 0, gradient);
     return MOCO_OK;
 }

@@ -30,7 +30,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
 
 moco_status ref_precision_check(enum be_precision precision, struct err *err)
 {
-    if (precision < BE_F32 || precision > BE_F64)
+    if ((precision < BE_F32 || precision > BE_F64) && precision != BE_TF32)
         return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", (int)precision);
     return MOCO_OK;
 }
@@ -86,10 +86,7 @@ void ref_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
 
 moco_status ref_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
-    if ((uintptr_t)slab % 64 != 0)
-        return err_set(err, MOCO_EINVAL, "ref: a plan is bound to an address that is no multiple of 64");
-    plan->program.slab = slab;
-    return MOCO_OK;
+    return program_bind(&plan->program, slab, err);
 }
 
 /* Maps are [n][h][w][c] here. */

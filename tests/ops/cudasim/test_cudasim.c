@@ -18,10 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "api/handle.h"
 #include "backend/cuda/cuda.h"
 #include "support/cudasim/sim_driver.h"
 #include "support/cudasim/simt.h"
 #include "support/rigs/net_harness.h"
+#include "support/rigs/train_rig.h"
 
 #define DEVICE "cudasim:0"
 
@@ -285,6 +287,51 @@ static void every_kernel_that_fails_loses_the_device(void **state)
         }
 }
 
+/* ---- what a recording would freeze ---- */
+
+/* A step with another rate, other pictures and another row of the queue than the one before it. `planted`: and with a
+ * number in a kernel's arguments that is not the one of the step before. */
+static const char *step_against(struct rig *rig, int64_t number, double lr, int planted)
+{
+    struct be_device *dev = rig->device->dev;
+    struct err err = {0};
+    rig_draw(rig, number);
+    rig_ok(moco_trainer_step(rig->trainer, &rig->batch, lr));
+    if (planted) {
+        struct map_args args = {.count = 0, .relu = (int)number};
+        harness_ok(cuda_enter(dev, &err), &err);
+        harness_ok(cuda_launch_items(dev, CUDA_map_add, 1, &args, &err), &err);
+        cuda_leave(dev);
+    }
+    return sim_recording(SIM_COMPARE);
+}
+
+/* Two steps queue the same kernels with the same arguments: whatever changes comes from device memory. */
+static void no_number_of_a_step_is_in_an_argument(void **state)
+{
+    (void)state;
+    for (int mechanism = 0; mechanism < RIG_MECHANISMS; mechanism++) {
+        struct rig rig;
+        struct rig_spec spec = rig_spec();
+        spec.device = DEVICE;
+        rig_mechanism(&spec, mechanism);
+        rig_open(&rig, &spec);
+        for (int planted = 0; planted < 2; planted++) {
+            step_against(&rig, 0, 0.05, 0); /* the first steps may do what is done once */
+            step_against(&rig, 1, 0.05, 0);
+            sim_recording(SIM_RECORD);
+            step_against(&rig, 2, 0.05, planted);
+            assert_true(sim_recorded() > 50);
+            const char *changed = step_against(&rig, 3, 0.01, planted);
+            if (!planted && changed != NULL)
+                fail_msg("mechanism %d: %s has other arguments in another step", mechanism, changed);
+            assert_true(planted == (changed != NULL && strcmp(changed, "moco_map_add") == 0));
+            sim_recording(SIM_FORGET);
+        }
+        rig_close(&rig);
+    }
+}
+
 /* ---- what the simulator finds ---- */
 
 /* The signal that ends a process which does this; 0: none. */
@@ -412,6 +459,7 @@ int main(void)
         cmocka_unit_test(images_are_padded_with_channels_of_zeros),
         cmocka_unit_test(every_allocation_that_fails_is_told),
         cmocka_unit_test(every_kernel_that_fails_loses_the_device),
+        cmocka_unit_test(no_number_of_a_step_is_in_an_argument),
         cmocka_unit_test(faults_of_the_host_are_found),
         cmocka_unit_test(work_is_done_when_somebody_waits),
         cmocka_unit_test(a_device_awaits_another),

@@ -4,14 +4,20 @@
 #include <pthread.h>
 
 #include "backend/cuda/cuda.h"
+#include "support/cudasim/sim_dnn.h"
 #include "support/cudasim/sim_driver.h"
 
 static moco_status sim_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
 {
     static const char image[] = "no image: the simulated driver has its kernels";
     *out = NULL;
+    struct cuda_tables tables = {.cu = &sim_driver, .image = image, .dnn = &sim_dnn, .without = ""};
     TRY(cuda_driver_start(&sim_driver, "simulated", err));
-    return cuda_open(out, ctx, &sim_driver, image, name, cuda_number(name), err);
+    if (cuda_number(name) == 1) {
+        tables.dnn = NULL;
+        tables.without = "cuDNN: this device is simulated without it";
+    }
+    return cuda_open(out, ctx, &tables, name, cuda_number(name), err);
 }
 
 static struct backend be;

@@ -31,7 +31,7 @@ struct CUevent_st {
     int pending; /* records of it that did not run yet */
 };
 
-enum work_kind { WORK_KERNEL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT };
+enum work_kind { WORK_KERNEL, WORK_CALL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT };
 
 struct work {
     struct work *next;
@@ -41,6 +41,8 @@ struct work {
     char *to;
     const char *from;
     size_t bytes;
+    void (*call)(void *arg, int sound);
+    void *arg;
     int value, faults;
     struct CUevent_st *event;
     _Alignas(16) char args[ARGS];
@@ -90,10 +92,13 @@ static void fence(const struct block *b, int open)
         fail("mprotect failed");
 }
 
+static int all_open;
+
 static void fence_all(int open)
 {
-    for (const struct block *b = blocks; b != NULL; b = b->next)
+    for (const struct block *b = blocks; b != NULL && all_open != open; b = b->next)
         fence(b, open);
+    all_open = open;
 }
 
 /* At an address that no one may rely on being aligned to more than 256. */
@@ -155,10 +160,26 @@ static cu_result give(void *at, int host)
 
 /* ---- works ---- */
 
+/* A kernel may go anywhere; a copy is in two blocks, of which one may be the host's. */
+static void open_for(const struct work *w, int open)
+{
+    const struct block *a = find(w->to, w->bytes), *b = w->kind == WORK_COPY ? find(w->from, w->bytes) : NULL;
+    if (w->kind == WORK_KERNEL || w->kind == WORK_CALL)
+        fence_all(1); /* until the wait is over */
+    else if (all_open || (w->kind != WORK_COPY && w->kind != WORK_FILL))
+        return;
+    else
+        for (int i = 0; i < 2; i++)
+            if ((i == 0 ? a : b) != NULL)
+                fence(i == 0 ? a : b, open);
+}
+
 static void run(struct work *w)
 {
     if (w->faults)
         error = ILLEGAL_ADDRESS;
+    if (w->kind == WORK_CALL)
+        w->call(w->arg, error == 0);
     if (error != 0 && w->kind != WORK_RECORD)
         return;
     if (w->kind == WORK_KERNEL)
@@ -191,7 +212,9 @@ static int run_one(void)
         if (s->first == NULL)
             s->last = &s->first;
         pending--;
+        open_for(w, 1);
         run(w);
+        open_for(w, 0);
         free(w);
         return 1;
     }
@@ -200,7 +223,6 @@ static int run_one(void)
 
 static void run_all(void)
 {
-    fence_all(1);
     while (run_one()) {
     }
     fence_all(0);
@@ -219,6 +241,63 @@ static cu_result queue(struct CUstream_st *s, const struct work *work)
     s->last = &w->next;
     pending++;
     return CU_OK;
+}
+
+/* ---- recordings ---- */
+
+enum { MOST_RECORDED = 4096 };
+
+static struct recorded {
+    const struct sim_kernel *kernel;
+    struct simt_dim grid;
+    char args[ARGS];
+} * recording;
+static enum sim_recording record_mode;
+static int recorded, compared;
+static const char *other; /* the first kernel that was not as recorded */
+
+static void record(const struct work *w)
+{
+    if (record_mode == SIM_RECORD) {
+        if (recorded == MOST_RECORDED)
+            fail("a recording is too long");
+        recording[recorded] = (struct recorded){.kernel = w->kernel, .grid = w->grid};
+        memcpy(recording[recorded++].args, w->args, w->kernel->bytes);
+    } else if (record_mode == SIM_COMPARE && other == NULL) {
+        const struct recorded *r = &recording[compared++];
+        if (compared > recorded || r->kernel != w->kernel || memcmp(&r->grid, &w->grid, sizeof r->grid) != 0 ||
+            memcmp(r->args, w->args, w->kernel->bytes) != 0)
+            other = w->kernel->name;
+    }
+}
+
+const char *sim_recording(enum sim_recording next)
+{
+    pthread_mutex_lock(&lock);
+    const char *found = other;
+    if (record_mode == SIM_COMPARE && found == NULL && compared != recorded)
+        found = recording[compared].kernel->name;
+    if (recording == NULL && (recording = calloc(MOST_RECORDED, sizeof *recording)) == NULL)
+        fail("no memory");
+    if (next != SIM_COMPARE)
+        recorded = 0;
+    if (next == SIM_FORGET) {
+        free(recording);
+        recording = NULL;
+    }
+    record_mode = next;
+    compared = 0;
+    other = NULL;
+    pthread_mutex_unlock(&lock);
+    return found;
+}
+
+int sim_recorded(void)
+{
+    pthread_mutex_lock(&lock);
+    int count = recorded;
+    pthread_mutex_unlock(&lock);
+    return count;
 }
 
 /* ---- the calls ---- */
@@ -433,7 +512,6 @@ static cu_result sim_stream_destroy(cu_stream stream)
 static cu_result sim_stream_sync(cu_stream stream)
 {
     cu_result result = begin();
-    fence_all(1);
     while (stream->first != NULL)
         if (!run_one())
             fail("streams wait for each other in vain");
@@ -484,7 +562,6 @@ static cu_result sim_event_query(cu_event event)
 {
     cu_result result = begin();
     if (event->pending > 0) {
-        fence_all(1);
         run_one();
         fence_all(0);
     }
@@ -494,7 +571,6 @@ static cu_result sim_event_query(cu_event event)
 static cu_result sim_event_sync(cu_event event)
 {
     cu_result result = begin();
-    fence_all(1);
     while (event->pending > 0)
         if (!run_one())
             fail("streams wait for each other in vain");
@@ -545,6 +621,25 @@ static cu_result sim_launch(cu_function function, unsigned grid_x, unsigned grid
         return end(BAD_VALUE);
     w.faults = due(SIM_KERNEL_FAULTS);
     memcpy(w.args, args[0], function->kernel->bytes);
+    record(&w);
+    return end(queue(stream, &w));
+}
+
+cu_result sim_call(cu_stream stream, void (*call)(void *arg, int sound), void *arg, const struct sim_span *spans,
+                   int span_count)
+{
+    struct work w = {.kind = WORK_CALL, .call = call, .arg = arg};
+    cu_result result = begin();
+    if (result != CU_OK)
+        return end(result);
+    if (due(SIM_LAUNCH_REFUSED))
+        return end(error = TOO_MANY);
+    for (int i = 0; i < span_count; i++) {
+        const struct block *b = find(spans[i].at, spans[i].bytes);
+        if (b == NULL || b->host)
+            return end(BAD_VALUE);
+    }
+    w.faults = due(SIM_KERNEL_FAULTS);
     return end(queue(stream, &w));
 }
 

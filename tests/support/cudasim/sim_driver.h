@@ -16,7 +16,16 @@
 
 extern const struct cuda_driver sim_driver;
 
-/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver. */
+/* For libraries that queue work of their own (sim_dnn.h): call(arg, 1) when the stream comes to it, or call(arg, 0) if it
+ * never will, because an error came before. Refused if a span is not within one block of device memory. */
+struct sim_span {
+    const void *at;
+    size_t bytes;
+};
+cu_result sim_call(cu_stream stream, void (*call)(void *arg, int sound), void *arg, const struct sim_span *spans,
+                   int span_count);
+
+/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver; the first with the simulated cuDNN, the second without. */
 const struct backend *backend_of_cudasim(void);
 void relu_masks_read_cuda(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks);
 
@@ -32,6 +41,13 @@ int sim_planted_is_due(void); /* 1: it has not happened yet */
 
 /* Calls that could fail so far, by the kind of failure. */
 int64_t sim_calls(enum sim_failure failure);
+
+/* What a recording of a step would repeat: SIM_RECORD notes the kernels that are queued from now on, with all numbers and
+ * addresses that they are given; SIM_COMPARE holds what is queued from now on against that, from the first; SIM_FORGET ends
+ * it. Returns the name of the first kernel that was queued with other arguments, or in another place; NULL: there is none. */
+enum sim_recording { SIM_FORGET, SIM_RECORD, SIM_COMPARE };
+const char *sim_recording(enum sim_recording next);
+int sim_recorded(void); /* how many kernels there are in it */
 
 /* Bytes of device memory that are held; works that are queued. */
 int64_t sim_live(void);

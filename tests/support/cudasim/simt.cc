@@ -36,6 +36,12 @@
 #else
 #define TSAN(...)
 #endif
+/* Does a launch use the fibers of the one before? Sanitizers see new ones each time. */
+#if defined(SIMT_ASAN) || defined(SIMT_TSAN)
+#define KEEPS 0
+#else
+#define KEEPS 1
+#endif
 /* The scheduler itself is no subject of ThreadSanitizer: it runs on every fiber. */
 #define QUIET __attribute__((no_sanitize("thread")))
 
@@ -93,7 +99,7 @@ struct run {
     struct lane lanes[MOST_THREADS];
     struct fiber fibers[MOST_THREADS], main;
     unsigned order[MOST_THREADS];
-    unsigned threads;
+    unsigned threads, prepared; /* of its fibers, those from 0 on are at the end of a thread, and take another */
     struct lane *now;
     const void *bottom; /* of the main stack */
     size_t bottom_size;
@@ -107,6 +113,7 @@ struct run {
 enum { ROOM = SHARED_BYTES + SHARED_ARRAYS * GAP };
 
 struct run *the_run;        /* whoever launches holds the driver's lock */
+struct run *kept;           /* of the launch before; sanitizers get a new one each time */
 char *stacks[MOST_THREADS]; /* of fibers: taken once, and used by every launch */
 uint64_t random_state = 0x9e3779b97f4a7c15u;
 
@@ -310,10 +317,11 @@ QUIET void begin_block(struct run *r, unsigned turn)
     r->shared = (char *)malloc(ROOM + sizeof(char *));
     if (r->shared == NULL)
         abort();
+    memset(r->shared, 0xff, ROOM);
     memcpy(r->shared + ROOM, &before, sizeof before);
 #endif
     ASAN(ASAN_UNPOISON_MEMORY_REGION(r->shared, ROOM);)
-    memset(r->shared, 0xff, ROOM);
+    memset(r->shared, 0xff, r->used); /* all of it when it was made */
     ASAN(ASAN_POISON_MEMORY_REGION(r->shared, ROOM);)
     r->used = 0;
     r->array_count = 0;
@@ -329,7 +337,7 @@ QUIET void begin_block(struct run *r, unsigned turn)
 QUIET void make_run(struct run *r)
 {
     TSAN(r->main.tsan = __tsan_get_current_fiber();)
-    for (unsigned i = 0; i < r->threads; i++) {
+    for (unsigned i = r->prepared; i < r->threads; i++) {
         struct fiber *f = &r->fibers[i];
         if (stacks[i] == NULL)
             stacks[i] = (char *)malloc(STACK);
@@ -341,10 +349,15 @@ QUIET void make_run(struct run *r)
         TSAN(f->tsan = __tsan_create_fiber(0);)
     }
 #ifndef SIMT_TSAN
-    r->shared = (char *)malloc(ROOM);
-    if (r->shared == NULL)
-        abort();
+    if (r->prepared == 0) {
+        r->shared = (char *)malloc(ROOM);
+        if (r->shared == NULL)
+            abort();
+        memset(r->shared, 0xff, ROOM);
+    }
 #endif
+    if (r->threads > r->prepared)
+        r->prepared = r->threads;
 }
 
 QUIET void free_run(struct run *r)
@@ -371,7 +384,7 @@ QUIET void free_run(struct run *r)
 QUIET void simt_launch(void (*kernel)(const void *args), const void *args, struct simt_dim grid, struct simt_dim block)
 {
     unsigned threads = block.x * block.y * block.z, blocks = grid.x * grid.y * grid.z;
-    struct run *r = (struct run *)calloc(1, sizeof *r);
+    struct run *r = kept != NULL ? kept : (struct run *)calloc(1, sizeof *r);
     unsigned *turn = (unsigned *)calloc(blocks, sizeof *turn);
     if (threads < 1 || threads > MOST_THREADS || blocks < 1 || r == NULL || turn == NULL) {
         fprintf(stderr, "simt: a grid of %u blocks of %u threads cannot run\n", blocks, threads);
@@ -397,7 +410,9 @@ QUIET void simt_launch(void (*kernel)(const void *args), const void *args, struc
     }
     TSAN(__tsan_acquire(&r->clocks.end);)
     the_run = NULL;
-    free_run(r);
+    kept = KEEPS ? r : NULL;
+    if (kept == NULL)
+        free_run(r);
     free(turn);
 }
 

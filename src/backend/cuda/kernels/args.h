@@ -130,6 +130,7 @@ struct input_args {
 /* Feature maps [n][h][w][c] and vectors [n][c]; pooling: [n][oh][ow][c]. */
 struct map_args {
     const float *x, *other, *dy;
+    const float *bias; /* map_add: [c]; NULL */
     float *y;
     uint16_t *winner;
     int64_t count;

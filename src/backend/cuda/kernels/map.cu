@@ -27,6 +27,8 @@ KERNEL(map_add, map)
 {
     for (int64_t i = first_item(); i < a.count; i += item_step()) {
         float y = a.x[i];
+        if (a.bias != nullptr)
+            y += a.bias[i % a.c];
         if (a.other != nullptr)
             y += a.other[i];
         a.y[i] = a.relu && y < 0 ? 0 : y;

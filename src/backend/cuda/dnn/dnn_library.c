@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * dnn_library: see dnn_library.h. What a reader would get wrong: the folders are fixed when this is compiled; a variable
+ * of the environment adds none, because a library is code that runs in this process. */
+#include "backend/cuda/dnn/dnn_library.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dl.h"
+
+#ifndef MOCO_CUDNN_FOLDERS
+/* Packages of Debian and Fedora; toolkits; wheels of a system's Python, and of conda's. */
+#define MOCO_CUDNN_FOLDERS                                                                                             \
+    "/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/aarch64-linux-gnu:/usr/local/cuda/lib64:/usr/local/cuda/lib:"       \
+    "/opt/cuda/lib64:/usr/local/lib/python3*/*-packages/nvidia/cudnn/lib:"                                             \
+    "/usr/lib/python3*/*-packages/nvidia/cudnn/lib:/opt/conda/lib:"                                                    \
+    "/opt/conda/lib/python3*/site-packages/nvidia/cudnn/lib"
+#endif
+
+enum { PATH_SIZE = 4096 };
+
+/* The first file that a pattern names; 0: none. */
+static int first_match(char path[PATH_SIZE], const char *pattern)
+{
+    glob_t found;
+    int is = 0;
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return 0;
+    if (found.gl_pathc > 0 && strlen(found.gl_pathv[0]) < PATH_SIZE) {
+        strcpy(path, found.gl_pathv[0]);
+        is = 1;
+    }
+    globfree(&found);
+    return is;
+}
+
+static int find_library(char path[PATH_SIZE], const char *folders)
+{
+    char pattern[PATH_SIZE];
+    for (const char *folder = folders; *folder != 0;) {
+        size_t length = strcspn(folder, ":");
+        int size = snprintf(pattern, sizeof pattern, "%.*s/libcudnn.so.%d", (int)length, folder, DNN_MAJOR);
+        if (size < PATH_SIZE && first_match(path, pattern))
+            return 1;
+        folder += length + (folder[length] == ':');
+    }
+    return 0;
+}
+
+static moco_status fill_table(struct dnn_library *out, void *library, const char *path, struct err *err)
+{
+    /* As in cuda_driver.c: POSIX promises that addresses of functions are like those of data. */
+#define FILL(member, symbol, result, args)                                                                             \
+    {                                                                                                                  \
+        void *found = dl_symbol(library, #symbol);                                                                     \
+        if (found == NULL)                                                                                             \
+            return err_set(err, MOCO_ENODEV, "cuDNN: %.200s is not cuDNN %d: it has no " #symbol, path, DNN_MAJOR);    \
+        memcpy(&out->member, &found, sizeof found);                                                                    \
+    }
+    DNN_LIBRARY(FILL)
+#undef FILL
+    return MOCO_OK;
+}
+
+moco_status dnn_library_check(const struct dnn_library *lib, const char *path, int driver, int *version,
+                              struct err *err)
+{
+    int is = (int)lib->version(), runtime = (int)lib->runtime_version();
+    *version = is;
+    if (is / 10000 != DNN_MAJOR || is < DNN_OLDEST)
+        return err_set(err, MOCO_ENODEV, "cuDNN: %.200s is version %d.%d.%d; %d.%d or newer of version %d is needed",
+                       path, is / 10000, is / 100 % 100, is % 100, DNN_OLDEST / 10000, DNN_OLDEST / 100 % 100,
+                       DNN_MAJOR);
+    if (driver != 0 && runtime / 1000 > driver / 1000)
+        return err_set(err, MOCO_ENODEV,
+                       "cuDNN: %.200s was made for CUDA %d, and the driver is of CUDA %d.%d: take a newer driver, or "
+                       "cuDNN for CUDA %d",
+                       path, runtime / 1000, driver / 1000, driver % 1000 / 10, driver / 1000);
+    return MOCO_OK;
+}
+
+moco_status dnn_library_load(struct dnn_library *out, const char *folders, int driver, int *version, struct err *err)
+{
+    char path[PATH_SIZE];
+    void *library;
+    struct err why = {0};
+    if (folders == NULL)
+        folders = MOCO_CUDNN_FOLDERS;
+    if (!find_library(path, folders))
+        return err_set(err, MOCO_ENODEV, "cuDNN: there is no libcudnn.so.%d in %.400s", DNN_MAJOR, folders);
+    if (dl_open(&library, path, &why) != MOCO_OK)
+        return err_set(err, MOCO_ENODEV, "cuDNN: it cannot be loaded: %.400s", why.text);
+    moco_status status = fill_table(out, library, path, err);
+    if (status == MOCO_OK)
+        status = dnn_library_check(out, path, driver, version, err);
+    if (status != MOCO_OK)
+        dl_close(library);
+    return status;
+}

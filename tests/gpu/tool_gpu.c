@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * tool_gpu: what tests/gpu/run asks of a GPU, one JSON object a call.
+ *
+ *   tool_gpu describe DEVICE [FILE]    name, library, memory; FILE gets the properties as cuDNN writes them down, which
+ *                                      tool_plans reads (of a real GPU alone)
+ *   tool_gpu copy DEVICE MIB           bytes a second: from the host, within the device, to the host
+ *   tool_gpu step DEVICE ARCH IMAGE BATCH GROUP WIDTH QUEUE SECONDS
+ *                                      training steps of pictures of noise for so long: pictures a second
+ *   tool_gpu engines DEVICE IMAGES     median milliseconds of the engine of every convolution of ResNet-50
+ *
+ * Durations are of the host's clock, between points where the device has nothing left to do. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "api/handle.h"
+#include "backend/cuda/cuda.h"
+#include "moco/moco.h"
+#include "net/net.h"
+#include "support/cudasim/sim_dnn.h"
+#include "support/cudasim/sim_driver.h"
+
+enum { TIMED = 20, MOST_STEPS = 10000 };
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int fail(const char *what, const char *why)
+{
+    fprintf(stderr, "tool_gpu: %s: %s\n", what, why);
+    return 1;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int count)
+{
+    qsort(values, (size_t)count, sizeof *values, by_size);
+    return values[count / 2];
+}
+
+/* ---- describe ---- */
+
+/* cuDNN's own words for a GPU: needs the driver's context, which it makes for itself. */
+static int write_properties(int number, const char *path)
+{
+    enum { DEVICE_ID = 2700, INT32 = 23 };
+    static char text[1 << 16];
+    struct cuda_driver cu;
+    struct dnn_library lib;
+    struct err err = {0};
+    dnn_descriptor device = NULL;
+    int version = 0;
+    int32_t id = number;
+    int64_t count = 0;
+    if (cuda_driver_load(&cu, &err) != MOCO_OK || dnn_library_load(&lib, NULL, 0, &version, &err) != MOCO_OK)
+        return fail("properties", err.text);
+    if (lib.make(DNN_THING_DEVICE, &device) != DNN_OK || lib.set(device, DEVICE_ID, INT32, 1, &id) != DNN_OK ||
+        lib.finalize(device) != DNN_OK ||
+        lib.get(device, DNN_DEVICE_JSON, DNN_TYPE_CHAR, (int64_t)sizeof text - 1, &count, text) != DNN_OK) {
+        char why[256];
+        lib.last_error(why, sizeof why);
+        return fail("properties", why);
+    }
+    FILE *f = fopen(path, "w");
+    if (f == NULL || fputs(text, f) < 0 || fclose(f) != 0)
+        return fail(path, "it cannot be written");
+    return 0;
+}
+
+static int describe(moco_device *device, const char *name, const char *path)
+{
+    moco_device_info info;
+    int64_t live = -1, available = -1;
+    moco_device_info_init(&info);
+    if (moco_device_describe(device, &info) != MOCO_OK || moco_device_memory(device, &live, &available) != MOCO_OK)
+        return fail("describe", moco_error());
+    printf("{\"device\": \"%s\", \"library\": \"%s\", \"isa\": \"%s\", \"precisions\": %d, \"live_bytes\": %lld, "
+           "\"available_bytes\": %lld}\n",
+           info.name, info.library, info.isa, info.precisions, (long long)live, (long long)available);
+    return path == NULL ? 0 : write_properties(cuda_number(name), path);
+}
+
+/* ---- copy ---- */
+
+static int copy(moco_device *device, long mib)
+{
+    const struct backend *be = device->backend;
+    size_t bytes = (size_t)mib << 20;
+    struct be_memory a = {0}, b = {0};
+    struct err err = {0};
+    double seconds[3][TIMED];
+    char *host = calloc(1, bytes);
+    int bad = host == NULL || be->alloc(device->dev, bytes, &a, &err) != MOCO_OK ||
+              be->alloc(device->dev, bytes, &b, &err) != MOCO_OK;
+    for (int i = 0; i < TIMED && !bad; i++) {
+        double begin = now();
+        bad |= be->write(device->dev, a.at, host, bytes, &err) != MOCO_OK || be->sync(device->dev, &err) != MOCO_OK;
+        seconds[0][i] = now() - begin;
+        begin = now();
+        bad |= be->copy(device->dev, b.at, a.at, bytes, &err) != MOCO_OK || be->sync(device->dev, &err) != MOCO_OK;
+        seconds[1][i] = now() - begin;
+        begin = now();
+        bad |= be->read(device->dev, host, b.at, bytes, &err) != MOCO_OK;
+        seconds[2][i] = now() - begin;
+    }
+    be->release(device->dev, &a);
+    be->release(device->dev, &b);
+    free(host);
+    if (bad)
+        return fail("copy", err.text);
+    printf("{\"mib\": %ld, \"in_bytes_per_s\": %.3e, \"within_bytes_per_s\": %.3e, \"out_bytes_per_s\": %.3e}\n", mib,
+           (double)bytes / median(seconds[0], TIMED), 2 * (double)bytes / median(seconds[1], TIMED),
+           (double)bytes / median(seconds[2], TIMED));
+    return 0;
+}
+
+/* ---- step ---- */
+
+static int run_steps(moco_trainer *trainer, const moco_batch *batch, double limit)
+{
+    static double seconds[MOST_STEPS];
+    moco_step_report report;
+    moco_step_report_init(&report);
+    int count = 0;
+    if (moco_trainer_step(trainer, batch, 0.03) != MOCO_OK || moco_trainer_report(trainer, &report) != MOCO_OK)
+        return fail("step", moco_error());
+    double begin = now(), last = begin;
+    while (count < MOST_STEPS && (count < 2 || now() - begin < limit)) {
+        if (moco_trainer_step(trainer, batch, 0.03) != MOCO_OK)
+            return fail("step", moco_error());
+        seconds[count++] = now() - last;
+        last = now();
+    }
+    if (moco_trainer_report(trainer, &report) != MOCO_OK) /* waits for what is queued */
+        return fail("step", moco_error());
+    double whole = now() - begin;
+    printf("\"steps\": %d, \"img_per_s\": %.2f, \"call_ms_median\": %.3f, \"loss\": %.4f, \"grad_norm\": %.4f}\n",
+           count, count * batch->n / whole, 1e3 * median(seconds, count), report.loss, report.grad_norm);
+    return 0;
+}
+
+static int step(moco_device *device, char **argv)
+{
+    moco_model *model = NULL;
+    moco_queue *queue = NULL;
+    moco_trainer *trainer = NULL;
+    moco_model_options network;
+    moco_trainer_options training;
+    moco_batch batch;
+    moco_model_options_init(&network);
+    moco_trainer_options_init(&training);
+    moco_batch_init(&batch);
+    network.arch = argv[0];
+    network.image_size = batch.h = batch.w = training.image_h = training.image_w = atoi(argv[1]);
+    network.stem = batch.h >= 64 ? "imagenet" : "cifar";
+    batch.n = training.batch_size = atoi(argv[2]);
+    training.bn_group_size = atoi(argv[3]);
+    network.width = atof(argv[4]);
+    size_t bytes = (size_t)batch.n * (size_t)batch.h * (size_t)batch.w * 3;
+    uint8_t *images = malloc(2 * bytes);
+    for (size_t i = 0; images != NULL && i < 2 * bytes; i++)
+        images[i] = (uint8_t)((i * 2654435761u) >> 13);
+    batch.views = 2;
+    batch.view[0] = images;
+    batch.view[1] = images == NULL ? NULL : images + bytes;
+    int failed = 1;
+    if (moco_model_create(&model, device, &network) != MOCO_OK ||
+        moco_queue_create(&queue, device, network.dim, atoll(argv[5]), 1) != MOCO_OK ||
+        moco_trainer_create(&trainer, model, queue, &training) != MOCO_OK) {
+        fail("trainer", moco_error());
+    } else {
+        printf("{\"arch\": \"%s\", \"image\": %d, \"batch\": %d, \"group\": %d, \"queue\": %s, ", argv[0], batch.h,
+               batch.n, training.bn_group_size, argv[5]);
+        failed = run_steps(trainer, &batch, atof(argv[6]));
+    }
+    moco_trainer_free(trainer);
+    moco_queue_free(queue);
+    moco_model_free(model);
+    free(images);
+    return failed;
+}
+
+/* ---- engines ---- */
+
+struct place {
+    struct be_device *dev;
+    int runs;
+    struct be_memory x, w, y, workspace;
+};
+
+static size_t number_bytes(const struct dnn_conv *c)
+{
+    return c->precision == BE_BF16 || c->precision == BE_F16 ? 2 : 4;
+}
+
+static moco_status time_one(const struct place *p, const struct dnn_conv *conv, double *ms, int *engine,
+                            size_t *workspace, struct err *err)
+{
+    struct dnn_plan plan = {0};
+    double seconds[TIMED];
+    moco_status status = cuda_enter(p->dev, err);
+    if (status != MOCO_OK)
+        return status;
+    status = dnn_choose(&plan, &p->dev->dnn, conv, err);
+    for (int i = -2; i < p->runs && status == MOCO_OK; i++) { /* the first two are not counted */
+        double begin = now();
+        status = cuda_dnn_run(p->dev, &plan, p->x.at, p->w.at, p->y.at, p->workspace.at, err);
+        if (status == MOCO_OK)
+            status = cuda_said(p->dev, p->dev->cu->stream_sync(p->dev->stream), "cuStreamSynchronize", err);
+        if (i >= 0)
+            seconds[i] = now() - begin;
+    }
+    if (status == MOCO_OK) {
+        *ms = 1e3 * median(seconds, p->runs);
+        *engine = plan.engine;
+        *workspace = plan.workspace;
+    }
+    dnn_plan_free(&plan);
+    cuda_leave(p->dev);
+    return status;
+}
+
+static moco_status time_all(struct be_device *dev, const struct graph *g, int n, int simulated, struct err *err)
+{
+    static const enum be_precision precisions[] = {BE_BF16, BE_F16, BE_TF32, BE_F32};
+    struct place p = {.dev = dev, .runs = simulated ? 1 : TIMED};
+    size_t most = 0, weights = 0;
+    for (int i = 0; i < g->value_count; i++) {
+        size_t bytes = (size_t)n * (size_t)g->values[i].c * (size_t)g->values[i].h * (size_t)g->values[i].w * 4;
+        most = bytes > most ? bytes : most;
+    }
+    for (int i = 0; i < g->param_count; i++) {
+        size_t bytes = (size_t)g->params[i].count * 4 * 3; /* the first convolution's, for pictures of 8 channels */
+        weights = bytes > weights ? bytes : weights;
+    }
+    TRY(cuda_alloc(dev, 3 * most, &p.x, err)); /* pictures of 8 channels */
+    TRY(cuda_alloc(dev, most, &p.y, err));
+    TRY(cuda_alloc(dev, weights, &p.w, err));
+    TRY(cuda_alloc(dev, simulated ? SIM_DNN_WORKSPACE : dnn_reserve(BE_F32), &p.workspace, err));
+    for (int i = 0; i < g->op_count; i++) {
+        const struct graph_op *op = &g->ops[i];
+        if (op->kind != OP_CONV)
+            continue;
+        const struct graph_value *in = &g->values[op->in[0]], *out = &g->values[op->out];
+        for (size_t k = 0; k < sizeof precisions / sizeof *precisions; k++)
+            for (int pass = DNN_FORWARD; pass <= DNN_WEIGHTS; pass++) {
+                struct dnn_conv c = {.pass = (enum dnn_pass)pass,
+                                     .precision = precisions[k],
+                                     .n = n,
+                                     .h = in->h,
+                                     .w = in->w,
+                                     .ci = dnn_channels(precisions[k], in->c),
+                                     .oh = out->h,
+                                     .ow = out->w,
+                                     .co = out->c,
+                                     .kernel = op->kernel,
+                                     .stride = op->stride,
+                                     .pad = op->pad};
+                double ms = 0, flops = 2.0 * n * out->h * out->w * out->c * op->kernel * op->kernel * in->c;
+                int engine = -1;
+                size_t workspace = 0;
+                if (op->in[0] == g->input && pass == DNN_DATA)
+                    continue;
+                TRY(time_one(&p, &c, &ms, &engine, &workspace, err));
+                printf("{\"conv\": \"%s\", \"precision\": \"%s\", \"pass\": %d, \"n\": %d, \"number_bytes\": %zu, "
+                       "\"engine\": %d, \"workspace\": %zu, \"ms\": %.4f, \"tflops\": %.1f}\n",
+                       op->name, backend_precision_name((int)precisions[k]), pass, n, number_bytes(&c), engine,
+                       workspace, ms, flops / ms * 1e-9);
+            }
+    }
+    cuda_release(dev, &p.x);
+    cuda_release(dev, &p.y);
+    cuda_release(dev, &p.w);
+    cuda_release(dev, &p.workspace);
+    return MOCO_OK;
+}
+
+/* The module's devices are behind its table; this opens one of its own, without kernels. */
+static int engines(const char *name, int n)
+{
+    static struct cuda_driver driver;
+    static struct dnn_library lib;
+    const int simulated = strncmp(name, "cudasim", 7) == 0;
+    struct cuda_tables tables = {.cu = &sim_driver, .image = NULL, .dnn = &sim_dnn, .without = ""};
+    struct net_config config = {.dim = 128, .width = simulated ? 0.125 : 1, .seed = 1, .std = {1, 1, 1}};
+    struct ctx *ctx = NULL;
+    struct graph *g = NULL;
+    struct be_device *dev = NULL;
+    struct err err = {0};
+    int version = 0;
+    config.image_h = config.image_w = simulated ? 32 : 224;
+    moco_status status = ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err);
+    if (status == MOCO_OK && !simulated) {
+        tables.cu = &driver;
+        tables.dnn = &lib;
+        status = cuda_driver_load(&driver, &err);
+        if (status == MOCO_OK)
+            status = dnn_library_load(&lib, NULL, 0, &version, &err);
+    }
+    if (status == MOCO_OK)
+        status = cuda_open(&dev, ctx, &tables, name, cuda_number(name), &err);
+    if (status == MOCO_OK)
+        status = net_config_parse(&config, "resnet50", "imagenet", "mlp", &err);
+    if (status == MOCO_OK)
+        status = net_build(&g, ctx, &config, &err);
+    if (status == MOCO_OK)
+        status = time_all(dev, g, n, simulated, &err);
+    graph_free(g);
+    cuda_close(dev);
+    ctx_unref(ctx);
+    return status == MOCO_OK ? 0 : fail("engines", err.text);
+}
+
+int main(int argc, char **argv)
+{
+    moco_context *context;
+    moco_device *device;
+    int status;
+    if (argc < 3)
+        return fail("Usage", "tool_gpu describe | copy | step | engines DEVICE ...");
+    if (strcmp(argv[1], "engines") == 0 && argc == 4)
+        return engines(argv[2], atoi(argv[3]));
+    if (moco_context_create(&context, NULL) != MOCO_OK || moco_device_open(&device, context, argv[2]) != MOCO_OK)
+        return fail(argv[2], moco_error());
+    if (strcmp(argv[1], "describe") == 0)
+        status = describe(device, argv[2], argc > 3 ? argv[3] : NULL);
+    else if (strcmp(argv[1], "copy") == 0 && argc == 4)
+        status = copy(device, atol(argv[3]));
+    else if (strcmp(argv[1], "step") == 0 && argc == 10)
+        status = step(device, argv + 3);
+    else
+        status = fail(argv[1], "no such command, or other arguments");
+    moco_device_free(device);
+    moco_context_free(context);
+    return status;
+}

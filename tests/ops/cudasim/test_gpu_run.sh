@@ -1,0 +1,47 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# tests/gpu/run without a GPU: every stage on the simulated device, with numbers that are JSON; then with programs that go
+# wrong in one way each, that it says so, goes on, and ends with 1.
+set -u
+: "${BUILD:=build}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0
+fail() {
+    echo "$*"
+    failed=1
+}
+expect() { # FOLDER STAGE STATUS
+    grep -q "^{\"stage\": \"$2\", \"status\": \"$3\", \"seconds\": [0-9]*, \"limit\": [0-9]*}\$" "$1/stages.json" ||
+        fail "$2 is not $3: $(grep "\"$2\"" "$1/stages.json"); $(tail -n 5 "$1/$2.log")"
+}
+
+CUDNN=$work/none BUILD=$BUILD tests/gpu/run "$work/dry" cudasim:0 >"$work/said" || fail "the dry run ended with $?: $(cat "$work/said")"
+for stage in describe copy ops step engines; do
+    expect "$work/dry" $stage passed
+done
+expect "$work/dry" plans absent
+for numbers in '"device": "cudasim:0", "library": "simulated GPU 0, cuDNN 9.19.0"' '"in_bytes_per_s": [0-9.e+]*' \
+    '"img_per_s": [0-9.]*, .*"loss": [0-9.]*, "grad_norm": [0-9.]*}$' '"conv": "layer4.2.conv3", "precision": "f32", "pass": 2, .*"engine": 5'; do
+    cat "$work/dry"/*.json | grep -q "^{.*$numbers" || fail "no line with $numbers"
+done
+[ "$(grep -c '"conv"' "$work/dry/engines.json")" = $((53 * 3 * 4 - 4)) ] || fail "$(grep -c '"conv"' "$work/dry/engines.json") convolutions were timed"
+
+# A tool that fails at one stage, hangs at another, and a suite that fails.
+mkdir -p "$work/fake/tests/gpu" "$work/fake/tests/ops" "$work/fake/tests/cuda"
+cat >"$work/fake/tests/gpu/tool_gpu" <<'TOOL'
+#!/bin/sh
+case $1 in copy) exit 3 ;; step) sleep 60 ;; *) echo '{}' ;; esac
+TOOL
+printf '#!/bin/sh\nexit 1\n' >"$work/fake/tests/ops/test_backend_program"
+printf '#!/bin/sh\nexit 1\n' >"$work/fake/tests/cuda/tool_plans"
+chmod +x "$work"/fake/tests/*/*
+BUILD=$work/fake tests/gpu/run "$work/wrong" cudasim:0 2 >"$work/said" && fail "stages failed, and it ended with 0"
+expect "$work/wrong" describe passed
+expect "$work/wrong" copy failed
+expect "$work/wrong" ops failed
+expect "$work/wrong" step late
+expect "$work/wrong" engines passed
+expect "$work/wrong" plans failed
+tests/gpu/run >/dev/null 2>&1 && fail "without a folder it ended with 0"
+exit $failed
