@@ -196,12 +196,13 @@ static void measure(const struct options *o, const char *file)
         of_bound[0][r] = of[2][r] / bound;
         of_bound[1][r] = of[3][r] / bound;
     }
-    printf("{\"bench\": \"pictures\", \"arch\": \"%s\", \"size\": %d, \"n\": %d, \"processors\": %d, \"decode_ms\": %.2f, "
-           "\"network_ms\": %.2f, \"bound\": %.2f, \"callers_per_s\": %.2f, \"call_per_s\": %.2f, "
-           "\"callers_of_bound\": %.3f, \"call_of_bound\": %.3f}\n",
-           o->arch, o->size, o->n, o->processors, median(of[0], o->rounds), median(of[1], o->rounds),
-           1e3 * o->processors / (median(of[0], o->rounds) + median(of[1], o->rounds)), median(of[2], o->rounds),
-           median(of[3], o->rounds), median(of_bound[0], o->rounds), median(of_bound[1], o->rounds));
+    printf(
+        "{\"bench\": \"pictures\", \"arch\": \"%s\", \"size\": %d, \"n\": %d, \"processors\": %d, \"decode_ms\": %.2f, "
+        "\"network_ms\": %.2f, \"bound\": %.2f, \"callers_per_s\": %.2f, \"call_per_s\": %.2f, "
+        "\"callers_of_bound\": %.3f, \"call_of_bound\": %.3f}\n",
+        o->arch, o->size, o->n, o->processors, median(of[0], o->rounds), median(of[1], o->rounds),
+        1e3 * o->processors / (median(of[0], o->rounds) + median(of[1], o->rounds)), median(of[2], o->rounds),
+        median(of[3], o->rounds), median(of_bound[0], o->rounds), median(of_bound[1], o->rounds));
     free(pixels);
     free(out);
     engine_free(&single);
