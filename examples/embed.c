@@ -13,8 +13,10 @@
 #include "images/data_source.h"
 #include "images/left_out.h"
 #include "measure/embed_files.h"
+#include "measure/encode.h"
 #include "support/cli_options.h"
 #include "support/human.h"
+#include "support/precision.h"
 #include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/wait_policy.h"
@@ -102,24 +104,19 @@ static void normalise(float *features, int64_t n, int32_t dim)
     }
 }
 
-static void add_batch(struct rows *rows, moco_model *model, const moco_batch *batch)
+static void check_file(moco_status status, const struct err *err)
 {
-    moco_tensor in, out;
-    moco_tensor_init(&in);
-    in.dtype = MOCO_U8;
-    in.ndim = 4;
-    in.shape[0] = batch->n;
-    in.shape[1] = batch->h;
-    in.shape[2] = batch->w;
-    in.shape[3] = 3;
-    in.data = (void *)(uintptr_t)batch->view[0];
-    moco_tensor_init(&out);
-    out.dtype = MOCO_F32;
-    out.ndim = 2;
-    out.shape[0] = batch->n;
-    out.shape[1] = rows->dim;
-    out.data = rows->features + rows->n * rows->dim;
-    check(moco_model_embed(model, &in, MOCO_FEATURES, &out));
+    if (status == MOCO_OK)
+        return;
+    fprintf(stderr, "%s: %s\n", program_name("embed"), err->text);
+    exit(1);
+}
+
+static void add_batch(struct rows *rows, moco_encoder *encoder, const moco_batch *batch)
+{
+    struct err err = {0};
+    float *to = rows->features + rows->n * rows->dim;
+    check_file(encode_batch(encoder, MOCO_FEATURES, batch, batch->n, to, &err), &err);
     memcpy(rows->ids + rows->n, batch->ids, (size_t)batch->n * sizeof *rows->ids);
     rows->n += batch->n;
 }
@@ -186,23 +183,20 @@ static moco_loader *start_loader(moco_dataset *images, const moco_augment_option
 }
 
 /* Encodes all images that can be read, in the order of their numbers. */
-static struct rows encode(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
-                          int64_t asked)
+static struct rows encode(moco_encoder *encoder, moco_dataset *images, const moco_augment_options *view,
+                          int64_t max_pixels, int64_t asked)
 {
     struct rows rows = {.n = 0};
-    moco_model_info info;
     moco_batch batch;
     moco_status status;
     int64_t count = moco_dataset_count(images);
-    moco_model_info_init(&info);
-    check(moco_model_describe(model, &info));
-    rows.dim = info.feature_dim;
+    rows.dim = encode_dim(encoder, MOCO_FEATURES);
     rows.features = take((size_t)count, (size_t)rows.dim * sizeof *rows.features);
     rows.ids = take((size_t)count, sizeof *rows.ids);
     moco_batch_init(&batch);
     moco_loader *loader = start_loader(images, view, max_pixels);
     while ((status = moco_loader_next(loader, &batch)) == MOCO_OK)
-        add_batch(&rows, model, &batch);
+        add_batch(&rows, encoder, &batch);
     if (status != MOCO_EEND)
         check(status);
     judge_bad(loader, count, asked);
@@ -211,17 +205,9 @@ static struct rows encode(moco_model *model, moco_dataset *images, const moco_au
     return rows;
 }
 
-static void check_file(moco_status status, const struct err *err)
-{
-    if (status == MOCO_OK)
-        return;
-    fprintf(stderr, "%s: %s\n", program_name("embed"), err->text);
-    exit(1);
-}
-
 /* The same into files, a batch at a time. */
-static void write_files(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
-                        const struct embed_files *files)
+static void write_files(moco_encoder *encoder, moco_dataset *images, const moco_augment_options *view,
+                        int64_t max_pixels, const struct embed_files *files)
 {
     struct err err = {0};
     struct embed_writer *writer = NULL;
@@ -229,11 +215,11 @@ static void write_files(moco_model *model, moco_dataset *images, const moco_augm
     moco_status status;
     int64_t rows, read = 0; /* batches */
     moco_batch_init(&batch);
-    check_file(embed_files_begin(&writer, files, model, images, &err), &err);
+    check_file(embed_files_begin(&writer, files, encoder, images, &err), &err);
     moco_loader *loader = start_loader(images, view, max_pixels);
     status = moco_loader_next(loader, &batch);
     for (; status == MOCO_OK; status = moco_loader_next(loader, &batch), read++)
-        if (embed_files_add(writer, model, &batch, &err) != MOCO_OK)
+        if (embed_files_add(writer, encoder, &batch, &err) != MOCO_OK)
             break;
     if (err.status != MOCO_OK || status != MOCO_EEND) { /* the temporary files go */
         embed_files_abandon(writer);
@@ -301,10 +287,10 @@ static void print_nearest(const moco_dataset *images, const struct rows *rows, i
     }
 }
 
-static void print_rows(moco_model *model, moco_dataset *images, const moco_augment_options *view, int64_t max_pixels,
-                       int64_t asked)
+static void print_rows(moco_encoder *encoder, moco_dataset *images, const moco_augment_options *view,
+                       int64_t max_pixels, int64_t asked)
 {
-    struct rows rows = encode(model, images, view, max_pixels, asked);
+    struct rows rows = encode(encoder, images, view, max_pixels, asked);
     if (asked >= 0)
         print_nearest(images, &rows, asked);
     else
@@ -334,6 +320,7 @@ static const char more_help[] =
     "      --paths P.txt           with --out: a line for each row\n"
     "      --projection            with --out: the projection head's output instead of the features\n"
     "      --normalise             with --out: rows of length 1, as printed ones always are\n"
+    "      --precision NAME        the encoder's: auto (default: bf16 where the processor has it, else f32), f32 or bf16\n"
     "      --wait POLICY           how compute threads wait for each other: auto, active or passive, as of\n"
     "                              train_imagenet\n"
     "  -h, --help                  print this and stop\n"
@@ -345,7 +332,7 @@ static const char more_help[] =
     "could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {
-    const char *recipe, *wait, *at[3]; /* encoder, images, number */
+    const char *recipe, *wait, *precision, *at[3]; /* encoder, images, number */
     struct embed_files files;
     int64_t max_pixels; /* 0: the loader's default */
     int count;
@@ -366,6 +353,11 @@ static const char **text_option(struct arguments *a, const char *name)
     return NULL;
 }
 
+static int known_precision(const char *name)
+{
+    return strcmp(name, "auto") == 0 || strcmp(name, "f32") == 0 || strcmp(name, "bf16") == 0;
+}
+
 static int parse(struct arguments *a, int argc, char **argv)
 {
     for (int i = 1; i < argc; i++) {
@@ -383,6 +375,8 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->files.normalise = 1;
         else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
             a->wait = argv[++i];
+        else if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc && known_precision(argv[i + 1]))
+            a->precision = argv[++i];
         else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc &&
                  cli_int(argv[i + 1], 1, 9e18, &a->max_pixels) == 1)
             i++;
@@ -398,10 +392,12 @@ static int parse(struct arguments *a, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct arguments a = {.wait = "", .files = {.what = MOCO_FEATURES}};
+    struct err err = {0};
+    struct arguments a = {.wait = "", .precision = "auto", .files = {.what = MOCO_FEATURES}};
     moco_context *context;
     moco_device *device;
     moco_model *model;
+    moco_encoder *encoder;
     moco_dataset *images;
     program_start();
     if (!parse(&a, argc, argv)) {
@@ -421,12 +417,14 @@ int main(int argc, char **argv)
         exit(2);
     }
     moco_augment_options view = choose_view(model, a.at[0], a.recipe);
-    if (a.files.features != NULL)
-        write_files(model, images, &view, a.max_pixels, &a.files);
-    else
-        print_rows(model, images, &view, a.max_pixels, asked);
-    moco_dataset_free(images);
+    check_file(encode_make(&encoder, model, precision_parse(a.precision), &err), &err);
     moco_model_free(model);
+    if (a.files.features != NULL)
+        write_files(encoder, images, &view, a.max_pixels, &a.files);
+    else
+        print_rows(encoder, images, &view, a.max_pixels, asked);
+    moco_dataset_free(images);
+    moco_encoder_free(encoder);
     moco_device_free(device);
     moco_context_free(context);
     return program_printed(program_name("embed"));

@@ -19,6 +19,7 @@
 #include "probe/probing_train.h"
 #include "support/from_moco.h"
 #include "support/human.h"
+#include "support/precision.h"
 #include "support/program_name.h"
 #include "support/program_start.h"
 #include "support/progress.h"
@@ -104,6 +105,7 @@ static moco_status open_all(struct probing *p, struct err *err)
     TRY(from_moco(moco_model_describe(p->encoder, &p->info), err));
     TRY(probe_config_settle(c, p->encoder, &p->eval_view, &p->guessed, err));
     TRY(probe_config_train_view(c, &p->train_view, err));
+    TRY(encode_make(&p->features, p->encoder, precision_parse(c->precision), err));
     return frozen_hash(p->encoder, p->hash, err);
 }
 
@@ -260,6 +262,7 @@ int main(int argc, char **argv)
     probe_state_free(&p->state);
     encoded_free(&p->train);
     encoded_free(&p->held_out);
+    moco_encoder_free(p->features);
     moco_model_free(p->encoder);
     open_data_free(&p->data);
     moco_device_free(p->device);

@@ -73,6 +73,7 @@ static moco_status plan_gallery(struct demo_record *r, struct err *err)
         .recipe = r->recipe,
         .class_name = r->drawn ? pattern_names : NULL,
         .on = MOCO_FEATURES,
+        .precision = MOCO_PRECISION_F32,
         .seed = r->seed,
         .workers = 1,
         .max_bad = -1,

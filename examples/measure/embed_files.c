@@ -65,10 +65,10 @@ static moco_status add_path(struct embed_writer *w, int64_t id, struct err *err)
 
 /* ---- the files ---- */
 
-static moco_status begin(struct embed_writer *w, moco_model *model, struct err *err)
+static moco_status begin(struct embed_writer *w, moco_encoder *encoder, struct err *err)
 {
     int64_t count = moco_dataset_count(w->images);
-    w->dim = encode_dim(model, w->files.what);
+    w->dim = encode_dim(encoder, w->files.what);
     TRY(ctx_create(&w->ctx, &(struct ctx_options){.threads = 1}, err));
     TRY(npy_begin(&w->features, w->ctx, w->files.features, "<f4", sizeof(float), count, w->dim, err));
     if (w->files.labels != NULL)
@@ -76,7 +76,7 @@ static moco_status begin(struct embed_writer *w, moco_model *model, struct err *
     return w->files.paths != NULL ? begin_paths(w, err) : MOCO_OK;
 }
 
-moco_status embed_files_begin(struct embed_writer **out, const struct embed_files *files, moco_model *model,
+moco_status embed_files_begin(struct embed_writer **out, const struct embed_files *files, moco_encoder *encoder,
                               const moco_dataset *images, struct err *err)
 {
     struct embed_writer *w = calloc(1, sizeof *w);
@@ -85,7 +85,7 @@ moco_status embed_files_begin(struct embed_writer **out, const struct embed_file
         return err_set(err, MOCO_ENOMEM, "out of memory");
     w->files = *files;
     w->images = images;
-    moco_status status = begin(w, model, err);
+    moco_status status = begin(w, encoder, err);
     if (status != MOCO_OK) {
         embed_files_abandon(w);
         return status;
@@ -105,7 +105,7 @@ static void normalise(float *rows, int64_t n, int32_t dim)
     }
 }
 
-moco_status embed_files_add(struct embed_writer *w, moco_model *model, const moco_batch *batch, struct err *err)
+moco_status embed_files_add(struct embed_writer *w, moco_encoder *encoder, const moco_batch *batch, struct err *err)
 {
     if (batch->n > w->room) {
         free(w->rows);
@@ -114,7 +114,7 @@ moco_status embed_files_add(struct embed_writer *w, moco_model *model, const moc
         if (w->rows == NULL)
             return err_set(err, MOCO_ENOMEM, "out of memory for the features of %d images", batch->n);
     }
-    TRY(encode_batch(model, w->files.what, batch, batch->n, w->rows, err));
+    TRY(encode_batch(encoder, w->files.what, batch, batch->n, w->rows, err));
     if (w->files.normalise)
         normalise(w->rows, batch->n, w->dim);
     TRY(npy_rows(&w->features, w->rows, batch->n, err));

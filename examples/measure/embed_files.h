@@ -19,9 +19,9 @@ struct embed_files {
 struct embed_writer;
 
 /* Takes room on the disk for all images of the set. */
-moco_status embed_files_begin(struct embed_writer **out, const struct embed_files *files, moco_model *model,
+moco_status embed_files_begin(struct embed_writer **out, const struct embed_files *files, moco_encoder *encoder,
                               const moco_dataset *images, struct err *err);
-moco_status embed_files_add(struct embed_writer *w, moco_model *model, const moco_batch *batch, struct err *err);
+moco_status embed_files_add(struct embed_writer *w, moco_encoder *encoder, const moco_batch *batch, struct err *err);
 /* Puts all files in their places and frees `w`, also on failure. *rows: how many there are. */
 moco_status embed_files_commit(struct embed_writer *w, int64_t *rows, struct err *err);
 void embed_files_abandon(struct embed_writer *w); /* NULL is fine */

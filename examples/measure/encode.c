@@ -11,17 +11,31 @@ const char encode_collapsed[] = "the features have collapsed: nearly all images 
                                 "tell them apart; the encoder has "
                                 "not learnt, or has unlearnt";
 
-int32_t encode_dim(moco_model *model, moco_embedding what)
+moco_status encode_make(moco_encoder **encoder, moco_model *model, moco_precision precision, struct err *err)
 {
-    moco_model_info info;
-    moco_model_info_init(&info);
-    if (moco_model_describe(model, &info) != MOCO_OK)
+    moco_encoder_options options;
+    moco_encoder_options_init(&options);
+    options.precision = (int32_t)precision;
+    options.workspaces = 1;
+    return from_moco(moco_encoder_create(encoder, model, &options), err);
+}
+
+moco_precision encode_precision(moco_precision training)
+{
+    return training == MOCO_PRECISION_BF16 || training == MOCO_PRECISION_F64 ? training : MOCO_PRECISION_F32;
+}
+
+int32_t encode_dim(const moco_encoder *encoder, moco_embedding what)
+{
+    moco_encoder_info info;
+    moco_encoder_info_init(&info);
+    if (moco_encoder_describe(encoder, &info) != MOCO_OK)
         return 0;
     return what == MOCO_PROJECTION ? info.dim : info.feature_dim;
 }
 
-moco_status encode_batch(moco_model *model, moco_embedding what, const moco_batch *batch, int32_t n, float *features,
-                         struct err *err)
+moco_status encode_batch(moco_encoder *encoder, moco_embedding what, const moco_batch *batch, int32_t n,
+                         float *features, struct err *err)
 {
     moco_tensor images, out;
     moco_tensor_init(&images);
@@ -36,9 +50,9 @@ moco_status encode_batch(moco_model *model, moco_embedding what, const moco_batc
     out.dtype = MOCO_F32;
     out.ndim = 2;
     out.shape[0] = n;
-    out.shape[1] = encode_dim(model, what);
+    out.shape[1] = encode_dim(encoder, what);
     out.data = features;
-    return from_moco(moco_model_embed(model, &images, what, &out), err);
+    return from_moco(moco_encoder_embed(encoder, &images, what, &out), err);
 }
 
 static moco_status take(const struct encode *e, struct encoded *out, int64_t *most, moco_loader **loader,
@@ -57,7 +71,7 @@ static moco_status take(const struct encode *e, struct encoded *out, int64_t *mo
     o.max_pixels = e->max_pixels;
     o.recipe[0] = e->recipe;
     *most = o.permuted ? e->limit : count;
-    out->dim = encode_dim(e->model, e->what);
+    out->dim = encode_dim(e->encoder, e->what);
     out->features = malloc(sizeof(float) * (size_t)*most * (size_t)out->dim);
     out->labels = malloc(sizeof(int32_t) * (size_t)*most);
     if (out->features == NULL || out->labels == NULL)
@@ -85,7 +99,7 @@ moco_status encode_set(const struct encode *e, struct encoded *out, struct err *
             break;
         TRY_GOTO(status, from_moco(status, err), fail);
         int32_t n = batch.n < most - out->n ? batch.n : (int32_t)(most - out->n);
-        TRY_GOTO(status, encode_batch(e->model, e->what, &batch, n, out->features + out->n * out->dim, err), fail);
+        TRY_GOTO(status, encode_batch(e->encoder, e->what, &batch, n, out->features + out->n * out->dim, err), fail);
         for (int32_t i = 0; i < n; i++)
             out->labels[out->n + i] = moco_dataset_label(e->set, batch.ids[i]);
         out->n += n;

@@ -15,7 +15,7 @@
 #define ENCODE_BATCH 256
 
 struct encode {
-    moco_model *model; /* all borrowed */
+    moco_encoder *encoder; /* all borrowed */
     moco_dataset *set;
     const moco_augment_options *recipe;
     moco_embedding what;
@@ -46,10 +46,16 @@ moco_tensor encoded_rows(const struct encoded *encoded, int64_t first, int64_t n
 /* What to say when moco_feature_stats says `collapsed`. */
 extern const char encode_collapsed[];
 
-int32_t encode_dim(moco_model *model, moco_embedding what); /* 0: the model is none */
+/* What the model is now, as an encoder for one thread. Owned. */
+moco_status encode_make(moco_encoder **encoder, moco_model *model, moco_precision precision, struct err *err);
+
+/* The precision in which a model is measured that trains in this one: measuring adds no other rounding. */
+moco_precision encode_precision(moco_precision training);
+
+int32_t encode_dim(const moco_encoder *encoder, moco_embedding what); /* 0: the encoder is none */
 
 /* The first n images of a batch: `features` [n][dim]. */
-moco_status encode_batch(moco_model *model, moco_embedding what, const moco_batch *batch, int32_t n, float *features,
-                         struct err *err);
+moco_status encode_batch(moco_encoder *encoder, moco_embedding what, const moco_batch *batch, int32_t n,
+                         float *features, struct err *err);
 
 #endif

@@ -16,7 +16,7 @@
 
 struct sweep {
     const struct monitor *monitor;
-    moco_model *model;
+    moco_encoder *encoder;
     moco_dataset *set;
     int32_t dim;
     float *features;
@@ -50,7 +50,7 @@ static moco_status embed(struct sweep *s, const moco_batch *batch, int32_t n, mo
     features->data = s->features;
     for (int32_t i = 0; i < n; i++)
         s->labels[i] = moco_dataset_label(s->set, batch->ids[i]);
-    return encode_batch(s->model, s->monitor->on, batch, n, s->features, err);
+    return encode_batch(s->encoder, s->monitor->on, batch, n, s->features, err);
 }
 
 /* Have the features of a batch collapsed? */
@@ -116,10 +116,7 @@ out:
 moco_status monitor_run(const struct monitor *monitor, moco_model *model, struct monitor_result *result,
                         struct err *err)
 {
-    moco_model_info info;
     *result = (struct monitor_result){.accuracy = NAN};
-    moco_model_info_init(&info);
-    TRY(from_moco(moco_model_describe(model, &info), err));
     struct sweep *s = calloc(1, sizeof *s);
     moco_knn *knn = NULL;
     int64_t right = 0;
@@ -127,8 +124,8 @@ moco_status monitor_run(const struct monitor *monitor, moco_model *model, struct
     if (s == NULL)
         return err_set(err, MOCO_ENOMEM, "out of memory");
     s->monitor = monitor;
-    s->model = model;
-    s->dim = monitor->on == MOCO_PROJECTION ? info.dim : info.feature_dim;
+    TRY_GOTO(status, encode_make(&s->encoder, model, monitor->precision, err), out);
+    s->dim = encode_dim(s->encoder, monitor->on);
     s->features = malloc(sizeof(float) * BATCH * (size_t)s->dim);
     if (s->features == NULL) {
         status = err_set(err, MOCO_ENOMEM, "out of memory");
@@ -149,6 +146,7 @@ moco_status monitor_run(const struct monitor *monitor, moco_model *model, struct
         result->accuracy = (double)right / (double)result->queries;
 out:
     moco_knn_free(knn);
+    moco_encoder_free(s->encoder);
     free(s->features);
     free(s);
     return status;

@@ -17,6 +17,7 @@ struct monitor {
     moco_augment_options recipe;
     int64_t bank_limit; /* at most so many of the bank's images, drawn at random once; 0: all */
     moco_embedding on;
+    moco_precision precision; /* of the encoder */
     int k;
     double temperature;
     int workers;

@@ -67,6 +67,8 @@ static const struct cli_option table[] = {
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16", 0, "NAME",
+     "of the encoder: auto (default: bf16 where the processor has it, else f32)"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},
@@ -90,7 +92,8 @@ moco_status probe_config_parse(struct probe_config *c, int argc, char **argv, st
                                .momentum = 0.9,
                                .milestones = {.at = {60, 80}, .count = 2},
                                .out = "moco-probe",
-                               .device = "cpu"};
+                               .device = "cpu",
+                               .precision = "auto"};
     TRY(cli_parse(&probe_cli, argc, argv, c, c->given, c->data, err));
     if (c->help)
         return MOCO_OK;

@@ -12,7 +12,7 @@ struct probe_config {
     char data[CLI_PATH_SIZE], pretrained[CLI_PATH_SIZE], prefix[CLI_PATH_SIZE], resume[CLI_PATH_SIZE],
         out[CLI_PATH_SIZE];
     char arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], device[CLI_NAME_SIZE],
-        wait[CLI_NAME_SIZE];
+        precision[CLI_NAME_SIZE], wait[CLI_NAME_SIZE];
     int64_t fast, evaluate, epochs, batch, seed, size, threads, workers, print_every, max_bad, max_pixels, help;
     double lr, momentum, weight_decay;
     struct cli_list milestones;

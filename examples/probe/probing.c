@@ -64,7 +64,7 @@ void probing_warn_unreadable(const struct unreadable *u, const char *what)
 
 moco_status probing_encode(struct probing *p, moco_dataset *set, const char *what, struct encoded *out, struct err *err)
 {
-    struct encode e = {.model = p->encoder,
+    struct encode e = {.encoder = p->features,
                        .set = set,
                        .recipe = &p->eval_view,
                        .what = MOCO_FEATURES,

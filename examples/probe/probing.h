@@ -25,7 +25,8 @@ struct probing {
     struct probe_config config;
     moco_context *context;
     moco_device *device;
-    moco_model *encoder;
+    moco_model *encoder;    /* as it was opened */
+    moco_encoder *features; /* of it, in the precision that was asked for */
     struct any_encoder from;
     moco_model_info info;
     char hash[FROZEN_TEXT];

@@ -126,7 +126,7 @@ static moco_status one_step(struct probing *p, struct epoch_work *w, struct err 
 {
     const moco_batch *b = &w->batch;
     double loss, top1;
-    TRY(encode_batch(p->encoder, MOCO_FEATURES, b, b->n, w->rows.features, err));
+    TRY(encode_batch(p->features, MOCO_FEATURES, b, b->n, w->rows.features, err));
     for (int32_t i = 0; i < b->n; i++)
         w->rows.labels[i] = moco_dataset_label(p->data.train, b->ids[i]);
     moco_tensor rows = encoded_rows(&w->rows, 0, b->n);

@@ -38,7 +38,7 @@ struct query {
 
 struct work {
     const struct gallery_plan *plan;
-    moco_model *model;
+    moco_encoder *encoder;
     int32_t dim;
     int64_t points;
     float *map; /* [points, dim], of length 1 */
@@ -62,7 +62,7 @@ static moco_status no_memory(struct err *err)
 
 static moco_status embed(struct work *w, const moco_batch *batch, int32_t n, float *features, struct err *err)
 {
-    TRY(encode_batch(w->model, w->plan->on, batch, n, features, err));
+    TRY(encode_batch(w->encoder, w->plan->on, batch, n, features, err));
     for (int32_t i = 0; i < n; i++) {
         float *row = features + (int64_t)i * w->dim;
         double sum = 0;
@@ -491,15 +491,12 @@ moco_status gallery_make(const struct gallery_plan *plan, moco_model *model, con
                          int64_t step, struct err *err)
 {
     char path[RUN_PATH_SIZE];
-    moco_model_info info;
     struct work *w = calloc(1, sizeof *w);
     if (w == NULL)
         return no_memory(err);
-    moco_model_info_init(&info);
     w->plan = plan;
-    w->model = model;
-    moco_status status = from_moco(moco_model_describe(model, &info), err);
-    w->dim = plan->on == MOCO_PROJECTION ? info.dim : info.feature_dim;
+    moco_status status = encode_make(&w->encoder, model, plan->precision, err);
+    w->dim = encode_dim(w->encoder, plan->on);
     if (status == MOCO_OK)
         status = make(w, epoch, step, err);
     run_dir_path(folder, "gallery.json", path);
@@ -509,6 +506,7 @@ moco_status gallery_make(const struct gallery_plan *plan, moco_model *model, con
         for (int j = 0; j < w->query[i].pictures; j++)
             free(w->query[i].picture[j].jpeg);
     markup_free(&w->out);
+    moco_encoder_free(w->encoder);
     free(w->map);
     free(w->label);
     free(w->features);

@@ -20,7 +20,8 @@ struct gallery_plan {
     const char *recipe;            /* name of the training view */
     const char *const *class_name; /* NULL: those of the data set */
     moco_embedding on;
-    uint64_t seed; /* of the run: views are those that its epochs draw */
+    moco_precision precision; /* of the encoder */
+    uint64_t seed;            /* of the run: views are those that its epochs draw */
     int workers;
     int64_t max_bad, max_pixels;        /* max_pixels 0: the loader's default */
     int (*stop)(void);                  /* asked between batches; non-zero ends with MOCO_ECANCELED. NULL: never */

@@ -51,6 +51,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, void (*warn
     r->plan.held_out = r->data.held_out;
     r->plan.recipe = recipe;
     r->plan.on = strcmp(on, "projection") == 0 ? MOCO_PROJECTION : MOCO_FEATURES;
+    r->plan.precision = MOCO_PRECISION_F32; /* whatever machine made the run */
     r->plan.seed = seed >= 0 ? (uint64_t)seed : 0;
     r->plan.workers = 1;
     r->plan.max_bad = -1;

@@ -10,8 +10,10 @@
 #include "folder/leftovers.h"
 #include "folder/machine.h"
 #include "images/data_sketch.h"
+#include "measure/encode.h"
 #include "run_report.h"
 #include "support/from_moco.h"
+#include "support/precision.h"
 #include "support/stop_signal.h"
 #include "train_advice.h"
 #include "train_init.h"
@@ -94,6 +96,7 @@ void train_set_monitor(struct run *r)
         .recipe = r->eval_view,
         .bank_limit = c->knn_bank,
         .on = strcmp(c->knn_on, "projection") == 0 ? MOCO_PROJECTION : MOCO_FEATURES,
+        .precision = encode_precision(precision_parse(c->precision)),
         .k = (int)c->knn_k,
         .temperature = c->knn_temperature,
         .workers = (int)c->workers,
@@ -115,6 +118,7 @@ void train_set_gallery(struct run *r)
         .eval = r->eval_view,
         .recipe = c->recipe,
         .on = r->monitor.on,
+        .precision = r->monitor.precision,
         .seed = (uint64_t)c->seed,
         .workers = (int)c->workers,
         .max_bad = c->max_bad,

@@ -21,15 +21,20 @@ moco_status encoder_embed_shape(struct encoder *encoder, enum embed_what what, i
     return embed_shape_of(&config, encoder->graph, what, h, w, shape, err);
 }
 
+void encoder_warn_unseen(const struct encoder *encoder)
+{
+    if (encoder->graph->stat_count > 0 && encoder->numbers.tracked[0] == 0)
+        ctx_log(encoder->ctx, LOG_WARN,
+                "embed: BN has seen no batch yet, so its running statistics are still mean 0 and variance 1");
+}
+
 /* A ReLU or a fold would swallow what is not finite, and the features would look like any others. */
 static moco_status fold(struct encoder *e, struct server *server, struct err *err)
 {
     TRY(slab_check_finite(e, e->numbers.masters.at, "", NULL, err));
     TRY(running_check_finite(e, "", err));
     TRY(server_fold(server, e->numbers.masters.at, e->numbers.stats.at, err));
-    if (e->graph->stat_count > 0 && e->numbers.tracked[0] == 0)
-        ctx_log(e->ctx, LOG_WARN,
-                "embed: BN has seen no batch yet, so its running statistics are still mean 0 and variance 1");
+    encoder_warn_unseen(e);
     return MOCO_OK;
 }
 

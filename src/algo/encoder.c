@@ -184,23 +184,27 @@ void owner_release(_Atomic(void *) *mark, void *owner)
 
 /* ---- numbers ---- */
 
-moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
+moco_status encoder_stats_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
 {
     const struct graph *g = encoder->graph;
     *numbers = (struct encoder_numbers){0};
-    moco_status status;
-    TRY_GOTO(status,
-             encoder->be->alloc(encoder->dev, encoder->be->layout_bytes(encoder->layout), &numbers->masters, err),
-             fail);
-    TRY_GOTO(status,
-             encoder->be->alloc(encoder->dev, (size_t)g->stat_total * encoder->real_bytes, &numbers->stats, err), fail);
-    status = MOCO_ENOMEM;
-    numbers->tracked = mem_array(encoder->ctx, (size_t)g->stat_count, sizeof(int64_t), err);
-    if (numbers->tracked == NULL)
-        goto fail;
-    return MOCO_OK;
-fail:
-    encoder_numbers_free(encoder, numbers);
+    moco_status status =
+        encoder->be->alloc(encoder->dev, (size_t)g->stat_total * encoder->real_bytes, &numbers->stats, err);
+    numbers->tracked = status != MOCO_OK ? NULL : mem_array(encoder->ctx, (size_t)g->stat_count, sizeof(int64_t), err);
+    if (status == MOCO_OK && numbers->tracked == NULL)
+        status = MOCO_ENOMEM;
+    if (status != MOCO_OK)
+        encoder_numbers_free(encoder, numbers);
+    return status;
+}
+
+moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
+{
+    TRY(encoder_stats_alloc(encoder, numbers, err));
+    moco_status status =
+        encoder->be->alloc(encoder->dev, encoder->be->layout_bytes(encoder->layout), &numbers->masters, err);
+    if (status != MOCO_OK)
+        encoder_numbers_free(encoder, numbers);
     return status;
 }
 

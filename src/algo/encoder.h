@@ -75,6 +75,8 @@ void owner_release(_Atomic(void *) *mark, void *owner);
 /* ---- numbers ---- */
 
 moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
+/* All but the masters. */
+moco_status encoder_stats_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
 void encoder_numbers_free(const struct encoder *encoder, struct encoder_numbers *numbers);
 /* Exchanges the encoder's numbers with these: cannot fail. */
 void encoder_numbers_swap(struct encoder *encoder, struct encoder_numbers *numbers);
@@ -114,6 +116,8 @@ moco_status encoder_embed_shape(struct encoder *encoder, enum embed_what what, i
 /* Folds the encoder's numbers into the server's weights, all of one state. MOCO_ENUMERIC names a tensor that holds a
  * number which is not finite. */
 moco_status encoder_fold(struct encoder *encoder, struct server *server, struct err *err);
+/* A warning if no batch norm has seen a batch. */
+void encoder_warn_unseen(const struct encoder *encoder);
 /* Writes n rows of encoder_embed_shape numbers, f32 or (`f64`) f64. */
 moco_status encoder_embed(struct encoder *encoder, const struct embed_input *input, enum embed_what what, void *out,
                           int f64, struct err *err);

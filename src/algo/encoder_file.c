@@ -61,7 +61,8 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
 
 /* ---- reading ---- */
 
-/* Opens a file of either kind, verifies all of it, and returns the prefix of the encoder's names and the network. */
+/* Opens a file of either kind, and returns the prefix of the encoder's names and the network. Of a checkpoint everything
+ * is verified; of an encoder's file the header, since each tensor is when it is read, and all are read. */
 static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const char *path, const char **prefix,
                                struct net_config *config, struct err *err)
 {
@@ -73,7 +74,9 @@ static moco_status open_proved(struct safetensors **file, struct ctx *ctx, const
         status = err_set(err, MOCO_EFORMAT, "%s: it holds %s, not an encoder", path, config_kind_words(kind));
         goto fail;
     }
-    TRY_GOTO(status, safetensors_verify(*file, NULL, NULL, err), fail);
+    TRY_GOTO(status,
+             kind == FILE_TRAINER ? safetensors_verify(*file, NULL, NULL, err) : safetensors_verify_header(*file, err),
+             fail);
     TRY_GOTO(status, config_get_model(*file, config, err), fail);
     *prefix = kind == FILE_TRAINER ? "encoder_q." : "";
     return MOCO_OK;
@@ -96,37 +99,116 @@ static moco_status check_tensors(const struct safetensors *file, const char *pre
     return MOCO_OK;
 }
 
-/* Into numbers that memory is taken for here, once the file is known to hold as many. */
+/* Into numbers that memory is taken for here, once the file is known to hold as many (check_tensors). */
 static moco_status read_numbers(const struct safetensors *file, const char *prefix, struct encoder *encoder,
                                 struct encoder_numbers *numbers, struct err *err)
 {
     struct encoder_view view = {encoder, numbers};
     struct state state = encoder_state(&view);
-    TRY(check_tensors(file, prefix, encoder, err));
     TRY(encoder_numbers_alloc(encoder, numbers, err));
     return state_read(encoder->ctx, file, prefix, &state, err);
+}
+
+moco_status encoder_source_open(struct encoder_source *out, struct ctx *ctx, const struct backend *be,
+                                struct be_device *dev, const char *path, struct err *err)
+{
+    struct net_config config;
+    *out = (struct encoder_source){0};
+    TRY(open_proved(&out->file, ctx, path, &out->prefix, &config, err));
+    moco_status status = config_bad(out->file, encoder_create_hollow(&out->encoder, ctx, be, dev, &config, err), err);
+    if (status == MOCO_OK)
+        status = config_get_recipe(out->file, &out->encoder->recipe, err);
+    if (status == MOCO_OK)
+        status = check_tensors(out->file, out->prefix, out->encoder, err);
+    if (status != MOCO_OK)
+        encoder_source_close(out);
+    return status;
+}
+
+void encoder_source_close(struct encoder_source *source)
+{
+    encoder_free(source->encoder);
+    safetensors_close(source->file);
+    *source = (struct encoder_source){0};
 }
 
 moco_status encoder_open(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
                          const char *path, struct err *err)
 {
+    struct encoder_source source;
     *out = NULL;
-    struct safetensors *file = NULL;
-    const char *prefix;
-    struct net_config config;
-    TRY(open_proved(&file, ctx, path, &prefix, &config, err));
-    moco_status status = config_bad(file, encoder_create_hollow(out, ctx, be, dev, &config, err), err);
-    if (status == MOCO_OK)
-        status = config_get_recipe(file, &(*out)->recipe, err);
-    if (status == MOCO_OK)
-        status = read_numbers(file, prefix, *out, &(*out)->numbers, err);
-    safetensors_close(file);
-    if (status != MOCO_OK) {
-        encoder_free(*out);
-        *out = NULL;
+    TRY(encoder_source_open(&source, ctx, be, dev, path, err));
+    moco_status status = read_numbers(source.file, source.prefix, source.encoder, &source.encoder->numbers, err);
+    if (status == MOCO_OK) {
+        *out = source.encoder;
+        source.encoder = NULL;
     }
+    encoder_source_close(&source);
     return status;
 }
+
+/* ---- straight into folded weights ---- */
+
+struct direct {
+    const struct encoder_source *source;
+    struct state state;
+};
+
+/* A parameter is where it is wanted as soon as it has been read. */
+static moco_status keep(void *self, int i, const void *values, size_t size, struct err *err)
+{
+    (void)self;
+    (void)i;
+    (void)values;
+    (void)size;
+    (void)err;
+    return MOCO_OK;
+}
+
+static moco_status get_param(void *self, int index, float *values, struct err *err)
+{
+    const struct direct *d = self;
+    const struct graph *g = d->source->encoder->graph;
+    int i = 0;
+    while (g->states[i].kind != STATE_PARAM || g->states[i].index != index)
+        i++;
+    return state_read_tensor(d->source->file, d->source->prefix, &d->state, i, values, err);
+}
+
+/* Everything but parameters. */
+static moco_status read_stats(const struct encoder_source *source, const struct state *state, struct err *err)
+{
+    const struct graph *g = source->encoder->graph;
+    int64_t most = 1;
+    TRY(encoder_stats_alloc(source->encoder, &source->encoder->numbers, err));
+    for (int i = 0; i < g->stat_count; i++)
+        most = g->stats[i].channels > most ? g->stats[i].channels : most;
+    double *values = mem_array(source->encoder->ctx, (size_t)most, sizeof *values, err);
+    moco_status status = values == NULL ? MOCO_ENOMEM : MOCO_OK;
+    for (int i = 0; i < g->state_count && status == MOCO_OK; i++)
+        if (g->states[i].kind != STATE_PARAM)
+            status = state_read_tensor(source->file, source->prefix, state, i, values, err);
+    mem_free(source->encoder->ctx, values);
+    return status;
+}
+
+moco_status encoder_source_fold(struct encoder_source *source, struct server *server, struct err *err)
+{
+    struct encoder *e = source->encoder;
+    struct encoder_view view = {e, &e->numbers};
+    struct direct direct = {.source = source, .state = encoder_state(&view)};
+    if (!server_folds_from(server) || !state_is_f32(source->file, source->prefix, &direct.state)) {
+        TRY(read_numbers(source->file, source->prefix, e, &e->numbers, err));
+        return encoder_fold(e, server, err);
+    }
+    TRY(read_stats(source, &direct.state, err));
+    direct.state.set = keep;
+    TRY(server_fold_from(server, &(struct be_params){&direct, get_param}, e->numbers.stats.at, err));
+    encoder_warn_unseen(e);
+    return MOCO_OK;
+}
+
+/* ---- into an encoder that there is ---- */
 
 static moco_status check_network(const struct safetensors *file, const struct encoder *encoder, struct err *err)
 {
@@ -152,6 +234,7 @@ moco_status encoder_load(struct encoder *encoder, const char *path, struct err *
     moco_status status;
     TRY_GOTO(status, check_network(file, encoder, err), done);
     TRY_GOTO(status, config_get_recipe(file, &recipe, err), done);
+    TRY_GOTO(status, check_tensors(file, prefix, encoder, err), done);
     TRY_GOTO(status, read_numbers(file, prefix, encoder, &fresh, err), done);
     encoder_lock(encoder);
     encoder_numbers_swap(encoder, &fresh);

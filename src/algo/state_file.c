@@ -286,11 +286,12 @@ static moco_status check_counts(const struct safetensors *file, const struct saf
     return MOCO_OK;
 }
 
-/* Reads a tensor to the end of `values`, so that it can be widened in place from the front, and checks every number
+/* Reads the numbers to the end of `values`, so that they can be widened in place from the front, and checks every one
  * before it is set. */
-static moco_status read_tensor(const struct safetensors *file, const struct safetensors_tensor *tensor,
-                               const struct state *state, int i, void *values, struct err *err)
+moco_status state_read_tensor(const struct safetensors *file, const char *prefix, const struct state *state, int i,
+                              void *values, struct err *err)
 {
+    const struct safetensors_tensor *tensor = find(file, prefix, state, i);
     struct tensor_shape shape;
     state->shape(state->self, i, &shape);
     size_t count = (size_t)shape.count, own = safetensors_dtype_size(tensor->dtype);
@@ -324,17 +325,22 @@ struct reading {
 static moco_status read_one(void *self, int part, int i, struct err *err)
 {
     const struct reading *r = self;
-    return read_tensor(r->file, find(r->file, r->prefix, r->state, i), r->state, i, r->room + r->part * (size_t)part,
-                       err);
+    return state_read_tensor(r->file, r->prefix, r->state, i, r->room + r->part * (size_t)part, err);
+}
+
+int state_is_f32(const struct safetensors *file, const char *prefix, const struct state *state)
+{
+    int wide = 0;
+    for (int i = 0; i < state->count && !wide; i++)
+        wide = find(file, prefix, state, i)->dtype == SAFETENSORS_F64;
+    return !wide;
 }
 
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,
                        struct err *err)
 {
     struct reading reading = {.file = file, .prefix = prefix, .state = state};
-    int wide = state->real_bytes != sizeof(float) || state->device.be == NULL;
-    for (int i = 0; i < state->count && !wide; i++)
-        wide = find(file, prefix, state, i)->dtype == SAFETENSORS_F64;
+    int wide = state->real_bytes != sizeof(float) || state->device.be == NULL || !state_is_f32(file, prefix, state);
     size_t largest = (largest_of(state) + 15) / 16 * 16;
     reading.part = largest * sizeof(float);
     reading.room = room_of(ctx, largest, sizeof(double), err);

@@ -50,6 +50,12 @@ moco_status state_write(struct safetensors_writer **out, struct ctx *ctx, const 
  * `whole`, nothing else and in the device's own real. MOCO_EFORMAT names the tensor. */
 moco_status state_check(const struct safetensors *file, const char *prefix, int whole, const struct state *state,
                         struct err *err);
+/* Tensor `i` alone, into `values`, and from there by `set`. `values` has room for 8 bytes a number, or for 4 if
+ * state_is_f32, the device's real is f32, and the tensor is none of whole numbers. */
+moco_status state_read_tensor(const struct safetensors *file, const char *prefix, const struct state *state, int i,
+                              void *values, struct err *err);
+/* 1: every number of the file that the state wants is f32, or whole. */
+int state_is_f32(const struct safetensors *file, const char *prefix, const struct state *state);
 /* MOCO_EFORMAT names a number that no state may hold, as above. Memory: 8 bytes for each number of the largest tensor.
  * `set` is called for two tensors at once. */
 moco_status state_read(struct ctx *ctx, const struct safetensors *file, const char *prefix, const struct state *state,

@@ -102,8 +102,8 @@ static moco_status made(moco_encoder **out, moco_status status)
     return status;
 }
 
-/* What `from` is now. */
-static moco_status take_over(moco_encoder *encoder, struct encoder *from, struct err *err)
+/* A server without numbers, for the network that `from` is. */
+static moco_status make_server(moco_encoder *encoder, struct encoder *from, struct err *err)
 {
     const moco_encoder_options *o = &encoder->options;
     struct server_options options = {.precision = (enum be_precision)o->precision,
@@ -113,9 +113,8 @@ static moco_status take_over(moco_encoder *encoder, struct encoder *from, struct
                                      .plans = o->plans};
     encoder->config = encoder_config(from);
     encoder->recipe = encoder_recipe(from);
-    TRY(server_create(&encoder->server, encoder->handle.ctx, encoder->device->backend, encoder->device->dev,
-                      &encoder->config, &options, err));
-    return encoder_fold(from, encoder->server, err);
+    return server_create(&encoder->server, encoder->handle.ctx, encoder->device->backend, encoder->device->dev,
+                         &encoder->config, &options, err);
 }
 
 static moco_status create(moco_encoder **out, moco_model *model, const moco_encoder_options *options, struct err *err)
@@ -125,7 +124,9 @@ static moco_status create(moco_encoder **out, moco_model *model, const moco_enco
     *out = NULL;
     TRY(handle_enter(&turn, model, HANDLE_MODEL, "model", err));
     moco_status status = new_encoder(out, model->device, options, err);
-    return made(out, status == MOCO_OK ? take_over(*out, model->encoder, err) : status);
+    if (status == MOCO_OK)
+        status = make_server(*out, model->encoder, err);
+    return made(out, status == MOCO_OK ? encoder_fold(model->encoder, (*out)->server, err) : status);
 }
 
 moco_status moco_encoder_create(moco_encoder **encoder, moco_model *model, const moco_encoder_options *options)
@@ -136,11 +137,13 @@ moco_status moco_encoder_create(moco_encoder **encoder, moco_model *model, const
 
 static moco_status read_file(moco_encoder *encoder, const char *path, struct err *err)
 {
-    struct encoder *from;
+    struct encoder_source from;
     TRY(api_not_null(path, "path", err));
-    TRY(encoder_open(&from, encoder->handle.ctx, encoder->device->backend, encoder->device->dev, path, err));
-    moco_status status = take_over(encoder, from, err);
-    encoder_free(from);
+    TRY(encoder_source_open(&from, encoder->handle.ctx, encoder->device->backend, encoder->device->dev, path, err));
+    moco_status status = make_server(encoder, from.encoder, err);
+    if (status == MOCO_OK)
+        status = encoder_source_fold(&from, encoder->server, err);
+    encoder_source_close(&from);
     return status;
 }
 

@@ -74,7 +74,7 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 5
+#define BACKEND_ABI 6
 
 struct be_device; /* defined by each backend */
 struct be_layout;
@@ -290,6 +290,13 @@ struct be_sgd {
                   verdict. 0: after decide */
 };
 
+/* Parameters that come one at a time. `get` writes `index`, in the reference's order; it is asked once for each, in any
+ * order, and by several threads at once. */
+struct be_params {
+    void *self;
+    moco_status (*get)(void *self, int index, float *values, struct err *err);
+};
+
 struct backend {
     uint32_t abi;     /* BACKEND_ABI */
     const char *name; /* "cpu", "ref", "cuda": a device is NAME or NAME:NUMBER */
@@ -465,6 +472,10 @@ struct backend {
                                  struct err *err); /* waits */
     moco_status (*param_set_f32)(const struct be_layout *layout, void *slab, int index, const float *values,
                                  struct err *err); /* queued */
+    /* weights_fold of parameters that no slab holds: for files, which then need no memory for one. `stats` as in
+     * weights_fold. Without: a slab is filled first. */
+    moco_status (*weights_fold_from)(struct be_weights *weights, const struct be_params *from, const void *stats,
+                                     struct err *err);
 };
 
 extern const struct backend backend_ref; /* always built */

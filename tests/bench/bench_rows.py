@@ -352,6 +352,9 @@ ROWS = {
                        False),
     "encoder-r50-bf16": Row(bench_encoder.resnet50_bf16, 20, 20, "the same in bf16 against OpenVINO", False),
     "encoder-r18": Row(bench_encoder.resnet18, 16, 10, "ResNet-18 at 32 px, 1 and 64 pictures, against both", False),
+    "encoder-steady": Row(bench_encoder.steady, 2, 10, "deterministic and not", False),
+    "encoder-serve": Row(bench_encoder.serve, 14, 10, "a service's first vector, two callers, memory", False),
+    "encoder-pictures": Row(bench_encoder.pictures, 8, 20, "JPEGs to vectors", False),
     "search": Row(search, 1, 10, "the nearest of a million vectors", False),
     "group-64": Row(group_64, 25, 15, "ResNet-50 in groups of 64 (4 GB)", True),
 }

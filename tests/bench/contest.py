@@ -103,12 +103,16 @@ class Served:
         print(line, end="", file=sys.stderr, flush=True)
         return json.loads(line)
 
-    def ask(self, *numbers):
+    def tell(self, *numbers):
+        """Asks without waiting for the answer."""
         try:
             self.process.stdin.write(" ".join(str(n) for n in numbers) + "\n")
             self.process.stdin.flush()
         except BrokenPipeError:
             pass  # answer() says why
+
+    def ask(self, *numbers):
+        self.tell(*numbers)
         return self.answer()
 
     def close(self):

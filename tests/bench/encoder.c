@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * encoder: how long inference takes for launches of given sizes, one JSON object a line:
+ * encoder: how long moco_encoder_embed takes for given numbers of pictures, one JSON object a line:
  *
  *   build/bench/encoder [--arch resnet50] [--size 224] [--n 1,8] [--threads N] [--precision f32|bf16] [--u8 0]
- *                       [--ms 1000] [--ops 0] [--dump DIR] [--serve 0]
+ *                       [--projection 0] [--deterministic 1] [--ms 1000] [--ops 0] [--dump DIR] [--serve 0]
  *
- * A plan of features for each size of --n, run for --ms milliseconds: the median launch. --ops 1: also each op's median,
- * with oneDNN's name of what computes it. --dump DIR: the network as DIR/net.onnx, the images of the largest launch as
- * DIR/images.f32 ([n,3,h,w], normalised; not with --u8) and each launch's vectors as DIR/vectors-N.f32. --serve 1: for
- * each line "N MS" of stdin a line of JSON, so that somebody can measure others in turn with this process.
+ * Calls with each number of --n for --ms milliseconds: the median call. --ops 1: also the median of each op of its plan,
+ * with oneDNN's name of what computes it. --dump DIR: the network as DIR/net.onnx, the largest number of images as
+ * DIR/images.f32 ([n,3,h,w], normalised; not with --u8) and the vectors of each number as DIR/vectors-N.f32. --serve 1:
+ * for each line "N MS" of stdin a line of JSON, so that somebody can measure others in turn with this process.
  *
  * What a reader would get wrong: the running statistics are not those of a fresh network but noise, so that what is
  * folded is not nothing; and vectors are compared with others' by whoever asked for a dump. */
@@ -28,29 +28,27 @@ enum { SIZES = 8 };
 
 struct options {
     const char *arch, *precision, *dump;
-    int size, threads, u8, ms, ops, serve;
+    int size, threads, u8, projection, deterministic, ms, ops, serve;
     int n[SIZES], count;
 };
 
-/* One size of launch. */
+/* One number of pictures. */
 struct launch {
     int n;
     struct be_plan *plan;
-    struct be_memory slab, out;
+    float *out;
 };
 
 static struct {
     moco_context *context;
     moco_device *device;
     moco_model *model;
-    struct graph *graph;
-    struct be_weights *weights; /* folded, read by the plans of all launches */
-    void *images;               /* of the largest launch */
+    moco_encoder *encoder;
+    void *images; /* of the largest launch */
     struct launch launch[SIZES];
+    struct be_plan *made; /* last */
     int largest, dim;
 } it;
-
-static struct err failed;
 
 static void stop(const char *why)
 {
@@ -62,12 +60,6 @@ static void check(moco_status status)
 {
     if (status != MOCO_OK)
         stop(moco_error());
-}
-
-static void check_inside(moco_status status)
-{
-    if (status != MOCO_OK)
-        stop(failed.text);
 }
 
 static void *memory(size_t bytes)
@@ -114,25 +106,39 @@ static void set_statistics(void)
     }
 }
 
-static enum be_precision precision_of(const struct options *o)
+/* The encoder's plans are the device's: here are their ops. */
+static moco_status seen_plan(struct be_plan **out, struct be_device *dev, const struct be_plan_spec *spec,
+                             struct err *err)
 {
-    return strcmp(o->precision, "bf16") == 0 ? BE_BF16 : BE_F32;
+    moco_status status = backend_cpu.plan_create(out, dev, spec, err);
+    if (status == MOCO_OK)
+        it.made = *out;
+    return status;
 }
 
-static void make_model(const struct options *o)
+static void make_encoder(const struct options *o)
 {
+    static struct backend wrapped;
     moco_model_options options;
+    moco_encoder_options how;
+    moco_encoder_info info;
     moco_model_options_init(&options);
     options.arch = o->arch;
     options.stem = o->size >= 64 ? "imagenet" : "cifar";
     options.image_size = o->size;
     check(moco_model_create(&it.model, it.device, &options));
     set_statistics();
-    const struct encoder *e = it.model->encoder;
-    check_inside(net_build(&it.graph, e->ctx, &e->config, &failed));
-    it.dim = it.graph->values[it.graph->features].c;
-    check_inside(e->be->weights_create(&it.weights, e->dev, it.graph, e->layout, precision_of(o), &failed));
-    check_inside(e->be->weights_fold(it.weights, e->numbers.masters.at, e->numbers.stats.at, &failed));
+    wrapped = backend_cpu;
+    wrapped.plan_create = seen_plan;
+    it.device->backend = &wrapped;
+    moco_encoder_options_init(&how);
+    how.precision = strcmp(o->precision, "bf16") == 0 ? MOCO_PRECISION_BF16 : MOCO_PRECISION_F32;
+    how.deterministic = o->deterministic;
+    how.workspaces = 1;
+    check(moco_encoder_create(&it.encoder, it.model, &how));
+    moco_encoder_info_init(&info);
+    check(moco_encoder_describe(it.encoder, &info));
+    it.dim = o->projection ? info.dim : info.feature_dim;
 }
 
 static void make_images(const struct options *o)
@@ -151,48 +157,52 @@ static void make_images(const struct options *o)
     it.images = floats;
 }
 
-static void make_launch(struct launch *l, const struct options *o)
-{
-    const struct encoder *e = it.model->encoder;
-    struct be_plan_spec spec = {.graph = it.graph,
-                                .layout = e->layout,
-                                .precision = precision_of(o),
-                                .weights = it.weights,
-                                .pass = BE_INFER,
-                                .n = l->n,
-                                .groups = 1,
-                                .output = it.graph->features,
-                                .f32_input = !o->u8};
-    struct be_plan_bytes bytes;
-    check_inside(e->be->plan_create(&l->plan, e->dev, &spec, &failed));
-    e->be->plan_bytes(l->plan, &bytes);
-    check_inside(e->be->alloc(e->dev, bytes.slab, &l->slab, &failed));
-    check_inside(e->be->alloc(e->dev, (size_t)l->n * (size_t)it.dim * e->real_bytes, &l->out, &failed));
-    check_inside(e->be->plan_bind(l->plan, l->slab.at, &failed));
-}
-
 /* ---- measuring ---- */
 
-static double run(struct launch *l)
+static double run(const struct launch *l, const struct options *o)
 {
-    struct be_forward io = {.images = it.images, .out = l->out.at};
+    moco_tensor in, out;
+    moco_tensor_init(&in);
+    moco_tensor_init(&out);
+    in.dtype = o->u8 ? MOCO_U8 : MOCO_F32;
+    in.ndim = 4;
+    in.shape[0] = l->n;
+    in.shape[1] = o->u8 ? o->size : 3;
+    in.shape[2] = o->size;
+    in.shape[3] = o->u8 ? 3 : o->size;
+    in.data = it.images;
+    out.dtype = MOCO_F32;
+    out.ndim = 2;
+    out.shape[0] = l->n;
+    out.shape[1] = it.dim;
+    out.data = l->out;
     double began = now_ms();
-    check_inside(it.model->encoder->be->forward(l->plan, &io, &failed));
+    check(moco_encoder_embed(it.encoder, &in, o->projection ? MOCO_PROJECTION : MOCO_FEATURES, &out));
     return now_ms() - began;
+}
+
+static void make_launch(struct launch *l, const struct options *o)
+{
+    l->out = memory((size_t)l->n * (size_t)it.dim * sizeof *l->out);
+    it.made = NULL;
+    run(l, o);
+    l->plan = it.made;
+    if (l->plan == NULL || l->plan->program.spec.n != l->n)
+        stop("--n wants different powers of 2, each small enough for one launch");
 }
 
 /* The median, of at least three and at most as many launches as timing takes a median of; more are run in the time
  * that is left, and every so many are one value. */
-static double run_for(struct launch *l, double ms, double *best)
+static double run_for(const struct launch *l, const struct options *o, double ms, double *best)
 {
-    double values[TIMING_MAX], once = run(l);
+    double values[TIMING_MAX], once = run(l, o);
     int each = (int)(ms / once / TIMING_MAX) + 1, count = 0;
     double end = now_ms() + ms;
     *best = once;
     do {
         double sum = 0;
         for (int i = 0; i < each; i++) {
-            double took = run(l);
+            double took = run(l, o);
             sum += took;
             *best = took < *best ? took : *best;
         }
@@ -201,14 +211,14 @@ static double run_for(struct launch *l, double ms, double *best)
     return median(values, count);
 }
 
-static void print_op(const struct program_node *node, double ms, double best, int n)
+static void print_op(const struct graph *graph, const struct program_node *node, double ms, double best, int n)
 {
-    const struct graph_value *out = &it.graph->values[node->out];
+    const struct graph_value *out = &graph->values[node->out];
     printf("{\"op\": \"%s\", \"ms\": %.4f, \"best_ms\": %.4f, \"out\": [%d, %d, %d]", node->op->name, ms, best, out->c,
            out->h, out->w);
     if (node->op->kind == OP_CONV) {
         const struct op_conv *state = node->state;
-        const struct graph_value *in = &it.graph->values[node->in];
+        const struct graph_value *in = &graph->values[node->in];
         double work =
             2e-6 * n * out->c * out->h * out->w * (double)in->c * node->op->kernel * node->op->kernel; /* MFLOP */
         printf(", \"in\": [%d, %d, %d], \"kernel\": %d, \"stride\": %d, \"add\": %d, \"gflops\": %.1f, \"by\": \"%s\"",
@@ -218,7 +228,7 @@ static void print_op(const struct program_node *node, double ms, double best, in
     printf("}");
 }
 
-static void print_ops(struct launch *l, double ms)
+static void print_ops(const struct launch *l, const struct options *o, double ms)
 {
     struct program *p = &l->plan->program;
     int count = p->node_count;
@@ -228,7 +238,7 @@ static void print_ops(struct launch *l, double ms)
     p->profile = now;
     for (int i = 0; i < TIMING_MAX && (i < 5 || now_ms() < end); i++, runs++) {
         memset(now, 0, (size_t)count * sizeof *now);
-        run(l);
+        run(l, o);
         for (int j = 0; j < count; j++)
             all[j * TIMING_MAX + i] = now[j];
     }
@@ -239,25 +249,25 @@ static void print_ops(struct launch *l, double ms)
         for (int i = 1; i < runs; i++)
             best = all[j * TIMING_MAX + i] < best ? all[j * TIMING_MAX + i] : best;
         printf("%s", j == 0 ? "\n" : ",\n");
-        print_op(&p->nodes[j], median(all + j * TIMING_MAX, runs), best, l->n);
+        print_op(p->spec.graph, &p->nodes[j], median(all + j * TIMING_MAX, runs), best, l->n);
     }
     printf("]");
     free(all);
     free(now);
 }
 
-static void report(struct launch *l, const struct options *o, double ms)
+static void report(const struct launch *l, const struct options *o, double ms)
 {
     const struct be_info *info = &it.device->info;
-    double best, middle = run_for(l, ms, &best);
+    double best, middle = run_for(l, o, ms, &best);
     printf(
         "{\"bench\": \"encoder\", \"arch\": \"%s\", \"size\": %d, \"n\": %d, \"precision\": \"%s\", \"threads\": %d, "
         "\"isa\": \"%s\", \"library\": \"%s\", \"ms\": %.3f, \"best_ms\": %.3f, \"img_per_s\": %.1f, "
         "\"slab_mb\": %.1f",
         o->arch, o->size, l->n, o->precision, info->threads, info->isa, info->library, middle, best,
-        1e3 * l->n / middle, 1e-6 * (double)l->slab.bytes);
+        1e3 * l->n / middle, 1e-6 * (double)l->plan->program.bytes.slab);
     if (o->ops)
-        print_ops(l, ms);
+        print_ops(l, o, ms);
     printf("}\n");
     fflush(stdout);
 }
@@ -294,9 +304,9 @@ static void dump(const struct options *o)
         write_file(o, "images.f32", it.images, (size_t)it.largest * 3 * (size_t)o->size * (size_t)o->size * 4);
     for (int i = 0; i < o->count; i++) {
         struct launch *l = &it.launch[i];
-        run(l);
+        run(l, o);
         snprintf(name, sizeof name, "vectors-%d.f32", l->n);
-        write_file(o, name, l->out.at, (size_t)l->n * (size_t)it.dim * sizeof(float));
+        write_file(o, name, l->out, (size_t)l->n * (size_t)it.dim * sizeof(float));
     }
 }
 
@@ -322,8 +332,14 @@ static void read_options(struct options *o, int argc, char **argv)
         struct {
             const char *name;
             int *to;
-        } numbers[] = {{"--size", &o->size}, {"--threads", &o->threads}, {"--u8", &o->u8},
-                       {"--ms", &o->ms},     {"--ops", &o->ops},         {"--serve", &o->serve}};
+        } numbers[] = {{"--size", &o->size},
+                       {"--threads", &o->threads},
+                       {"--u8", &o->u8},
+                       {"--ms", &o->ms},
+                       {"--ops", &o->ops},
+                       {"--serve", &o->serve},
+                       {"--projection", &o->projection},
+                       {"--deterministic", &o->deterministic}};
         int known = 1;
         if (strcmp(name, "--arch") == 0)
             o->arch = value;
@@ -349,14 +365,15 @@ static void read_options(struct options *o, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    struct options o = {.arch = "resnet50", .precision = "f32", .size = 224, .ms = 1000, .n = {1, 8}, .count = 2};
+    struct options o = {
+        .arch = "resnet50", .precision = "f32", .size = 224, .deterministic = 1, .ms = 1000, .n = {1, 8}, .count = 2};
     moco_context_options options;
     read_options(&o, argc, argv);
     moco_context_options_init(&options);
     options.threads = o.threads;
     check(moco_context_create(&it.context, &options));
     check(moco_device_open(&it.device, it.context, "cpu"));
-    make_model(&o);
+    make_encoder(&o);
     for (int i = 0; i < o.count; i++)
         it.largest = o.n[i] > it.largest ? o.n[i] : it.largest;
     make_images(&o);
@@ -370,14 +387,9 @@ int main(int argc, char **argv)
         serve(&o);
     for (int i = 0; i < o.count && !o.serve; i++)
         report(&it.launch[i], &o, o.ms);
-    const struct encoder *e = it.model->encoder;
-    for (int i = 0; i < o.count; i++) {
-        e->be->plan_free(it.launch[i].plan);
-        e->be->release(e->dev, &it.launch[i].slab);
-        e->be->release(e->dev, &it.launch[i].out);
-    }
-    e->be->weights_free(it.weights);
-    graph_free(it.graph);
+    for (int i = 0; i < o.count; i++)
+        free(it.launch[i].out);
+    moco_encoder_free(it.encoder);
     free(it.images);
     moco_model_free(it.model);
     moco_device_free(it.device);

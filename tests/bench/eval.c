@@ -10,7 +10,7 @@
  * Part probe: seconds of 100 epochs on 50,000 x 512, 10 classes, batch 256, with one learning rate and with ten at
  * once.
  *
- * Part embed: images a second of moco_model_embed (features, u8 images) over the bound of its forward convolutions.
+ * Part embed: images a second of moco_encoder_embed (features, u8 images, f32) over the bound of its forward convolutions.
  *
  * Ratios are medians of runs in turn; best_of_bound compares each step of a launch at its best of many with each
  * convolution at its best, for a machine that is busy with other things. What a reader would get wrong: the probe's
@@ -205,21 +205,17 @@ static moco_tensor images_of(const struct options *o, int n)
 }
 
 /* One launch at a time, and each of its steps at its best: the sum is a launch that nobody disturbed. */
-static double best_launch(moco_model *model, const struct options *o, struct conv_bound *bound)
+static double best_launch(moco_encoder *encoder, int32_t dim, const struct options *o, struct conv_bound *bound)
 {
     int chunk = seen.plan->program.spec.n, steps = seen.plan->program.node_count;
     double *best = room((size_t)steps * sizeof *best), total = 0;
-    moco_model_info info;
-    moco_model_info_init(&info);
-    check(moco_model_describe(model, &info));
-    moco_tensor images = images_of(o, chunk);
-    moco_tensor out = rows_of(noise((size_t)chunk * (size_t)info.feature_dim, 7), chunk, info.feature_dim);
+    moco_tensor images = images_of(o, chunk), out = rows_of(noise((size_t)chunk * (size_t)dim, 7), chunk, dim);
     seen.plan->program.profile = room((size_t)steps * sizeof *best);
     for (int run = 0; run < 3 * o->runs; run++) {
         conv_bound_sweep(bound);
         for (int i = 0; i < steps; i++)
             seen.plan->program.profile[i] = 0;
-        check(moco_model_embed(model, &images, MOCO_FEATURES, &out));
+        check(moco_encoder_embed(encoder, &images, MOCO_FEATURES, &out));
         for (int i = 0; i < steps; i++)
             best[i] = run == 0 || seen.plan->program.profile[i] < best[i] ? seen.plan->program.profile[i] : best[i];
     }
@@ -241,6 +237,8 @@ static void bench_embed(const struct options *o)
     moco_model *model;
     moco_model_options options;
     moco_model_info info;
+    moco_encoder *encoder;
+    moco_encoder_options how;
     int n = o->size >= 64 ? 64 : EMBED;
     double rate[TIMING_MAX], bounds[TIMING_MAX], ratio[TIMING_MAX];
     wrapped = backend_cpu;
@@ -253,12 +251,16 @@ static void bench_embed(const struct options *o)
     check(moco_model_create(&model, device, &options));
     moco_model_info_init(&info);
     check(moco_model_describe(model, &info));
+    moco_encoder_options_init(&how);
+    how.precision = MOCO_PRECISION_F32;
+    check(moco_encoder_create(&encoder, model, &how));
+    moco_model_free(model);
     struct be_memory memory;
     struct err err = {0};
     check(backend_cpu.alloc(device->dev, BOUND_BYTES, &memory, &err));
     moco_tensor images = images_of(o, n);
     moco_tensor out = rows_of(noise((size_t)n * (size_t)info.feature_dim, 7), n, info.feature_dim);
-    check(moco_model_embed(model, &images, MOCO_FEATURES, &out)); /* warm up */
+    check(moco_encoder_embed(encoder, &images, MOCO_FEATURES, &out)); /* warm up */
     if (!conv_bound_make(&bound, seen.plan, &passes, &memory)) {
         fprintf(stderr, "eval: a convolution has no bound\n");
         exit(1);
@@ -266,7 +268,7 @@ static void bench_embed(const struct options *o)
     int chunk = seen.plan->program.spec.n;
     for (int run = 0; run < o->runs; run++) {
         double before = conv_bound_sweep(&bound), began = now_ms();
-        check(moco_model_embed(model, &images, MOCO_FEATURES, &out));
+        check(moco_encoder_embed(encoder, &images, MOCO_FEATURES, &out));
         rate[run] = 1e3 * n / (now_ms() - began);
         double after = conv_bound_sweep(&bound);
         bounds[run] = 1e3 * chunk / (0.5 * (before + after));
@@ -276,14 +278,14 @@ static void bench_embed(const struct options *o)
     printf("\"arch\": \"%s\", \"size\": %d, \"chunk\": %d, \"img_per_s\": %.1f, \"conv_bound_img_per_s\": %.1f, "
            "\"of_conv_bound\": %.3f, ",
            o->arch, o->size, chunk, median(rate, o->runs), median(bounds, o->runs), median(ratio, o->runs));
-    double launch = best_launch(model, o, &bound), floor = conv_bound_best(&bound);
+    double launch = best_launch(encoder, info.feature_dim, o, &bound), floor = conv_bound_best(&bound);
     printf("\"best_launch_ms\": %.2f, \"best_bound_ms\": %.2f, \"best_of_bound\": %.3f}\n", launch, floor,
            floor / launch);
     conv_bound_free(&bound);
     backend_cpu.release(device->dev, &memory);
     free(images.data);
     free(out.data);
-    moco_model_free(model);
+    moco_encoder_free(encoder);
 }
 
 int main(int argc, char **argv)

@@ -2,13 +2,16 @@
  *
  * serve: one moco_encoder in a service, as one JSON object a line.
  *
- *   build/bench/serve [--arch resnet50] [--size 224] [--callers 2] [--seconds 5] [--compute-threads 1] [--precision auto]
+ *   build/bench/serve [--arch resnet50] [--size 224] [--file PATH] [--callers 2] [--seconds 5] [--compute-threads 1]
+ *                     [--precision auto] [--serve 0]
  *   build/bench/serve --soak EMBEDS [--callers N] [--arch ...] [--size ...]
  *
- * The first form opens an encoder from a file, and tells open_ms (of the file, in the page cache), first_ms (its first
- * vector, compiling included), pictures_per_second of one caller and of all of them at once, each with one picture a
- * call, their ratio, and what memory there is: weights, one workspace, growth of the process by the other callers. What
- * ends in cpu_ms is processor time, of callers a picture: nearly the same on a machine that others use too.
+ * The first form opens an encoder from a file (PATH, or a fresh one), and tells open_ms (the file is in the page cache),
+ * first_ms (its first vector, compiling included), pictures_per_second of one caller and of all of them at once, each
+ * with one picture a call, their ratio, and what memory there is: weights, one workspace, growth of the process by the
+ * other callers. What ends in cpu_ms is processor time, of callers a picture: nearly the same on a machine that others
+ * use too. --serve 1: instead of measuring callers, for each line "CALLERS SECONDS" of stdin a line of JSON, so that
+ * somebody can measure other processes in turn or at once with this one.
  * The second embeds EMBEDS pictures of alternating number and size, and tells the process's memory after a tenth of
  * them and at the end; it exits with 1 if that has grown by more than 1 MiB. What a reader would get wrong: callers
  * compute beside each other only with as many processors as callers. */
@@ -26,8 +29,8 @@
 enum { CALLERS_MAX = 64 };
 
 struct options {
-    const char *arch, *precision;
-    int size, callers, compute_threads;
+    const char *arch, *precision, *file;
+    int size, callers, compute_threads, serve;
     double seconds;
     long long soak;
 };
@@ -49,13 +52,6 @@ static double resident_mb(void)
     if (file != NULL)
         fclose(file);
     return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
-}
-
-/* Of all threads of the process: what another program takes of the machine is not in it. */
-static double cpu_ms(void)
-{
-    struct timespec t;
-    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6 : 0;
 }
 
 static moco_encoder_info info_of(const moco_encoder *encoder)
@@ -138,12 +134,18 @@ static long long all_run(moco_encoder *encoder, const struct options *o, int cal
 
 /* ---- the two forms ---- */
 
-static void measure(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
+struct start {
+    double open_ms, first_ms, open_cpu, first_cpu; /* ms */
+};
+
+static moco_encoder *open_and_embed(moco_device *device, const char *path, const moco_encoder_options *options,
+                                    const struct options *o, struct start *took)
 {
     moco_encoder *encoder;
     double began = now_ms(), cpu = cpu_ms();
     must(moco_encoder_open(&encoder, device, path, options));
-    double open_ms = now_ms() - began, open_cpu = cpu_ms() - cpu;
+    took->open_ms = now_ms() - began;
+    took->open_cpu = cpu_ms() - cpu;
     struct caller one = {.encoder = encoder, .size = o->size};
     uint8_t *pixels = calloc((size_t)o->size * (size_t)o->size, 3);
     float *out = malloc(8192 * sizeof *out);
@@ -151,26 +153,68 @@ static void measure(moco_device *device, const char *path, const moco_encoder_op
         exit(1);
     began = now_ms(), cpu = cpu_ms();
     embed(&one, pixels, out, 1, o->size);
-    double first_ms = now_ms() - began, first_cpu = cpu_ms() - cpu, before = resident_mb();
-    moco_encoder_info alone = info_of(encoder);
-    cpu = cpu_ms();
-    long long pictures = all_run(encoder, o, 1, 1, NULL);
-    double single = (double)pictures / o->seconds, single_cpu = (cpu_ms() - cpu) / (double)pictures;
-    all_run(encoder, &(struct options){.size = o->size, .seconds = 0.1}, o->callers, 1, NULL); /* all are made */
-    double grown = resident_mb() - before;
-    cpu = cpu_ms();
-    pictures = all_run(encoder, o, o->callers, 1, NULL);
-    double together = (double)pictures / o->seconds, together_cpu = (cpu_ms() - cpu) / (double)pictures;
-    moco_encoder_info info = info_of(encoder);
-    printf("{\"arch\":\"%s\",\"size\":%d,\"precision\":%d,\"compute_threads\":%d,\"open_ms\":%.1f,\"first_ms\":%.1f,"
-           "\"open_cpu_ms\":%.1f,\"first_cpu_ms\":%.1f,\"one_caller_cpu_ms\":%.2f,\"all_callers_cpu_ms\":%.2f,"
-           "\"one_caller\":%.2f,\"callers\":%d,\"all_callers\":%.2f,\"ratio\":%.3f,\"weights_mb\":%.1f,"
-           "\"workspace_mb\":%.1f,\"workspaces\":%d,\"grown_mb\":%.1f}\n",
-           o->arch, o->size, info.precision, o->compute_threads, open_ms, first_ms, open_cpu, first_cpu, single_cpu,
-           together_cpu, single, o->callers, together, together / single, (double)alone.weight_bytes / 1e6,
-           (double)info.largest_workspace / 1e6, info.workspaces, grown);
+    took->first_ms = now_ms() - began;
+    took->first_cpu = cpu_ms() - cpu;
     free(pixels);
     free(out);
+    return encoder;
+}
+
+struct rate {
+    double per_second, cpu_ms; /* of a picture */
+};
+
+static struct rate rate_of(moco_encoder *encoder, const struct options *o, int callers, double seconds)
+{
+    struct options this = *o;
+    this.seconds = seconds;
+    double began = now_ms(), cpu = cpu_ms();
+    double pictures = (double)all_run(encoder, &this, callers, 1, NULL);
+    return (struct rate){1e3 * pictures / (now_ms() - began), (cpu_ms() - cpu) / pictures};
+}
+
+static void print_start(const moco_encoder *encoder, const struct options *o, const struct start *took)
+{
+    moco_encoder_info info = info_of(encoder);
+    printf("{\"ready\":\"serve\",\"arch\":\"%s\",\"size\":%d,\"precision\":%d,\"compute_threads\":%d,\"open_ms\":%.1f,"
+           "\"first_ms\":%.1f,\"open_cpu_ms\":%.1f,\"first_cpu_ms\":%.1f,\"weights_mb\":%.1f,\"workspace_mb\":%.1f",
+           info.arch, o->size, info.precision, o->compute_threads, took->open_ms, took->first_ms, took->open_cpu,
+           took->first_cpu, (double)info.weight_bytes / 1e6, (double)info.largest_workspace / 1e6);
+}
+
+static void answer(moco_encoder *encoder, const struct options *o)
+{
+    int callers;
+    double seconds;
+    while (scanf("%d %lf", &callers, &seconds) == 2 && callers >= 1 && callers <= o->callers && seconds > 0) {
+        struct rate rate = rate_of(encoder, o, callers, seconds);
+        printf("{\"callers\":%d,\"pictures_per_second\":%.3f,\"cpu_ms\":%.3f}\n", callers, rate.per_second,
+               rate.cpu_ms);
+        fflush(stdout);
+    }
+}
+
+static void measure(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
+{
+    struct start took;
+    moco_encoder *encoder = open_and_embed(device, path, options, o, &took);
+    double before = resident_mb();
+    print_start(encoder, o, &took);
+    if (o->serve) {
+        printf("}\n");
+        fflush(stdout);
+        answer(encoder, o);
+        moco_encoder_free(encoder);
+        return;
+    }
+    struct rate one = rate_of(encoder, o, 1, o->seconds);
+    rate_of(encoder, o, o->callers, 0.1); /* all workspaces are made */
+    double grown = resident_mb() - before;
+    struct rate all = rate_of(encoder, o, o->callers, o->seconds);
+    printf(",\"one_caller\":%.2f,\"one_caller_cpu_ms\":%.2f,\"callers\":%d,\"all_callers\":%.2f,"
+           "\"all_callers_cpu_ms\":%.2f,\"ratio\":%.3f,\"workspaces\":%d,\"grown_mb\":%.1f}\n",
+           one.per_second, one.cpu_ms, o->callers, all.per_second, all.cpu_ms, all.per_second / one.per_second,
+           info_of(encoder).workspaces, grown);
     moco_encoder_free(encoder);
 }
 
@@ -200,61 +244,80 @@ static moco_precision precision_of(const char *name)
                                        : MOCO_PRECISION_AUTO;
 }
 
-int main(int argc, char **argv)
+static int parse(struct options *o, int argc, char **argv)
 {
-    struct options o = {"resnet50", "auto", 224, 2, 1, 5, 0};
     for (int i = 1; i + 1 < argc; i += 2) {
         const char *name = argv[i], *value = argv[i + 1];
         if (strcmp(name, "--arch") == 0)
-            o.arch = value;
+            o->arch = value;
         else if (strcmp(name, "--precision") == 0)
-            o.precision = value;
+            o->precision = value;
+        else if (strcmp(name, "--file") == 0)
+            o->file = value;
         else if (strcmp(name, "--size") == 0)
-            o.size = atoi(value);
+            o->size = atoi(value);
         else if (strcmp(name, "--callers") == 0)
-            o.callers = atoi(value);
+            o->callers = atoi(value);
         else if (strcmp(name, "--compute-threads") == 0)
-            o.compute_threads = atoi(value);
+            o->compute_threads = atoi(value);
+        else if (strcmp(name, "--serve") == 0)
+            o->serve = atoi(value);
         else if (strcmp(name, "--seconds") == 0)
-            o.seconds = atof(value);
+            o->seconds = atof(value);
         else if (strcmp(name, "--soak") == 0)
-            o.soak = atoll(value);
+            o->soak = atoll(value);
+        else
+            return 0;
     }
-    if (argc % 2 == 0 || o.size < 8 || o.callers < 1 || o.callers > CALLERS_MAX || o.seconds <= 0) {
+    return argc % 2 == 1 && o->size >= 8 && o->callers >= 1 && o->callers <= CALLERS_MAX && o->seconds > 0;
+}
+
+static void make_file(moco_device *device, const char *path, const struct options *o)
+{
+    moco_model *model;
+    moco_model_options options;
+    moco_model_options_init(&options);
+    options.arch = o->arch;
+    options.image_size = o->size;
+    options.stem = o->size < 64 ? "cifar" : "imagenet";
+    must(moco_model_create(&model, device, &options));
+    must(moco_model_save(model, path));
+    moco_model_free(model);
+}
+
+int main(int argc, char **argv)
+{
+    struct options o = {
+        .arch = "resnet50", .precision = "auto", .size = 224, .callers = 2, .compute_threads = 1, .seconds = 5};
+    if (!parse(&o, argc, argv)) {
         fprintf(stderr, "serve: every option has a value; see the top of tests/bench/serve.c\n");
         return 2;
     }
     char path[] = "/tmp/serve-XXXXXX";
-    int file = mkstemp(path);
+    int file = o.file == NULL ? mkstemp(path) : -1;
     moco_context *context;
     moco_device *device;
-    moco_model *model;
     moco_context_options context_options;
-    moco_model_options model_options;
     moco_encoder_options options;
     moco_context_options_init(&context_options);
-    moco_model_options_init(&model_options);
     moco_encoder_options_init(&options);
     context_options.threads = o.compute_threads;
-    model_options.arch = o.arch;
-    model_options.image_size = o.size;
-    model_options.stem = o.size < 64 ? "cifar" : "imagenet";
     options.precision = precision_of(o.precision);
     options.workspaces = o.callers;
     must(moco_context_create(&context, &context_options));
     must(moco_device_open(&device, context, "cpu"));
-    must(moco_model_create(&model, device, &model_options));
-    must(moco_model_save(model, path));
-    moco_model_free(model);
+    if (o.file == NULL)
+        make_file(device, path, &o);
     int status = 0;
     if (o.soak > 0)
-        status = soak(device, path, &options, &o);
+        status = soak(device, o.file != NULL ? o.file : path, &options, &o);
     else
-        measure(device, path, &options, &o);
+        measure(device, o.file != NULL ? o.file : path, &options, &o);
     moco_device_free(device);
     moco_context_free(context);
-    if (file >= 0)
+    if (file >= 0) {
         close(file);
-    unlink(path);
+        unlink(path);
+    }
     return status;
 }

@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -494,6 +495,73 @@ static void test_folded_weights(void **state)
     }
 }
 
+struct given {
+    struct harness *h;
+    int fails_at; /* parameter; -1: none */
+    _Atomic int asked;
+};
+
+/* The masters, one at a time. */
+static moco_status give(void *self, int index, float *values, struct err *err)
+{
+    struct given *given = self;
+    struct harness *h = given->h;
+    given->asked++;
+    if (index == given->fails_at)
+        return err_set(err, MOCO_EIO, "parameter %d is not given", index);
+    return h->be->param_get_f32(h->layout, h->masters.at, index, values, err);
+}
+
+/* A fold of parameters that come one at a time is that of their slab. One that failed folded nothing, and says of which
+ * parameter. */
+static void test_fold_one_at_a_time(void **state)
+{
+    (void)state;
+    int devices = 0;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        struct harness_spec spec = small(s);
+        harness_open(&h, &spec);
+        if (h.be->weights_fold_from == NULL) { /* files fill a slab for it */
+            harness_close(&h);
+            continue;
+        }
+        devices++;
+        size_t count = (size_t)FOLDED * (size_t)h.dim;
+        double *slab = calloc(count, sizeof *slab), *single = calloc(count, sizeof *single);
+        assert_true(slab != NULL && single != NULL);
+        harness_train(&h);
+        harness_commit(&h);
+        struct be_weights *weights = harness_folded(&h);
+        infer(&h, weights, h.graph->projection, 2, slab);
+        harness_train(&h);
+        harness_sgd(&h, 0.5, 0.9, 0, 1);
+        struct err err = {0};
+        struct given given = {.h = &h, .fails_at = 1};
+        struct be_params from = {&given, give};
+        assert_int_equal(h.be->weights_fold_from(weights, &from, h.running.at, &err), MOCO_EIO);
+        assert_string_equal(err.text, "parameter 1 is not given");
+        given.asked = 0;
+        given.fails_at = -1;
+        err = (struct err){0};
+        harness_ok(h.be->weights_fold_from(weights, &from, h.running.at, &err), &err);
+        assert_int_equal(given.asked, h.graph->param_count);
+        infer(&h, weights, h.graph->projection, 2, single);
+        assert_memory_not_equal(slab, single, count * sizeof *slab);
+        struct be_weights *fresh = harness_folded(&h);
+        infer(&h, fresh, h.graph->projection, 2, slab);
+        assert_memory_equal(slab, single, count * sizeof *slab);
+        h.be->weights_free(weights);
+        h.be->weights_free(fresh);
+        free(slab);
+        free(single);
+        harness_close(&h);
+    }
+    if (strcmp(test_device(), "cpu") == 0)
+        assert_true(devices > 0);
+}
+
 /* What the stages end in, in every device's order of maps, against ref's in f64. */
 static void test_feature_maps(void **state)
 {
@@ -658,12 +726,19 @@ static void test_failing_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_key_is_train),   cmocka_unit_test(test_outputs_of_every_head),
-        cmocka_unit_test(test_inference),      cmocka_unit_test(test_index),
-        cmocka_unit_test(test_launches),       cmocka_unit_test(test_repeat_is_bit_equal),
-        cmocka_unit_test(test_stage_adds),     cmocka_unit_test(test_on_grad),
-        cmocka_unit_test(test_cancel),         cmocka_unit_test(test_folded_weights),
-        cmocka_unit_test(test_feature_maps),   cmocka_unit_test(test_plan_bytes),
+        cmocka_unit_test(test_key_is_train),
+        cmocka_unit_test(test_outputs_of_every_head),
+        cmocka_unit_test(test_inference),
+        cmocka_unit_test(test_index),
+        cmocka_unit_test(test_launches),
+        cmocka_unit_test(test_repeat_is_bit_equal),
+        cmocka_unit_test(test_stage_adds),
+        cmocka_unit_test(test_on_grad),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_folded_weights),
+        cmocka_unit_test(test_fold_one_at_a_time),
+        cmocka_unit_test(test_feature_maps),
+        cmocka_unit_test(test_plan_bytes),
         cmocka_unit_test(test_failing_memory),
     };
     subject_count = harness_subjects(subjects);

@@ -114,6 +114,16 @@ moco_status server_fold(struct server *s, const void *masters, const void *stats
     return s->shared.be->weights_fold(s->shared.weights, masters, stats, err);
 }
 
+int server_folds_from(const struct server *s)
+{
+    return s->shared.be->weights_fold_from != NULL;
+}
+
+moco_status server_fold_from(struct server *s, const struct be_params *params, const void *stats, struct err *err)
+{
+    return s->shared.be->weights_fold_from(s->shared.weights, params, stats, err);
+}
+
 /* ---- workspaces ---- */
 
 static void forget_one(struct server *s)

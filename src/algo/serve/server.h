@@ -42,6 +42,9 @@ void server_free(struct server *server); /* NULL is fine */
 
 /* From slabs of any layout of this network on the device. */
 moco_status server_fold(struct server *server, const void *masters, const void *stats, struct err *err);
+/* From parameters that come one at a time, if the device can do that. */
+int server_folds_from(const struct server *server);
+moco_status server_fold_from(struct server *server, const struct be_params *params, const void *stats, struct err *err);
 
 int server_dim(const struct server *server, enum embed_what what); /* channels of a feature map */
 

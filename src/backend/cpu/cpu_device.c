@@ -4,6 +4,7 @@
  * set is the one that oneDNN uses, which its users may restrict from outside. Kernels of our own follow it. */
 #include <string.h>
 
+#include "backend/cpu/cpu_fold.h"
 #include "backend/cpu/cpu_layout.h"
 #include "backend/cpu/cpu_memory.h"
 #include "backend/cpu/cpu_plan.h"
@@ -177,4 +178,5 @@ const struct backend backend_cpu = {.abi = BACKEND_ABI,
                                     .gemm_tn = cpu_gemm_tn,
                                     .on_host = cpu_on_host,
                                     .param_get_f32 = cpu_param_get_f32,
-                                    .param_set_f32 = cpu_param_set_f32};
+                                    .param_set_f32 = cpu_param_set_f32,
+                                    .weights_fold_from = cpu_weights_fold_from};

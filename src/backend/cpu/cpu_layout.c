@@ -173,15 +173,22 @@ static inline void transpose(const float *const from[FOUR], float *const to[FOUR
         memcpy(to[k], &out[k], sizeof out[k]);
 }
 
-/* A column's row to its place in the slab, past the caches where that can be asked for: nobody reads it soon, and its
- * line need not be fetched first. */
-static inline void put_row(float *to, const float *row, int count)
+/* Where numbers go: out of the slab's order; into it and soon read; into it, past the caches where that can be asked for,
+ * since nobody reads them soon, and their lines need not be fetched first. */
+enum way { OUT, IN, IN_PAST_CACHES };
+
+/* A column's row to its place. */
+static inline void put_row(float *to, const float *row, int count, enum way way)
 {
 #if defined(__SSE2__)
     for (int k = 0; k < count; k += FOUR)
-        _mm_stream_ps(to + k, _mm_load_ps(row + k));
+        if (way == IN_PAST_CACHES)
+            _mm_stream_ps(to + k, _mm_load_ps(row + k));
+        else
+            _mm_store_ps(to + k, _mm_load_ps(row + k));
 #else
     memcpy(to, row, (size_t)count * sizeof *row);
+    (void)way;
 #endif
 }
 
@@ -195,7 +202,7 @@ static inline void rows_put(void)
 /* As many columns as stand in a line of the cache, through a tile: four channels at a time, since channels are a power of
  * 2 apart and more of them would push each other's lines out. */
 static inline void move_line(const struct cpu_param *p, float *block, const int64_t at[LINE], float *rows,
-                             int64_t columns, int set)
+                             int64_t columns, enum way way)
 {
     _Alignas(64) float tile[LINE][LINE];
     for (int oo = 0; oo < p->block; oo += FOUR)
@@ -203,20 +210,20 @@ static inline void move_line(const struct cpu_param *p, float *block, const int6
             float *row[FOUR], *place[FOUR];
             for (int l = 0; l < FOUR; l++) {
                 row[l] = rows + (oo + l) * columns + k;
-                place[l] = set ? tile[k + l] + oo : block + at[k + l] + oo;
+                place[l] = way != OUT ? tile[k + l] + oo : block + at[k + l] + oo;
             }
-            if (set)
+            if (way != OUT)
                 transpose((const float *const *)row, place);
             else
                 transpose((const float *const *)place, row);
         }
-    for (int k = 0; k < LINE && set; k++)
-        put_row(block + at[k], tile[k], p->block);
+    for (int k = 0; k < LINE && way != OUT; k++)
+        put_row(block + at[k], tile[k], p->block, way);
 }
 
 /* Moves a tensor between the slab's order and C order, LINE columns at a time, so that both sides use whole cache
  * lines. */
-static inline void move_floats(const struct cpu_param *p, float *slab, float *values, int set)
+static inline void move_floats(const struct cpu_param *p, float *slab, float *values, enum way way)
 {
     int64_t columns = columns_of(p), whole = columns - columns % LINE;
     for (int64_t o = 0; o < p->dims[0]; o += p->block) {
@@ -226,18 +233,19 @@ static inline void move_floats(const struct cpu_param *p, float *slab, float *va
             int64_t at[LINE];
             for (int k = 0; k < LINE; k++)
                 at[k] = column_next(&c);
-            move_line(p, block, at, rows + i, columns, set);
+            move_line(p, block, at, rows + i, columns, way);
         }
         for (int64_t i = whole; i < columns; i++) {
             float *at = block + column_next(&c);
             for (int64_t oo = 0; oo < p->block; oo++)
-                if (set)
+                if (way != OUT)
                     at[oo] = rows[oo * columns + i];
                 else
                     rows[oo * columns + i] = at[oo];
         }
     }
-    rows_put();
+    if (way == IN_PAST_CACHES)
+        rows_put();
 }
 
 static moco_status find(const struct be_layout *layout, int index, const struct cpu_param **out, struct err *err)
@@ -281,7 +289,7 @@ moco_status cpu_param_get_f32(const struct be_layout *layout, const void *slab, 
     TRY(find(layout, index, &p, err));
     const float *at = (const float *)slab + p->offset;
     if (p->order != SHIM_PLAIN)
-        move_floats(p, (float *)(uintptr_t)at, values, 0);
+        move_floats(p, (float *)(uintptr_t)at, values, OUT);
     else
         memcpy(values, at, (size_t)p->count * sizeof *values);
     return MOCO_OK;
@@ -294,8 +302,13 @@ moco_status cpu_param_set_f32(const struct be_layout *layout, void *slab, int in
     TRY(find(layout, index, &p, err));
     float *at = (float *)slab + p->offset;
     if (p->order != SHIM_PLAIN)
-        move_floats(p, at, (float *)(uintptr_t)values, 1);
+        move_floats(p, at, (float *)(uintptr_t)values, IN_PAST_CACHES);
     else
         memcpy(at, values, (size_t)p->count * sizeof *values);
     return MOCO_OK;
+}
+
+void cpu_param_place(const struct cpu_param *param, float *at, const float *values)
+{
+    move_floats(param, at, (float *)(uintptr_t)values, IN);
 }

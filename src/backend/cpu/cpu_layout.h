@@ -4,7 +4,7 @@
 #ifndef MOCO_CPU_LAYOUT_H
 #define MOCO_CPU_LAYOUT_H
 
-#include "backend/backend.h"
+#include "backend/cpu/cpu_param.h"
 
 moco_status cpu_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                               enum be_precision precision, struct err *err);
@@ -17,5 +17,8 @@ moco_status cpu_param_get_f32(const struct be_layout *layout, const void *slab, 
                               struct err *err);
 moco_status cpu_param_set_f32(const struct be_layout *layout, void *slab, int index, const float *values,
                               struct err *err);
+
+/* A parameter in a blocked order, by itself: to `at`, which is read soon. */
+void cpu_param_place(const struct cpu_param *param, float *at, const float *values);
 
 #endif

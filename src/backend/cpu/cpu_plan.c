@@ -202,16 +202,6 @@ moco_status cpu_weights_create(struct be_weights **out, struct be_device *dev, c
     return MOCO_OK;
 }
 
-moco_status cpu_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err)
-{
-    struct parallel_scope scope;
-    TRY(cpu_enter(weights->dev, &scope, err));
-    moco_status status = program_fold(cpu_program_ops, weights, weights->graph, masters, stats, err);
-    parallel_leave(&scope);
-    weights->folded = status == MOCO_OK;
-    return status;
-}
-
 /* ---- running ---- */
 
 static moco_status write_out(const struct be_plan *plan, void *out, struct err *err)

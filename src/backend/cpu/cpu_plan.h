@@ -13,7 +13,6 @@ void cpu_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes);
 
 moco_status cpu_weights_create(struct be_weights **out, struct be_device *dev, const struct graph *graph,
                                const struct be_layout *layout, enum be_precision precision, struct err *err);
-moco_status cpu_weights_fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err);
 
 moco_status cpu_plan_bind(struct be_plan *plan, void *slab, struct err *err);
 moco_status cpu_forward(struct be_plan *plan, const struct be_forward *io, struct err *err);

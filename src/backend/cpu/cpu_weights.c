@@ -67,14 +67,13 @@ void cpu_weights_free(struct be_weights *w)
         }
         cpu_release(w->dev, &w->of[i].vector);
     }
-    cpu_release(w->dev, &w->scratch);
     mem_free(w->dev->ctx, w->of);
     mem_free(w->dev->ctx, w);
 }
 
 size_t cpu_weights_bytes(const struct be_weights *w)
 {
-    size_t bytes = w->scratch.bytes;
+    size_t bytes = 0;
     for (int i = 0; i < w->layout->count; i++) {
         bytes += w->of[i].vector.bytes;
         for (const struct cpu_weights_copy *copy = w->of[i].copies; copy != NULL; copy = copy->next)
@@ -88,17 +87,6 @@ size_t cpu_weights_bytes(const struct be_weights *w)
 static size_t folded_bytes(const struct cpu_param *param)
 {
     return kern_pad64((size_t)param->count * sizeof(float));
-}
-
-static moco_status grow_scratch(struct be_weights *w, size_t bytes, struct err *err)
-{
-    struct be_memory larger;
-    if (bytes <= w->scratch.bytes)
-        return MOCO_OK;
-    TRY(cpu_alloc(w->dev, bytes, &larger, err));
-    cpu_release(w->dev, &w->scratch);
-    w->scratch = larger;
-    return MOCO_OK;
 }
 
 /* From the first copy, which has been filled. */
@@ -125,7 +113,8 @@ static moco_status copy_fill(struct be_weights *w, const struct cpu_param *param
     TRY(cpu_alloc(w->dev, copy->order.bytes, &copy->memory, err));
     if (!shim_md_equal(master, &copy->order)) {
         TRY(shim_reorder_create(&copy->fill, w->dev->engine, master, &copy->order, err));
-        TRY(grow_scratch(w, folded_bytes(param) + kern_pad64(copy->fill.scratch), err));
+        size_t scratch = folded_bytes(param) + kern_pad64(copy->fill.scratch);
+        w->scratch_bytes = scratch > w->scratch_bytes ? scratch : w->scratch_bytes;
     }
     return w->folded && first != NULL ? fill_late(w, first, copy, err) : MOCO_OK;
 }
@@ -214,5 +203,9 @@ const float *cpu_weights_bias(const struct be_weights *w, const struct graph_op 
 
 const float *cpu_weights_master(const struct be_weights *w, const void *masters, const struct graph_op *op, int which)
 {
-    return op->param[which] < 0 ? NULL : (const float *)masters + w->layout->params[op->param[which]].offset;
+    const struct cpu_masters *m = masters;
+    int param = op->param[which];
+    if (param < 0)
+        return NULL;
+    return m->slab != NULL ? m->slab + w->layout->params[param].offset : m->at[param];
 }

@@ -33,7 +33,7 @@ struct be_weights {
     const struct be_layout *layout;
     enum be_precision precision;
     struct cpu_weights_of *of; /* [layout->count]: those of an op, at its first parameter */
-    struct be_memory scratch;  /* a convolution's folded weights in the master's order, and what a reorder takes */
+    size_t scratch_bytes; /* of a fold: a convolution's folded weights in the master's order, what a reorder takes */
     int folded;
 };
 
@@ -51,7 +51,14 @@ moco_status cpu_weights_conv(struct be_weights *weights, const struct graph_op *
 
 const float *cpu_weights_vector(const struct be_weights *weights, const struct graph_op *op);
 const float *cpu_weights_bias(const struct be_weights *weights, const struct graph_op *op); /* linear; NULL: none */
+
+/* What an op's fold gets as its masters. */
+struct cpu_masters {
+    const float *slab;      /* or NULL: */
+    const float *const *at; /* [layout->count]: where those of this op are, in the slab's order */
+    char *scratch;          /* be_weights.scratch_bytes of it */
+};
 const float *cpu_weights_master(const struct be_weights *weights, const void *masters, const struct graph_op *op,
-                                int which);
+                                int which); /* NULL: the op has none */
 
 #endif

@@ -120,7 +120,8 @@ struct program_op {
     moco_status (*compile_back)(struct be_plan *plan, struct program_step *step, int moment, struct err *err);
     moco_status (*run)(const struct program_forward *run, const struct program_node *node, struct err *err);
     moco_status (*run_back)(const struct program_backward *run, const struct program_step *step, struct err *err);
-    /* What inference reads of this op, computed from masters and statistics. `bn`: program_folded. */
+    /* What inference reads of this op, computed from masters and statistics. `bn`: program_folded. `masters`: what the
+     * device gives to program_fold. */
     moco_status (*fold)(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,
                         const void *masters, const void *stats, struct err *err);
     /* Runs everything once that must have run before a step may rely on it; `zeros` is used for every parameter. */

@@ -124,15 +124,21 @@ moco_status program_backward(struct program *p, const struct be_backward *io, st
 
 /* ---- once ---- */
 
+moco_status program_fold_op(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
+                            int i, const void *masters, const void *stats, struct err *err)
+{
+    const struct graph_op *op = &graph->ops[i];
+    const struct program_op *device = ops[op->kind];
+    if (device == NULL || device->fold == NULL || program_is_folded(graph, op))
+        return MOCO_OK;
+    return device->fold(weights, op, program_folded(graph, op), masters, stats, err);
+}
+
 moco_status program_fold(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
                          const void *masters, const void *stats, struct err *err)
 {
-    for (int i = 0; i < graph->op_count; i++) {
-        const struct graph_op *op = &graph->ops[i];
-        const struct program_op *device = ops[op->kind];
-        if (device != NULL && device->fold != NULL && !program_is_folded(graph, op))
-            TRY(device->fold(weights, op, program_folded(graph, op), masters, stats, err));
-    }
+    for (int i = 0; i < graph->op_count; i++)
+        TRY(program_fold_op(ops, weights, graph, i, masters, stats, err));
     return MOCO_OK;
 }
 

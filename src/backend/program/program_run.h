@@ -20,7 +20,9 @@ moco_status program_backward(struct program *p, const struct be_backward *io, st
  * the first step of program_backward. */
 int program_has_param(const struct program *p, int param);
 
-/* Calls `fold` of every op of the graph that has one, but for batch norms that are folded into another op. */
+/* Calls `fold` of op `i` if it has one and is no batch norm that is folded into another op; of every op of the graph. */
+moco_status program_fold_op(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
+                            int i, const void *masters, const void *stats, struct err *err);
 moco_status program_fold(const struct program_op *const *ops, struct be_weights *weights, const struct graph *graph,
                          const void *masters, const void *stats, struct err *err);
 

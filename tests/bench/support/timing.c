@@ -20,6 +20,12 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+double cpu_ms(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0 ? 1e3 * (double)t.tv_sec + 1e-6 * (double)t.tv_nsec : 0;
+}
+
 double median(const double *values, int count)
 {
     double sorted[TIMING_MAX];

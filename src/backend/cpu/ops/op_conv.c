@@ -291,16 +291,32 @@ struct fold {
     float *to;
 };
 
+/* Folds row r, whose numbers belong to outputs r * b to (r + 1) * b - 1 in turn. */
+static inline __attribute__((always_inline)) void fold_row(const struct fold *f, int64_t r, int64_t row, int64_t b)
+{
+    const float *from = f->from + r * row;
+    float *to = f->to + r * row;
+    if (f->scale == NULL)
+        memcpy(to, from, (size_t)row * sizeof *to);
+    for (int64_t j = 0; f->scale != NULL && j < row; j += b)
+        for (int64_t o = 0; o < b; o++)
+            to[j + o] = from[j + o] * f->scale[r * b + o];
+}
+
 /* Multiplies weights by the factor of their output channel. In every order of a slab the outputs of a block are
- * innermost: row r has outputs r * block to (r + 1) * block - 1. */
+ * innermost. */
 static void fold_rows(void *arg, int thread, int threads)
 {
     const struct fold *f = arg;
     const struct cpu_param *p = f->param;
-    int64_t rows = p->dims[0] / p->block, row = p->count / rows, b = p->block;
+    int64_t rows = p->dims[0] / p->block, row = p->count / rows;
     for (int64_t r = rows * thread / threads; r < rows * (thread + 1) / threads; r++)
-        for (int64_t j = 0; j < row; j++)
-            f->to[r * row + j] = f->from[r * row + j] * (f->scale == NULL ? 1.0f : f->scale[r * b + j % b]);
+        if (p->block == 16)
+            fold_row(f, r, row, 16);
+        else if (p->block == 8)
+            fold_row(f, r, row, 8);
+        else
+            fold_row(f, r, row, 1);
 }
 
 /* Multiplies the weights by their factors, into the form of Winograd's kernel or else in the master's order. */
@@ -318,7 +334,7 @@ static void fold_into(const struct be_weights *w, const struct graph_op *op, con
                       float *to)
 {
     const struct cpu_param *param = &w->layout->params[op->param[0]];
-    struct fold f = {.param = param, .from = (const float *)masters + param->offset, .to = to};
+    struct fold f = {.param = param, .from = cpu_weights_master(w, masters, op, 0), .to = to};
     int c = (int)param->dims[0];
     memset(bias, 0, (size_t)c * sizeof(float));
     if (bn == NULL) {
@@ -341,14 +357,14 @@ static moco_status fold(struct be_weights *w, const struct graph_op *op, const s
 {
     const struct cpu_weights_of *of = &w->of[op->param[0]];
     size_t folded = kern_pad64((size_t)w->layout->params[op->param[0]].count * sizeof(float));
+    char *scratch = ((const struct cpu_masters *)masters)->scratch;
     for (const struct cpu_weights_copy *copy = of->copies; copy != NULL; copy = copy->next) {
         int reorders = copy->fill.primitive != NULL;
-        float *to = reorders ? w->scratch.at : copy->memory.at;
+        float *to = reorders ? (void *)scratch : copy->memory.at;
         fold_into(w, op, bn, masters, stats, copy, of->vector.at, to);
         if (!reorders)
             continue;
-        void *at[SHIM_SLOTS] = {
-            [SHIM_SRC] = to, [SHIM_DST] = copy->memory.at, [SHIM_SCRATCH] = (char *)w->scratch.at + folded};
+        void *at[SHIM_SLOTS] = {[SHIM_SRC] = to, [SHIM_DST] = copy->memory.at, [SHIM_SCRATCH] = scratch + folded};
         TRY(shim_run(&copy->fill, at, err));
     }
     return MOCO_OK;
