@@ -32,6 +32,21 @@ class comm : public handle<moco_comm, moco_comm_free>
         moco_status status = moco_comm_from_engine(&c, context.get(), &engine, &options);
         return detail::made<comm>(status, c, context.kept());
     }
+    /* Over a module's engine; `argument` is what that module wants. */
+    static result<comm> try_from_module(const context &context, const moco_comm_module &module,
+                                        const void *argument = nullptr, const comm_options &options = {}) noexcept
+    {
+        moco_comm *c = nullptr;
+        moco_status status = moco_comm_from_module(&c, context.get(), &module, argument, &options);
+        return detail::made<comm>(status, c, context.kept());
+    }
+    /* Over the module of this name, such as "mpi". */
+    static result<comm> try_open(const context &context, const char *module, const comm_options &options = {}) noexcept
+    {
+        moco_comm *c = nullptr;
+        moco_status status = moco_comm_open(&c, context.get(), module, &options);
+        return detail::made<comm>(status, c, context.kept());
+    }
     /* One for each of `ranks` threads of this process. */
     static result<std::vector<comm>> try_local(const context &context, int32_t ranks,
                                                const comm_options &options = {}) noexcept
@@ -62,6 +77,15 @@ class comm : public handle<moco_comm, moco_comm_free>
     static comm from_engine(const context &context, const moco_comm_engine &engine, const comm_options &options = {})
     {
         return try_from_engine(context, engine, options).value();
+    }
+    static comm from_module(const context &context, const moco_comm_module &module, const void *argument = nullptr,
+                            const comm_options &options = {})
+    {
+        return try_from_module(context, module, argument, options).value();
+    }
+    static comm open(const context &context, const char *module, const comm_options &options = {})
+    {
+        return try_open(context, module, options).value();
     }
     static std::vector<comm> local(const context &context, int32_t ranks, const comm_options &options = {})
     {

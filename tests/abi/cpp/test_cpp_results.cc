@@ -468,6 +468,8 @@ static void ranks(const moco::context &context)
     comms[0].cancel();
     CHECK(fails(comms[0].try_gather(blocks[0], sizeof(int)), MOCO_ECOMM));
     CHECK(fails(moco::comm::try_from_engine(context, moco::comm_engine()), MOCO_EINVAL));
+    CHECK(fails(moco::comm::try_from_module(context, moco_comm_module()), MOCO_ENODEV)); /* of contract 0 */
+    CHECK(fails(moco::comm::try_open(context, "no_such_module"), MOCO_ENODEV));
     moco::comm gone = std::move(comms[0]);
     CHECK(fails(comms[0].try_describe(), MOCO_EINVAL));
 }

@@ -278,6 +278,8 @@ static void ranks(const moco::context &context)
     CHECK(comms[0].describe().ranks == 1);
     THROWS(moco::comm::local(context, -1), MOCO_EINVAL);
     THROWS(moco::comm::from_engine(context, moco::comm_engine()), MOCO_EINVAL);
+    THROWS(moco::comm::from_module(context, moco_comm_module()), MOCO_ENODEV);
+    THROWS(moco::comm::open(context, "no_such_module"), MOCO_ENODEV);
     THROWS(moco::comm().gather(&block, sizeof block), MOCO_EINVAL);
     THROWS(moco::comm().describe(), MOCO_EINVAL);
 }
