@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#define ELEMENT_MAX 128
-
 /* Bottom-up: the hole left by the root sinks to a leaf along the larger children, then `held` climbs back: one
  * comparison a level on the way down and hardly any on the way up. */
 static void sift(char *base, size_t count, size_t size, size_t root, const char *held,
@@ -32,7 +30,7 @@ static void sift(char *base, size_t count, size_t size, size_t root, const char 
 void sort_array(void *array, size_t count, size_t size, int (*compare)(const void *a, const void *b, const void *user),
                 const void *user)
 {
-    char *base = array, held[ELEMENT_MAX];
+    char *base = array, held[SORT_SIZE_MAX];
     size_t ordered = 1;
     while (ordered < count && compare(base + (ordered - 1) * size, base + ordered * size, user) <= 0)
         ordered++;

@@ -7,7 +7,9 @@
 
 #include <stddef.h>
 
-/* `size` of an element: at most 128 bytes. */
+#define SORT_SIZE_MAX 128
+
+/* `size` of an element: at most SORT_SIZE_MAX bytes; an array of larger ones stays as it is. */
 void sort_array(void *base, size_t count, size_t size, int (*compare)(const void *a, const void *b, const void *user),
                 const void *user);
 

@@ -19,6 +19,7 @@ struct entry { /* a tensor of the file */
     size_t digits; /* offset in the header of its hash */
     int64_t given, written;
 };
+_Static_assert(sizeof(struct entry) <= SORT_SIZE_MAX, "sort_array would leave them unsorted");
 
 struct safetensors_writer {
     struct ctx *ctx;

@@ -89,7 +89,7 @@ static void make_zip(const uint8_t *pickle, size_t size)
 static void make_long_zip(const uint8_t *bytes, size_t size)
 {
     enum { HEAD = 2, TAIL = 3 };
-    size_t part = bytes[0], times = 32 * (size_t)bytes[1], used = 0;
+    size_t part = bytes[0], times = 4 * (size_t)bytes[1], used = 0;
     if (size < HEAD + TAIL + part)
         part = times = 0;
     size_t before = size < HEAD + TAIL ? 0 : size - HEAD - TAIL - part;

@@ -183,8 +183,8 @@ def weights():
                         ("behind", [(b"a/data.pkl", dict_of() + b"x"), odd[1]]), ("long-root", [(b"r" * 300 + b"/data.pkl", b"}.")])):
         write("weights", "parts-" + name, b"b" + archive(parts, False, False) + END)
     again = text(b"") + b"h\0"
-    for name, head in (("names", b"\x80\2}(" + text(b"w") + tensor() + b"q\0" + text(b"n" * 120) + b"}("), ("tensors", b"\x80\2}(}(")):
-        write("weights", "long-" + name, b"r" + bytes([len(again), 160]) + head + again + b"uu." + END)
+    write("weights", "long-names", b"r" + bytes([len(again), 160]) + b"\x80\2}(" + text(b"w") + tensor() + b"q\0" + text(b"n" * 900)
+          + b"}(" + again + b"uu." + END)
     write("weights", "zip-long-path", b"z" + dict_of((b"n" * 600, b"}" + text(b"m" * 600) + tensor() + b"s")) + END)
     write("weights", "zip-number", b"z\x80\2K\1." + END)
     write("weights", "zip-huge", b"z" + dict_of((b"w", tensor(size=b"J\xff\xff\xff\x7fJ\xff\xff\xff\x7fJ\xff\xff\xff\x7f\x87",
