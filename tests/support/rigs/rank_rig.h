@@ -30,7 +30,7 @@ struct rank {
 #else
 #define RANK_NARROW 0
 #endif
-void rank_narrow(struct rig_spec *spec);
+void rank_narrow(struct rig_spec *spec); /* for tests that compare no numbers after several steps */
 
 /* `rank->comm`, rank and ranks are set. */
 moco_status rank_open(struct rank *rank, const struct rig_spec *spec);
