@@ -293,7 +293,7 @@ fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until ea
 
 campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; a million embeddings; README's commands on bare Debians (minutes to hours; strace, debootstrap)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
-	$(BUILD)/tests/campaign/tool_soak 1000000 4
+	$(BUILD)/tests/robust/tool_soak 1000000 4
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 
 BENCH ?=
