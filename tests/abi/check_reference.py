@@ -91,12 +91,14 @@ def main(man3, html, headers):
         if match and match.group(1) not in pages:
             problems.append("%s is a link to %s, which is not there" % (page, match.group(1)))
     for header in sorted(os.listdir(headers)):
-        short = header[:-2]
+        short = header.rsplit(".", 1)[0]
+        if not header.endswith((".h", ".hpp")):  # the parts of moco.hpp, whose words are no pages
+            continue
         introduction, comment = comments(os.path.join(headers, header))
         introduction = re.sub(r"moco/%s:" % header, "", introduction, 1)
         page = "index.html" if short == "moco" else short + ".html"
         named = [page_name for page_name in pages if ('<moco/%s>' % header) in open(os.path.join(man3, page_name)).read()]
-        man = text_of_man(man3, named)
+        man = text_of_man(man3, named if header.endswith(".h") else ["libmoco.3"])
         for what, text in (("introduction", introduction), ("comments", comment)):
             if short == "moco" and what == "comments":
                 continue
