@@ -69,8 +69,9 @@ MOCO_API void moco_encoder_info_init_sized(moco_encoder_info *info, size_t size)
 MOCO_API moco_status moco_encoder_create(moco_encoder **encoder, moco_model *model,
                                          const moco_encoder_options *options);
 
-/* Makes an encoder from a file that moco_model_save or moco_trainer_save wrote. While it runs it takes the memory of
- * a model in addition to that of the encoder. Owned.
+/* Makes an encoder from a file that moco_model_save or moco_trainer_save wrote. While it runs it takes, in addition to
+ * the encoder's memory, that of two layers on "cpu", and that of a model on other devices or if the file holds f64.
+ * Owned.
  * Errors: as moco_model_open and moco_encoder_create.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_encoder_open(moco_encoder **encoder, moco_device *device, const char *path,

@@ -5,7 +5,7 @@
  *   build/bench/encoder [--arch resnet50] [--size 224] [--n 1,8] [--threads N] [--precision f32|bf16] [--u8 0]
  *                       [--projection 0] [--deterministic 1] [--ms 1000] [--ops 0] [--dump DIR] [--serve 0]
  *
- * Calls with each number of --n for --ms milliseconds: the median call. --ops 1: also the median of each op of its plan,
+ * Calls with each number of --n for --ms milliseconds: the median call, and its processor time. --ops 1: also the median of each op of its plan,
  * with oneDNN's name of what computes it. --dump DIR: the network as DIR/net.onnx, the largest number of images as
  * DIR/images.f32 ([n,3,h,w], normalised; not with --u8) and the vectors of each number as DIR/vectors-N.f32. --serve 1:
  * for each line "N MS" of stdin a line of JSON, so that somebody can measure others in turn with this process.
@@ -193,21 +193,23 @@ static void make_launch(struct launch *l, const struct options *o)
 
 /* The median, of at least three and at most as many launches as timing takes a median of; more are run in the time
  * that is left, and every so many are one value. */
-static double run_for(const struct launch *l, const struct options *o, double ms, double *best)
+static double run_for(const struct launch *l, const struct options *o, double ms, double *best, double *cpu)
 {
-    double values[TIMING_MAX], once = run(l, o);
+    double values[TIMING_MAX], of_cpu[TIMING_MAX], once = run(l, o);
     int each = (int)(ms / once / TIMING_MAX) + 1, count = 0;
     double end = now_ms() + ms;
     *best = once;
     do {
-        double sum = 0;
+        double sum = 0, before = cpu_ms();
         for (int i = 0; i < each; i++) {
             double took = run(l, o);
             sum += took;
             *best = took < *best ? took : *best;
         }
+        of_cpu[count] = (cpu_ms() - before) / each;
         values[count++] = sum / each;
     } while (count < TIMING_MAX && (count < 3 || now_ms() < end));
+    *cpu = median(of_cpu, count);
     return median(values, count);
 }
 
@@ -259,12 +261,12 @@ static void print_ops(const struct launch *l, const struct options *o, double ms
 static void report(const struct launch *l, const struct options *o, double ms)
 {
     const struct be_info *info = &it.device->info;
-    double best, middle = run_for(l, o, ms, &best);
+    double best, cpu, middle = run_for(l, o, ms, &best, &cpu);
     printf(
         "{\"bench\": \"encoder\", \"arch\": \"%s\", \"size\": %d, \"n\": %d, \"precision\": \"%s\", \"threads\": %d, "
-        "\"isa\": \"%s\", \"library\": \"%s\", \"ms\": %.3f, \"best_ms\": %.3f, \"img_per_s\": %.1f, "
+        "\"isa\": \"%s\", \"library\": \"%s\", \"ms\": %.3f, \"best_ms\": %.3f, \"cpu_ms\": %.3f, \"img_per_s\": %.1f, "
         "\"slab_mb\": %.1f",
-        o->arch, o->size, l->n, o->precision, info->threads, info->isa, info->library, middle, best,
+        o->arch, o->size, l->n, o->precision, info->threads, info->isa, info->library, middle, best, cpu,
         1e3 * l->n / middle, 1e-6 * (double)l->plan->program.bytes.slab);
     if (o->ops)
         print_ops(l, o, ms);

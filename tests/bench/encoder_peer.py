@@ -4,8 +4,8 @@
     encoder_peer.py --library onnxruntime|openvino --dump DIR [--n 1,8] [--threads 2] [--precision f32|bf16]
 
 First a line that says which version it is and how far its vectors are from ours: for each launch the norm of the
-difference over the norm of ours. Then for each line "N MS" of stdin a line with the median milliseconds of a launch of
-N images, of as many as fit in MS milliseconds. What a reader would get wrong: each size of launch is a model of its
+difference over the norm of ours. Then for each line "N MS" of stdin a line with the median milliseconds, and those of
+processor time, of a launch of N images, of as many as fit in MS milliseconds. What a reader would get wrong: each size of launch is a model of its
 own, with its shape fixed before it is compiled, since that is what each of the two libraries runs fastest.
 """
 import argparse
@@ -59,13 +59,15 @@ def distance(ours, theirs):
 
 
 def median_ms(run, ms):
+    """Of a launch: milliseconds, and those of processor time of all threads."""
     run()
-    took, end = [], time.perf_counter() + ms / 1e3
+    took, cpu, end = [], [], time.perf_counter() + ms / 1e3
     while len(took) < 3 or time.perf_counter() < end:
-        began = time.perf_counter()
+        began, before = time.perf_counter(), time.process_time()
         run()
         took.append(1e3 * (time.perf_counter() - began))
-    return float(numpy.median(took))
+        cpu.append(1e3 * (time.process_time() - before))
+    return {"ms": float(numpy.median(took)), "cpu_ms": float(numpy.median(cpu))}
 
 
 def main():
@@ -89,7 +91,7 @@ def main():
     print(json.dumps({"ready": args.library, "version": version, "apart": apart}), flush=True)
     for line in sys.stdin:
         n, ms = line.split()
-        print(json.dumps({"n": int(n), "ms": median_ms(runs[int(n)], float(ms))}), flush=True)
+        print(json.dumps({"n": int(n), **median_ms(runs[int(n)], float(ms))}), flush=True)
     if args.profile and args.library == "openvino":
         for n, run in runs.items():
             for layer in run.request.profiling_info:

@@ -29,6 +29,8 @@ ANSWERS = {
                                                                          of_decode=0.6, encoded_of_folder=1.0, rounds=[1.0]),
     "beside": dict(wait="auto", default_alone_ms=28.0, alone_ms=28.2, beside_ms=50.0, times=1.8, of_default=1.007),
     "export": dict(safetensors=dict(of_copy=0.6, ms=90.0, mb=94), onnx=dict(of_copy=0.6, ms=90.0, mb=94)),
+    "pictures": dict(decode_ms=1.3, network_ms=55.0, bound=35.5, callers_per_s=35.0, call_per_s=30.0,
+                     callers_of_bound=0.98, call_of_bound=0.84, callers_cpu_of_bound=0.98),
     "search": dict(of_reading=0.9, of_gemm=0.7, queries_per_s=9),
     "eval": dict(of_gemm=0.5, queries_per_s=9, of_conv_bound=0.9, img_per_s=9.0),
     "torch_step.py": dict(img_per_s=10.0, peak_rss_mb=2000, settings="s", blas="b"),
@@ -92,10 +94,18 @@ class Serves:
     def __init__(self, command):
         option = dict(zip(command, command[1:]))
         self.ms = self.TAKES[option.get("--library")][option["--precision"]]
-        self.first = {"version": "1", "apart": {"1": 2e-7, "8": 3e-7}}
+        self.first = {"version": "1", "apart": {"1": 2e-7, "8": 3e-7}, "open_ms": 150, "first_ms": 60,
+                      "open_cpu_ms": 140, "first_cpu_ms": 55, "workspace_mb": 6, "weights_mb": 128}
+
+    def tell(self, n, ms):
+        self.n = n
+
+    def answer(self):
+        return {"n": self.n, "ms": self.ms, "cpu_ms": self.ms, "pictures_per_second": 19 * self.n}
 
     def ask(self, n, ms):
-        return {"n": n, "ms": self.ms}
+        self.tell(n, ms)
+        return self.answer()
 
     def close(self):
         pass
@@ -153,11 +163,19 @@ class Rows(unittest.TestCase):
                          (0.8, True))
         self.assertEqual(told["encoder, ResNet-50 at 224 px, n 1: bf16, times as fast as f32"], (2.25, True))
 
+    def test_a_service(self):
+        machine = bench_rows.Machine(3, 2, {}, None, "avx2", "/nowhere/python")
+        lines = measure.measure(bench_rows.ROWS["encoder-serve"], machine)["lines"]
+        told = {line["what"]: (round(line["value"], 3), line["met"]) for line in lines}
+        self.assertEqual(told["encoder, ResNet-50: first vector after opening the file, 2 threads"], (0.21, True))
+        self.assertEqual(told["encoder, ResNet-50: two callers, times one"], (2, True))
+        self.assertEqual(told["the same, of two processes"], (1, True))
+
     def test_what_is_missing_is_told(self):
         entries = self.entries(bench_rows.Machine(3, 1, {}, None, "avx2", "/nowhere/python"))
         skipped = {name: entry["skipped"] for name, entry in entries.items() if "skipped" in entry}
         self.assertEqual(set(skipped), {"r50-bf16", "launches-bf16", "threads", "beside", "loader", "encoder-r50",
-                                        "encoder-r50-bf16", "encoder-r18"})
+                                        "encoder-r50-bf16", "encoder-r18", "encoder-pictures"})
         self.assertIn("/nowhere/python is not there", skipped["encoder-r18"])
         self.assertIn("--images", skipped["loader"])
         self.assertTrue(all(entries[name]["lines"] for name in entries if name not in skipped))
