@@ -101,7 +101,7 @@ def check_the_looks(look):
         raise AssertionError("a frame that is not aligned")
     clear()
     plant(".about{color:#999}")
-    assert look.evaluate(READABLE)[0][0] < 4.5, "text that is too pale"
+    assert look.evaluate(browser.READABLE)[0][0] < 4.5, "text that is too pale"
     clear()
 
 
