@@ -162,7 +162,7 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
     int64_t position = 0;
     TRY(from_moco(moco_trainer_cursor(r->trainer, step, epoch, &position), err));
     moco_status status = *step == 0 && ranks_is_first(&r->ranks) ? begin(r, err) : MOCO_OK;
-    TRY(ranks_agree(&r->ranks, status, err));
+    TRY(ranks_share_status(&r->ranks, status, err));
     /* The note tells of the last epoch that a step was taken in; a stop between two epochs finds the first of them
      * done. */
     for (int done = r->note.epoch_done != 0; *epoch < r->note.config.epochs; ++*epoch, done = 0, position = 0) {
@@ -176,7 +176,7 @@ static moco_status train(struct run *r, int64_t *epoch, int64_t *step, struct er
             int partly = r->note.epoch_done || r->note.epoch_steps < r->steps_per_epoch; /* --max-steps */
             if (status == MOCO_OK)
                 status = partly ? save(r, *epoch, err) : finish_epoch(r, *epoch, *step, err);
-            status = ranks_agree(&r->ranks, status, err);
+            status = ranks_share_status(&r->ranks, status, err);
             if (status != MOCO_OK || partly)
                 return status;
         }
@@ -274,7 +274,7 @@ static int train_and_finish(struct run *r)
     int64_t epoch = 0, step = 0;
     moco_status status = train(r, &epoch, &step, &err);
     if (status == MOCO_OK)
-        status = ranks_agree(&r->ranks, finish(r, step, &err), &err);
+        status = ranks_share_status(&r->ranks, finish(r, step, &err), &err);
     if (status == MOCO_OK)
         return EXIT_DONE;
     if (status == MOCO_ECANCELED)
@@ -344,14 +344,14 @@ static moco_status make_ready(struct run *r, struct err *err)
     int resumed = 0;
     TRY(ranks_open(&r->ranks, c->ranks, c->silence, train_warn, err));
     train_warn_as(&r->ranks);
-    TRY(ranks_agree(&r->ranks, prepare(r, &resumed, err), err));
+    TRY(ranks_share_status(&r->ranks, prepare(r, &resumed, err), err));
     if (c->dry_run)
         return MOCO_OK;
     stop_signal_catch();
     progress_init(&r->progress, c->print_every, c->batch);
-    TRY(ranks_agree(&r->ranks, look_at_data(r, resumed, err), err));
-    TRY(ranks_agree(&r->ranks, train_make_trainer(r, err), err));
-    return ranks_agree(&r->ranks, take_state(r, resumed, err), err);
+    TRY(ranks_share_status(&r->ranks, look_at_data(r, resumed, err), err));
+    TRY(ranks_share_status(&r->ranks, train_make_trainer(r, err), err));
+    return ranks_share_status(&r->ranks, take_state(r, resumed, err), err);
 }
 
 static int prepare_and_train(struct run *r)

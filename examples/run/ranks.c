@@ -133,7 +133,7 @@ moco_status ranks_leave(struct ranks *r, moco_trainer *trainer, moco_status mine
     return status;
 }
 
-moco_status ranks_agree(struct ranks *r, moco_status mine, struct err *err)
+moco_status ranks_share_status(struct ranks *r, moco_status mine, struct err *err)
 {
     if (r->comm == NULL || (r->agreed && mine != MOCO_OK))
         return mine;

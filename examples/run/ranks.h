@@ -2,7 +2,7 @@
  *
  * ranks: this process as one of the ranks of a run. What a reader would get wrong: ranks agree at a few places, and every
  * rank has to come to each of them, also one that has failed. Before the first step and at the end of an epoch that
- * place is ranks_agree; within an epoch it is the step, or ranks_leave instead of it. Rank 0 alone writes files and
+ * place is ranks_share_status; within an epoch it is the step, or ranks_leave instead of it. Rank 0 alone writes files and
  * prints what there is to say; the others say only what they alone have met. */
 #ifndef MOCO_EXAMPLES_RANKS_H
 #define MOCO_EXAMPLES_RANKS_H
@@ -34,7 +34,7 @@ static inline int ranks_is_first(const struct ranks *r)
 
 /* All ranks call it, each with how it fared; they get the status and the sentence of the first that failed. A failure that
  * they have agreed on is not agreed on again. */
-moco_status ranks_agree(struct ranks *r, moco_status mine, struct err *err);
+moco_status ranks_share_status(struct ranks *r, moco_status mine, struct err *err);
 /* Instead of a step of `trainer`, by a rank that has failed. */
 moco_status ranks_leave(struct ranks *r, moco_trainer *trainer, moco_status mine, struct err *err);
 /* The answer of a step, whose failure is one of all ranks. */

@@ -171,7 +171,7 @@ moco_status train_make_trainer(struct run *r, struct err *err)
     trainer.progress = on_launch;
     trainer.progress_user = &r->progress;
     trainer.comm = r->ranks.comm;
-    TRY(ranks_agree(&r->ranks, make_model(r, err), err));
+    TRY(ranks_share_status(&r->ranks, make_model(r, err), err));
     TRY(ranks_step(&r->ranks, moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
     TRY(make_loader(r, err));
     stop_signal_cancels(r->trainer);
