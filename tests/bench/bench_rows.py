@@ -6,7 +6,6 @@ so the bound has a goal too, for machines whose speed is known.
 """
 import collections
 import statistics
-import subprocess
 import tempfile
 
 import bench_encoder
@@ -238,8 +237,7 @@ def importing(machine):
         raise Skip("no Python with PyTorch: nothing writes the file")
     with tempfile.TemporaryDirectory() as folder:
         path = folder + "/resnet50.pth"
-        subprocess.run([list(machine.partners.values())[0], "-c", "import sys, torch, torchvision; torch.save("
-                        "torchvision.models.resnet50().state_dict(), sys.argv[1])", path], check=True)
+        theirs(list(machine.partners.values())[0], "torch_file.py", folder=path)
         run = ours("import", threads=machine.threads, runs=2 * machine.rounds + 1, folder=path)
     return [at_least("import of a ResNet-50 .pth: of the disk cache's rate", run["import"]["of_cache"], 0.5,
                      f"{run['import']['ms']} ms, {run['mb']} MB; tensors alone {run['tensors']['of_cache']}")]

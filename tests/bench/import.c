@@ -6,7 +6,7 @@
  *   build/bench/import FILE [--device cpu] [--threads N] [--runs 15]
  *
  * FILE for the goal is a ResNet-50 of torchvision:
- *   python3 -c "import torch, torchvision; torch.save(torchvision.models.resnet50().state_dict(), 'resnet50.pth')"
+ *   python3 tests/bench/torch_file.py resnet50.pth
  *
  * "cache" is pread of the whole file in pieces of 1 MiB into one buffer; "tensors" is moco_weights_open and
  * moco_weights_read of every tensor in the narrowest type, checksums compared; "import" is moco_weights_open and

@@ -29,6 +29,8 @@ ANSWERS = {
                                                                          of_decode=0.6, encoded_of_folder=1.0, rounds=[1.0]),
     "beside": dict(wait="auto", default_alone_ms=28.0, alone_ms=28.2, beside_ms=50.0, times=1.8, of_default=1.007),
     "export": dict(safetensors=dict(of_copy=0.6, ms=90.0, mb=94), onnx=dict(of_copy=0.6, ms=90.0, mb=94)),
+    "import": dict({"import": dict(of_cache=0.5, ms=80.0)}, tensors=dict(of_cache=0.6), mb=102.5),
+    "torch_file.py": dict(mb=102.5),
     "pictures": dict(decode_ms=1.3, network_ms=55.0, bound=35.5, callers_per_s=35.0, call_per_s=30.0,
                      callers_of_bound=0.98, call_of_bound=0.84, callers_cpu_of_bound=0.98),
     "search": dict(of_reading=0.9, of_gemm=0.7, queries_per_s=9),
@@ -174,7 +176,7 @@ class Rows(unittest.TestCase):
     def test_what_is_missing_is_told(self):
         entries = self.entries(bench_rows.Machine(3, 1, {}, None, "avx2", "/nowhere/python"))
         skipped = {name: entry["skipped"] for name, entry in entries.items() if "skipped" in entry}
-        self.assertEqual(set(skipped), {"r50-bf16", "launches-bf16", "threads", "beside", "loader", "encoder-r50",
+        self.assertEqual(set(skipped), {"r50-bf16", "launches-bf16", "threads", "beside", "loader", "import", "encoder-r50",
                                         "encoder-r50-bf16", "encoder-r18", "encoder-pictures"})
         self.assertIn("/nowhere/python is not there", skipped["encoder-r18"])
         self.assertIn("--images", skipped["loader"])
