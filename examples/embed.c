@@ -337,6 +337,7 @@ struct arguments {
     struct embed_files files;
     int64_t max_pixels; /* 0: the loader's default */
     int count;
+    const char *wrong; /* the word that cannot be read as a part of the command; NULL: its parts do not fit together */
 };
 
 /* The options with a text; NULL: none of them. */
@@ -381,9 +382,10 @@ static int parse(struct arguments *a, int argc, char **argv)
         else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc &&
                  cli_int(argv[i + 1], 1, 9e18, &a->max_pixels) == 1)
             i++;
-        else if (argv[i][0] == '-' || a->count == 3)
+        else if (argv[i][0] == '-' || a->count == 3) {
+            a->wrong = argv[i];
             return 0;
-        else
+        } else
             a->at[a->count++] = argv[i];
     }
     const struct embed_files *f = &a->files;
@@ -402,6 +404,9 @@ int main(int argc, char **argv)
     moco_dataset *images;
     program_start();
     if (!parse(&a, argc, argv)) {
+        if (a.wrong != NULL)
+            fprintf(stderr, "%s: %s: no such option, or its value is missing or wrong\n", program_name("embed"),
+                    a.wrong);
         program_help(usage, stderr);
         fprintf(stderr, "%s --help explains the options\n", program_name("embed"));
         return 2;

@@ -11,7 +11,9 @@
 #include "images/augment_text.h"
 #include "images/eval_view.h"
 #include "images/open_data.h"
+#include "measure/encode.h"
 #include "support/from_moco.h"
+#include "support/precision.h"
 
 struct remake {
     moco_context *context;
@@ -25,6 +27,17 @@ static moco_status option(const struct run_log *log, const char *name, const cha
 {
     *value = run_log_option(log, name);
     return *value != NULL ? MOCO_OK : err_set(err, MOCO_EFORMAT, "%.300s has no option \"%s\"", log->path, name);
+}
+
+/* The run's own, so that what is drawn again is the same; f32 if the run's machine had a precision that this one lacks. */
+static moco_status choose_precision(struct remake *r, const char *of_run, struct err *err)
+{
+    moco_device_info device;
+    moco_device_info_init(&device);
+    TRY(from_moco(moco_device_describe(r->device, &device), err));
+    int here = of_run != NULL && precision_runs(&device, of_run);
+    r->plan.precision = here ? encode_precision(precision_parse(of_run)) : MOCO_PRECISION_F32;
+    return MOCO_OK;
 }
 
 static moco_status plan(struct remake *r, const struct run_log *log, void (*warn)(const char *sentence),
@@ -51,7 +64,7 @@ static moco_status plan(struct remake *r, const struct run_log *log, void (*warn
     r->plan.held_out = r->data.held_out;
     r->plan.recipe = recipe;
     r->plan.on = strcmp(on, "projection") == 0 ? MOCO_PROJECTION : MOCO_FEATURES;
-    r->plan.precision = MOCO_PRECISION_F32; /* whatever machine made the run */
+    TRY(choose_precision(r, run_log_option(log, "precision"), err));
     r->plan.seed = seed >= 0 ? (uint64_t)seed : 0;
     r->plan.workers = 1;
     r->plan.max_bad = -1;
