@@ -19,7 +19,7 @@ POINTS, NEIGHBOURS = 1000, 12
 
 def ours(rows):
     data = struct.pack("ii", *rows.shape) + numpy.ascontiguousarray(rows, "float32").tobytes()
-    done = subprocess.run([os.path.join(BUILD, "tests", "unit", "tool_plane")], input=data, capture_output=True, check=True)
+    done = subprocess.run([os.path.join(BUILD, "tests", "unit", "programs", "tool_plane")], input=data, capture_output=True, check=True)
     return json.loads(done.stdout)
 
 
