@@ -180,6 +180,13 @@ void *mem_grow(struct ctx *ctx, void *block, size_t bytes, struct err *err)
     return fresh;
 }
 
+void *mem_reserve(struct ctx *ctx, void *block, size_t bytes, struct err *err)
+{
+    if (block != NULL && bytes <= mem_size(block))
+        return block;
+    return mem_grow(ctx, block, bytes + bytes / 2 + 64, err);
+}
+
 char *mem_strdup(struct ctx *ctx, const char *text, struct err *err)
 {
     size_t bytes = strlen(text) + 1;

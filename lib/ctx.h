@@ -56,6 +56,9 @@ void *mem_alloc(struct ctx *ctx, size_t bytes, struct err *err);
 void *mem_zalloc(struct ctx *ctx, size_t bytes, struct err *err);
 void *mem_array(struct ctx *ctx, size_t count, size_t size, struct err *err); /* zeroed; count * size is checked */
 void *mem_grow(struct ctx *ctx, void *block, size_t bytes, struct err *err);  /* on failure `block` is still there */
+/* For what grows by little pieces: `block` if it has so many bytes (it may be NULL: none), else a larger one with half as
+ * many in reserve. On failure `block` is still there. */
+void *mem_reserve(struct ctx *ctx, void *block, size_t bytes, struct err *err);
 char *mem_strdup(struct ctx *ctx, const char *text, struct err *err);
 size_t mem_size(const void *block);
 void mem_free(struct ctx *ctx, void *block); /* NULL is fine */

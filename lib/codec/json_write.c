@@ -26,15 +26,12 @@ void json_put_raw(struct json_writer *w, const char *bytes, size_t size)
 {
     if (w->status != MOCO_OK)
         return;
-    size_t need = w->used + size + 1;
-    if (w->text == NULL || need > mem_size(w->text)) {
-        char *grown = mem_grow(w->ctx, w->text, need + need / 2 + 64, w->err);
-        if (grown == NULL) {
-            w->status = MOCO_ENOMEM;
-            return;
-        }
-        w->text = grown;
+    char *room = mem_reserve(w->ctx, w->text, w->used + size + 1, w->err);
+    if (room == NULL) {
+        w->status = MOCO_ENOMEM;
+        return;
     }
+    w->text = room;
     memcpy(w->text + w->used, bytes, size);
     w->used += size;
     w->text[w->used] = 0;

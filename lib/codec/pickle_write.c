@@ -9,15 +9,12 @@ static void put(struct pickle_writer *p, const void *bytes, size_t size)
 {
     if (p->status != MOCO_OK || size == 0)
         return;
-    size_t need = p->used + size;
-    if (p->bytes == NULL || need > mem_size(p->bytes)) {
-        unsigned char *grown = mem_grow(p->ctx, p->bytes, need + need / 2 + 64, p->err);
-        if (grown == NULL) {
-            p->status = MOCO_ENOMEM;
-            return;
-        }
-        p->bytes = grown;
+    unsigned char *room = mem_reserve(p->ctx, p->bytes, p->used + size, p->err);
+    if (room == NULL) {
+        p->status = MOCO_ENOMEM;
+        return;
     }
+    p->bytes = room;
     memcpy(p->bytes + p->used, bytes, size);
     p->used += size;
 }

@@ -12,17 +12,14 @@ void file_gaps_start(struct file_gaps *g, struct ctx *ctx, struct err *err)
 
 void file_gaps_add(struct file_gaps *g, size_t at, int64_t size)
 {
-    size_t need = ((size_t)g->count + 1) * sizeof *g->gaps;
     if (g->status != MOCO_OK)
         return;
-    if (g->gaps == NULL || need > mem_size(g->gaps)) {
-        struct file_gap *grown = mem_grow(g->ctx, g->gaps, need + need / 2, g->err);
-        if (grown == NULL) {
-            g->status = MOCO_ENOMEM;
-            return;
-        }
-        g->gaps = grown;
+    struct file_gap *room = mem_reserve(g->ctx, g->gaps, ((size_t)g->count + 1) * sizeof *room, g->err);
+    if (room == NULL) {
+        g->status = MOCO_ENOMEM;
+        return;
     }
+    g->gaps = room;
     g->gaps[g->count++] = (struct file_gap){.at = at, .size = size};
 }
 

@@ -361,13 +361,10 @@ void safetensors_metadata_init(struct safetensors_metadata *m, struct ctx *ctx)
 moco_status safetensors_metadata_add(struct safetensors_metadata *m, const char *key, const char *value,
                                      struct err *err)
 {
-    size_t need = ((size_t)m->count + 1) * sizeof *m->items;
-    if (m->items == NULL || need > mem_size(m->items)) {
-        struct safetensors_text *grown = mem_grow(m->ctx, m->items, need + need / 2, err);
-        if (grown == NULL)
-            return MOCO_ENOMEM;
-        m->items = grown;
-    }
+    struct safetensors_text *room = mem_reserve(m->ctx, m->items, ((size_t)m->count + 1) * sizeof *room, err);
+    if (room == NULL)
+        return MOCO_ENOMEM;
+    m->items = room;
     size_t key_bytes = strlen(key) + 1, value_bytes = strlen(value) + 1;
     char *both = mem_alloc(m->ctx, key_bytes + value_bytes, err); /* one block, which is freed by its key */
     if (both == NULL)

@@ -46,16 +46,15 @@ static void put_numbers(struct pickle_writer *p, const int64_t *numbers, int cou
 static int64_t list_storage(struct torch_writer *w, int64_t bytes)
 {
     struct pickle_writer *p = &w->pickle;
-    size_t need = ((size_t)w->count + 1) * sizeof *w->sizes;
-    if (p->status == MOCO_OK && (w->sizes == NULL || need > mem_size(w->sizes))) {
-        int64_t *grown = mem_grow(w->ctx, w->sizes, need + need / 2, p->err);
-        if (grown == NULL)
-            p->status = MOCO_ENOMEM;
-        else
-            w->sizes = grown;
+    if (p->status != MOCO_OK)
+        return w->count - 1;
+    int64_t *room = mem_reserve(w->ctx, w->sizes, ((size_t)w->count + 1) * sizeof *room, p->err);
+    if (room == NULL) {
+        p->status = MOCO_ENOMEM;
+        return w->count - 1;
     }
-    if (p->status == MOCO_OK)
-        w->sizes[w->count++] = bytes;
+    w->sizes = room;
+    w->sizes[w->count++] = bytes;
     return w->count - 1;
 }
 
