@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bench/support/encoder_file.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
 
@@ -232,16 +233,8 @@ static void open_pictures(struct options *o)
 static void make_file(const char *path, const struct options *o)
 {
     moco_device *device;
-    moco_model *model;
-    moco_model_options options;
-    moco_model_options_init(&options);
-    options.arch = o->arch;
-    options.image_size = o->size;
-    options.stem = o->size < 64 ? "cifar" : "imagenet";
     must(moco_device_open(&device, it.context, "cpu"));
-    must(moco_model_create(&model, device, &options));
-    must(moco_model_save(model, path));
-    moco_model_free(model);
+    must(encoder_file_make(device, path, o->arch, o->size));
     moco_device_free(device);
 }
 

@@ -4,25 +4,23 @@
  *
  *   build/bench/serve [--arch resnet50] [--size 224] [--file PATH] [--callers 2] [--seconds 5] [--compute-threads 1]
  *                     [--precision auto] [--serve 0]
- *   build/bench/serve --soak EMBEDS [--callers N] [--arch ...] [--size ...]
  *
- * The first form opens an encoder from a file (PATH, or a fresh one), and tells open_ms (the file is in the page cache),
+ * Opens an encoder from a file (PATH, or a fresh one), and tells open_ms (the file is in the page cache),
  * first_ms (its first vector, compiling included), pictures_per_second of one caller and of all of them at once, each
  * with one picture a call, their ratio, and what memory there is: weights, one workspace, growth of the process by the
  * other callers. What ends in cpu_ms is processor time, of callers a picture: nearly the same on a machine that others
  * use too. --serve 1: instead of measuring callers, for each line "CALLERS SECONDS" of stdin a line of JSON, so that
- * somebody can measure other processes in turn or at once with this one.
- * The second embeds EMBEDS pictures of alternating number and size, and tells the process's memory after a tenth of
- * them and at the end; it exits with 1 if that has grown by more than 1 MiB. What a reader would get wrong: callers
- * compute beside each other only with as many processors as callers. */
+ * somebody can measure other processes in turn or at once with this one. For how long memory stays flat there is
+ * tests/robust/tool_soak.c. What a reader would get wrong: callers compute beside each other only with as many
+ * processors as callers. */
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/support/encoder_file.h"
 #include "bench/support/timing.h"
 #include "moco/moco.h"
 
@@ -32,7 +30,6 @@ struct options {
     const char *arch, *precision, *file;
     int size, callers, compute_threads, serve;
     double seconds;
-    long long soak;
 };
 
 static void must(moco_status status)
@@ -67,26 +64,25 @@ static moco_encoder_info info_of(const moco_encoder *encoder)
 struct caller {
     pthread_t thread;
     moco_encoder *encoder;
-    int size, most; /* pictures a call, at most */
-    double until;   /* ms; 0: until `left` is used up */
-    _Atomic long long *left;
+    int size;
+    double until; /* ms */
     long long done;
 };
 
-static void embed(const struct caller *c, const uint8_t *pixels, float *out, int n, int size)
+static void embed(const struct caller *c, const uint8_t *pixels, float *out)
 {
     moco_tensor in, rows;
     moco_tensor_init(&in);
     moco_tensor_init(&rows);
     in.dtype = MOCO_U8;
     in.ndim = 4;
-    in.shape[0] = n;
-    in.shape[1] = in.shape[2] = size;
+    in.shape[0] = 1;
+    in.shape[1] = in.shape[2] = c->size;
     in.shape[3] = 3;
     in.data = (void *)(uintptr_t)pixels;
     rows.dtype = MOCO_F32;
     rows.ndim = 2;
-    rows.shape[0] = n;
+    rows.shape[0] = 1;
     rows.shape[1] = info_of(c->encoder).feature_dim;
     rows.data = out;
     must(moco_encoder_embed(c->encoder, &in, MOCO_FEATURES, &rows));
@@ -96,32 +92,26 @@ static void *run(void *arg)
 {
     struct caller *c = arg;
     size_t image = (size_t)c->size * (size_t)c->size * 3;
-    uint8_t *pixels = malloc(image * (size_t)c->most);
-    float *out = malloc((size_t)c->most * 8192 * sizeof *out);
+    uint8_t *pixels = malloc(image);
+    float *out = malloc(8192 * sizeof *out);
     if (pixels == NULL || out == NULL)
         exit(1);
-    for (size_t i = 0; i < image * (size_t)c->most; i++)
+    for (size_t i = 0; i < image; i++)
         pixels[i] = (uint8_t)((i * 2654435761u) >> 13);
-    for (int turn = 0; c->until > 0 ? now_ms() < c->until : atomic_load(c->left) > 0; turn++) {
-        int n = 1 + turn % c->most;
-        embed(c, pixels, out, n, c->most > 1 && turn % 3 == 0 ? c->size / 2 + 1 : c->size);
-        if (c->left != NULL)
-            atomic_fetch_sub(c->left, n);
-        c->done += n;
-    }
+    for (; now_ms() < c->until; c->done++)
+        embed(c, pixels, out);
     free(pixels);
     free(out);
     return NULL;
 }
 
-/* Pictures in `seconds`, or until *left is used up. */
-static long long all_run(moco_encoder *encoder, const struct options *o, int callers, int most, _Atomic long long *left)
+/* Pictures in `seconds`. */
+static long long all_run(moco_encoder *encoder, const struct options *o, int callers, double seconds)
 {
     static struct caller c[CALLERS_MAX];
     long long done = 0;
     for (int i = 0; i < callers; i++) {
-        c[i] = (struct caller){.encoder = encoder, .size = o->size, .most = most, .left = left};
-        c[i].until = left == NULL ? now_ms() + o->seconds * 1e3 : 0;
+        c[i] = (struct caller){.encoder = encoder, .size = o->size, .until = now_ms() + seconds * 1e3};
         if (pthread_create(&c[i].thread, NULL, run, &c[i]) != 0)
             exit(1);
     }
@@ -132,7 +122,7 @@ static long long all_run(moco_encoder *encoder, const struct options *o, int cal
     return done;
 }
 
-/* ---- the two forms ---- */
+/* ---- what is measured ---- */
 
 struct start {
     double open_ms, first_ms, open_cpu, first_cpu; /* ms */
@@ -152,7 +142,7 @@ static moco_encoder *open_and_embed(moco_device *device, const char *path, const
     if (pixels == NULL || out == NULL)
         exit(1);
     began = now_ms(), cpu = cpu_ms();
-    embed(&one, pixels, out, 1, o->size);
+    embed(&one, pixels, out);
     took->first_ms = now_ms() - began;
     took->first_cpu = cpu_ms() - cpu;
     free(pixels);
@@ -166,10 +156,8 @@ struct rate {
 
 static struct rate rate_of(moco_encoder *encoder, const struct options *o, int callers, double seconds)
 {
-    struct options this = *o;
-    this.seconds = seconds;
     double began = now_ms(), cpu = cpu_ms();
-    double pictures = (double)all_run(encoder, &this, callers, 1, NULL);
+    double pictures = (double)all_run(encoder, o, callers, seconds);
     return (struct rate){1e3 * pictures / (now_ms() - began), (cpu_ms() - cpu) / pictures};
 }
 
@@ -218,25 +206,6 @@ static void measure(moco_device *device, const char *path, const moco_encoder_op
     moco_encoder_free(encoder);
 }
 
-static int soak(moco_device *device, const char *path, const moco_encoder_options *options, const struct options *o)
-{
-    moco_encoder *encoder;
-    _Atomic long long left = o->soak / 10;
-    must(moco_encoder_open(&encoder, device, path, options));
-    double began = now_ms();
-    long long done = all_run(encoder, o, o->callers, 5, &left);
-    double early = resident_mb();
-    atomic_store(&left, o->soak - done);
-    done += all_run(encoder, o, o->callers, 5, &left);
-    double late = resident_mb();
-    moco_encoder_info info = info_of(encoder);
-    printf("{\"arch\":\"%s\",\"size\":%d,\"callers\":%d,\"embeds\":%lld,\"seconds\":%.1f,\"plans\":%lld,"
-           "\"resident_mb\":%.2f,\"resident_mb_at_the_end\":%.2f}\n",
-           o->arch, o->size, o->callers, done, (now_ms() - began) / 1e3, (long long)info.plans, early, late);
-    moco_encoder_free(encoder);
-    return late - early > 1.048576;
-}
-
 static moco_precision precision_of(const char *name)
 {
     return strcmp(name, "f32") == 0    ? MOCO_PRECISION_F32
@@ -264,25 +233,10 @@ static int parse(struct options *o, int argc, char **argv)
             o->serve = atoi(value);
         else if (strcmp(name, "--seconds") == 0)
             o->seconds = atof(value);
-        else if (strcmp(name, "--soak") == 0)
-            o->soak = atoll(value);
         else
             return 0;
     }
     return argc % 2 == 1 && o->size >= 8 && o->callers >= 1 && o->callers <= CALLERS_MAX && o->seconds > 0;
-}
-
-static void make_file(moco_device *device, const char *path, const struct options *o)
-{
-    moco_model *model;
-    moco_model_options options;
-    moco_model_options_init(&options);
-    options.arch = o->arch;
-    options.image_size = o->size;
-    options.stem = o->size < 64 ? "cifar" : "imagenet";
-    must(moco_model_create(&model, device, &options));
-    must(moco_model_save(model, path));
-    moco_model_free(model);
 }
 
 int main(int argc, char **argv)
@@ -307,17 +261,13 @@ int main(int argc, char **argv)
     must(moco_context_create(&context, &context_options));
     must(moco_device_open(&device, context, "cpu"));
     if (o.file == NULL)
-        make_file(device, path, &o);
-    int status = 0;
-    if (o.soak > 0)
-        status = soak(device, o.file != NULL ? o.file : path, &options, &o);
-    else
-        measure(device, o.file != NULL ? o.file : path, &options, &o);
+        must(encoder_file_make(device, path, o.arch, o.size));
+    measure(device, o.file != NULL ? o.file : path, &options, &o);
     moco_device_free(device);
     moco_context_free(context);
     if (file >= 0) {
         close(file);
         unlink(path);
     }
-    return status;
+    return 0;
 }
