@@ -110,22 +110,39 @@ template <class Label> int32_t label_by(Label &label, int64_t id) noexcept
 #endif
 }
 
-template <class Read, class Label> class encoded_source
+/* What both kinds of sources share. Source has `read` and `done`, which fill the members of Table of these names. */
+template <class Source, class Table, void (*init)(Table *, size_t), class Read, class Label> class source
 {
   public:
-    encoded_source(Read read, Label label) : read_(std::move(read)), label_(std::move(label)) {}
-    moco_encoded_source table(int64_t count, int32_t classes) noexcept
+    source(Read read, Label label) : read_(std::move(read)), label_(std::move(label)) {}
+    Table table(int64_t count, int32_t classes) noexcept
     {
-        moco_encoded_source table;
-        moco_encoded_source_init(&table);
+        Table table;
+        init(&table, sizeof table);
         table.count = count;
         table.classes = classes;
-        table.read = read;
-        table.done = done;
+        table.read = Source::read;
+        table.done = Source::done;
         table.label = std::is_same<Label, no_label>::value ? nullptr : label;
-        table.user = this;
+        table.user = static_cast<Source *>(this);
         return table;
     }
+
+  protected:
+    static int32_t label(void *user, int64_t id) noexcept { return label_by(static_cast<Source *>(user)->label_, id); }
+    Read read_;
+    Label label_;
+};
+
+template <class Read, class Label>
+class encoded_source
+    : public source<encoded_source<Read, Label>, moco_encoded_source, moco_encoded_source_init_sized, Read, Label>
+{
+    using base = source<encoded_source, moco_encoded_source, moco_encoded_source_init_sized, Read, Label>;
+    friend base;
+
+  public:
+    using base::base;
 
   private:
     using picture = typename unwrapped<decltype(std::declval<Read &>()(int64_t()))>::type;
@@ -144,12 +161,6 @@ template <class Read, class Label> class encoded_source
     {
         delete static_cast<picture *>(cookie);
     }
-    static int32_t label(void *user, int64_t id) noexcept
-    {
-        return label_by(static_cast<encoded_source *>(user)->label_, id);
-    }
-    Read read_;
-    Label label_;
 };
 
 inline view<const uint8_t> pixels_of(const view<const uint8_t> &pixels) noexcept
@@ -168,22 +179,15 @@ view<const uint8_t> pixels_of(const T &picture) noexcept
     return pixels ? *pixels : view<const uint8_t>();
 }
 
-template <class Read, class Label> class image_source
+template <class Read, class Label>
+class image_source
+    : public source<image_source<Read, Label>, moco_image_source, moco_image_source_init_sized, Read, Label>
 {
+    using base = source<image_source, moco_image_source, moco_image_source_init_sized, Read, Label>;
+    friend base;
+
   public:
-    image_source(Read read, Label label) : read_(std::move(read)), label_(std::move(label)) {}
-    moco_image_source table(int64_t count, int32_t classes) noexcept
-    {
-        moco_image_source table;
-        moco_image_source_init(&table);
-        table.count = count;
-        table.classes = classes;
-        table.read = read;
-        table.done = done;
-        table.label = std::is_same<Label, no_label>::value ? nullptr : label;
-        table.user = this;
-        return table;
-    }
+    using base::base;
 
   private:
     using picture = typename unwrapped<decltype(std::declval<Read &>()(int64_t()))>::type;
@@ -214,12 +218,6 @@ template <class Read, class Label> class image_source
         if (found != self->held_.end())
             self->held_.erase(found);
     }
-    static int32_t label(void *user, int64_t id) noexcept
-    {
-        return label_by(static_cast<image_source *>(user)->label_, id);
-    }
-    Read read_;
-    Label label_;
     std::mutex mutex_;
     std::multimap<const uint8_t *, picture> held_;
 };
