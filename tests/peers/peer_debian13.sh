@@ -20,6 +20,10 @@ status=$?
 # What skips in there lacks a package or data that this script does not bring: reported, but not a skip of this script.
 sed 's/^SKIPPED: /in the chroot, skipped: /' "$root/test.log"
 [ $status -eq 0 ] || exit $status
+# Files for the readers below, before README's commands build everything again with other folders.
+in_debian "$root" 'cd /src && rm -rf /files && mkdir /files && make -s build/tests/peers/tool_export build/examples/convert &&
+    build/tests/peers/tool_export /files && build/examples/convert /files/state.pth.tar /files/state.safetensors &&
+    build/examples/convert /files/state.safetensors /files/back.pth.tar' || exit 1
 rm -rf "$root/data" && mkdir -p "$root/data/imagenet" && "$BUILD/tests/train/tool_draw" "$root/data/imagenet" 256 48 || exit 1
 in_debian "$root" 'cd /src && tests/peers/readme_commands.sh' >"$root/readme.log" 2>&1
 status=$?
@@ -30,7 +34,4 @@ in_debian "$root" 'export DEBIAN_FRONTEND=noninteractive
     python3 -m venv --system-site-packages /opt/peers &&
     /opt/peers/bin/pip install -q --disable-pip-version-check timm transformers safetensors' >"$root/peers.log" 2>&1 ||
     { tail -n 20 "$root/peers.log"; exit 1; }
-in_debian "$root" 'cd /src && rm -rf /data/v2 && mkdir /data/v2 && make -s build/tests/peers/tool_export build/examples/convert &&
-    build/tests/peers/tool_export /data/v2 && build/examples/convert /data/v2/state.pth.tar /data/v2/state.safetensors &&
-    build/examples/convert /data/v2/state.safetensors /data/v2/back.pth.tar &&
-    /opt/peers/bin/python -W ignore tests/peers/export_torch.py /data/v2 64 modern'
+in_debian "$root" 'cd /src && /opt/peers/bin/python -W ignore tests/peers/export_torch.py /files 64 modern'
