@@ -14,7 +14,8 @@
 #include "support/from_moco.h"
 #include "support/program_name.h"
 
-#define SAVE_SECONDS 20 /* that rank 0 has to save before the launcher ends everybody */
+#define SAVE_SECONDS 20 /* that rank 0 has to save before another rank ends everybody */
+#define END_SECONDS 3   /* that the engine has to end everybody */
 
 /* What a rank says of itself. */
 struct card {
@@ -167,5 +168,6 @@ void ranks_end(const struct ranks *r, int code)
     fflush(NULL);
     if (r->rank > 0)
         sleep(SAVE_SECONDS);
+    moco_comm_abort(r->comm, code, END_SECONDS);
     _exit(code);
 }

@@ -40,7 +40,8 @@ moco_status ranks_leave(struct ranks *r, moco_trainer *trainer, moco_status mine
 /* The answer of a step, whose failure is one of all ranks. */
 moco_status ranks_step(struct ranks *r, moco_status status, struct err *err);
 
-/* After MOCO_ECOMM: ends the process with `code`. The other ranks may be gone, and MPI would wait for them. */
+/* After MOCO_ECOMM: ends all ranks with `code`, rank 0 after it has saved. A launcher whose ranks end by themselves kills
+ * the one that is stopped, and may then answer with that signal. */
 void ranks_end(const struct ranks *r, int code);
 
 #endif

@@ -28,7 +28,7 @@ typedef struct moco_comm moco_comm;
  * calls in the same order on every rank. Both exchanges work in place, in host memory, and may return before they are
  * done. libmoco then calls `test` with *request until it sets *done, for one request after another, in the order in
  * which they were begun. A function returns 0; or another number, with a sentence in `why` (`size` bytes), after which
- * only `close` is called. No function may wait for another rank. */
+ * only `close` and `abort` are called. No function may wait for another rank. */
 typedef struct moco_comm_engine {
     uint32_t struct_size;
     int32_t rank, ranks;
@@ -47,10 +47,13 @@ typedef struct moco_comm_engine {
      * none has). Both NULL: there is no roll call, and a lost rank is waited for as long as patience_seconds says. */
     int (*send)(void *user, int32_t to, uint8_t byte);
     int (*receive)(void *user, int32_t *from, uint8_t *byte, int32_t *came);
-    /* The last call. `broken` 1: exchanges may be under way that never end, and close must not wait for another rank.
+    /* The last call but `abort`. `broken` 1: exchanges may be under way that never end, and close must not wait for another rank.
      * It returns 1 if memory of such exchanges may still be written to while the process lives. libmoco then does not
      * free that memory. */
     int (*close)(void *user, int32_t broken);
+    /* Ends the processes of all ranks with this exit status, that of the caller included, and so does not return. The one
+     * call that may follow `close`, if that was told `broken`. It returns if it cannot. NULL: the engine knows no way. */
+    void (*abort)(void *user, int32_t code);
 } moco_comm_engine;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_comm_engine_init_sized(moco_comm_engine *engine, size_t size);
@@ -148,6 +151,14 @@ MOCO_API moco_status moco_comm_gather(moco_comm *comm, void *blocks, size_t byte
  * is lost. To cancel a step, use moco_trainer_cancel. Threads: any thread may call it at any time; it is
  * async-signal-safe. Since 0.1. */
 MOCO_API void moco_comm_cancel(moco_comm *comm);
+
+/* Ends the processes of all ranks with this exit status, that of the caller included, as MPI_Abort does: for a program
+ * that has met MOCO_ECOMM and saved what it had, so that its launcher answers with `code` (1 to 255) and leaves no rank
+ * behind, not even one that is stopped. Nothing is flushed or freed. Returns only where that has not happened.
+ * Errors: MOCO_EINVAL; MOCO_ENOTSUP: the engine knows no way, as that of moco_comm_local; MOCO_ECOMM: the process still
+ * runs after `seconds`, and may only _exit by itself.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_comm_abort(moco_comm *comm, int32_t code, double seconds);
 
 /* Frees the comm; NULL is allowed. Trainers hold a reference. Waits for no other rank. After MOCO_ECOMM, memory that
  * the engine may still write to is not freed. Threads: any thread may free it, once; nobody may use it afterwards.

@@ -228,6 +228,22 @@ moco_status moco_comm_gather(moco_comm *comm, void *blocks, size_t bytes_each)
     return api_return(gather(comm, blocks, bytes_each, &err), "moco_comm_gather", &err);
 }
 
+static moco_status end_all(const moco_comm *comm, int32_t code, double seconds, struct err *err)
+{
+    TRY(handle_check(comm, HANDLE_COMM, "comm", err));
+    if (code < 1 || code > 255)
+        return err_set(err, MOCO_EINVAL, "code is %d; an exit status other than 0 is 1 to 255", code);
+    if (!(seconds > 0 && seconds <= 1e6))
+        return err_set(err, MOCO_EINVAL, "seconds is %g; it must be greater than 0, and 1e6 at most", seconds);
+    return comm_abort(comm->comm, code, seconds, err);
+}
+
+moco_status moco_comm_abort(moco_comm *comm, int32_t code, double seconds)
+{
+    struct err err = {0};
+    return api_return(end_all(comm, code, seconds, &err), "moco_comm_abort", &err);
+}
+
 /* Two atomic accesses: fit for a signal handler. */
 void moco_comm_cancel(moco_comm *comm)
 {

@@ -298,3 +298,25 @@ void comm_cancel(struct comm *c)
 {
     atomic_store(&c->cancel, 1);
 }
+
+moco_status comm_abort(struct comm *c, int code, double seconds, struct err *err)
+{
+    if (c->engine.abort == NULL)
+        return err_set(err, MOCO_ENOTSUP, "comm: %s knows no way to end the other ranks", c->engine.name);
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    double end = (double)until.tv_sec + 1e-9 * (double)until.tv_nsec + seconds;
+    until = (struct timespec){(time_t)end, (long)(1e9 * (end - floor(end)))};
+    pthread_mutex_lock(&c->lock);
+    c->abort_code = code;
+    if (!c->threaded)
+        comm_end_all(c);
+    pthread_cond_signal(&c->work);
+    while (!c->survived && pthread_cond_timedwait(&c->moved, &c->lock, &until) == 0)
+        ;
+    int survived = c->survived;
+    pthread_mutex_unlock(&c->lock);
+    if (survived)
+        return err_set(err, MOCO_ECOMM, "comm: %s could not end this process", c->engine.name);
+    return err_set(err, MOCO_ECOMM, "comm: %s has not ended this process within %g seconds", c->engine.name, seconds);
+}

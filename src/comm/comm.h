@@ -66,5 +66,7 @@ moco_status comm_vote(struct comm *comm, moco_status mine, struct err *err);
 /* Any thread, async-signal-safe. Gives up: the wait that runs, and every call after it, is MOCO_ECOMM. For the case that
  * another rank is lost; a step is cancelled by a vote. */
 void comm_cancel(struct comm *comm);
+/* Ends the processes of all ranks; returns only where that has not happened within `seconds`. */
+moco_status comm_abort(struct comm *comm, int code, double seconds, struct err *err);
 
 #endif

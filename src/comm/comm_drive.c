@@ -43,6 +43,18 @@ void comm_close(struct comm *c, int broken)
     c->written_to = written_to;
 }
 
+int comm_end_all(struct comm *c)
+{
+    if (c->abort_code == 0 || c->survived)
+        return 0;
+    pthread_mutex_unlock(&c->lock);
+    c->engine.abort(c->engine.user, c->abort_code);
+    pthread_mutex_lock(&c->lock);
+    c->survived = 1;
+    pthread_cond_broadcast(&c->moved);
+    return 1;
+}
+
 /* From here on the comm answers MOCO_ECOMM. */
 static void give_up(struct comm *c, const char *why)
 {
@@ -252,7 +264,7 @@ void *comm_serve(void *comm)
     struct comm *c = comm;
     pthread_mutex_lock(&c->lock);
     while (!c->quit) {
-        if (comm_drive(c))
+        if (comm_end_all(c) || comm_drive(c))
             continue;
         int idle = c->done == c->begun || c->broken;
         if (idle && (c->broken || c->engine.send == NULL)) {

@@ -42,6 +42,8 @@ struct comm {
     int64_t begun, started, done, bytes; /* exchanges: asked for, given to the engine, done */
     double waited;
     int broken, closed, written_to;
+    int abort_code; /* not 0: all processes are to end with it */
+    int survived;   /* 1: the engine has tried */
     struct err why; /* of `broken` */
     struct {
         int asked;         /* 1: the others have been called and have not all answered */
@@ -59,6 +61,9 @@ struct comm {
 int comm_drive(struct comm *comm);
 /* The thread that does so. */
 void *comm_serve(void *comm);
+/* With the lock held, which it gives back around the call: has the engine end all processes, if that was asked for. 1: it
+ * has tried. */
+int comm_end_all(struct comm *comm);
 /* With the lock held: closes the engine, once. */
 void comm_close(struct comm *comm, int broken);
 

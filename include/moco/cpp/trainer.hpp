@@ -72,6 +72,11 @@ class comm : public handle<moco_comm, moco_comm_free>
     {
         return detail::done(moco_comm_gather(c_, blocks, bytes_each));
     }
+    /* Returns only if it could not. */
+    result<void> try_abort(int32_t code, double seconds) noexcept
+    {
+        return detail::done(moco_comm_abort(c_, code, seconds));
+    }
     void cancel() noexcept { moco_comm_cancel(c_); }
 #if MOCO_CPP_EXCEPTIONS
     static comm from_engine(const context &context, const moco_comm_engine &engine, const comm_options &options = {})
@@ -98,6 +103,10 @@ class comm : public handle<moco_comm, moco_comm_free>
     void gather(void *blocks, size_t bytes_each)
     {
         try_gather(blocks, bytes_each).value();
+    }
+    void abort(int32_t code, double seconds)
+    {
+        try_abort(code, seconds).value();
     }
 #endif
 };

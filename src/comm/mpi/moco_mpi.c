@@ -170,6 +170,13 @@ static int mpi_close(void *user, int32_t broken)
     return 0;
 }
 
+/* MPI_COMM_WORLD: a launcher ends the whole job, or nothing that it would answer for. */
+static void mpi_abort(void *user, int32_t code)
+{
+    (void)user;
+    MPI_Abort(MPI_COMM_WORLD, code);
+}
+
 /* ---- opening ---- */
 
 /* "Open MPI v4.1.4, package: ..." and "MPICH Version:\t4.0.2\nMPICH Release date..." become a name and a number. */
@@ -253,6 +260,7 @@ static int mpi_open(const void *argument, moco_comm_engine *engine, char *why, s
     engine->send = engine->any_thread ? mpi_send : NULL;
     engine->receive = engine->any_thread ? mpi_receive : NULL;
     engine->close = mpi_close;
+    engine->abort = mpi_abort;
     return 0;
 }
 

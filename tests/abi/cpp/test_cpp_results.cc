@@ -465,6 +465,7 @@ static void ranks(const moco::context &context)
     CHECK(comms[0].try_gather(blocks[0], sizeof(int)));
     other.join();
     CHECK(blocks[0][1] == 6 && blocks[1][0] == 5);
+    CHECK(fails(comms[0].try_abort(75, 1.0), MOCO_ENOTSUP)); /* threads of one process */
     comms[0].cancel();
     CHECK(fails(comms[0].try_gather(blocks[0], sizeof(int)), MOCO_ECOMM));
     CHECK(fails(moco::comm::try_from_engine(context, moco::comm_engine()), MOCO_EINVAL));

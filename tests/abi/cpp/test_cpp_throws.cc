@@ -282,6 +282,7 @@ static void ranks(const moco::context &context)
     THROWS(moco::comm::open(context, "no_such_module"), MOCO_ENODEV);
     THROWS(moco::comm().gather(&block, sizeof block), MOCO_EINVAL);
     THROWS(moco::comm().describe(), MOCO_EINVAL);
+    THROWS(comms[0].abort(75, 1.0), MOCO_ENOTSUP); /* threads of one process */
 }
 
 /* ---- models and what they are used for ---- */

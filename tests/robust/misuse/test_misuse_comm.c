@@ -33,7 +33,12 @@ static void engines_and_options(void **state)
     assert_null(comm);
     moco_comm_cancel(NULL);
     moco_comm_free(NULL);
+    assert_int_equal(moco_comm_abort(NULL, 75, 1), MOCO_EINVAL);
     assert_int_equal(moco_comm_local(&comm, 1, context, NULL), MOCO_OK);
+    assert_int_equal(moco_comm_abort(comm, 0, 1), MOCO_EINVAL); /* would look like success */
+    assert_int_equal(moco_comm_abort(comm, 256, 1), MOCO_EINVAL);
+    assert_int_equal(moco_comm_abort(comm, 75, 0), MOCO_EINVAL);
+    assert_int_equal(moco_comm_abort(comm, 75, 1), MOCO_ENOTSUP);
     moco_comm_cancel(comm);
     char block[8] = {0};
     assert_int_equal(moco_comm_gather(comm, block, sizeof block), MOCO_ECOMM);

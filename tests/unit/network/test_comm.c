@@ -630,6 +630,49 @@ static void who_leaves_is_not_waited_for(void **state)
     comm_free(c[0]);
 }
 
+static pthread_t aborted_by;
+static int aborted_with, abort_hangs;
+
+static void hall_abort(void *user, int32_t code)
+{
+    (void)user;
+    aborted_by = pthread_self();
+    aborted_with = code;
+    if (abort_hangs)
+        nanosleep(&(struct timespec){0, 300000000}, NULL);
+}
+
+/* By whoever drives the engine, also after it was closed; and whoever asked goes on if nothing comes of it. */
+static void all_ranks_are_ended(void **state)
+{
+    (void)state;
+    for (int threaded = 0; threaded < 2; threaded++) {
+        static struct hall h;
+        struct comm *c;
+        struct err err = {0};
+        hall_open(&h, 2);
+        h.any_thread = threaded;
+        moco_comm_engine engine = hall_engine(&h.seat[0], 0, 2);
+        engine.abort = hall_abort;
+        assert_int_equal(comm_create(&c, ctx, &engine, NULL, &err), MOCO_OK);
+        comm_cancel(c);
+        assert_int_equal(comm_vote(c, MOCO_OK, &err), MOCO_ECOMM);
+        assert_int_equal(h.closed, 1);
+        err = (struct err){0};
+        abort_hangs = threaded;
+        aborted_with = 0;
+        assert_int_equal(comm_abort(c, 75, abort_hangs ? 0.02 : 60, &err), MOCO_ECOMM);
+        assert_int_equal(aborted_with, 75);
+        assert_int_equal(!pthread_equal(aborted_by, pthread_self()), threaded);
+        const char *words =
+            threaded ? "hall has not ended this process within 0.02 seconds" : "hall could not end this process";
+        if (strstr(err.text, words) == NULL)
+            fail_msg("%s", err.text);
+        comm_free(c);
+        pthread_mutex_destroy(&h.lock);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -644,6 +687,7 @@ int main(void)
         cmocka_unit_test(who_does_not_answer_is_named),
         cmocka_unit_test(patience_ends),
         cmocka_unit_test(who_leaves_is_not_waited_for),
+        cmocka_unit_test(all_ranks_are_ended),
         cmocka_unit_test(one_that_cannot_be_made_is_closed),
         cmocka_unit_test(memory_that_is_written_to_is_left),
     };
