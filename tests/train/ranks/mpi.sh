@@ -21,12 +21,19 @@ mpi_module() {
             -o "$1/libmoco_mpi.so" src/comm/mpi/moco_mpi.c -L"$1" -lmoco -Wl,-rpath,'$ORIGIN'
 }
 
-# mpi_run RANKS COMMAND...: under a deadline, since an MPI that lost a rank may wait for ever.
+# mpi_run RANKS COMMAND...: under a deadline, since an MPI that lost a rank may wait for ever. Open MPI gets a folder of its
+# own: one mpirun that ends removes the folder of its sessions, which another that begins at that moment then misses.
 mpi_run() {
     ranks=$1
     shift
     case $mpi_flavour in
-    openmpi) timeout -k 5 "${MPI_DEADLINE:-120}" $mpi_launch --oversubscribe --bind-to none -np "$ranks" "$@" ;;
+    openmpi)
+        sessions=$(mktemp -d /tmp/ompi.XXXX) || return 1
+        TMPDIR=$sessions timeout -k 5 "${MPI_DEADLINE:-120}" $mpi_launch --oversubscribe --bind-to none -np "$ranks" "$@"
+        set -- $?
+        rm -rf "$sessions"
+        return $1
+        ;;
     *) timeout -k 5 "${MPI_DEADLINE:-120}" $mpi_launch -np "$ranks" "$@" ;;
     esac
 }
