@@ -13,6 +13,9 @@
 #include "algo/file_config.h"
 #include "hash.h"
 
+#define AS_TEXT(x) #x
+#define DOTTED(major, minor, patch) AS_TEXT(major) "." AS_TEXT(minor) "." AS_TEXT(patch)
+#define VERSION DOTTED(MOCO_VERSION_MAJOR, MOCO_VERSION_MINOR, MOCO_VERSION_PATCH)
 #define BUCKET_LEAST 1e6 /* bytes: below it an exchange takes its time whatever its size */
 #define TEXT 4096
 #define PIECE ((size_t)1 << 16) /* bytes of the state that are looked at at once */
@@ -125,6 +128,7 @@ static moco_status describe(const struct trainer *t, struct safetensors_metadata
 {
     struct be_info info;
     t->be->info(t->dev, &info);
+    TRY(safetensors_metadata_add(m, "libmoco", VERSION, err)); /* first: others may have other keys */
     TRY(safetensors_metadata_add(m, "device", t->be->name, err));
     TRY(safetensors_metadata_add(m, "instruction set", info.isa, err)); /* it decides where weights are in a slab */
     TRY(config_put_model(m, &t->query->config, err));

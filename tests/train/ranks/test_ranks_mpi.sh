@@ -71,6 +71,28 @@ int main(int argc, char **argv)
     return !good;
 }
 PROGRAM
+cat >"$work/ring.c" <<'PROGRAM'
+#include <moco/moco.h>
+#include <mpi.h>
+#include <stdio.h>
+int main(void)
+{
+    moco_context *context;
+    moco_comm *comm;
+    MPI_T_cvar_handle handle;
+    int level, index, count, value = -1;
+    if (moco_context_create(&context, NULL) != MOCO_OK || moco_comm_open(&comm, context, "mpi", NULL) != MOCO_OK)
+        return 1;
+    MPI_T_init_thread(MPI_THREAD_SINGLE, &level);
+    if (MPI_T_cvar_get_index("coll_libnbc_iallreduce_algorithm", &index) == MPI_SUCCESS &&
+        MPI_T_cvar_handle_alloc(index, NULL, &handle, &count) == MPI_SUCCESS)
+        MPI_T_cvar_read(handle, &value);
+    printf("algorithm %d\n", value);
+    moco_comm_free(comm);
+    moco_context_free(context);
+    return 0;
+}
+PROGRAM
 
 for flavour in openmpi mpich; do
     mpi_find $flavour || { echo "SKIPPED: no $flavour: $mpi_lack"; continue; }
@@ -89,6 +111,13 @@ for flavour in openmpi mpich; do
     for level in "" serialized; do
         mpi_run 4 "$work/own" $level >"$work/said" 2>&1 || fail "$flavour $level: moco_comm_from_mpi: $(cat "$work/said")"
     done
+    if [ $flavour = openmpi ]; then # sums along a ring, unless somebody has chosen
+        $mpi_cc -Iinclude -o "$work/ring" "$work/ring.c" -L"$lib" -lmoco -Wl,-rpath,"$lib" || exit 1
+        for chosen in '' 3; do
+            OMPI_MCA_coll_libnbc_iallreduce_algorithm=$chosen mpi_run 1 "$work/ring" >"$work/said" 2>&1
+            grep -q "^algorithm ${chosen:-1}\$" "$work/said" || fail "sums by another algorithm than ${chosen:-1}: $(cat "$work/said")"
+        done
+    fi
     refused() { # name, words
         "$work/user" "$1" >"$work/said" && fail "$1 was opened"
         grep -qF -- "$2" "$work/said" || fail "$1: the sentence lacks \"$2\": $(cat "$work/said")"

@@ -3,7 +3,8 @@
  * tool_rank_faults MODULE FILE LAST SILENCE [FAULT WHO STEP PHASE]: one rank of those that a launcher has started. They
  * train LAST steps from FILE if it is there; rank 0 saves after each. In step STEP rank WHO meets FAULT: kill, stop, blink
  * (stopped for half of SILENCE), late (stopped, and woken when the others have given up), slow (works on for three times
- * SILENCE), disk (its save finds no place). PHASE: 0 before the step, 1 to 4 after so many launches, 5 between step and
+ * SILENCE), disk (its save finds no place), link (its network device e0 goes down). With isa, which is the caller's to bring
+ * about, they train on cpu. PHASE: 0 before the step, 1 to 4 after so many launches, 5 between step and
  * save. Each rank prints how it ended; one that lost another exits with 75.
  * tool_rank_faults same A B: two states are one up to the order of sums. */
 #include <signal.h>
@@ -12,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -43,13 +45,29 @@ static void sleep_for(double length)
         ;
 }
 
+/* Its process, or -1. */
+static pid_t start_shell(char *command)
+{
+    char shell[] = "sh", option[] = "-c", *const argv[] = {shell, option, command, NULL};
+    pid_t child;
+    return posix_spawn(&child, "/bin/sh", NULL, NULL, argv, environ) == 0 ? child : -1;
+}
+
 static void stop_for(double length)
 {
-    char shell[] = "sh", option[] = "-c", command[100], *const argv[] = {shell, option, command, NULL};
-    pid_t child;
+    char command[100];
     snprintf(command, sizeof command, "sleep %g; kill -CONT %d", length, (int)getpid());
-    if (posix_spawn(&child, "/bin/sh", NULL, NULL, argv, environ) == 0)
+    if (start_shell(command) > 0)
         raise(SIGSTOP);
+}
+
+static void cut_link(void)
+{
+    char command[] = "ip link set e0 down";
+    int status = 1;
+    pid_t child = start_shell(command);
+    if (child < 0 || waitpid(child, &status, 0) < 0 || status != 0)
+        printf("rank %d cannot cut its link\n", k.rank);
 }
 
 static int is(const char *what)
@@ -72,6 +90,8 @@ static void at(int phase)
         stop_for(fault.silence + 4);
     if (is("slow"))
         sleep_for(3 * fault.silence);
+    if (is("link"))
+        cut_link();
 }
 
 static void after_launch(void *user, int done, int of)
@@ -83,7 +103,7 @@ static void after_launch(void *user, int done, int of)
 static struct rig_spec spec_of(void)
 {
     struct rig_spec spec = rig_spec();
-    spec.device = "ref";
+    spec.device = is("isa") ? "cpu" : "ref";
     spec.model.width = 0.0625;
     spec.trainer.batch_size = 24;
     spec.queue_length = 24;
