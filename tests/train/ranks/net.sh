@@ -18,7 +18,7 @@ net_enter() {
 net_up() {
     local i
     mkdir -p /run/netns && mount -t tmpfs none /run/netns && ip link set lo up && ip link add net type bridge && ip link set net up || return 1
-    net_hosts='' net_agent=$2/agent
+    net_hosts='' net_agent=$2/agent net_sessions=$2
     for ((i = 0; i < $1; i++)); do
         ip netns add "node$i" && ip link add e0 netns "node$i" type veth peer name "port$i" &&
             ip link set "port$i" master net up && ip -n "node$i" link set lo up &&
@@ -61,5 +61,5 @@ net_run() {
         command="$mpi_launch -launcher ssh -launcher-exec $net_agent -hosts $hosts -iface e0 ${net_options:-} -np $ranks $command"
         ;;
     esac
-    timeout -k 5 "${MPI_DEADLINE:-120}" "$net_agent" 198.18.0.1 "$command"
+    TMPDIR=$net_sessions timeout -k 5 "${MPI_DEADLINE:-120}" "$net_agent" 198.18.0.1 "$command"
 }
