@@ -31,7 +31,8 @@ static struct room room_of(int n, int64_t count, int dim)
 {
     int64_t rows = count > 0 ? MOST_SIMILARITIES / count : n;
     struct room r = {.rows = rows < 1 ? 1 : rows > n ? n : (int)rows};
-    r.positives = up((size_t)r.rows * (size_t)count * sizeof(float));
+    int64_t numbers = r.rows * count, square = (int64_t)CUDA_TILE * CUDA_TILE;
+    r.positives = up((size_t)(numbers > square ? numbers : square) * sizeof(float));
     r.pull = r.positives + up((size_t)n * sizeof(float));
     r.results = r.pull + up((size_t)n * sizeof(float));
     r.parts = r.results + up((size_t)n * 5 * sizeof(double));
@@ -115,6 +116,25 @@ static moco_status some_queries(const struct loss *l, int first, int rows, struc
     return product(l, CUDA_product_weights, d_k, 1, err);
 }
 
+/* Similarities with positives that are no candidates, by the same kernel as all others, so that equal vectors tie: the
+ * diagonals of squares of queries and keys. */
+static moco_status positives(const struct loss *l, struct err *err)
+{
+    int n = l->args.n, dim = l->args.dim;
+    for (int first = 0; first < n; first += CUDA_TILE) {
+        struct loss_args args = l->args;
+        args.first = first;
+        args.rows = n - first < CUDA_TILE ? n - first : CUDA_TILE;
+        struct product_args s = cuda_matrix(CUDA_product_forward, args.rows, args.rows, dim);
+        s.a = args.q + (int64_t)first * dim;
+        s.b = args.k + (int64_t)first * dim;
+        s.out = args.s;
+        TRY(product(l, CUDA_product_forward, s, 0, err));
+        TRY(cuda_launch_items(l->dev, CUDA_loss_positives, args.rows, &args, err));
+    }
+    return MOCO_OK;
+}
+
 static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct err *err)
 {
     return cuda_said(dev, dev->cu->fill(cuda_at(at), 0, (size_t)numbers * sizeof(float), dev->stream),
@@ -129,7 +149,7 @@ static moco_status all_queries(const struct loss *l, struct err *err)
     if (l->d_candidates != NULL && l->d_candidates != l->args.d_q)
         TRY(zero(l->dev, l->d_candidates, l->args.count * l->args.dim, err));
     if (l->args.positives != NULL)
-        TRY(cuda_launch_items(l->dev, CUDA_loss_positives, n, &l->args, err));
+        TRY(positives(l, err));
     for (int first = 0; first < n; first += l->room.rows)
         TRY(some_queries(l, first, n - first < l->room.rows ? n - first : l->room.rows, err));
     if (l->args.positives != NULL)

@@ -39,7 +39,8 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
                                 .kernel = op->kernel,
                                 .stride = op->stride,
                                 .pad = op->pad,
-                                .splits = 1};
+                                .splits = 1,
+                                .tf32 = plan->program.spec.precision == BE_TF32};
     if (op->kind == OP_LINEAR) {
         args.kernel = args.stride = 1;
         args.pad = 0;

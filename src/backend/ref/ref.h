@@ -3,7 +3,7 @@
  * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. All
  * numbers are held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is
  * computed. They only decide which results are rounded before they are stored, at the same points where the cpu
- * backend stores them. BE_TF32 stores what BE_F32 does, and convolutions round what they read. */
+ * backend stores them. BE_TF32 stores what BE_F32 does, and convolutions and linear layers round what they read. */
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 

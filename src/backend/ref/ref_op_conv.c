@@ -26,12 +26,11 @@ static struct ref_conv conv_of(const struct be_plan *plan, const struct program_
 
 /* ---- TF32 ---- */
 
-/* Buffers for the two factors of a convolution's products. Linear layers are in f32. */
-static moco_status make_read(struct be_plan *plan, const struct program_node *node, int read[2], const size_t count[2],
-                             int moment, struct err *err)
+/* Buffers for the two factors of products, of linear layers, too. */
+static moco_status make_read(struct be_plan *plan, int read[2], const size_t count[2], int moment, struct err *err)
 {
     read[0] = read[1] = NONE;
-    if (plan->program.spec.precision != BE_TF32 || node->op->kind != OP_CONV)
+    if (plan->program.spec.precision != BE_TF32)
         return MOCO_OK;
     for (int i = 0; i < 2; i++)
         TRY(program_buffer(&plan->program, &read[i], count[i] * sizeof(double), CLASS_SCRATCH, moment, err));
@@ -60,7 +59,7 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
     (void)n;
     struct ref_op_conv *state = node->state;
     struct ref_conv conv = conv_of(plan, node);
-    TRY(make_read(plan, node, state->read, (size_t[]){ref_count(&conv.in), weights_of(plan, node)}, moment, err));
+    TRY(make_read(plan, state->read, (size_t[]){ref_count(&conv.in), weights_of(plan, node)}, moment, err));
     return program_buffer(&plan->program, &state->scratch, ref_conv_scratch(&conv) * sizeof(double), CLASS_SCRATCH,
                           moment, err);
 }
@@ -72,7 +71,7 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     const struct graph_param *params = plan->program.spec.graph->params;
     struct ref_conv conv = conv_of(plan, step->node);
     state->gradient = NONE;
-    TRY(make_read(plan, step->node, state->read,
+    TRY(make_read(plan, state->read,
                   (size_t[]){ref_count(&conv.out),
                              step->kind == STEP_WEIGHTS ? ref_count(&conv.in) : weights_of(plan, step->node)},
                   moment, err));

@@ -262,6 +262,29 @@ static void products(void)
     expect_set("product_weights", a.out, (size_t)w);
 }
 
+/* Of matrices whose rows are read four numbers at a time, in both precisions. */
+static void matrices(void)
+{
+    enum { N = 67, CI = 36, CO = 68 };
+    struct product_args a = {};
+    a.n = N, a.ci = CI, a.co = CO;
+    a.h = a.w = a.oh = a.ow = a.kernel = a.stride = a.splits = 1;
+    a.a = numbers(N * CI);
+    a.b = numbers(CO * CI);
+    a.out = unset(N * CO);
+    LAUNCH(product_forward, 2, 2, 1, a);
+    expect_set("product_forward", a.out, N * CO);
+    a.tf32 = 1;
+    a.a = numbers(N * CO);
+    a.out = unset(N * CI);
+    LAUNCH(product_data, 2, 1, 1, a);
+    expect_set("product_data", a.out, N * CI);
+    a.b = numbers(N * CI);
+    a.out = unset(CO * CI);
+    LAUNCH(product_weights, 2, 1, 1, a);
+    expect_set("product_weights", a.out, CO * CI);
+}
+
 static void losses(void)
 {
     enum { N = 4, DIM = 6, COUNT = 301 };
@@ -303,6 +326,7 @@ int main(int argc, char **argv)
     maps();
     batch_norm();
     products();
+    matrices();
     losses();
     for (int i = 0; i < CUDA_KERNEL_COUNT; i++)
         if (!ran[i]) {

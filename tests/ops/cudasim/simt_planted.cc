@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * planted: kernels with one fault each, and two that are sound, run by name in a program of their own: ops/cudasim/test_simt.sh
+ * planted: kernels with one fault each, and three that are sound, run by name in a program of their own: ops/cudasim/test_simt.sh
  * compiles it with and without sanitizers, and wants each fault to be told. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +38,33 @@ PLANTED(sound_shuffle)
     for (int x = 16; x > 0; x /= 2)
         sum += __shfl_xor_sync(0xffffffffu, sum, x);
     a.numbers[blockIdx.x * 64 + threadIdx.x] = sum + (threadIdx.x < 32 ? 1520 : 496);
+}
+
+/* Of two matrices of ones, 8 deep: what comes of it depends on no lane. */
+PLANTED(sound_mma)
+{
+    const float left[4] = {1, 1, 1, 1}, right[2] = {1, 1};
+    float sum[4] = {2008, 2008, 2008, 2008};
+    mma_16x8x8(sum, left, right);
+    a.numbers[blockIdx.x * 64 + threadIdx.x] = sum[threadIdx.x % 4];
+}
+
+PLANTED(mma_of_f32)
+{
+    const float left[4] = {1, 1, 1.0001f, 1}, right[2] = {1, 1};
+    float sum[4] = {2008, 2008, 2008, 2008};
+    mma_16x8x8(sum, left, right);
+    a.numbers[blockIdx.x * 64 + threadIdx.x] = sum[0];
+}
+
+PLANTED(mma_without_a_lane)
+{
+    const float left[4] = {1, 1, 1, 1}, right[2] = {1, 1};
+    float sum[4] = {2008, 2008, 2008, 2008};
+    if (threadIdx.x == 9)
+        return;
+    mma_16x8x8(sum, left, right);
+    a.numbers[blockIdx.x * 64 + threadIdx.x] = sum[0];
 }
 
 PLANTED(missing_barrier)
@@ -128,9 +155,11 @@ PLANTED(too_much_shared)
 static const struct {
     const char *name;
     void (*run)(const void *args);
-} kernels[] = {ROW(sound_sum),      ROW(sound_shuffle), ROW(missing_barrier),    ROW(write_after_read),
-               ROW(shared_overrun), ROW(unset_shared),  ROW(barrier_after_exit), ROW(two_blocks_one_number),
-               ROW(global_overrun), ROW(two_barriers),  ROW(shuffle_outside),    ROW(shuffle_alone),
+} kernels[] = {ROW(sound_sum),       ROW(sound_shuffle),      ROW(sound_mma),
+               ROW(missing_barrier), ROW(write_after_read),   ROW(shared_overrun),
+               ROW(unset_shared),    ROW(barrier_after_exit), ROW(two_blocks_one_number),
+               ROW(global_overrun),  ROW(two_barriers),       ROW(shuffle_outside),
+               ROW(shuffle_alone),   ROW(mma_of_f32),         ROW(mma_without_a_lane),
                ROW(too_much_shared)};
 
 /* NAME SEED: every number that comes out must be 2016, the sum of 0 to 63. */

@@ -462,6 +462,53 @@ QUIET void simt_exchange(unsigned mask, unsigned from, const void *value, void *
     copy_bytes(out, the_run->lanes[first + from].out[turn], bytes);
 }
 
+/* A float in TF32 has 13 bits of zeros at its end; of others the hardware reads what it likes. */
+QUIET static int is_tf32(float x)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return x - x != 0 || !(bits & 0x1fff);
+}
+
+/* Towards 0, as tensor cores add: whoever sums much in them is off by as much as here. */
+QUIET static float cut(double sum)
+{
+    float near = (float)sum;
+    if (near - near != 0 || __builtin_fabs((double)near) <= __builtin_fabs(sum))
+        return near;
+    uint32_t bits;
+    __builtin_memcpy(&bits, &near, sizeof bits);
+    bits--;
+    __builtin_memcpy(&near, &bits, sizeof near);
+    return near;
+}
+
+/* By the table of fragments: lane 4 g + t has rows g and g + 8 of columns t and t + 4 of a, these rows of column g of b,
+ * and gets columns 2 t and 2 t + 1 of rows g and g + 8. */
+QUIET void simt_mma(float d[4], const float a[4], const float b[2], const char *file, unsigned line)
+{
+    struct lane *l = the_run->now;
+    const struct lane *warp = &the_run->lanes[l->number - l->number % WARP];
+    unsigned turn = l->turn++ & 1, g = l->number % WARP / 4, t = l->number % 4;
+    float mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    l->file = file;
+    l->line = line;
+    for (int i = 0; i < 6; i++)
+        if (!is_tf32(mine[i]))
+            fail("a factor of a product is not in TF32", l);
+    copy_bytes(l->out[turn], mine, sizeof mine);
+    wait_here(AT_EXCHANGE, 0xffffffffu, file, line, NULL);
+    for (unsigned i = 0; i < 4; i++) {
+        double sum = (double)d[i];
+        for (unsigned k = 0; k < 8; k++) {
+            const float *left = (const float *)(const void *)warp[g * 4 + k % 4].out[turn];
+            const float *right = (const float *)(const void *)warp[(2 * t + i % 2) * 4 + k % 4].out[turn];
+            sum += (double)left[i / 2 + k / 4 * 2] * (double)right[4 + k / 4];
+        }
+        d[i] = cut(sum);
+    }
+}
+
 QUIET void *simt_shared(const void *key, size_t bytes, const char *file, unsigned line)
 {
     struct run *r = the_run;

@@ -26,7 +26,7 @@ extern struct simt_dim simt_thread, simt_block, simt_block_size, simt_grid_size;
 extern "C" {
 #endif
 
-enum { SIMT_SHUFFLE = 16 }; /* bytes that a shuffle carries at most */
+enum { SIMT_SHUFFLE = 24 }; /* bytes that a lane gives to an exchange at most */
 
 /* Runs a grid. A fault of the kernel (threads that wait for each other in vain, too much shared memory) prints one line
  * with the place in its source and aborts. */
@@ -38,6 +38,8 @@ void simt_barrier(const char *file, unsigned line);
 void simt_warp_barrier(unsigned mask, const char *file, unsigned line);
 void simt_exchange(unsigned mask, unsigned from, const void *value, void *out, size_t bytes, const char *file,
                    unsigned line);
+/* d += a b of a warp, 16 x 8 numbers of 8 products each, from what each lane has of the factors. */
+void simt_mma(float d[4], const float a[4], const float b[2], const char *file, unsigned line);
 void *simt_shared(const void *key, size_t bytes, const char *file, unsigned line);
 unsigned simt_lane(void);
 
@@ -68,10 +70,23 @@ unsigned simt_lane(void);
 template <class T> T simt_shuffle(unsigned mask, T value, unsigned from, const char *file, unsigned line)
 {
     T out;
-    static_assert(sizeof(T) <= SIMT_SHUFFLE, "a shuffle carries at most 16 bytes");
+    static_assert(sizeof(T) <= SIMT_SHUFFLE, "a shuffle carries at most 24 bytes");
     simt_exchange(mask, from, &value, &out, sizeof value, file, line);
     return out;
 }
+
+/* What tensor cores read of a float: 10 bits of mantissa, to nearest, ties away from 0. */
+static inline float to_tf32(float x)
+{
+    uint32_t bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    if (x - x == 0)
+        bits = (bits + 0x1000) & ~UINT32_C(0x1fff);
+    __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+#define mma_16x8x8(d, a, b) simt_mma(d, a, b, __FILE__, __LINE__)
 
 static inline unsigned long long atomicMin(unsigned long long *at, unsigned long long value)
 {

@@ -172,6 +172,7 @@ struct product_args {
     float *parts; /* splits > 1: [split][rows][columns] */
     int32_t n, h, w, ci, oh, ow, co, kernel, stride, pad;
     int32_t relu, accumulate, splits;
+    int32_t tf32; /* 1: factors are read in TF32; 0: products are as good as f32's */
 };
 
 /* Rows [first, first + rows) of queries against `count` candidates. */

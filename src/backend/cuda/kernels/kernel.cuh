@@ -23,6 +23,11 @@
 #define WIDE_KERNEL(name, args)                                                                                        \
     extern "C" __global__ void __launch_bounds__(CUDA_BLOCK, 2) moco_##name(const struct args##_args a)
 
+/* What one load or store of 16 bytes moves. */
+struct alignas(16) quad {
+    float v[4];
+};
+
 /* The number of this thread in the grid, and how many there are; in one dimension. */
 static __device__ __forceinline__ int64_t first_item()
 {

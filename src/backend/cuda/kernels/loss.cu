@@ -5,15 +5,11 @@
  * the temperature, and the positive's is summed in the same order as all others, so that equal vectors tie exactly. */
 #include "backend/cuda/kernels/kernel.cuh"
 
-/* A thread a query. */
+/* A thread a query: of a square of similarities of some queries with their positives, the diagonal. */
 KERNEL(loss_positives, loss)
 {
-    for (int64_t i = first_item(); i < a.n; i += item_step()) {
-        float sum = 0;
-        for (int c = 0; c < a.dim; c++)
-            sum = fmaf(a.q[i * a.dim + c], a.k[i * a.dim + c], sum);
-        a.positives[i] = sum;
-    }
+    for (int64_t i = first_item(); i < a.rows; i += item_step())
+        a.positives[a.first + i] = a.s[i * a.rows + i];
 }
 
 /* The part of m places that the positive takes if ties are broken by chance. */
