@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * simt: see simt.h. A block runs in rounds: every thread that may run does so until it waits or ends, then barriers and
- * exchanges that all have come to are opened. No C++ library is used, since test programs are linked as C. */
+ * exchanges that all have come to are opened. A thread that has not waited yet needs no stack of its own: one fiber
+ * runs such threads one after another, until one waits and keeps it. ThreadSanitizer alone sees a fiber for each. No C++
+ * library is used, since test programs are linked as C. */
 #include "support/cudasim/simt.h"
 
 #include <stdio.h>
@@ -72,11 +74,13 @@ struct fiber {
     ucontext_t context;
 #endif
     char *stack;
+    unsigned color; /* stacks of one size, all in use at once: each begins in another set of the caches */
     void *fake, *tsan;
 };
 
 struct lane {
-    struct fiber *fiber;
+    struct fiber *fiber; /* NULL: it has not begun */
+    struct simt_dim at;
     unsigned number, mask, line, turn, barriers, warp_barriers;
     enum waits waits;
     const char *file;
@@ -98,8 +102,13 @@ struct run {
     const void *args;
     struct lane lanes[MOST_THREADS];
     struct fiber fibers[MOST_THREADS], main;
-    unsigned order[MOST_THREADS];
-    unsigned threads, prepared; /* of its fibers, those from 0 on are at the end of a thread, and take another */
+    unsigned order[MOST_THREADS], ready, next; /* of a round: those that run in it; how many of them have begun to */
+    unsigned threads,
+        prepared; /* fibers that are there; each, when it runs nothing, takes a thread that has not begun */
+    struct fiber *idle[MOST_THREADS];
+    unsigned idle_count;
+    unsigned at_barrier, at_exchange, ended; /* threads */
+    struct simt_dim shape;                   /* of the block that `at` of the lanes was made for */
     struct lane *now;
     const void *bottom; /* of the main stack */
     size_t bottom_size;
@@ -129,7 +138,7 @@ QUIET uint64_t draw(uint64_t below)
     random_state ^= random_state << 13;
     random_state ^= random_state >> 7;
     random_state ^= random_state << 17;
-    return random_state % below;
+    return (random_state >> 32) * below >> 32;
 }
 
 QUIET void shuffle(unsigned *order, unsigned count)
@@ -160,7 +169,8 @@ QUIET void fiber_switch(struct fiber *from, struct fiber *to)
 
 QUIET void fiber_prepare(struct fiber *f, void (*entry)(void))
 {
-    void **top = (void **)(((uintptr_t)f->stack + STACK) & ~(uintptr_t)15) - 8; /* as if entry had been called */
+    uintptr_t end = (uintptr_t)f->stack + STACK - f->color % 64 * 64;
+    void **top = (void **)(end & ~(uintptr_t)15) - 8; /* as if entry had been called */
     memset(top, 0, 8 * sizeof *top);
     top[6] = (void *)entry;
     f->context = top;
@@ -190,28 +200,50 @@ QUIET void to_main(void)
     ASAN(__sanitizer_finish_switch_fiber(l->fiber->fake, NULL, NULL);)
 }
 
-QUIET void to_lane(struct lane *l)
+QUIET void to_fiber(struct fiber *f)
 {
     struct run *r = the_run;
-    r->now = l;
-    simt_thread.x = l->number % simt_block_size.x;
-    simt_thread.y = l->number / simt_block_size.x % simt_block_size.y;
-    simt_thread.z = l->number / simt_block_size.x / simt_block_size.y;
-    ASAN(__sanitizer_start_switch_fiber(&r->main.fake, l->fiber->stack, STACK);)
-    TSAN(__tsan_switch_to_fiber(l->fiber->tsan, __tsan_switch_to_fiber_no_sync);)
-    fiber_switch(&r->main, l->fiber);
+    ASAN(__sanitizer_start_switch_fiber(&r->main.fake, f->stack, STACK);)
+    TSAN(__tsan_switch_to_fiber(f->tsan, __tsan_switch_to_fiber_no_sync);)
+    fiber_switch(&r->main, f);
     ASAN(__sanitizer_finish_switch_fiber(r->main.fake, NULL, NULL);)
 }
 
-/* A fiber runs one thread of one block after another. */
+QUIET void become(struct lane *l)
+{
+    the_run->now = l;
+    simt_thread = l->at;
+}
+
+/* The next thread of the round, if it has not begun: the fiber that runs takes it. */
+QUIET struct lane *next_to_begin(struct run *r)
+{
+    struct lane *l = r->next < r->ready ? &r->lanes[r->order[r->next]] : NULL;
+    return l != NULL && l->fiber == NULL ? l : NULL;
+}
+
+/* Runs one thread of one block after another. */
 QUIET void fiber_main(void)
 {
     ASAN(__sanitizer_finish_switch_fiber(NULL, &the_run->bottom, &the_run->bottom_size);)
     for (;;) {
+        struct lane *l = the_run->now;
+        struct fiber *self = l->fiber;
         TSAN(__tsan_acquire(&the_run->clocks.start);)
         the_run->kernel(the_run->args);
         TSAN(__tsan_release(&the_run->clocks.end);)
         the_run->now->waits = ENDED;
+        the_run->ended++;
+#ifndef SIMT_TSAN
+        struct lane *next = next_to_begin(the_run);
+        if (next != NULL) {
+            the_run->next++;
+            next->fiber = self;
+            become(next);
+            continue;
+        }
+#endif
+        the_run->idle[the_run->idle_count++] = self;
         to_main();
     }
 }
@@ -222,6 +254,10 @@ QUIET void wait_here(enum waits what, unsigned mask, const char *file, unsigned 
     (void)clock;
     TSAN(if (clock != NULL) __tsan_release(clock);)
     l->waits = what;
+    if (what == AT_BARRIER)
+        the_run->at_barrier++;
+    else
+        the_run->at_exchange++;
     l->mask = mask;
     l->file = file;
     l->line = line;
@@ -254,8 +290,10 @@ QUIET int open_exchanges(struct run *r, unsigned first)
         if (l->waits != AT_EXCHANGE || !exchange_complete(r, l, first))
             continue;
         for (unsigned j = 0, mask = l->mask; j < WARP; j++)
-            if (mask >> j & 1)
+            if (mask >> j & 1) {
                 r->lanes[first + j].waits = RUNS;
+                r->at_exchange--;
+            }
         any = 1;
     }
     return any;
@@ -264,43 +302,47 @@ QUIET int open_exchanges(struct run *r, unsigned first)
 QUIET int open_barrier(struct run *r)
 {
     const struct lane *first = NULL;
-    unsigned waiting = 0, ended = 0;
-    for (unsigned i = 0; i < r->threads; i++) {
-        waiting += r->lanes[i].waits == AT_BARRIER;
-        ended += r->lanes[i].waits == ENDED;
-        if (r->lanes[i].waits == AT_BARRIER)
-            first = &r->lanes[i];
-    }
-    if (waiting == 0 || waiting + ended < r->threads)
+    if (r->at_barrier == 0 || r->at_barrier + r->ended < r->threads)
         return 0;
-    if (ended > 0)
-        fail("a thread waits at a barrier, and another has ended", first);
     for (unsigned i = 0; i < r->threads; i++) {
         struct lane *l = &r->lanes[i];
-        if ((l->line != first->line || l->file != first->file))
+        if (l->waits != AT_BARRIER)
+            continue;
+        if (r->ended > 0)
+            fail("a thread waits at a barrier, and another has ended", l);
+        if (first != NULL && (l->line != first->line || l->file != first->file))
             fail("threads of a block wait at different barriers", l);
         first = l;
         l->waits = RUNS;
     }
+    r->at_barrier = 0;
     return 1;
+}
+
+QUIET void run_round(struct run *r)
+{
+    while (r->next < r->ready) {
+        struct lane *l = &r->lanes[r->order[r->next++]];
+        if (l->fiber == NULL)
+            l->fiber = r->idle[--r->idle_count];
+        become(l);
+        to_fiber(l->fiber);
+    }
 }
 
 QUIET void run_block(struct run *r)
 {
     for (;;) {
-        unsigned ready = 0, ended = 0;
-        for (unsigned i = 0; i < r->threads; i++)
+        int progress = r->ended + r->at_barrier + r->at_exchange < r->threads;
+        r->ready = r->next = 0;
+        for (unsigned i = 0; i < r->threads && progress; i++)
             if (r->lanes[i].waits == RUNS)
-                r->order[ready++] = i;
-        shuffle(r->order, ready);
-        for (unsigned i = 0; i < ready; i++)
-            to_lane(&r->lanes[r->order[i]]);
-        int progress = ready > 0;
-        for (unsigned first = 0; first < r->threads; first += WARP)
+                r->order[r->ready++] = i;
+        shuffle(r->order, r->ready);
+        run_round(r);
+        for (unsigned first = 0; first < r->threads && r->at_exchange > 0; first += WARP)
             progress |= open_exchanges(r, first);
-        for (unsigned i = 0; i < r->threads; i++)
-            ended += r->lanes[i].waits == ENDED;
-        if (ended == r->threads)
+        if (r->ended == r->threads)
             return;
         if (!open_barrier(r) && !progress)
             for (unsigned i = 0; i < r->threads; i++)
@@ -325,13 +367,30 @@ QUIET void begin_block(struct run *r, unsigned turn)
     ASAN(ASAN_POISON_MEMORY_REGION(r->shared, ROOM);)
     r->used = 0;
     r->array_count = 0;
+    r->idle_count = 0;
+    for (unsigned i = 0, f = turn * 7 % r->threads; i < r->threads; i++) { /* another one first in each block */
+        r->idle[r->idle_count++] = &r->fibers[f];
+        f = f + 1 < r->threads ? f + 1 : 0;
+    }
     for (unsigned i = 0; i < r->threads; i++) {
         struct lane *l = &r->lanes[i];
-        l->fiber = &r->fibers[(i + turn * 7) % r->threads];
-        l->number = i;
+        l->fiber = NULL;
         l->waits = RUNS;
         l->turn = l->barriers = l->warp_barriers = 0;
     }
+    r->at_barrier = r->at_exchange = r->ended = 0;
+}
+
+/* Where each thread is in a block of this shape. */
+QUIET void place_lanes(struct run *r, struct simt_dim shape)
+{
+    if (shape.x == r->shape.x && shape.y == r->shape.y && shape.z == r->shape.z)
+        return;
+    for (unsigned i = 0; i < r->threads; i++) {
+        r->lanes[i].number = i;
+        r->lanes[i].at = {i % shape.x, i / shape.x % shape.y, i / shape.x / shape.y};
+    }
+    r->shape = shape;
 }
 
 QUIET void make_run(struct run *r)
@@ -344,6 +403,7 @@ QUIET void make_run(struct run *r)
         if (stacks[i] == NULL)
             abort();
         f->stack = stacks[i];
+        f->color = 5 * i;
         ASAN(ASAN_UNPOISON_MEMORY_REGION(f->stack, STACK);)
         fiber_prepare(f, fiber_main);
         TSAN(f->tsan = __tsan_create_fiber(0);)
@@ -397,6 +457,7 @@ QUIET void simt_launch(void (*kernel)(const void *args), const void *args, struc
     simt_grid_size = grid;
     the_run = r;
     make_run(r);
+    place_lanes(r, block);
     for (unsigned i = 0; i < blocks; i++)
         turn[i] = i;
     shuffle(turn, blocks);
