@@ -34,6 +34,14 @@ nm -D "$BUILD/libmoco.so" | grep -qi -e ' cu[A-Z]' -e cuda && fail "libmoco.so k
 needed=$(readelf -d "$work/lib/libmoco_cuda.so" | grep NEEDED | grep -i -e cuda -e cudnn)
 [ -z "$needed" ] || fail "the module needs: $needed"
 
+# What computes is queued where a recording sees it, too (cuda_queue.c): a call of the driver elsewhere would not be in it.
+past_recordings() { grep -lE 'cu->(launch|fill|copy)\(' "$1"/*.c | grep -v -e cuda_queue.c -e cuda_memory.c -e cuda_program.c; }
+past=$(past_recordings src/backend/cuda)
+[ -z "$past" ] || fail "work is queued past the recordings of steps in: $past"
+echo 'dev->cu->fill(at, 0, bytes, dev->stream);' >"$work/planted.c"
+[ "$(past_recordings "$work")" = "$work/planted.c" ] || fail "work that is queued past the recordings was not found"
+rm "$work/planted.c"
+
 # ---- drivers ----
 cat >"$work/driver.c" <<'SOURCE'
 #include "backend/cuda/cuda_driver.h"

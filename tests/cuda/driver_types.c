@@ -22,7 +22,8 @@ _Static_assert(CU_MULTIPROCESSORS == CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT &&
                    CU_MINOR == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
                "attributes");
 _Static_assert(CU_HOST_PORTABLE == CU_MEMHOSTALLOC_PORTABLE && CU_HOST_MAPPED == CU_MEMHOSTALLOC_DEVICEMAP &&
-                   CU_EVENT_NO_TIMING == CU_EVENT_DISABLE_TIMING && CU_STREAM_OF_ITS_OWN == CU_STREAM_NON_BLOCKING,
+                   CU_EVENT_NO_TIMING == CU_EVENT_DISABLE_TIMING && CU_STREAM_OF_ITS_OWN == CU_STREAM_NON_BLOCKING &&
+                   CU_CAPTURE_OF_THREAD == CU_STREAM_CAPTURE_MODE_THREAD_LOCAL,
                "flags");
 
 /* Ours, in NVIDIA's types. CUresult is an enum, and CUdeviceptr another integer of 8 bytes. */
@@ -30,6 +31,7 @@ _Static_assert(CU_HOST_PORTABLE == CU_MEMHOSTALLOC_PORTABLE && CU_HOST_MAPPED ==
 #define cu_device CUdevice
 #define cu_attribute CUdevice_attribute
 #define cu_address CUdeviceptr
+#define cu_capture_mode CUstreamCaptureMode
 #define SAME(member, symbol, args)                                                                                     \
     _Static_assert(_Generic(&symbol, CUresult(*) args : 1, default : 0), #symbol " has other arguments");
 CUDA_DRIVER(SAME)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * cuda: what the files of the CUDA backend share: device, layout, program, and how work is queued. All work of a device
- * is in one stream, so that it is done in the order in which it was given. What a reader would get wrong: nothing here
- * calls a library but through the tables of functions that the device was opened with; tests open it with those of a
- * simulated driver. */
+ * cuda: what the files of the CUDA backend share: device, layout, program, and how work is queued. All that computes is in
+ * one stream, so that it is done in the order in which it was given; the input of a step comes in another, beside the step
+ * before it. What a reader would get wrong: nothing here calls a library but through the tables of functions that the
+ * device was opened with, and what computes is queued through cuda_launch, cuda_fill, cuda_move and cuda_dnn_run alone,
+ * or a step that is recorded would be without it. */
 #ifndef MOCO_BACKEND_CUDA_H
 #define MOCO_BACKEND_CUDA_H
 
@@ -14,7 +15,7 @@
 #include "backend/cuda/dnn/dnn_graph.h"
 #include "backend/cuda/kernels/args.h"
 
-enum { CUDA_EVENTS = 64, CUDA_BEHIND = 2, CUDA_SLOTS = CUDA_BEHIND + 1 };
+enum { CUDA_EVENTS = 64, CUDA_BEHIND = 2, CUDA_TURNS = CUDA_BEHIND };
 
 /* Page-locked memory that host arrays are copied through, in two halves: one is filled while the GPU reads the other. */
 struct cuda_staging {
@@ -46,7 +47,7 @@ struct be_device {
     struct dnn dnn;         /* its `lib` NULL: convolutions are kernels of our own */
     cu_device id;
     cu_context context;
-    cu_stream stream;
+    cu_stream stream, loads; /* what computes; the input of steps */
     cu_module module;
     cu_function kernels[CUDA_KERNEL_COUNT];
     int retained, multiprocessors, major, minor;
@@ -58,6 +59,7 @@ struct be_device {
     struct err lost; /* status MOCO_OK: it is not */
     cu_event events[CUDA_EVENTS];
     int64_t marked;
+    struct be_program *recording; /* those that record a step now; each its own thread's calls */
 };
 
 /* A slab is the parameters in order, each starting on a multiple of 64 bytes: convolutions' weights as [co][kh][kw][ci],
@@ -84,21 +86,37 @@ struct be_layout {
 };
 
 enum cuda_phase { CUDA_IDLE, CUDA_WORK, CUDA_COMMIT };
+enum cuda_mode { CUDA_EAGER, CUDA_RECORD, CUDA_REPEAT }; /* of the open step */
+
+/* What steps have of their own, in turn: while one runs, the host fills and copies what belongs to the other. */
+struct cuda_turn {
+    char *given, *input;     /* page-locked, and in device memory: the step's block with its ranges, views, indices */
+    struct cuda_step *ended; /* page-locked: what the step has found */
+    cu_event loaded, done;   /* `given` has been read; the step has ended, or was dropped */
+    cu_graph_exec work;      /* recorded: its calls before decide; they hold the addresses of `input` */
+};
 
 struct be_program {
     struct be_device *dev;
     struct be_program_spec spec;
     enum cuda_phase phase;
-    struct be_memory memory; /* chain, step with its ranges, views and indices of the input */
+    enum cuda_mode mode;
+    struct be_memory memory; /* chain, step with its ranges, input of the turns */
     struct cuda_chain *chain;
     struct cuda_step *step; /* device memory */
-    char *input;
-    size_t step_bytes, view_bytes;
-    struct cuda_step *given; /* host memory: what a step begins with */
-    struct cuda_step *ended; /* [CUDA_SLOTS] page-locked: what ended steps have found */
-    cu_event done[CUDA_SLOTS];
+    void *pinned;           /* `given` and `ended` of the turns */
+    struct cuda_turn turn[CUDA_TURNS];
+    const struct cuda_step *given; /* of the open step */
+    size_t step_bytes, view_bytes, input_bytes;
     int64_t over, told;  /* steps that ended, and whose outcome was fetched */
     int64_t failed_told; /* of those that were told, how many did not commit */
+    /* Recording (cuda_record.c). */
+    cu_stream tape;          /* NULL: this program never records */
+    cu_graph_exec commit;    /* recorded: the calls behind decide */
+    struct be_program *next; /* of the device's list */
+    pthread_t owner;         /* whose calls are recorded */
+    int warm, recording;     /* a step has ended; between begin and end of a recording */
+    struct err refused;      /* why the recording was not taken; status MOCO_OK: it was */
 };
 
 /* ---- cuda_device.c ---- */
@@ -135,6 +153,12 @@ moco_status cuda_said(struct be_device *dev, cu_result result, const char *what,
 moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
                          const void *workspace, struct err *err);
 
+/* Not within: waits for an event, and does not hold the lock meanwhile, so that other threads queue. */
+moco_status cuda_wait(struct be_device *dev, cu_event event, struct err *err);
+
+/* Within: zeros; and a copy within the device. */
+moco_status cuda_fill(struct be_device *dev, void *at, size_t bytes, struct err *err);
+moco_status cuda_move(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err);
 /* Within: queues a kernel over `blocks` x `rows` x `layers` blocks; and over as many as `items` threads fill, or 65536. */
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
                         const void *args, struct err *err);
@@ -207,6 +231,19 @@ int cuda_behind(const struct be_program *program);
 /* MOCO_ESTATE unless `call` belongs before decide; or (commit) after it. */
 moco_status cuda_in_work(const struct be_program *program, const char *call, struct err *err);
 moco_status cuda_in_commit(const struct be_program *program, const char *call, struct err *err);
+
+/* ---- cuda_record.c; all within cuda_enter ---- */
+
+/* A recording: what this thread queues is queued as ever, and noted on the program's tape. Nothing of it can fail the
+ * step: a recording that is not taken is told in the log, and the program's steps are queued call by call from then on. */
+void cuda_record_begin(struct be_program *program);
+/* *out gets it, in place of what it was; NULL if it was not taken. */
+void cuda_record_end(struct be_program *program, cu_graph_exec *out);
+void cuda_record_drop(struct be_program *program); /* an open recording, if there is one */
+void cuda_record_forget(struct be_program *program);
+/* The program that records what this thread queues; NULL: none. And: its tape said so. */
+struct be_program *cuda_recorder(const struct be_device *dev);
+void cuda_recorded(struct be_program *program, cu_result result, const char *what);
 
 /* ---- cuda_rows.c ---- */
 moco_status cuda_gather(struct be_program *program, void *out, const void *rows, const int32_t *index, int n, int dim,

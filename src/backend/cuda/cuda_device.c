@@ -57,7 +57,9 @@ static moco_status load_kernels(struct be_device *dev, const void *image, struct
 
 static moco_status make_queue(struct be_device *dev, struct err *err)
 {
-    TRY(cuda_said(dev, dev->cu->stream_create(&dev->stream, CU_STREAM_OF_ITS_OWN), "cuStreamCreate", err));
+    cu_stream *streams[] = {&dev->stream, &dev->loads};
+    for (int i = 0; i < 2; i++)
+        TRY(cuda_said(dev, dev->cu->stream_create(streams[i], CU_STREAM_OF_ITS_OWN), "cuStreamCreate", err));
     for (int i = 0; i < CUDA_EVENTS; i++)
         TRY(cuda_said(dev, dev->cu->event_create(&dev->events[i], CU_EVENT_NO_TIMING), "cuEventCreate", err));
     return cuda_staging_make(dev, err);
@@ -122,6 +124,8 @@ void cuda_close(struct be_device *dev)
         for (int i = 0; i < CUDA_EVENTS; i++)
             if (dev->events[i] != NULL)
                 dev->cu->event_destroy(dev->events[i]);
+        if (dev->loads != NULL)
+            dev->cu->stream_destroy(dev->loads);
         if (dev->stream != NULL)
             dev->cu->stream_destroy(dev->stream);
         if (dev->module != NULL)

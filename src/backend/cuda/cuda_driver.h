@@ -21,6 +21,9 @@ typedef struct CUstream_st *cu_stream;
 typedef struct CUevent_st *cu_event;
 typedef struct CUmod_st *cu_module;
 typedef struct CUfunc_st *cu_function;
+typedef struct CUgraph_st *cu_graph;
+typedef struct CUgraphExec_st *cu_graph_exec;
+typedef int cu_capture_mode;
 
 enum {
     CU_OK = 0,
@@ -39,6 +42,7 @@ enum { CU_MULTIPROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76 }; /* attributes of
 enum { CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2 };
 enum { CU_EVENT_NO_TIMING = 2 };
 enum { CU_STREAM_OF_ITS_OWN = 1 }; /* does not wait for the default stream */
+enum { CU_CAPTURE_OF_THREAD = 1 }; /* what must not be done while a stream records is an error in this thread alone */
 
 /* Member, symbol, arguments. */
 #define CUDA_DRIVER(F)                                                                                                 \
@@ -67,6 +71,12 @@ enum { CU_STREAM_OF_ITS_OWN = 1 }; /* does not wait for the default stream */
     F(stream_destroy, cuStreamDestroy_v2, (cu_stream stream))                                                          \
     F(stream_sync, cuStreamSynchronize, (cu_stream stream))                                                            \
     F(stream_wait, cuStreamWaitEvent, (cu_stream stream, cu_event event, unsigned flags))                              \
+    F(capture_begin, cuStreamBeginCapture_v2, (cu_stream stream, cu_capture_mode mode))                                \
+    F(capture_end, cuStreamEndCapture, (cu_stream stream, cu_graph * graph))                                           \
+    F(graph_make, cuGraphInstantiateWithFlags, (cu_graph_exec * exec, cu_graph graph, unsigned long long flags))       \
+    F(graph_destroy, cuGraphDestroy, (cu_graph graph))                                                                 \
+    F(graph_launch, cuGraphLaunch, (cu_graph_exec exec, cu_stream stream))                                             \
+    F(graph_exec_destroy, cuGraphExecDestroy, (cu_graph_exec exec))                                                    \
     F(event_create, cuEventCreate, (cu_event * event, unsigned flags))                                                 \
     F(event_destroy, cuEventDestroy_v2, (cu_event event))                                                              \
     F(event_record, cuEventRecord, (cu_event event, cu_stream stream))                                                 \

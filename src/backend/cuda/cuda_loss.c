@@ -137,8 +137,7 @@ static moco_status positives(const struct loss *l, struct err *err)
 
 static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct err *err)
 {
-    return cuda_said(dev, dev->cu->fill(cuda_at(at), 0, (size_t)numbers * sizeof(float), dev->stream),
-                     "cuMemsetD8Async", err);
+    return cuda_fill(dev, at, (size_t)numbers * sizeof(float), err);
 }
 
 static moco_status all_queries(const struct loss *l, struct err *err)

@@ -178,15 +178,14 @@ moco_status cuda_fetch(struct be_device *dev, void *host, const void *at, size_t
 moco_status cuda_zero(struct be_device *dev, void *at, size_t bytes, struct err *err)
 {
     if (bytes > 0)
-        CUDA_WITHIN(dev, cuda_said(dev, dev->cu->fill(cuda_at(at), 0, bytes, dev->stream), "cuMemsetD8Async", err));
+        CUDA_WITHIN(dev, cuda_fill(dev, at, bytes, err));
     return MOCO_OK;
 }
 
 moco_status cuda_copy(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
     if (bytes > 0)
-        CUDA_WITHIN(dev, cuda_said(dev, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, dev->stream),
-                                   "cuMemcpyDtoDAsync", err));
+        CUDA_WITHIN(dev, cuda_move(dev, to, from, bytes, err));
     return MOCO_OK;
 }
 

@@ -22,9 +22,7 @@ static moco_status plain(const struct program_backward *run, const struct progra
     struct map_args args = {.x = dy, .y = cuda_buffer(plan, step->out[0])};
     args.count = (int64_t)program_value_count(&plan->program, step->value, plan->program.spec.n);
     if (step->kind == STEP_COPY)
-        return cuda_said(dev,
-                         dev->cu->copy(cuda_at(args.y), cuda_at(dy), (size_t)args.count * sizeof(float), dev->stream),
-                         "cuMemcpyDtoDAsync", err);
+        return cuda_move(dev, args.y, dy, (size_t)args.count * sizeof(float), err);
     if (step->kind == STEP_SUM) {
         args.other = cuda_buffer(plan, step->in[1]);
         return cuda_launch_items(dev, CUDA_map_add, args.count, &args, err);
@@ -129,10 +127,7 @@ static moco_status write_out(const struct be_plan *plan, void *out, struct err *
     const struct graph_value *v = cuda_value(plan, p->spec.output);
     const float *from = cuda_value_at(plan, p->spec.output);
     if (v->h * v->w == 1)
-        return cuda_said(plan->dev,
-                         plan->dev->cu->copy(cuda_at(out), cuda_at(from),
-                                             program_value_bytes(p, p->spec.output, p->spec.n), plan->dev->stream),
-                         "cuMemcpyDtoDAsync", err);
+        return cuda_move(plan->dev, out, from, program_value_bytes(p, p->spec.output, p->spec.n), err);
     struct map_args args = {.x = from, .y = out, .h = v->h, .w = v->w, .c = v->c};
     args.count = (int64_t)program_value_count(p, p->spec.output, p->spec.n);
     return cuda_launch_items(plan->dev, CUDA_map_out, args.count, &args, err);
@@ -160,10 +155,7 @@ static moco_status backward(struct be_plan *plan, const struct be_backward *io, 
 {
     struct program *p = &plan->program;
     if (p->slab != NULL && p->spec.pass == BE_TRAIN && !io->accumulate)
-        TRY(cuda_said(
-            plan->dev,
-            plan->dev->cu->fill(cuda_at(io->gradients), 0, cuda_layout_bytes(p->spec.layout), plan->dev->stream),
-            "cuMemsetD8Async", err));
+        TRY(cuda_fill(plan->dev, io->gradients, cuda_layout_bytes(p->spec.layout), err));
     struct be_backward queued = *io;
     queued.cancel = NULL;
     return program_backward(p, &queued, err);

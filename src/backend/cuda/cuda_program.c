@@ -2,8 +2,11 @@
  *
  * cuda_program: steps. The step's block is in device memory: begin writes it, kernels read their scalars from it and
  * write what they find into it, and program_end copies it into page-locked memory, where the host finds the outcome
- * when the queue has come that far. What a reader would get wrong: one block is enough for steps that are queued one
- * behind the other, since the next begin's write is in the queue, too; only outcomes need a place each. */
+ * when the queue has come that far. The first step is queued call by call, the next two are recorded as well, one for
+ * each turn, and all others are repeated (cuda_record.c). begin, decide and program_end are queued by themselves every
+ * time, so that a flag to cancel or a veto is never in a recording. What a reader would get wrong: one block is enough for
+ * steps that are queued one behind the other, since the next begin's write is in the queue, too; what is copied in from
+ * the host, beside the step that computes, and out to it needs a place for each of two. */
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
@@ -16,19 +19,31 @@ static size_t up(size_t bytes)
 
 /* ---- making ---- */
 
+static moco_status make_turn(struct be_program *p, struct cuda_turn *turn, char *pinned, char *input, struct err *err)
+{
+    cu_event *events[] = {&turn->loaded, &turn->done};
+    turn->given = pinned;
+    turn->ended = (struct cuda_step *)(void *)(pinned + p->input_bytes);
+    turn->input = input;
+    for (int i = 0; i < 2; i++)
+        TRY(cuda_said(p->dev, p->dev->cu->event_create(events[i], CU_EVENT_NO_TIMING), "cuEventCreate", err));
+    /* Its memory is being filled with zeros. */
+    return cuda_said(p->dev, p->dev->cu->event_record(turn->done, p->dev->stream), "cuEventRecord", err);
+}
+
 static moco_status make_memory(struct be_program *p, struct err *err)
 {
     size_t chain = up(sizeof(struct cuda_chain)), step = up(p->step_bytes);
-    size_t input = (size_t)p->spec.views * p->view_bytes + (size_t)p->spec.index_count * sizeof(int32_t);
-    void *ended;
-    TRY(cuda_take(p->dev, chain + step + input, &p->memory, err));
+    size_t pinned = p->input_bytes + up(sizeof(struct cuda_step));
+    TRY(cuda_take(p->dev, chain + step + CUDA_TURNS * p->input_bytes, &p->memory, err));
     p->chain = p->memory.at;
     p->step = (struct cuda_step *)(void *)((char *)p->memory.at + chain);
-    p->input = (char *)p->memory.at + chain + step;
-    TRY(cuda_pinned(p->dev, CUDA_SLOTS * sizeof *p->ended, &ended, err));
-    p->ended = ended;
-    for (int i = 0; i < CUDA_SLOTS; i++)
-        TRY(cuda_said(p->dev, p->dev->cu->event_create(&p->done[i], CU_EVENT_NO_TIMING), "cuEventCreate", err));
+    TRY(cuda_pinned(p->dev, CUDA_TURNS * pinned, &p->pinned, err));
+    for (int i = 0; i < CUDA_TURNS; i++)
+        TRY(make_turn(p, &p->turn[i], (char *)p->pinned + (size_t)i * pinned,
+                      (char *)p->memory.at + chain + step + (size_t)i * p->input_bytes, err));
+    if (p->spec.replay)
+        TRY(cuda_said(p->dev, p->dev->cu->stream_create(&p->tape, CU_STREAM_OF_ITS_OWN), "cuStreamCreate", err));
     return MOCO_OK;
 }
 
@@ -46,8 +61,9 @@ moco_status cuda_program_create(struct be_program **out, struct be_device *dev, 
     p->spec = *spec;
     p->step_bytes = sizeof(struct cuda_step) + (size_t)spec->range_count * sizeof(struct cuda_range);
     p->view_bytes = up(spec->view_bytes);
-    p->given = mem_zalloc(dev->ctx, p->step_bytes, err);
-    moco_status status = p->given == NULL ? MOCO_ENOMEM : cuda_enter(dev, err);
+    p->input_bytes =
+        up(p->step_bytes) + (size_t)spec->views * p->view_bytes + up((size_t)spec->index_count * sizeof(int32_t));
+    moco_status status = cuda_enter(dev, err);
     if (status == MOCO_OK) {
         status = make_memory(p, err);
         cuda_leave(dev);
@@ -60,39 +76,56 @@ moco_status cuda_program_create(struct be_program **out, struct be_device *dev, 
     return MOCO_OK;
 }
 
+/* Nothing that was queued uses its memory from now on. */
+static void settle(struct be_program *p)
+{
+    p->dev->cu->stream_sync(p->dev->loads);
+    p->dev->cu->stream_sync(p->dev->stream);
+}
+
 void cuda_program_free(struct be_program *p)
 {
     if (p == NULL)
         return;
     struct ctx *ctx = p->dev->ctx;
+    const struct cuda_driver *cu = p->dev->cu;
     cuda_enter_lost(p->dev);
-    p->dev->cu->stream_sync(p->dev->stream);
-    for (int i = 0; i < CUDA_SLOTS; i++)
-        if (p->done[i] != NULL)
-            p->dev->cu->event_destroy(p->done[i]);
-    if (p->ended != NULL)
-        p->dev->cu->host_free(p->ended);
+    cuda_record_drop(p);
+    settle(p);
+    cuda_record_forget(p);
+    for (int i = 0; i < CUDA_TURNS; i++) {
+        if (p->turn[i].loaded != NULL)
+            cu->event_destroy(p->turn[i].loaded);
+        if (p->turn[i].done != NULL)
+            cu->event_destroy(p->turn[i].done);
+    }
+    if (p->tape != NULL)
+        cu->stream_destroy(p->tape);
+    if (p->pinned != NULL)
+        cu->host_free(p->pinned);
     cuda_give(p->dev, &p->memory);
     cuda_leave(p->dev);
-    mem_free(ctx, p->given);
     mem_free(ctx, p);
 }
 
 void cuda_program_reset(struct be_program *p)
 {
     cuda_enter_lost(p->dev);
+    cuda_record_drop(p);
+    settle(p);
+    cuda_record_forget(p);
     p->dev->cu->fill(cuda_at(p->chain), 0, sizeof *p->chain, p->dev->stream); /* failures that nobody will fetch */
     cuda_leave(p->dev);
     p->phase = CUDA_IDLE;
     p->told = p->over;
     p->failed_told = 0;
+    p->warm = 0;
 }
 
 /* ---- a step ---- */
 
-static void fill_step(struct be_program *p, const struct be_scalars *s)
+static void fill_step(const struct be_program *p, struct cuda_step *step, const struct be_scalars *s)
 {
-    struct cuda_step *step = p->given;
     struct cuda_range *ranges = (struct cuda_range *)(step + 1);
     *step = (struct cuda_step){.lr = s->lr,
                                .sgd_momentum = s->sgd_momentum,
@@ -117,33 +150,71 @@ static void fill_step(struct be_program *p, const struct be_scalars *s)
     }
 }
 
-/* The input comes to a place of its own. */
-static moco_status put_input(struct be_program *p, const struct be_input *input, struct be_input *at, struct err *err)
+static struct cuda_turn *turn_of(struct be_program *p)
 {
-    for (int v = 0; v < p->spec.views && input != NULL; v++)
-        if (input->view[v] != NULL) {
-            char *to = p->input + (size_t)v * p->view_bytes;
-            TRY(cuda_put(p->dev, to, input->view[v], p->spec.view_bytes, err));
-            at->view[v] = to;
-        }
-    if (p->spec.index_count > 0 && input != NULL && input->index != NULL) {
-        char *to = p->input + (size_t)p->spec.views * p->view_bytes;
-        TRY(cuda_put(p->dev, to, input->index, (size_t)p->spec.index_count * sizeof *input->index, err));
-        at->index = (const int32_t *)(void *)to;
-    }
-    return MOCO_OK;
+    return &p->turn[p->over % CUDA_TURNS];
 }
 
-static moco_status begin(struct be_program *p, const struct be_input *input, struct be_input *at, struct err *err)
+/* Copies the input behind the block, as `at` will have it in device memory. */
+static void fill_input(const struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
+                       struct be_input *at)
 {
-    size_t bytes = sizeof(struct cuda_step) + (size_t)p->given->range_count * sizeof(struct cuda_range);
-    TRY(cuda_put(p->dev, p->step, p->given, bytes, err));
-    return put_input(p, input, at, err);
+    size_t place = up(p->step_bytes);
+    for (int v = 0; v < p->spec.views; v++, place += p->view_bytes)
+        if (input->view[v] != NULL) {
+            memcpy(turn->given + place, input->view[v], p->spec.view_bytes);
+            at->view[v] = turn->input + place;
+        }
+    if (p->spec.index_count > 0 && input->index != NULL) {
+        memcpy(turn->given + place, input->index, (size_t)p->spec.index_count * sizeof *input->index);
+        at->index = (const int32_t *)(const void *)(turn->input + place);
+    }
+}
+
+/* The input comes beside what computes: once the step that had this turn before is over, and before this one begins. */
+static moco_status load(struct be_program *p, struct cuda_turn *turn, struct err *err)
+{
+    const struct cuda_driver *cu = p->dev->cu;
+    TRY(cuda_said(p->dev, cu->stream_wait(p->dev->loads, turn->done, 0), "cuStreamWaitEvent", err));
+    TRY(cuda_said(p->dev, cu->copy_in(cuda_at(turn->input), turn->given, p->input_bytes, p->dev->loads),
+                  "cuMemcpyHtoDAsync", err));
+    TRY(cuda_said(p->dev, cu->event_record(turn->loaded, p->dev->loads), "cuEventRecord", err));
+    TRY(cuda_said(p->dev, cu->stream_wait(p->dev->stream, turn->loaded, 0), "cuStreamWaitEvent", err));
+    return cuda_said(p->dev, cu->copy(cuda_at(p->step), cuda_at(turn->input), p->step_bytes, p->dev->stream),
+                     "cuMemcpyDtoDAsync", err);
+}
+
+static moco_status replay(struct be_program *p, cu_graph_exec graph, struct err *err)
+{
+    return cuda_said(p->dev, p->dev->cu->graph_launch(graph, p->dev->stream), "cuGraphLaunch", err);
+}
+
+/* The first step runs alone: whatever is made at the first call is not made within a recording. */
+static enum cuda_mode mode_of(const struct be_program *p, const struct cuda_turn *turn)
+{
+    if (p->tape == NULL || !p->warm || p->refused.status != MOCO_OK)
+        return CUDA_EAGER;
+    return turn->work != NULL && p->commit != NULL ? CUDA_REPEAT : CUDA_RECORD;
+}
+
+static moco_status begin(struct be_program *p, struct cuda_turn *turn, struct err *err)
+{
+    if (cuda_recorder(p->dev) != NULL)
+        return err_set(err, MOCO_ESTATE, "%s: this thread is within a step of another program, which is recorded",
+                       p->dev->name);
+    TRY(load(p, turn, err));
+    p->mode = mode_of(p, turn);
+    if (p->mode == CUDA_REPEAT)
+        return replay(p, turn->work, err);
+    if (p->mode == CUDA_RECORD)
+        cuda_record_begin(p);
+    return MOCO_OK;
 }
 
 moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *scalars, const struct be_input *input,
                                struct be_input *at, int *skip, struct err *err)
 {
+    struct cuda_turn *turn = turn_of(p);
     struct be_input placed = {.index = NULL};
     *skip = 0;
     if (p->phase != CUDA_IDLE)
@@ -151,9 +222,14 @@ moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *sc
     if (p->over - p->told >= CUDA_BEHIND)
         return err_set(err, MOCO_ESTATE, "the outcomes of %d steps have not been fetched", CUDA_BEHIND);
     TRY(scalars_check_ranges(scalars, p->spec.range_count, p->spec.layout->count, err));
-    fill_step(p, scalars);
-    CUDA_WITHIN(p->dev, begin(p, input, &placed, err));
+    TRY(cuda_wait(p->dev, turn->loaded, err)); /* of the step that had this turn before */
+    fill_step(p, (struct cuda_step *)(void *)turn->given, scalars);
+    p->given = (const struct cuda_step *)(const void *)turn->given;
+    if (input != NULL)
+        fill_input(p, turn, input, &placed);
+    CUDA_WITHIN(p->dev, begin(p, turn, err));
     p->phase = CUDA_WORK;
+    *skip = p->mode == CUDA_REPEAT;
     if (at != NULL)
         *at = placed;
     return MOCO_OK;
@@ -196,80 +272,120 @@ static struct be_outcome outcome_of(const struct cuda_step *s)
                                .feature_std = s->feature_std};
 }
 
+static void end_work(struct be_program *p)
+{
+    if (p->recording)
+        cuda_record_end(p, &turn_of(p)->work);
+}
+
+static moco_status verdict(struct be_program *p, struct cuda_step *now, struct err *err)
+{
+    end_work(p);
+    return cuda_fetch(p->dev, now, p->step, sizeof *now, err);
+}
+
 moco_status cuda_verdict(struct be_program *p, struct be_outcome *out, struct err *err)
 {
     struct cuda_step now;
     TRY(cuda_in_work(p, "verdict", err));
-    CUDA_WITHIN(p->dev, cuda_fetch(p->dev, &now, p->step, sizeof now, err));
+    CUDA_WITHIN(p->dev, verdict(p, &now, err));
     *out = outcome_of(&now);
     return MOCO_OK;
 }
 
-static moco_status decide(struct be_program *p, be_cancel *cancel, uint32_t veto, struct err *err)
+/* What was recorded of the commit has no turn, so that the first recording serves all. */
+static moco_status decide(struct be_program *p, be_cancel *cancel, uint32_t veto, int *skip, struct err *err)
 {
+    end_work(p);
     struct verdict_args args = {.step = p->step, .chain = p->chain, .veto = veto};
     cu_address flag = 0;
     if (cancel != NULL && p->dev->cu->host_address(&flag, (void *)(uintptr_t)cancel, 0) != CU_OK)
         return err_set(err, MOCO_EINVAL, "%s: the flag that decide is given was not made by cancel_alloc",
                        p->dev->name);
     args.cancel = (const volatile int32_t *)(uintptr_t)flag;
-    return cuda_launch(p->dev, CUDA_decide, 1, 1, 1, &args, err);
+    TRY(cuda_launch(p->dev, CUDA_decide, 1, 1, 1, &args, err));
+    *skip = p->commit != NULL;
+    if (*skip)
+        return replay(p, p->commit, err);
+    if (p->mode == CUDA_RECORD && p->refused.status == MOCO_OK)
+        cuda_record_begin(p);
+    return MOCO_OK;
 }
 
 moco_status cuda_decide(struct be_program *p, be_cancel *cancel, uint32_t veto, int *skip, struct err *err)
 {
     *skip = 0;
     TRY(cuda_in_work(p, "decide", err));
-    CUDA_WITHIN(p->dev, decide(p, cancel, veto, err));
+    CUDA_WITHIN(p->dev, decide(p, cancel, veto, skip, err));
     p->phase = CUDA_COMMIT;
     return MOCO_OK;
 }
 
-static moco_status end(struct be_program *p, int slot, struct err *err)
+static moco_status end(struct be_program *p, const struct cuda_turn *turn, struct err *err)
 {
     struct verdict_args args = {.step = p->step, .chain = p->chain};
+    if (p->recording)
+        cuda_record_end(p, &p->commit);
     TRY(cuda_launch(p->dev, CUDA_step_end, 1, 1, 1, &args, err));
-    TRY(cuda_said(p->dev, p->dev->cu->copy_out(&p->ended[slot], cuda_at(p->step), sizeof *p->step, p->dev->stream),
+    TRY(cuda_said(p->dev, p->dev->cu->copy_out(turn->ended, cuda_at(p->step), sizeof *p->step, p->dev->stream),
                   "cuMemcpyDtoHAsync", err));
-    return cuda_said(p->dev, p->dev->cu->event_record(p->done[slot], p->dev->stream), "cuEventRecord", err);
+    return cuda_said(p->dev, p->dev->cu->event_record(turn->done, p->dev->stream), "cuEventRecord", err);
 }
 
 moco_status cuda_program_end(struct be_program *p, struct err *err)
 {
     TRY(cuda_in_commit(p, "program_end", err));
-    CUDA_WITHIN(p->dev, end(p, (int)(p->over % CUDA_SLOTS), err));
+    CUDA_WITHIN(p->dev, end(p, turn_of(p), err));
     p->phase = CUDA_IDLE;
     p->over++;
+    p->warm = 1;
     return MOCO_OK;
 }
 
+/* The next step has this turn again: it overwrites what this one has found, and what it was given once that was read. */
 void cuda_program_drop(struct be_program *p)
 {
-    p->phase = CUDA_IDLE; /* the next begin overwrites what this step has found */
+    struct cuda_turn *turn = turn_of(p);
+    if (p->phase == CUDA_IDLE)
+        return;
+    cuda_enter_lost(p->dev);
+    cuda_record_drop(p);
+    if (p->mode == CUDA_RECORD && turn->work != NULL) { /* perhaps of half the work */
+        p->dev->cu->graph_exec_destroy(turn->work);
+        turn->work = NULL;
+    }
+    p->dev->cu->event_record(turn->done, p->dev->stream);
+    cuda_leave(p->dev);
+    p->phase = CUDA_IDLE;
 }
 
 /* ---- outcomes ---- */
 
-static moco_status fetch(struct be_program *p, int wait, int slot, int *known, struct err *err)
+static moco_status look(struct be_program *p, const struct cuda_turn *turn, int *known, struct err *err)
 {
-    cu_result result = wait ? p->dev->cu->event_sync(p->done[slot]) : p->dev->cu->event_query(p->done[slot]);
+    cu_result result = p->dev->cu->event_query(turn->done);
     if (result == CU_NOT_READY)
         return MOCO_OK;
-    TRY(cuda_said(p->dev, result, "cuEventSynchronize", err));
+    TRY(cuda_said(p->dev, result, "cuEventQuery", err));
     *known = 1;
     return MOCO_OK;
 }
 
 moco_status cuda_outcome(struct be_program *p, int wait, int *known, struct be_outcome *out, struct err *err)
 {
-    int slot = (int)(p->told % CUDA_SLOTS);
+    const struct cuda_turn *turn = &p->turn[p->told % CUDA_TURNS];
     *known = 0;
     if (p->told == p->over)
         return err_set(err, MOCO_ESTATE, "no step has ended whose outcome was not fetched");
-    CUDA_WITHIN(p->dev, fetch(p, wait, slot, known, err));
+    if (wait) {
+        TRY(cuda_wait(p->dev, turn->done, err));
+        *known = 1;
+    } else {
+        CUDA_WITHIN(p->dev, look(p, turn, known, err));
+    }
     if (!*known)
         return MOCO_OK;
-    *out = outcome_of(&p->ended[slot]);
+    *out = outcome_of(turn->ended);
     p->told++;
     if (!out->committed)
         p->failed_told++;

@@ -19,17 +19,6 @@ moco_status cuda_said(struct be_device *dev, cu_result result, const char *what,
     return err_set(err, MOCO_EDEVICE, "%s", dev->lost.text);
 }
 
-moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
-                         const void *workspace, struct err *err)
-{
-    struct err why = {0};
-    if (dnn_run(&dev->dnn, plan, x, w, y, workspace, &why) == MOCO_OK)
-        return MOCO_OK;
-    if (dev->lost.status == MOCO_OK)
-        err_set(&dev->lost, MOCO_EDEVICE, "%s: the device is lost: %.400s", dev->name, why.text);
-    return err_set(err, MOCO_EDEVICE, "%s", dev->lost.text);
-}
-
 void cuda_enter_lost(struct be_device *dev)
 {
     pthread_mutex_lock(&dev->lock);
@@ -54,25 +43,100 @@ void cuda_leave(struct be_device *dev)
     pthread_mutex_unlock(&dev->lock);
 }
 
-/* ---- kernels ---- */
+moco_status cuda_wait(struct be_device *dev, cu_event event, struct err *err)
+{
+    cu_context ignored;
+    TRY(cuda_enter(dev, err));
+    cuda_leave(dev);
+    dev->cu->context_push(dev->context);
+    cu_result result = dev->cu->event_sync(event);
+    dev->cu->context_pop(&ignored);
+    cuda_enter_lost(dev);
+    moco_status status = cuda_said(dev, result, "cuEventSynchronize", err);
+    cuda_leave(dev);
+    return status;
+}
+
+/* ---- what computes: queued, and noted on the tape of a step that this thread records ---- */
+
+moco_status cuda_fill(struct be_device *dev, void *at, size_t bytes, struct err *err)
+{
+    struct be_program *recorder = cuda_recorder(dev);
+    TRY(cuda_said(dev, dev->cu->fill(cuda_at(at), 0, bytes, dev->stream), "cuMemsetD8Async", err));
+    if (recorder != NULL)
+        cuda_recorded(recorder, dev->cu->fill(cuda_at(at), 0, bytes, recorder->tape), "cuMemsetD8Async");
+    return MOCO_OK;
+}
+
+moco_status cuda_move(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err)
+{
+    struct be_program *recorder = cuda_recorder(dev);
+    TRY(cuda_said(dev, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, dev->stream), "cuMemcpyDtoDAsync", err));
+    if (recorder != NULL)
+        cuda_recorded(recorder, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, recorder->tape), "cuMemcpyDtoDAsync");
+    return MOCO_OK;
+}
+
+/* cuDNN queues into the stream that its handle was given. */
+static void record_dnn(struct be_program *recorder, struct dnn_plan *plan, const void *const at[4])
+{
+    struct be_device *dev = recorder->dev;
+    struct err why = {0};
+    moco_status status = dnn_stream_set(&dev->dnn, recorder->tape, &why);
+    if (status == MOCO_OK)
+        status = dnn_run(&dev->dnn, plan, at[0], at[1], at[2], at[3], &why);
+    if (status != MOCO_OK && recorder->refused.status == MOCO_OK)
+        recorder->refused = why;
+}
+
+moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
+                         const void *workspace, struct err *err)
+{
+    struct be_program *recorder = cuda_recorder(dev);
+    struct err why = {0};
+    moco_status status = dnn_run(&dev->dnn, plan, x, w, y, workspace, &why);
+    if (status == MOCO_OK && recorder != NULL) {
+        record_dnn(recorder, plan, (const void *const[]){x, w, y, workspace});
+        status = dnn_stream_set(&dev->dnn, dev->stream, &why);
+    }
+    if (status == MOCO_OK)
+        return MOCO_OK;
+    if (dev->lost.status == MOCO_OK)
+        err_set(&dev->lost, MOCO_EDEVICE, "%s: the device is lost: %.400s", dev->name, why.text);
+    return err_set(err, MOCO_EDEVICE, "%s", dev->lost.text);
+}
 
 #define KERNEL_NAME(name, args) "moco_" #name,
 const char *const cuda_kernel_names[CUDA_KERNEL_COUNT] = {CUDA_KERNELS(KERNEL_NAME)};
 
+struct grid {
+    unsigned blocks, rows, layers, threads;
+};
+
+static cu_result launch(const struct be_device *dev, cu_stream stream, enum cuda_kernel kernel, const struct grid *g,
+                        const void *args)
+{
+    void *list[] = {(void *)(uintptr_t)args};
+    return dev->cu->launch(dev->kernels[kernel], g->blocks, g->rows, g->layers, g->threads, 1, 1, 0, stream, list,
+                           NULL);
+}
+
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
                         const void *args, struct err *err)
 {
-    void *list[] = {(void *)(uintptr_t)args};
-    unsigned threads = kernel == CUDA_decide || kernel == CUDA_step_end ? 1 : CUDA_BLOCK;
+    struct be_program *recorder = cuda_recorder(dev);
+    const char *name = cuda_kernel_names[kernel];
     if (blocks < 1 || rows < 1 || layers < 1)
         return MOCO_OK; /* nothing to do */
     if (blocks > INT32_MAX || rows > 65535 || layers > 65535)
         return err_set(err, MOCO_ENOTSUP, "%s: %s of %lld x %d x %d blocks is larger than a GPU can run", dev->name,
-                       cuda_kernel_names[kernel], (long long)blocks, rows, layers);
-    return cuda_said(dev,
-                     dev->cu->launch(dev->kernels[kernel], (unsigned)blocks, (unsigned)rows, (unsigned)layers, threads,
-                                     1, 1, 0, dev->stream, list, NULL),
-                     cuda_kernel_names[kernel], err);
+                       name, (long long)blocks, rows, layers);
+    const struct grid grid = {(unsigned)blocks, (unsigned)rows, (unsigned)layers,
+                              kernel == CUDA_decide || kernel == CUDA_step_end ? 1 : CUDA_BLOCK};
+    TRY(cuda_said(dev, launch(dev, dev->stream, kernel, &grid, args), name, err));
+    if (recorder != NULL)
+        cuda_recorded(recorder, launch(dev, recorder->tape, kernel, &grid, args), name);
+    return MOCO_OK;
 }
 
 moco_status cuda_launch_items(struct be_device *dev, enum cuda_kernel kernel, int64_t items, const void *args,

@@ -41,11 +41,7 @@ void cuda_weights_free(struct be_weights *weights)
 
 static moco_status fold(struct be_weights *weights, const void *masters, const void *stats, struct err *err)
 {
-    struct be_device *dev = weights->dev;
-    TRY(cuda_said(
-        dev,
-        dev->cu->copy(cuda_at(weights->memory.at), cuda_at(masters), cuda_layout_bytes(weights->layout), dev->stream),
-        "cuMemcpyDtoDAsync", err));
+    TRY(cuda_move(weights->dev, weights->memory.at, masters, cuda_layout_bytes(weights->layout), err));
     return program_fold(cuda_program_ops, weights, weights->graph, masters, stats, err);
 }
 

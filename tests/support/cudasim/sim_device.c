@@ -20,6 +20,12 @@ static moco_status sim_open(struct be_device **out, struct ctx *ctx, const char 
     return cuda_open(out, ctx, &tables, name, cuda_number(name), err);
 }
 
+static void sim_program_reset(struct be_program *program)
+{
+    if (!sim_faulty(SIM_NO_RESET))
+        cuda_slots.program_reset(program);
+}
+
 static struct backend be;
 
 static void fill(void)
@@ -28,6 +34,7 @@ static void fill(void)
     be.abi = BACKEND_ABI;
     be.name = "cudasim";
     be.open = sim_open;
+    be.program_reset = sim_program_reset;
 }
 
 const struct backend *backend_of_cudasim(void)

@@ -475,11 +475,9 @@ static void compute(const struct job *job)
     free(y);
 }
 
-static void run(void *arg, int sound)
+static void run(void *arg)
 {
-    if (sound)
-        compute(arg);
-    free(arg);
+    compute(arg);
 }
 
 static dnn_status sim_execute(dnn_handle handle, dnn_descriptor plan, dnn_descriptor pack)
@@ -511,7 +509,7 @@ static dnn_status sim_execute(dnn_handle handle, dnn_descriptor plan, dnn_descri
             free(job);
             return refuse(MISALIGNED, "an address is no multiple of 16");
         }
-    if (sim_call(handle->stream, run, job, spans, 4) == CU_OK)
+    if (sim_call(handle->stream, run, free, job, spans, 4) == CU_OK)
         return DNN_OK;
     free(job);
     return refuse(EXECUTION_FAILED, "the driver refused it");

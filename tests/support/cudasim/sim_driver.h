@@ -3,7 +3,9 @@
  * sim_driver: a CUDA driver that promises what NVIDIA's promises, and no more. Work that is queued runs as late as it
  * may: when somebody waits for it, streams in a drawn order. Device memory faults when the host touches it, and is NaN
  * when it is taken; the bytes behind a block are looked at when it is freed. Page-locked memory is read when a copy runs,
- * not when it is queued, and copies of other host memory are refused. What a reader would get wrong: it is stricter
+ * not when it is queued, and copies of other host memory are refused. A stream that records keeps what it is given, with
+ * numbers and addresses as they were given; what must not be done by a thread that records is refused, and spoils the
+ * recording; a graph whose memory was freed is an illegal address. What a reader would get wrong: it is stricter
  * than a GPU, on purpose; that something passes here says nothing of speed, nor of a real driver's mistakes. */
 #ifndef MOCO_TESTS_SIM_DRIVER_H
 #define MOCO_TESTS_SIM_DRIVER_H
@@ -16,14 +18,15 @@
 
 extern const struct cuda_driver sim_driver;
 
-/* For libraries that queue work of their own (sim_dnn.h): call(arg, 1) when the stream comes to it, or call(arg, 0) if it
- * never will, because an error came before. Refused if a span is not within one block of device memory. */
+/* For libraries that queue work of their own (sim_dnn.h): call(arg) when the stream comes to it, unless an error came
+ * before; of what is recorded, every time that it runs. drop(arg) when it never will again. Refused if a span is not
+ * within one block of device memory; then nothing is dropped. */
 struct sim_span {
     const void *at;
     size_t bytes;
 };
-cu_result sim_call(cu_stream stream, void (*call)(void *arg, int sound), void *arg, const struct sim_span *spans,
-                   int span_count);
+cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void *arg), void *arg,
+                   const struct sim_span *spans, int span_count);
 
 /* "cudasim:0" and "cudasim:1": the CUDA backend on this driver; the first with the simulated cuDNN, the second without. */
 const struct backend *backend_of_cudasim(void);
@@ -34,13 +37,30 @@ enum sim_failure {
     SIM_SOUND,
     SIM_NO_MEMORY,      /* cuMemAlloc and cuMemHostAlloc: once */
     SIM_LAUNCH_REFUSED, /* cuLaunchKernel answers an error, and so does every call from then on */
-    SIM_KERNEL_FAULTS   /* what is launched fails when it runs: every call that waits says so from then on */
+    SIM_KERNEL_FAULTS,  /* what is launched fails when it runs: every call that waits says so from then on */
+    SIM_GRAPH_REFUSED   /* cuGraphInstantiateWithFlags does not take a recording: once */
 };
 void sim_plant(enum sim_failure failure, int after);
 int sim_planted_is_due(void); /* 1: it has not happened yet */
 
 /* Calls that could fail so far, by the kind of failure. */
 int64_t sim_calls(enum sim_failure failure);
+
+/* A fault of the driver, of a kernel or of the backend's host code, which tests have to find. */
+enum sim_fault {
+    SIM_FAULTLESS,
+    SIM_FROZEN,     /* a graph has the rates, momenta, temperature and row of the queue of the step that ran it first */
+    SIM_NO_WAIT,    /* streams wait for no event */
+    SIM_NO_VERDICT, /* a step commits whatever was found */
+    SIM_FORGETS,    /* a step commits though one before it failed, and nobody was told */
+    SIM_NO_RESET    /* program_reset does nothing */
+};
+void sim_fault(enum sim_fault fault);
+int sim_faulty(enum sim_fault fault); /* is it the one? */
+
+/* Instances of graphs that there are; how many times one was launched. */
+int64_t sim_graphs(void);
+int64_t sim_graph_runs(void);
 
 /* What a recording of a step would repeat: SIM_RECORD notes the kernels that are queued from now on, with all numbers and
  * addresses that they are given; SIM_COMPARE holds what is queued from now on against that, from the first; SIM_FORGET ends

@@ -49,7 +49,7 @@ static struct be_plan *plan_of(struct step_rig *r, enum be_pass pass)
     struct be_plan *plan;
     struct be_plan_spec spec = {.graph = r->graph,
                                 .layout = r->layout,
-                                .precision = BE_F64,
+                                .precision = r->info.master,
                                 .pass = pass,
                                 .n = STEP_N,
                                 .groups = STEP_GROUPS,
@@ -80,6 +80,20 @@ static void make_memory(struct step_rig *r)
     OK(r->be->plan_bind(r->key, r->slab.at, &err));
 }
 
+void step_rig_write(struct step_rig *r, const struct be_memory *to, const double *values, int count)
+{
+    if (r->info.real_bytes == sizeof(double)) {
+        OK(r->be->write(r->dev, to->at, values, (size_t)count * sizeof *values, &err));
+        return;
+    }
+    float *narrow = malloc((size_t)count * sizeof *narrow);
+    assert_non_null(narrow);
+    for (int i = 0; i < count; i++)
+        narrow[i] = (float)values[i];
+    OK(r->be->write(r->dev, to->at, narrow, (size_t)count * sizeof *narrow, &err));
+    free(narrow);
+}
+
 /* Weights as a new network has them, and a queue of unit rows. Arrays are freed at once: they were read. */
 static void fill(struct step_rig *r)
 {
@@ -91,8 +105,7 @@ static void fill(struct step_rig *r)
         OK(r->be->param_set(r->layout, r->k.at, p, values, &err));
         free(values);
     }
-    double *rows = malloc(r->queue.bytes);
-    assert_non_null(rows);
+    double rows[STEP_QUEUE * STEP_DIM];
     for (int i = 0; i < STEP_QUEUE; i++) {
         struct rng rng;
         double squares = 0;
@@ -105,8 +118,7 @@ static void fill(struct step_rig *r)
         for (int c = 0; c < STEP_DIM; c++)
             rows[i * STEP_DIM + c] /= sqrt(squares);
     }
-    OK(r->be->write(r->dev, r->queue.at, rows, r->queue.bytes, &err));
-    free(rows);
+    step_rig_write(r, &r->queue, rows, STEP_QUEUE * STEP_DIM);
 }
 
 void step_rig_open(struct step_rig *r, const struct backend *be, int replay)
@@ -127,9 +139,8 @@ void step_rig_open(struct step_rig *r, const struct backend *be, int replay)
     OK(ctx_create(&r->ctx, &(struct ctx_options){.threads = 1}, &err));
     OK(be->open(&r->dev, r->ctx, be->name, &err));
     be->info(r->dev, &r->info);
-    assert_int_equal(r->info.real_bytes, sizeof(double));
     OK(net_build(&r->graph, r->ctx, &config, &err));
-    OK(be->layout_create(&r->layout, r->dev, r->graph, BE_F64, &err));
+    OK(be->layout_create(&r->layout, r->dev, r->graph, r->info.master, &err));
     assert_int_equal(be->reader_bytes(r->layout, 1), 0);
     r->query = plan_of(r, BE_TRAIN);
     r->key = plan_of(r, BE_KEY);

@@ -49,6 +49,9 @@ struct step_rig_how {
 void step_rig_step(struct step_rig *r, int64_t step, struct step_rig_how *how); /* NULL: none of it */
 struct be_outcome step_rig_outcome(struct step_rig *r);
 
+/* `count` numbers from the begin of a block of reals. */
+void step_rig_write(struct step_rig *r, const struct be_memory *to, const double *values, int count);
+
 /* Everything that a step may change, in one block (the caller frees). */
 char *step_rig_state(struct step_rig *r, size_t *bytes);
 

@@ -71,6 +71,12 @@ void dnn_close(struct dnn *dnn)
     *dnn = (struct dnn){.lib = NULL};
 }
 
+moco_status dnn_stream_set(struct dnn *dnn, dnn_stream stream, struct err *err)
+{
+    DNN_TRY(dnn->lib, dnn->lib->set_stream(dnn->handle, stream), "its stream cannot be changed");
+    return MOCO_OK;
+}
+
 size_t dnn_reserve(enum be_precision precision)
 {
     return (size_t)(precision == BE_F32 || precision == BE_TF32 ? 64 : 32) << 20;

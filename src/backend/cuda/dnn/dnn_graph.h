@@ -47,6 +47,8 @@ moco_status dnn_open(struct dnn *out, const struct dnn_library *lib, dnn_stream 
 /* From a GPU's properties, as cuDNN writes them down in JSON. MOCO_EINVAL and cuDNN's own words. */
 moco_status dnn_open_described(struct dnn *out, const struct dnn_library *lib, const char *json, struct err *err);
 void dnn_close(struct dnn *dnn);
+/* What runs from now on is queued into this stream. MOCO_EDEVICE and cuDNN's own words. */
+moco_status dnn_stream_set(struct dnn *dnn, dnn_stream stream, struct err *err);
 
 /* How much workspace an engine of this precision may want. */
 size_t dnn_reserve(enum be_precision precision);

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * cuda_record: recordings of a step as CUDA graphs. The step that is recorded also runs: every call is queued as ever, and
+ * once more into a stream that records, the program's tape. A recording that a driver or cuDNN does not take is
+ * therefore no failure of the step: one line of the log says so, and steps are queued call by call from then on. Calls of
+ * other threads, who may embed with the same device meanwhile, are on no tape. What a reader would get wrong: a graph
+ * holds addresses and numbers as they were given. What changes from step to step is in the step's block, which is
+ * copied before the graph runs; who moves memory calls program_reset. */
+#include "backend/cuda/cuda.h"
+
+struct be_program *cuda_recorder(const struct be_device *dev)
+{
+    struct be_program *p = dev->recording;
+    while (p != NULL && !pthread_equal(p->owner, pthread_self()))
+        p = p->next;
+    return p;
+}
+
+void cuda_recorded(struct be_program *p, cu_result result, const char *what)
+{
+    const char *name = NULL;
+    if (result == CU_OK || p->refused.status != MOCO_OK)
+        return;
+    if (p->dev->cu->error_name(result, &name) != CU_OK || name == NULL)
+        name = "an error without a name";
+    err_set(&p->refused, MOCO_EDEVICE, "%s said %.60s (%d)", what, name, result);
+}
+
+static void leave_list(struct be_program *p)
+{
+    struct be_program **at = &p->dev->recording;
+    while (*at != p)
+        at = &(*at)->next;
+    *at = p->next;
+    p->recording = 0;
+}
+
+void cuda_record_begin(struct be_program *p)
+{
+    struct be_device *dev = p->dev;
+    p->refused = (struct err){.status = MOCO_OK};
+    cuda_recorded(p, dev->cu->capture_begin(p->tape, CU_CAPTURE_OF_THREAD), "cuStreamBeginCapture");
+    if (p->refused.status != MOCO_OK)
+        return;
+    p->owner = pthread_self();
+    p->next = dev->recording;
+    dev->recording = p;
+    p->recording = 1;
+}
+
+static void destroy(struct be_device *dev, cu_graph_exec *graph)
+{
+    if (*graph != NULL)
+        dev->cu->graph_exec_destroy(*graph);
+    *graph = NULL;
+}
+
+void cuda_record_end(struct be_program *p, cu_graph_exec *out)
+{
+    struct be_device *dev = p->dev;
+    cu_graph graph = NULL;
+    destroy(dev, out);
+    if (p->recording) {
+        leave_list(p);
+        cuda_recorded(p, dev->cu->capture_end(p->tape, &graph), "cuStreamEndCapture");
+    }
+    if (p->refused.status == MOCO_OK)
+        cuda_recorded(p, dev->cu->graph_make(out, graph, 0), "cuGraphInstantiateWithFlags");
+    if (graph != NULL)
+        dev->cu->graph_destroy(graph);
+    if (p->refused.status == MOCO_OK)
+        return;
+    *out = NULL;
+    if (dev->lost.status == MOCO_OK)
+        ctx_log(dev->ctx, LOG_WARN, "%s: steps are queued call by call, and the first of them was not recorded: %.400s",
+                dev->name, p->refused.text);
+}
+
+void cuda_record_drop(struct be_program *p)
+{
+    cu_graph graph = NULL;
+    if (!p->recording)
+        return;
+    leave_list(p);
+    p->dev->cu->capture_end(p->tape, &graph);
+    if (graph != NULL)
+        p->dev->cu->graph_destroy(graph);
+}
+
+void cuda_record_forget(struct be_program *p)
+{
+    cuda_record_drop(p);
+    for (int i = 0; i < CUDA_TURNS; i++)
+        destroy(p->dev, &p->turn[i].work);
+    destroy(p->dev, &p->commit);
+}
