@@ -87,5 +87,6 @@ mutated product.cu 's/^        __syncthreads();//' thread "data race"
 mutated bn.cu 's/^    __syncthreads();//' thread "data race"
 mutated kernel.cuh 's/^        __syncthreads();//' thread "data race"
 mutated product.cu 's/if (row >= e.rows || column >= e.columns)/if (row >= e.rows)/' address "heap-buffer-overflow"
+mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed
