@@ -191,13 +191,12 @@ QUIET void fiber_prepare(struct fiber *f, void (*entry)(void))
 }
 #endif
 
-QUIET void to_main(void)
+QUIET void to_main(struct fiber *self)
 {
-    struct lane *l = the_run->now;
-    ASAN(__sanitizer_start_switch_fiber(&l->fiber->fake, the_run->bottom, the_run->bottom_size);)
+    ASAN(__sanitizer_start_switch_fiber(&self->fake, the_run->bottom, the_run->bottom_size);)
     TSAN(__tsan_switch_to_fiber(the_run->main.tsan, __tsan_switch_to_fiber_no_sync);)
-    fiber_switch(l->fiber, &the_run->main);
-    ASAN(__sanitizer_finish_switch_fiber(l->fiber->fake, NULL, NULL);)
+    fiber_switch(self, &the_run->main);
+    ASAN(__sanitizer_finish_switch_fiber(self->fake, NULL, NULL);)
 }
 
 QUIET void to_fiber(struct fiber *f)
@@ -222,6 +221,24 @@ QUIET struct lane *next_to_begin(struct run *r)
     return l != NULL && l->fiber == NULL ? l : NULL;
 }
 
+/* The thread that runs waits, or has ended: the next one of the round runs, or the scheduler. Sanitizers are told of
+ * stacks by the scheduler alone. */
+QUIET void hand_over(struct fiber *self)
+{
+#if KEEPS
+    struct run *r = the_run;
+    if (r->next < r->ready) {
+        struct lane *next = &r->lanes[r->order[r->next++]];
+        if (next->fiber == NULL)
+            next->fiber = r->idle[--r->idle_count];
+        become(next);
+        fiber_switch(self, next->fiber);
+        return;
+    }
+#endif
+    to_main(self);
+}
+
 /* Runs one thread of one block after another. */
 QUIET void fiber_main(void)
 {
@@ -244,7 +261,7 @@ QUIET void fiber_main(void)
         }
 #endif
         the_run->idle[the_run->idle_count++] = self;
-        to_main();
+        hand_over(self);
     }
 }
 
@@ -261,7 +278,7 @@ QUIET void wait_here(enum waits what, unsigned mask, const char *file, unsigned 
     l->mask = mask;
     l->file = file;
     l->line = line;
-    to_main();
+    hand_over(l->fiber);
     TSAN(if (clock != NULL) __tsan_acquire(clock);)
 }
 
@@ -504,8 +521,12 @@ QUIET void simt_warp_barrier(unsigned mask, const char *file, unsigned line)
 /* No call of memcpy, which ThreadSanitizer would look at. */
 QUIET static void copy_bytes(void *to, const void *from, size_t bytes)
 {
+#ifdef SIMT_TSAN
     for (size_t i = 0; i < bytes; i++)
         ((volatile unsigned char *)to)[i] = ((const volatile unsigned char *)from)[i];
+#else
+    memcpy(to, from, bytes);
+#endif
 }
 
 /* Orders nothing but itself, as on the device. */
