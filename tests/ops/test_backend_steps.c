@@ -574,8 +574,9 @@ static void test_infonce(void **state)
         double temperature;
         double mix; /* how much of its key a query is made of */
     } cases[] = {
-        {1, 1, 1, 0.2, 0},      {5, 3, 7, 0.07, 0.5},     {8, 128, 300, 0.2, 0.3},   {33, 64, 1000, 0.07, 0.2},
-        {16, 16, 4099, 0.1, 1}, {7, 100, 513, 0.01, 0.3}, {32, 128, 2048, 0.2, 0.1},
+        {1, 1, 1, 0.2, 0},        {5, 3, 7, 0.07, 0.5},       {8, 128, 300, 0.2, 0.3},   {33, 64, 1000, 0.07, 0.2},
+        {16, 16, 4099, 0.1, 1},   {7, 100, 513, 0.01, 0.3},   {32, 128, 2048, 0.2, 0.1}, {131, 20, 77, 0.2, 0},
+        {67, 130, 300, 0.1, 0.3}, {2, 128, 65536, 0.07, 0.4},
     };
     FOR_EACH_SUBJECT(s)
     {
@@ -618,7 +619,7 @@ static void test_infonce(void **state)
 static void test_collapse_is_chance(void **state)
 {
     (void)state;
-    const int dims[] = {1, 7, 16, 128};
+    const int dims[] = {1, 7, 16, 128, 132};
     FOR_EACH_SUBJECT(s)
     {
         struct harness h;

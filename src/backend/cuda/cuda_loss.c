@@ -7,16 +7,81 @@
 
 #define MOST_SIMILARITIES ((int64_t)4 << 20) /* numbers */
 
-/* Where things are in the scratch memory. */
-struct room {
-    int rows; /* of queries at a time */
-    size_t s, positives, pull, results, parts, bytes;
+enum {
+    NCE_BLOCKS = 256,        /* about two for each multiprocessor of a large GPU */
+    NCE_SLICES = CUDA_BLOCK, /* most: nce_end has a thread for each */
+    NCE_KEYS = 256,          /* least keys of a slice */
+    NCE_TILE = 32            /* of which they are a multiple */
 };
 
 static size_t up(size_t bytes)
 {
     return (bytes + 255) / 256 * 256;
 }
+
+static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct err *err)
+{
+    return cuda_fill(dev, at, (size_t)numbers * sizeof(float), err);
+}
+
+/* ---- in one pass ---- */
+
+/* How a queue is cut, and where things are in the scratch memory. A queue's length and the batch alone decide. */
+struct nce_room {
+    int slices, slice;
+    size_t found, sums, results, bytes;
+};
+
+static struct nce_room nce_room_of(int n, int64_t length, int dim)
+{
+    int64_t blocks = (n + CUDA_NCE_QUERIES - 1) / CUDA_NCE_QUERIES, slices = NCE_BLOCKS / blocks;
+    slices = slices < 1 ? 1 : slices > NCE_SLICES ? NCE_SLICES : slices;
+    int64_t keys = (length + slices - 1) / slices;
+    keys = ((keys < NCE_KEYS ? NCE_KEYS : keys) + NCE_TILE - 1) / NCE_TILE * NCE_TILE;
+    slices = (length + keys - 1) / keys;
+    struct nce_room r = {.slices = slices < 1 ? 1 : (int)slices, .slice = keys > INT32_MAX ? INT32_MAX : (int)keys};
+    size_t parts = (size_t)r.slices * (size_t)n;
+    r.found = up((size_t)n * sizeof(float));
+    r.sums = r.found + up(parts * sizeof(struct cuda_contrast));
+    r.results = r.sums + up(parts * (size_t)dim * sizeof(float));
+    r.bytes = r.results + up((size_t)n * 5 * sizeof(double));
+    return r;
+}
+
+static moco_status one_pass(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err)
+{
+    struct be_device *dev = program->dev;
+    const struct nce_room room = nce_room_of(io->n, io->length, io->dim);
+    char *at = scratch;
+    const struct nce_args args = {.step = program->step,
+                                  .q = io->q,
+                                  .k = io->k,
+                                  .queue = io->queue,
+                                  .positives = scratch,
+                                  .found = (struct cuda_contrast *)(void *)(at + room.found),
+                                  .sums = (float *)(void *)(at + room.sums),
+                                  .results = (double *)(void *)(at + room.results),
+                                  .d_q = io->d_q,
+                                  .scale = io->scale,
+                                  .n = io->n,
+                                  .dim = io->dim,
+                                  .length = (int32_t)io->length,
+                                  .slices = room.slices,
+                                  .slice = room.slice};
+    const struct loss_args end = {.step = program->step, .results = args.results, .n = io->n};
+    int64_t blocks = (io->n + CUDA_NCE_QUERIES - 1) / CUDA_NCE_QUERIES;
+    TRY(cuda_launch(dev, CUDA_nce_slices, blocks, room.slices, 1, &args, err));
+    TRY(cuda_launch(dev, CUDA_nce_end, io->n, 1, 1, &args, err));
+    return cuda_launch(dev, CUDA_loss_end, 1, 1, 1, &end, err);
+}
+
+/* ---- by products ---- */
+
+/* Where things are in the scratch memory. */
+struct room {
+    int rows; /* of queries at a time */
+    size_t s, positives, pull, results, parts, bytes;
+};
 
 /* Bytes for the parts of the gradients' products: of queries, and of candidates. */
 static size_t parts_bytes(int rows, int count, int dim)
@@ -43,7 +108,7 @@ static struct room room_of(int n, int64_t count, int dim)
 size_t cuda_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length)
 {
     (void)dev;
-    return room_of(n, length, dim).bytes;
+    return dim <= CUDA_NCE_DIM ? nce_room_of(n, length, dim).bytes : room_of(n, length, dim).bytes;
 }
 
 size_t cuda_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim)
@@ -135,11 +200,6 @@ static moco_status positives(const struct loss *l, struct err *err)
     return MOCO_OK;
 }
 
-static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct err *err)
-{
-    return cuda_fill(dev, at, (size_t)numbers * sizeof(float), err);
-}
-
 static moco_status all_queries(const struct loss *l, struct err *err)
 {
     int n = l->args.n;
@@ -165,6 +225,10 @@ moco_status cuda_infonce(struct be_program *program, const struct be_infonce *io
         return err_set(err, MOCO_EINVAL,
                        "%s: InfoNCE of %d queries of %d numbers against %lld keys, or its temperature, is not possible",
                        program->dev->name, io->n, io->dim, (long long)io->length);
+    if (io->dim <= CUDA_NCE_DIM) {
+        CUDA_WITHIN(program->dev, one_pass(program, io, scratch, err));
+        return MOCO_OK;
+    }
     struct loss l = loss_of(program, io->n, io->dim, io->length, scratch);
     l.args.q = io->q;
     l.args.k = io->k;

@@ -371,21 +371,56 @@ static void losses(void)
     }
 }
 
-/* SEED. Nothing is freed: the process ends. */
+/* Two slices, the second of one key; rows that are read one by one, and four numbers at a time. */
+static void one_pass(void)
+{
+    enum { N = 3, LENGTH = 33, SLICE = 32, SLICES = 2 };
+    for (int dim = 7; dim <= 8; dim++) {
+        struct nce_args a = {};
+        a.step = new_step();
+        a.q = numbers((size_t)(N * dim));
+        a.k = numbers((size_t)(N * dim));
+        a.queue = numbers((size_t)(LENGTH * dim));
+        a.positives = unset(N);
+        a.found = take<struct cuda_contrast>(SLICES * N, 0xff);
+        a.sums = unset((size_t)(SLICES * N * dim));
+        a.results = take<double>(N * 5, 0xff);
+        a.d_q = unset((size_t)(N * dim));
+        a.scale = 1;
+        a.n = N, a.dim = dim, a.length = LENGTH, a.slices = SLICES, a.slice = SLICE;
+        LAUNCH(nce_slices, 1, SLICES, 1, a);
+        LAUNCH(nce_end, N, 1, 1, a);
+        expect_set("nce_end", a.d_q, (size_t)(N * dim));
+        struct loss_args end = {};
+        end.step = a.step, end.results = a.results, end.n = N;
+        LAUNCH(loss_end, 1, 1, 1, end);
+        if (a.step->bad != UINT64_MAX || !(a.step->loss > 0)) {
+            printf("InfoNCE's loss is no number\n");
+            failed = 1;
+        }
+    }
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+    bool stored; /* once in f32, bf16 and fp16 each */
+} groups[] = {{"rows", rows, false},         {"slabs", slabs, true},
+              {"maps", maps, true},          {"batch_norm", batch_norm, true},
+              {"vectors", vectors, false},   {"products", products, false},
+              {"matrices", matrices, false}, {"losses", losses, false},
+              {"one_pass", one_pass, false}};
+
+/* SEED [GROUP]: all kernels, or those of a group. Nothing is freed: the process ends. */
 int main(int argc, char **argv)
 {
+    const char *only = argc > 2 ? argv[2] : nullptr;
     simt_seed(argc > 1 ? strtoull(argv[1], nullptr, 10) : 1);
-    rows();
-    for (storage = 0; storage < 3; storage++) {
-        slabs();
-        maps();
-        batch_norm();
-    }
-    vectors();
-    products();
-    matrices();
-    losses();
-    for (int i = 0; i < CUDA_KERNEL_COUNT; i++)
+    for (size_t i = 0; i < sizeof groups / sizeof groups[0]; i++)
+        for (storage = 0; storage < (groups[i].stored ? 3 : 1); storage++)
+            if (only == nullptr || strcmp(only, groups[i].name) == 0)
+                groups[i].run();
+    for (int i = 0; only == nullptr && i < CUDA_KERNEL_COUNT; i++)
         if (!ran[i]) {
             printf("kernel number %d was not run\n", i);
             failed = 1;

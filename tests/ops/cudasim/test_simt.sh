@@ -74,23 +74,26 @@ for build in kernels_address kernels_thread; do
     count=$((count + 1))
 done
 
-# FILE, the fault as an expression of sed, sanitizer, what it says
+# FILE, the fault as an expression of sed, kernels that are run, sanitizer, what it says
 mutated() {
     rm -rf "$work/src"
     mkdir -p "$work/src/backend/cuda"
     cp -r src/backend/cuda/kernels "$work/src/backend/cuda"
     sed -i "$2" "$work/src/backend/cuda/kernels/$1"
     cmp -s "$work/src/backend/cuda/kernels/$1" "src/backend/cuda/kernels/$1" && fail "$1: nothing was planted by $2"
-    compile mutant simt_kernels.cc "$work/src" -fsanitize="$3" || fail "$1: $2 does not compile"
-    ASAN_OPTIONS=detect_leaks=0 "$work/mutant" 1 >"$work/said" 2>&1 && fail "$1: $2 was not found"
-    grep -q -- "$4" "$work/said" || fail "$1: $2: \"$4\" is not what was said: $(head -n 3 "$work/said")"
+    compile mutant simt_kernels.cc "$work/src" -fsanitize="$4" || fail "$1: $2 does not compile"
+    ASAN_OPTIONS=detect_leaks=0 "$work/mutant" 1 "$3" >"$work/said" 2>&1 && fail "$1: $2 was not found"
+    grep -q -- "$5" "$work/said" || fail "$1: $2: \"$5\" is not what was said: $(head -n 3 "$work/said")"
     count=$((count + 1))
 }
-mutated product.cu 's/^        __syncthreads();//' thread "data race"
-mutated bn.cu 's/^    __syncthreads();//' thread "data race"
-mutated kernel.cuh 's/^        __syncthreads();//' thread "data race"
-mutated product.cu 's/if (to_row >= e.rows || to_column >= e.columns)/if (to_row >= e.rows)/' address "heap-buffer-overflow"
-mutated product.cu 's/row < p.rows \&\& k < p.end ? F::at/row < p.rows ? F::at/' address "heap-buffer-overflow"
-mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' address "heap-buffer-overflow"
+mutated product.cu 's/^        __syncthreads();//' products thread "data race"
+mutated bn.cu 's/^    __syncthreads();//' batch_norm thread "data race"
+mutated kernel.cuh 's/^        __syncthreads();//' losses thread "data race"
+mutated nce.cu 's/^        __syncthreads();//' one_pass thread "data race"
+mutated product.cu 's/if (to_row >= e.rows || to_column >= e.columns)/if (to_row >= e.rows)/' products address "heap-buffer-overflow"
+mutated product.cu 's/row < p.rows \&\& k < p.end ? F::at/row < p.rows ? F::at/' matrices address "heap-buffer-overflow"
+mutated nce.cu 's/key < end ?/key <= end ?/' one_pass address "heap-buffer-overflow"
+mutated nce.cu 's/(int64_t)blockIdx.y \* a.n + row/row/' one_pass address "is not set"
+mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' slabs address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed

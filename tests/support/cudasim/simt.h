@@ -4,7 +4,8 @@
  * nvcc never sees this file. Threads of a block are fibers of one OS thread. Between two points where they wait for each
  * other they run in a drawn order, and so do blocks; shared memory starts as NaN. Under AddressSanitizer shared arrays
  * have red zones; under ThreadSanitizer the threads of a block count as concurrent but for what barriers order, and
- * blocks count as concurrent, so that a missing barrier is a data race with two stacks.
+ * blocks count as concurrent (up to the first barrier of the later one), so that a missing barrier is a data race with two
+ * stacks.
  *
  * What a reader would get wrong: it shows what a kernel computes and whether its threads wait where they must. It knows
  * nothing of speed, registers, caches or the memory order between blocks of a real GPU. */
@@ -83,6 +84,11 @@ static inline float to_tf32(float x)
     if (x - x == 0)
         bits = (bits + 0x1000) & ~UINT32_C(0x1fff);
     __builtin_memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+static inline float not_before(float x)
+{
     return x;
 }
 

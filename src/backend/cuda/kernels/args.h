@@ -9,10 +9,12 @@
 #include <stdint.h>
 
 enum {
-    CUDA_BLOCK = 256,     /* threads of a block, but for those below */
-    CUDA_SLICE = 1 << 14, /* numbers of a parameter that one block works on */
-    CUDA_TILE = 64,       /* rows and columns of a product that one block computes */
-    CUDA_BN_CHANNELS = 32 /* channels of a block of batch norm */
+    CUDA_BLOCK = 256,      /* threads of a block, but for those below */
+    CUDA_SLICE = 1 << 14,  /* numbers of a parameter that one block works on */
+    CUDA_TILE = 64,        /* rows and columns of a product that one block computes */
+    CUDA_BN_CHANNELS = 32, /* channels of a block of batch norm */
+    CUDA_NCE_DIM = 128,    /* the longest rows of one-pass InfoNCE */
+    CUDA_NCE_QUERIES = 128 /* queries of a block there */
 };
 
 /* Findings of kernels: numbers of enum be_what, which is in a header for C alone. */
@@ -73,6 +75,13 @@ struct cuda_sums { /* of a slice */
 struct cuda_measure {
     double sum_squares;
     int64_t bad; /* parameter, or -1 */
+};
+
+/* What a query finds in a slice of a queue. */
+struct cuda_contrast {
+    float top, sum; /* the largest similarity; of exp((similarity - top) / temperature) */
+    float total;    /* of similarities */
+    int32_t larger, equal;
 };
 
 /* ---- arguments ---- */
@@ -196,6 +205,19 @@ struct loss_args {
     int32_t ntxent;
 };
 
+/* Queries against a queue, in slices of it. */
+struct nce_args {
+    struct cuda_step *step;
+    const float *q, *k, *queue;
+    float *positives;            /* [n] similarity with k */
+    struct cuda_contrast *found; /* [slice][n] */
+    float *sums;                 /* [slice][n][dim] of weight * key, weights as in `found` */
+    double *results;             /* [n][5] */
+    float *d_q;
+    double scale;
+    int32_t n, dim, length, slices, slice; /* slice: keys of one */
+};
+
 /* A kernel over maps: of f32, bf16 and fp16, in this order. */
 #define CUDA_STORED(K, name, args) K(name, args) K(name##_bf16, args) K(name##_f16, args)
 
@@ -242,7 +264,9 @@ struct loss_args {
     K(loss_positives, loss)                                                                                            \
     K(loss_softmax, loss)                                                                                              \
     K(loss_pull, loss)                                                                                                 \
-    K(loss_end, loss)
+    K(loss_end, loss)                                                                                                  \
+    K(nce_slices, nce)                                                                                                 \
+    K(nce_end, nce)
 
 #define CUDA_NUMBER(name, args) CUDA_##name,
 enum cuda_kernel { CUDA_KERNELS(CUDA_NUMBER) CUDA_KERNEL_COUNT };

@@ -3,41 +3,13 @@
  * loss: InfoNCE and NT-Xent between two products: similarities come in, and what they become are the weights of the
  * gradient. A block does a query. What a reader would get wrong: similarities are compared before they are divided by
  * the temperature, and the positive's is summed in the same order as all others, so that equal vectors tie exactly. */
-#include "backend/cuda/kernels/kernel.cuh"
+#include "backend/cuda/kernels/loss.cuh"
 
 /* A thread a query: of a square of similarities of some queries with their positives, the diagonal. */
 KERNEL(loss_positives, loss)
 {
     for (int64_t i = first_item(); i < a.rows; i += item_step())
         a.positives[a.first + i] = a.s[i * a.rows + i];
-}
-
-/* The part of m places that the positive takes if ties are broken by chance. */
-static __device__ __forceinline__ double within(double m, double larger, double equal)
-{
-    double part = (m - larger) / (equal + 1);
-    return part < 0 ? 0 : part > 1 ? 1 : part;
-}
-
-/* For every thread. */
-static __device__ __forceinline__ double spread(double value)
-{
-    SHARED(double, all, [1]);
-    __syncthreads();
-    if (threadIdx.x == 0)
-        all[0] = value;
-    __syncthreads();
-    return all[0];
-}
-
-static __device__ __forceinline__ float block_max(float value)
-{
-    SHARED(float, most, [CUDA_BLOCK]);
-    most[threadIdx.x] = value;
-    __syncthreads();
-    for (int i = 0; i < CUDA_BLOCK; i++)
-        value = most[i] > value ? most[i] : value;
-    return value;
 }
 
 WIDE_KERNEL(loss_softmax, loss)
@@ -75,13 +47,8 @@ WIDE_KERNEL(loss_softmax, loss)
     }
     if (threadIdx.x != 0)
         return;
-    double count = (double)(a.count - (own >= 0) - (self >= 0));
-    double *result = a.results + query * 5;
-    result[0] = log(sum) - (double)(positive - top) / a.step->temperature;
-    result[1] = within(1, larger, equal);
-    result[2] = within(5, larger, equal);
-    result[3] = positive;
-    result[4] = count > 0 ? negatives / count : 0;
+    write_result(a.results + query * 5, log(sum) - (double)(positive - top) / a.step->temperature, positive, larger, equal,
+                 negatives, (double)(a.count - (own >= 0) - (self >= 0)));
     if (own < 0)
         a.pull[query] = (float)(unit * (mine / sum - 1));
 }

@@ -20,6 +20,13 @@ static __device__ __forceinline__ float to_tf32(float x)
     return __uint_as_float(bits);
 }
 
+/* x; what is made of it is made here, not before the loop around it, where it would take registers all the while. */
+static __device__ __forceinline__ float not_before(float x)
+{
+    asm volatile("" : "+f"(x));
+    return x;
+}
+
 static __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const float (&a)[4], const float (&b)[2])
 {
     /* volatile: all lanes do it, so that it must not move into a branch that needs its result */
