@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * half: bfloat16 as its bits, IEEE half precision read from its bits, and TF32. Conversion to bf16 rounds to nearest, ties
- * to even, as the CPU's own instructions do; a NaN stays a (quiet) NaN. */
+ * half: bfloat16 and IEEE half precision as their bits, and TF32. Conversions round to nearest, ties to even, as the
+ * instructions of CPUs and GPUs do; a NaN stays a (quiet) NaN. */
 #ifndef MOCO_LIB_HALF_H
 #define MOCO_LIB_HALF_H
 
@@ -52,6 +52,30 @@ static inline float f16_to_float(uint16_t half)
     }
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+/* Beyond 65504 and half of its last place: infinity. */
+static inline uint16_t f16_from_float(float value)
+{
+    uint32_t bits, size;
+    memcpy(&bits, &value, sizeof bits);
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000);
+    size = bits & UINT32_C(0x7fffffff);
+    if (size > UINT32_C(0x7f800000))
+        return (uint16_t)(sign | 0x7e00);
+    if (size >= UINT32_C(0x477ff000))
+        return (uint16_t)(sign | 0x7c00);
+    if (size < UINT32_C(0x38800000)) { /* below 2^-14: a count of 2^-24, which is the last place of a half */
+        const float half = 0.5f;
+        uint32_t base;
+        memcpy(&value, &size, sizeof value);
+        value += half;
+        memcpy(&size, &value, sizeof size);
+        memcpy(&base, &half, sizeof base);
+        return (uint16_t)(sign | (size - base));
+    }
+    size -= UINT32_C(112) << 23;
+    return (uint16_t)(sign | ((size + 0xfff + (size >> 13 & 1)) >> 13));
 }
 
 #endif

@@ -48,7 +48,7 @@
 /* Rounding to bf16 outweighs any sum; the errors of two such computations are of one size but not the same. */
 #define TOL_DEVICE_BF16(err) (3 * (err) + 4e-3)
 
-/* TF32 has 3 bits more than bf16, and is only read: the same for both, an eighth of it. */
+/* TF32 and fp16 have 3 bits more than bf16: the same, an eighth of it. */
 #define TOL_DEVICE_TF32(err) (3 * (err) + 5e-4)
 #define TOL_FLIPS_TF32 8e-3
 

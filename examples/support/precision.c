@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const char *const names[] = {"auto", "f32", "bf16", "f64", "f16", "tf32"}; /* by moco_precision */
+static const char *const names[] = {"auto", "f32", "bf16", "f64", "fp16", "tf32"}; /* by moco_precision */
 enum { NAMES = sizeof names / sizeof names[0] };
 
 moco_precision precision_parse(const char *name)

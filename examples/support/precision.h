@@ -9,7 +9,7 @@
 
 #include "moco/base.h"
 
-#define PRECISION_CHOICES "auto|f32|bf16|f64|f16|tf32"
+#define PRECISION_CHOICES "auto|f32|bf16|f64|fp16|tf32"
 #define PRECISION_HELP                                                                                                 \
     "auto (default): the one in which the device trains fastest, bf16 if the\n"                                        \
     "CPU has instructions for it, otherwise f32; f32; bf16; f64 (ref)"

@@ -234,7 +234,7 @@ MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *s
  * Load verifies the whole file before it changes anything. A checkpoint of another configuration is MOCO_EINVAL, and
  * the sentence names the difference. Two differences are accepted. Another groups_per_launch: the trainer's own
  * value stays in effect, and the log has one MOCO_LOG_WARN line. Another precision, if options.precision named the
- * trainer's (not AUTO) and both keep their weights in one type (f32, bf16, f16, tf32): a line in the log says that
+ * trainer's (not AUTO) and both keep their weights in one type (f32, bf16, fp16, tf32): a line in the log says that
  * the bits differ from there on.
  * Errors: MOCO_EIO, MOCO_EFORMAT, MOCO_EINVAL, MOCO_ENOMEM. A number that is not finite, or a running variance below
  * 0, is MOCO_ENUMERIC in save, which then writes nothing, and MOCO_EFORMAT in load; the sentence names tensor and

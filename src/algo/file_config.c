@@ -318,7 +318,7 @@ static moco_status get_precision(const struct safetensors *f, int32_t *precision
             *precision = p;
             return MOCO_OK;
         }
-    return err_set(err, MOCO_EFORMAT, "%s: trainer.precision is \"%.40s\"; it must be f32, bf16, f64, f16 or tf32",
+    return err_set(err, MOCO_EFORMAT, "%s: trainer.precision is \"%.40s\"; it must be f32, bf16, f64, fp16 or tf32",
                    safetensors_path(f), name);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 6. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 7. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
@@ -74,7 +74,7 @@
 #include "err.h"
 #include "graph/graph.h"
 
-#define BACKEND_ABI 6
+#define BACKEND_ABI 7
 
 struct be_device; /* defined by each backend */
 struct be_layout;
@@ -111,6 +111,9 @@ struct be_info {
     double step_rate;            /* part of slot `rate` that a whole training step reaches */
     int behind;                  /* most steps whose outcome has not been fetched: 1 or more */
     int own_memory;              /* 1: blocks of `alloc` do not come from the context's allocator */
+    int rounds_products;         /* 1: BF16: what a convolution computes is rounded to bf16 before anything is added to
+                                    it: a gradient of weights, a sum behind a convolution that a batch norm was folded
+                                    into. 0: once, when it is stored. F16: it always is */
 };
 
 struct be_plan_spec {

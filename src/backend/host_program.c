@@ -173,10 +173,10 @@ void host_gradient(struct be_program *program, enum be_what what, double sum_squ
         host_bad(program, what, bad);
     if (what != BE_GRADIENT)
         return;
-    program->so_far.sum_squares = sum_squares;
-    if (bad < 0 && !isfinite(sum_squares))
+    program->so_far.sum_squares = sum_squares / (program->now.loss_scale * program->now.loss_scale);
+    if (bad < 0 && !isfinite(program->so_far.sum_squares))
         host_bad(program, BE_NORM, 0);
-    if (sqrt(sum_squares) > program->now.gradient_limit)
+    if (sqrt(program->so_far.sum_squares) > program->now.gradient_limit)
         host_bad(program, BE_LIMIT, 0);
 }
 

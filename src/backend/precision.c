@@ -7,7 +7,7 @@
 
 const char *backend_precision_name(int precision)
 {
-    static const char *const names[] = {"auto", "f32", "bf16", "f64", "f16", "tf32"};
+    static const char *const names[] = {"auto", "f32", "bf16", "f64", "fp16", "tf32"};
     return precision >= 0 && (size_t)precision < sizeof names / sizeof names[0] ? names[precision] : NULL;
 }
 

@@ -33,7 +33,8 @@ awk '
     }
     print name, target, registers, shared, stack, spills
 }' "$log" | LC_ALL=C sort >"$work/now"
-kernels=$(sed -n 's/^    K(\([a-z0-9_]*\),.*/\1/p' src/backend/cuda/kernels/args.h)
+list=src/backend/cuda/kernels/args.h
+kernels=$(sed -n 's/^    K(\([a-z0-9_]*\),.*/\1/p; s/^    CUDA_STORED(K, \([a-z0-9_]*\),.*/\1 \1_bf16 \1_f16/p' $list)
 for kernel in $kernels; do
     for target in sm_80 sm_90a sm_100a; do
         grep -q "^$kernel $target " "$work/now" || fail "$kernel was not compiled for $target"

@@ -21,7 +21,7 @@
 #include "support/test_device.h"
 #include "tolerances.h"
 
-static struct harness_subject subjects[8];
+static struct harness_subject subjects[HARNESS_SUBJECTS];
 static int subject_count;
 
 #define FOR_EACH_SUBJECT(s) for (const struct harness_subject *s = subjects; s < subjects + subject_count; s++)
@@ -469,7 +469,7 @@ static void test_folded_weights(void **state)
         double *one = calloc(count, sizeof *one), *many = calloc(count, sizeof *many);
         assert_true(one != NULL && many != NULL);
         harness_train(&h);
-        harness_commit(&h); /* statistics of zeros would make nothing but NaN */
+        harness_settle(&h); /* statistics of zeros would make nothing but NaN */
         struct be_weights *weights = harness_folded(&h);
         infer(&h, weights, h.graph->projection, 1, one);
         for (size_t i = 0; i < count; i++)
@@ -575,7 +575,7 @@ static void test_feature_maps(void **state)
             spec.precision = BE_F64;
         harness_open(&h, &spec);
         harness_train(&h);
-        harness_commit(&h);
+        harness_settle(&h);
         struct be_weights *weights = harness_folded(&h);
         for (int layer = 0; layer < 4; layer++) {
             const struct graph_value *v = &h.graph->values[h.graph->layers[layer]];

@@ -24,7 +24,7 @@
 #include "support/test_device.h"
 #include "tolerances.h"
 
-static const char *device;
+static const char *device, *oracle;
 
 /* ---- what the ReLUs let through ---- */
 
@@ -65,6 +65,7 @@ static struct harness_tensors run(const struct harness_spec *base, const char *n
     struct harness_spec spec = *base;
     spec.device = name;
     spec.precision = (int)precision;
+    spec.loss_scale = precision == BE_F16 ? 1024 : 1; /* which has no number for small gradients */
     spec.watch = watch;
     spec.watch_user = watched;
     harness_open(&h, &spec);
@@ -73,7 +74,7 @@ static struct harness_tensors run(const struct harness_spec *base, const char *n
     struct harness_tensors t = harness_collect(&h, HARNESS_STEP);
     size_t embedding = (size_t)spec.n * (size_t)h.dim;
     size_t features = (size_t)spec.n * (size_t)h.graph->values[h.graph->features].c;
-    harness_commit(&h);
+    harness_settle(&h);
     harness_sgd(&h, 0.05, 0.9, 0.01, 0);
     struct harness_tensors state = harness_collect(&h, HARNESS_STATE);
     for (int i = 0; i < state.count; i++) {
@@ -93,7 +94,7 @@ static double allowed(enum be_precision precision, int deep, double error)
 {
     if (precision == BE_BF16)
         return TOL_DEVICE_BF16(error);
-    if (precision == BE_TF32)
+    if (precision == BE_TF32 || precision == BE_F16)
         return TOL_DEVICE_TF32(error);
     return deep ? TOL_DEVICE_F32_DEEP(error) : TOL_DEVICE_F32(error);
 }
@@ -102,7 +103,7 @@ static double allowed(enum be_precision precision, int deep, double error)
 static void check_flips(const char *what, enum be_precision precision, const struct watched *w)
 {
     double part = (double)w->flips / (double)w->numbers;
-    if (part > (precision == BE_BF16 ? TOL_FLIPS_BF16 : precision == BE_TF32 ? TOL_FLIPS_TF32 : TOL_FLIPS_F32))
+    if (part > (precision == BE_BF16 ? TOL_FLIPS_BF16 : precision == BE_F32 ? TOL_FLIPS_F32 : TOL_FLIPS_TF32))
         fail_msg("%s: %zu of %zu ReLUs are not as ref has them", what, w->flips, w->numbers);
     if (precision == BE_F32 && w->largest > TOL_FLIPPED_F32)
         fail_msg("%s: a ReLU closed before %.3g times the mean of its map", what, w->largest);
@@ -118,8 +119,8 @@ static int compare(const char *what, enum be_precision precision, int deep, cons
         assert_string_equal(x->name, e->name);
         double error = harness_error(x->count, x->values, e->values),
                own = harness_error(r->count, r->values, e->values);
-        if (deep && precision == BE_BF16 && own > 0.5)
-            continue; /* few samples' statistics, a step later: ref itself has lost this number in bf16 */
+        if (deep && (precision == BE_BF16 || precision == BE_F16) && own > 0.5)
+            continue; /* few samples' statistics, a step later: ref itself has lost this number in 16 bits */
         double most = allowed(precision, deep, own), part = error / most;
         *worst = part > *worst ? part : *worst;
         if (!(part <= 1)) {
@@ -131,21 +132,19 @@ static int compare(const char *what, enum be_precision precision, int deep, cons
     return bad;
 }
 
-static int bf16_there, tf32_there;
+static int there[BE_TF32 + 1];
 static double worst_of[BE_TF32 + 1];
 
 static void check(const char *what, const struct harness_spec *spec, int deep)
 {
     int bad = 0;
-    static const enum be_precision precisions[] = {BE_F32, BE_BF16, BE_TF32};
-    for (size_t k = 0; k < sizeof precisions / sizeof *precisions; k++) {
-        enum be_precision p = precisions[k];
-        if (p == BE_BF16 ? !bf16_there : p == BE_TF32 && !tf32_there)
+    for (enum be_precision p = BE_F32; p <= BE_TF32; p++) {
+        if (!there[p])
             continue;
         struct watched watched = {0};
         struct harness_tensors got = run(spec, device, p, &watched);
         watched.impose = 1;
-        struct harness_tensors rounded = run(spec, "ref", p, &watched);
+        struct harness_tensors rounded = run(spec, oracle, p, &watched);
         watched.flips = watched.numbers = 0;
         watched.largest = 0;
         struct harness_tensors exact = run(spec, "ref", BE_F64, &watched);
@@ -303,10 +302,12 @@ int main(void)
     device = test_device();
     if (test_device_masks(device) == NULL)
         not_tested_here("gradients of numbers beside zero: nobody can tell which ReLUs of the device are open");
-    bf16_there = harness_has(device, BE_BF16);
-    tf32_there = harness_has(device, BE_TF32);
+    oracle = harness_oracle(device);
+    static const enum be_precision compared[] = {BE_F32, BE_BF16, BE_F16, BE_TF32}; /* with exact arithmetic */
+    for (size_t i = 0; i < sizeof compared / sizeof *compared; i++)
+        there[compared[i]] = harness_has(device, compared[i]);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
-    printf("largest part of the tolerance used: f32 %.2f, bf16 %.2f, tf32 %.2f\n", worst_of[BE_F32], worst_of[BE_BF16],
-           worst_of[BE_TF32]);
+    printf("largest part of the tolerance used: f32 %.2f, bf16 %.2f, fp16 %.2f, tf32 %.2f\n", worst_of[BE_F32],
+           worst_of[BE_BF16], worst_of[BE_F16], worst_of[BE_TF32]);
     return failed;
 }

@@ -19,7 +19,7 @@
 #include "support/rigs/net_harness.h"
 #include "support/test_device.h"
 
-static struct harness_subject subjects[8];
+static struct harness_subject subjects[HARNESS_SUBJECTS];
 static int subject_count;
 
 #define FOR_EACH_SUBJECT(s) for (const struct harness_subject *s = subjects; s < subjects + subject_count; s++)

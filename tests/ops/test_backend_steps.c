@@ -20,7 +20,7 @@
 #include "support/test_device.h"
 #include "tolerances.h"
 
-static struct harness_subject subjects[8];
+static struct harness_subject subjects[HARNESS_SUBJECTS];
 static int subject_count;
 
 #define FOR_EACH_SUBJECT(s) for (const struct harness_subject *s = subjects; s < subjects + subject_count; s++)

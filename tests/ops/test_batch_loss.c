@@ -238,7 +238,7 @@ static void check_gradient(const char *who, const struct batch *b, const char *w
 static void test_devices(void **state)
 {
     (void)state;
-    struct harness_subject subjects[8];
+    struct harness_subject subjects[HARNESS_SUBJECTS];
     int count = harness_subjects(subjects);
     for (int at = 0; at < count; at++) {
         struct harness h;

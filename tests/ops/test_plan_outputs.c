@@ -314,7 +314,7 @@ static double *gradients_of(struct harness *h, size_t *count)
 static void launches_add_and_frozen_groups_are_one(void **state)
 {
     (void)state;
-    struct harness_subject subjects[8];
+    struct harness_subject subjects[HARNESS_SUBJECTS];
     int count = harness_subjects(subjects);
     for (int s = 0; s < count; s++)
         for (int frozen = 0; frozen < 2; frozen++) {

@@ -71,7 +71,7 @@ static void expect_equal(struct harness *a, struct harness *b)
 static void the_same_bits_in_less_memory(void **state)
 {
     (void)state;
-    struct harness_subject subjects[8];
+    struct harness_subject subjects[HARNESS_SUBJECTS];
     int count = harness_subjects(subjects);
     for (int s = 0; s < count; s++)
         for (size_t i = 0; i < CASES; i++) {

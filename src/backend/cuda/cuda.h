@@ -63,18 +63,23 @@ struct be_device {
 };
 
 /* A slab is the parameters in order, each starting on a multiple of 64 bytes: convolutions' weights as [co][kh][kw][ci],
- * everything else as the reference has it. */
+ * everything else as the reference has it. What plans of 16-bit numbers read is a copy of each convolution's weight in such
+ * numbers, where a picture's channels are padded (dnn_channels); a key encoder's block has behind all copies the
+ * parameters that are not copied. */
 struct cuda_place {
     enum param_kind kind;
     int64_t first, count; /* numbers */
     int out, in, area;    /* of a convolution: co, ci, kh * kw */
+    int64_t copy, rest;   /* first numbers: of the copy among the copies, or among what is not copied; -1: neither */
+    int padded;           /* of a copy: input channels */
 };
 
 struct be_layout {
     struct be_device *dev;
     enum be_precision precision;
     int count;
-    int64_t total; /* numbers in a slab, padding included */
+    int64_t total;        /* numbers in a slab, padding included */
+    int64_t copies, rest; /* numbers in all copies, and in what is not copied */
     struct cuda_place *place;
     int slice_count;
     struct be_memory memory; /* the tables below, in device memory */
@@ -132,6 +137,9 @@ int cuda_precisions(const struct be_device *dev); /* bits: without cuDNN only f3
 void cuda_info(const struct be_device *dev, struct be_info *info);
 moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err);
 moco_status cuda_ready(struct be_device *dev, struct err *err);
+
+/* How maps are stored in a precision: 0: as f32; else the kernel of bf16 or fp16 is so many behind f32's (CUDA_STORED). */
+int cuda_storage(enum be_precision precision);
 
 /* cuda_table.c: all slots, but for `abi`, `name` and `open`. */
 extern const struct backend cuda_slots;
@@ -209,6 +217,10 @@ moco_status cuda_measure_slab(const struct be_layout *layout, const void *slab, 
                               struct err *err);
 size_t cuda_reader_bytes(const struct be_layout *layout, int backward);
 moco_status cuda_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err);
+/* Within cuda_enter: queues the copies that plans of `precision` read. */
+moco_status cuda_copy_weights(const struct be_layout *layout, enum be_precision precision, const void *masters,
+                              void *out, struct err *err);
+size_t cuda_copies_bytes(const struct be_layout *layout, enum be_precision precision);
 size_t cuda_key_bytes(const struct be_layout *layout);
 moco_status cuda_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);
 moco_status cuda_check_slab(struct be_program *program, enum be_what what, const void *slab, struct err *err);

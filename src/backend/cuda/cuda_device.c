@@ -160,10 +160,15 @@ moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda
 
 /* ---- what it is ---- */
 
-/* TF32 is cuDNN's engines that read it; everything else is as in f32. */
+/* What is not f32 is cuDNN's engines that compute so. */
 int cuda_precisions(const struct be_device *dev)
 {
-    return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) : 0);
+    return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) | BE_HAS(BE_BF16) | BE_HAS(BE_F16) : 0);
+}
+
+int cuda_storage(enum be_precision precision)
+{
+    return precision == BE_BF16 ? 1 : precision == BE_F16 ? 2 : 0;
 }
 
 void cuda_info(const struct be_device *dev, struct be_info *info)
@@ -178,7 +183,8 @@ void cuda_info(const struct be_device *dev, struct be_info *info)
                              .embed_images = 256,
                              .step_rate = 1,
                              .behind = CUDA_BEHIND,
-                             .own_memory = 1};
+                             .own_memory = 1,
+                             .rounds_products = 1};
     snprintf(info->isa, sizeof info->isa, "sm_%d%d, %d multiprocessors", dev->major, dev->minor, dev->multiprocessors);
     int version = dev->dnn.lib == NULL ? 0 : (int)dev->dnn.lib->version();
     if (version == 0)

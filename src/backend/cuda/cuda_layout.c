@@ -7,11 +7,38 @@
 
 #include "backend/cuda/cuda.h"
 
-#define ALIGN_FLOATS 16 /* 64 bytes */
+enum { ALIGN_FLOATS = 16, ALIGN_HALVES = 32 }; /* 64 bytes */
 
 static int is_plain(enum param_kind kind)
 {
     return kind != PARAM_CONV && kind != PARAM_LINEAR;
+}
+
+static int64_t aligned(int64_t numbers, int64_t to)
+{
+    return (numbers + to - 1) / to * to;
+}
+
+/* Of the convolutions that read the picture: copies of their weights are padded as it is. */
+static int reads_picture(const struct graph *graph, int param)
+{
+    for (int i = 0; i < graph->op_count; i++)
+        if (graph->ops[i].param[0] == param)
+            return graph->ops[i].in[0] == graph->input;
+    return 0;
+}
+
+static void place_copy(struct be_layout *layout, struct cuda_place *p, int padded)
+{
+    p->copy = p->rest = -1;
+    if (p->kind == PARAM_CONV) {
+        p->padded = padded;
+        p->copy = layout->copies;
+        layout->copies += aligned((int64_t)p->out * p->area * padded, ALIGN_HALVES);
+    } else {
+        p->rest = layout->rest;
+        layout->rest += aligned(p->count, ALIGN_FLOATS);
+    }
 }
 
 static void place_params(struct be_layout *layout, const struct graph *graph)
@@ -26,7 +53,8 @@ static void place_params(struct be_layout *layout, const struct graph *graph)
             p->area = (int)(from->shape[2] * from->shape[3]);
         }
         layout->slice_count += (int)((from->count + CUDA_SLICE - 1) / CUDA_SLICE);
-        layout->total += (from->count + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+        layout->total += aligned(from->count, ALIGN_FLOATS);
+        place_copy(layout, p, reads_picture(graph, i) ? dnn_channels(BE_BF16, p->in) : p->in);
     }
 }
 
@@ -36,7 +64,13 @@ static void fill_tables(const struct be_layout *layout, struct cuda_slice *slice
     int next = 0;
     for (int i = 0; i < layout->count; i++) {
         const struct cuda_place *p = &layout->place[i];
-        params[i] = (struct cuda_param){.first_slice = next, .plain = is_plain(p->kind)};
+        params[i] = (struct cuda_param){.first = p->first,
+                                        .copy = p->copy,
+                                        .rest = p->rest,
+                                        .first_slice = next,
+                                        .plain = is_plain(p->kind),
+                                        .row = p->in,
+                                        .padded = p->padded};
         for (int64_t at = 0; at < p->count; at += CUDA_SLICE, next++) {
             int64_t left = p->count - at;
             slices[next] = (struct cuda_slice){p->first + at, (int32_t)(left < CUDA_SLICE ? left : CUDA_SLICE), i};

@@ -83,15 +83,16 @@ static moco_status find_statistics(const struct program_forward *run, const stru
     const struct cuda_bn *state = node->state;
     int64_t offset = plan->program.spec.graph->stats[node->op->stat].offset;
     args->saved = cuda_buffer(plan, state->saved);
-    args->sums = (double *)(void *)cuda_buffer(plan, state->sums);
-    args->mask = (unsigned char *)cuda_buffer(plan, state->mask);
+    args->sums = cuda_buffer(plan, state->sums);
+    args->mask = cuda_buffer(plan, state->mask);
     if (args->frozen)
         args->stats = (const float *)run->io->stats + offset;
     else if (run->io->stage != NULL)
         args->stage = (float *)run->io->stage + offset;
     if (!args->frozen)
-        TRY(cuda_launch(plan->dev, CUDA_bn_sums, channel_blocks(args), args->splits, args->groups, args, err));
-    return cuda_launch_items(plan->dev, CUDA_bn_statistics, args->c, args, err);
+        TRY(cuda_launch(plan->dev, cuda_stored(plan, CUDA_bn_sums, node->in), channel_blocks(args), args->splits,
+                        args->groups, args, err));
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_bn_statistics, node->in), args->c, args, err);
 }
 
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
@@ -109,7 +110,8 @@ static moco_status run(const struct program_forward *run, const struct program_n
     } else {
         TRY(find_statistics(run, node, &args, err));
     }
-    return cuda_launch_items(plan->dev, CUDA_bn_apply, (count_of(&args) + 7) / 8, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_bn_apply, node->in), (count_of(&args) + 7) / 8, &args,
+                             err);
 }
 
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
@@ -120,19 +122,22 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     const struct cuda_bn *forward = node->state;
     struct bn_args args = shape_of(plan, node);
     args.x = cuda_value_at(plan, node->in);
-    args.dy = args.d = cuda_buffer(plan, step->in[0]); /* d is the gradient of what was added, and stays there */
+    args.dy = cuda_buffer(plan, step->in[0]);
+    if (node->other != NONE) /* whose gradient belongs there */
+        args.d = cuda_buffer(plan, step->in[0]);
     args.more = cuda_buffer(plan, step->in[1]);
     args.out = cuda_buffer(plan, step->out[0]);
     args.saved = cuda_buffer(plan, forward->saved);
-    args.mask = (unsigned char *)cuda_buffer(plan, forward->mask);
+    args.mask = cuda_buffer(plan, forward->mask);
     args.gamma = cuda_param_in(plan, run->io->masters, node->op, 0);
-    args.sums = (double *)(void *)cuda_buffer(plan, state->sums);
+    args.sums = cuda_buffer(plan, state->sums);
     args.means = cuda_buffer(plan, state->means);
     args.d_gamma = cuda_param_in(plan, run->io->gradients, node->op, 0);
     args.d_beta = cuda_param_in(plan, run->io->gradients, node->op, 1);
-    TRY(cuda_launch(plan->dev, CUDA_bn_back_sums, channel_blocks(&args), args.splits, args.groups, &args, err));
+    TRY(cuda_launch(plan->dev, cuda_stored(plan, CUDA_bn_back_sums, node->in), channel_blocks(&args), args.splits,
+                    args.groups, &args, err));
     TRY(cuda_launch_items(plan->dev, CUDA_bn_back_end, args.c, &args, err));
-    return cuda_launch_items(plan->dev, CUDA_bn_back_apply, count_of(&args), &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_bn_back_apply, node->in), count_of(&args), &args, err);
 }
 
 static moco_status fold(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,

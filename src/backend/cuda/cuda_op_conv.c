@@ -1,27 +1,29 @@
 /* SPDX-License-Identifier: MIT
  *
  * cuda_op_conv: convolutions, by cuDNN where there is one and it has an engine for the shape, else by a kernel of our own;
- * and linear layers, which are convolutions of 1 x 1 maps, by that kernel always. What a reader would get wrong: which
- * engine cuDNN takes depends on the number of samples, so that a plan that promises the same bits at any number does
- * without. */
+ * and linear layers, which are convolutions of 1 x 1 maps of f32, by that kernel always. What a reader would get wrong:
+ * which engine cuDNN takes depends on the number of samples, so that a plan that promises the same bits at any number does
+ * without. And our kernel reads and writes f32: in 16 bits its factors are widened first, and its result is rounded. */
 #include "backend/cuda/cuda_params.h"
 #include "backend/cuda/cuda_product.h"
 #include "backend/program/program_buffers.h"
 
-/* One pass of a convolution by cuDNN. */
-struct by_dnn {
+/* One pass of a convolution: by cuDNN, or by our own kernel. */
+enum { X, W, Y };
+struct pass {
     struct dnn_plan plan;
     int chosen;    /* 0: by our own kernel */
     int workspace; /* buffer; NONE */
+    int wide[3];   /* our own kernel and 16-bit numbers: buffers of x, w and y (or their gradients) as f32; else NONE */
 };
 
 struct cuda_conv {
-    struct by_dnn dnn;
+    struct pass pass;
 };
 
 struct cuda_conv_back {
-    struct by_dnn dnn;
-    int gradient; /* WEIGHTS by cuDNN: this launch's, before it is added */
+    struct pass pass;
+    int gradient; /* WEIGHTS: this launch's, before it is added; NONE: it is added as it comes */
     int parts;    /* WEIGHTS by our own kernel: of a product that is split */
 };
 
@@ -32,7 +34,7 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
     struct product_args args = {.n = plan->program.spec.n,
                                 .h = in->h,
                                 .w = in->w,
-                                .ci = in->c,
+                                .ci = cuda_channels(plan, node->in),
                                 .oh = out->h,
                                 .ow = out->w,
                                 .co = out->c,
@@ -48,7 +50,19 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
     return args;
 }
 
-/* ---- cuDNN ---- */
+static int64_t numbers_of(const struct product_args *a, int which)
+{
+    if (which == W)
+        return (int64_t)a->co * a->kernel * a->kernel * a->ci;
+    return which == X ? (int64_t)a->n * a->h * a->w * a->ci : (int64_t)a->n * a->oh * a->ow * a->co;
+}
+
+static int storage_of(const struct be_plan *plan, const struct graph_op *op)
+{
+    return op->kind == OP_LINEAR ? 0 : cuda_storage(plan->program.spec.precision);
+}
+
+/* ---- choosing ---- */
 
 static int may_use_dnn(const struct be_plan *plan, const struct graph_op *op)
 {
@@ -56,15 +70,11 @@ static int may_use_dnn(const struct be_plan *plan, const struct graph_op *op)
     return plan->dev->dnn.lib != NULL && op->kind == OP_CONV && !(spec->pass == BE_INFER && spec->steady);
 }
 
-/* Chooses an engine for a pass. That there is none is no failure. */
-static moco_status choose(struct be_plan *plan, const struct program_node *node, enum dnn_pass pass, struct by_dnn *out,
-                          int moment, struct err *err)
+static moco_status choose_dnn(struct be_plan *plan, const struct program_node *node, enum dnn_pass pass,
+                              struct pass *out, int moment, struct err *err)
 {
     const struct product_args a = shape_of(plan, node);
     struct err why = {0};
-    *out = (struct by_dnn){.workspace = NONE};
-    if (!may_use_dnn(plan, node->op))
-        return MOCO_OK;
     const struct dnn_conv conv = {.pass = pass,
                                   .precision = plan->program.spec.precision,
                                   .n = a.n,
@@ -86,26 +96,63 @@ static moco_status choose(struct be_plan *plan, const struct program_node *node,
     return program_buffer(&plan->program, &out->workspace, out->plan.workspace, CLASS_SCRATCH, moment, err);
 }
 
-static void forget(struct by_dnn *dnn)
+/* Chooses an engine for a pass. That there is none is no failure. */
+static moco_status choose(struct be_plan *plan, const struct program_node *node, enum dnn_pass pass, struct pass *out,
+                          int moment, struct err *err)
 {
-    if (dnn->chosen)
-        dnn_plan_free(&dnn->plan);
+    const struct product_args a = shape_of(plan, node);
+    *out = (struct pass){.workspace = NONE, .wide = {NONE, NONE, NONE}};
+    if (may_use_dnn(plan, node->op))
+        TRY(choose_dnn(plan, node, pass, out, moment, err));
+    for (int i = X; i <= Y && !out->chosen && storage_of(plan, node->op) > 0; i++)
+        TRY(program_buffer(&plan->program, &out->wide[i], (size_t)numbers_of(&a, i) * sizeof(float), CLASS_SCRATCH,
+                           moment, err));
+    return MOCO_OK;
+}
+
+static void forget(struct pass *pass)
+{
+    if (pass->chosen)
+        dnn_plan_free(&pass->plan);
 }
 
 static void free_node(struct program_node *node)
 {
-    forget(&((struct cuda_conv *)node->state)->dnn);
+    forget(&((struct cuda_conv *)node->state)->pass);
 }
 
 static void free_step(struct program_step *step)
 {
-    forget(&((struct cuda_conv_back *)step->state)->dnn);
+    forget(&((struct cuda_conv_back *)step->state)->pass);
 }
 
-static moco_status run_dnn(const struct be_plan *plan, struct by_dnn *dnn, const float *x, const float *w,
-                           const float *y, struct err *err)
+/* ---- running ---- */
+
+static moco_status run_dnn(const struct be_plan *plan, struct pass *pass, const void *x, const void *w, const void *y,
+                           struct err *err)
 {
-    return cuda_dnn_run(plan->dev, &dnn->plan, x, w, y, cuda_buffer(plan, dnn->workspace), err);
+    return cuda_dnn_run(plan->dev, &pass->plan, x, w, y, cuda_buffer(plan, pass->workspace), err);
+}
+
+/* *to: a factor of our own kernel's, as f32. */
+static moco_status widen(const struct be_plan *plan, const struct program_node *node, const struct pass *pass,
+                         int which, const void *from, const float **to, struct err *err)
+{
+    const struct product_args a = shape_of(plan, node);
+    struct map_args args = {.x = from, .y = cuda_buffer(plan, pass->wide[which]), .count = numbers_of(&a, which)};
+    *to = from;
+    if (pass->wide[which] == NONE)
+        return MOCO_OK;
+    *to = args.y;
+    return cuda_launch_items(plan->dev, CUDA_map_widen + storage_of(plan, node->op), args.count, &args, err);
+}
+
+/* What our kernel has computed is rounded to a map's numbers. */
+static moco_status narrow(const struct be_plan *plan, const struct program_node *node, struct map_args args,
+                          struct err *err)
+{
+    args.wide = 1;
+    return cuda_launch_items(plan->dev, CUDA_map_add + storage_of(plan, node->op), args.count, &args, err);
 }
 
 /* ---- forward ---- */
@@ -113,37 +160,55 @@ static moco_status run_dnn(const struct be_plan *plan, struct by_dnn *dnn, const
 static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
 {
     (void)n; /* this device has no slices: it is the launch's */
-    return choose(plan, node, DNN_FORWARD, &((struct cuda_conv *)node->state)->dnn, moment, err);
+    return choose(plan, node, DNN_FORWARD, &((struct cuda_conv *)node->state)->pass, moment, err);
 }
 
-/* What comes behind a convolution: a batch norm's shift, what is added, the ReLU. */
-static moco_status finish(const struct be_plan *plan, const struct product_args *a, struct err *err)
+/* By our own kernel, with what comes behind: a batch norm's shift, what is added, the ReLU. */
+static moco_status run_own(const struct be_plan *plan, const struct program_node *node, const struct map_args *behind,
+                           const void *x, const void *w, struct err *err)
 {
-    struct map_args args = {.x = a->out, .y = a->out, .other = a->other, .bias = a->bias, .c = a->co, .relu = a->relu};
-    args.count = (int64_t)a->n * a->oh * a->ow * a->co;
-    if (a->bias == NULL && a->other == NULL && !a->relu)
-        return MOCO_OK;
-    return cuda_launch_items(plan->dev, CUDA_map_add, args.count, &args, err);
+    const struct pass *pass = &((const struct cuda_conv *)node->state)->pass;
+    struct product_args args = shape_of(plan, node);
+    struct map_args rest = *behind;
+    TRY(widen(plan, node, pass, X, x, &args.a, err));
+    TRY(widen(plan, node, pass, W, w, &args.b, err));
+    if (pass->wide[Y] == NONE) {
+        args.out = behind->y;
+        args.bias = behind->bias;
+        args.other = behind->other;
+        args.relu = behind->relu;
+        return cuda_product(plan->dev, CUDA_product_forward, &args, err);
+    }
+    rest.x = args.out = cuda_buffer(plan, pass->wide[Y]);
+    TRY(cuda_product(plan->dev, CUDA_product_forward, &args, err));
+    return narrow(plan, node, rest, err);
 }
 
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
 {
     const struct be_plan *plan = run->plan;
-    struct by_dnn *dnn = &((struct cuda_conv *)node->state)->dnn;
-    struct product_args args = shape_of(plan, node);
-    args.a = cuda_value_at(plan, node->in);
-    args.b = cuda_weight(run, node->op);
-    args.out = cuda_value_at(plan, node->out);
-    args.other = cuda_value_at(plan, node->other);
-    args.relu = node->relu;
-    if (node->op->kind == OP_LINEAR)
-        args.bias = cuda_other_param(run, node->op, 1);
+    struct pass *pass = &((struct cuda_conv *)node->state)->pass;
+    const struct product_args shape = shape_of(plan, node);
+    const void *x = cuda_value_at(plan, node->in);
+    struct map_args behind = {.y = cuda_value_at(plan, node->out),
+                              .other = cuda_value_at(plan, node->other),
+                              .count = numbers_of(&shape, Y),
+                              .c = shape.co,
+                              .relu = node->relu};
     if (node->bn != NULL)
-        args.bias = cuda_shift(run, node->bn);
-    if (!dnn->chosen)
-        return cuda_product(plan->dev, CUDA_product_forward, &args, err);
-    TRY(run_dnn(plan, dnn, args.a, args.b, args.out, err));
-    return finish(plan, &args, err);
+        behind.bias = cuda_shift(run, node->bn);
+    if (node->op->kind == OP_LINEAR) {
+        behind.bias = cuda_other_param(run, node->op, 1);
+        return run_own(plan, node, &behind, x, cuda_other_param(run, node->op, 0), err);
+    }
+    const void *w = cuda_conv_weight(run, node->op);
+    if (!pass->chosen)
+        return run_own(plan, node, &behind, x, w, err);
+    TRY(run_dnn(plan, pass, x, w, behind.y, err));
+    if (behind.bias == NULL && behind.other == NULL && !behind.relu)
+        return MOCO_OK;
+    behind.x = behind.y;
+    return cuda_launch_items(plan->dev, CUDA_map_add + storage_of(plan, node->op), behind.count, &behind, err);
 }
 
 /* ---- backward ---- */
@@ -153,64 +218,94 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     struct cuda_conv_back *state = step->state;
     const struct program_node *node = step->node;
     struct product_args args = shape_of(plan, node);
-    const struct graph_param *weight = &plan->program.spec.graph->params[node->op->param[0]];
+    size_t number = storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float);
     state->parts = state->gradient = NONE;
-    TRY(choose(plan, node, step->kind == STEP_WEIGHTS ? DNN_WEIGHTS : DNN_DATA, &state->dnn, moment, err));
+    TRY(choose(plan, node, step->kind == STEP_WEIGHTS ? DNN_WEIGHTS : DNN_DATA, &state->pass, moment, err));
     if (step->kind != STEP_WEIGHTS)
         return MOCO_OK;
-    if (state->dnn.chosen)
-        return program_buffer(&plan->program, &state->gradient, (size_t)weight->count * sizeof(float), CLASS_SCRATCH,
+    if (state->pass.chosen)
+        return program_buffer(&plan->program, &state->gradient, (size_t)numbers_of(&args, W) * number, CLASS_SCRATCH,
                               moment, err);
+    state->gradient = state->pass.wide[W];
     return program_buffer(&plan->program, &state->parts, cuda_product_split(CUDA_product_weights, &args), CLASS_SCRATCH,
                           moment, err);
 }
 
-static moco_status weights_by_dnn(const struct program_backward *run, const struct program_step *step, const float *dy,
-                                  const float *x, float *sum, struct err *err)
+/* Adds a launch's gradient of the weight to the slab. */
+static moco_status add_gradient(const struct be_plan *plan, const struct program_step *step, float *sum, int storage,
+                                struct err *err)
 {
-    const struct be_plan *plan = run->plan;
-    struct cuda_conv_back *state = step->state;
-    struct map_args add = {.x = sum, .y = sum, .other = cuda_buffer(plan, state->gradient)};
-    add.count = plan->program.spec.graph->params[step->node->op->param[0]].count;
-    TRY(run_dnn(plan, &state->dnn, x, add.other, dy, err));
-    return cuda_launch_items(plan->dev, CUDA_map_add, add.count, &add, err);
+    const struct cuda_conv_back *state = step->state;
+    const struct graph_op *op = step->node->op;
+    struct map_args add = {.y = sum,
+                           .other = cuda_buffer(plan, state->gradient),
+                           .count = plan->program.spec.graph->params[op->param[0]].count,
+                           .c = cuda_value(plan, step->node->in)->c,
+                           .w = cuda_channels(plan, step->node->in)};
+    return cuda_launch_items(plan->dev, CUDA_map_gradient + storage, add.count, &add, err);
+}
+
+static moco_status weights_by_own(const struct be_plan *plan, const struct program_step *step, const void *x,
+                                  const void *dy, float *sum, struct err *err)
+{
+    const struct cuda_conv_back *state = step->state;
+    struct product_args args = shape_of(plan, step->node);
+    int apart = state->gradient != NONE;
+    TRY(widen(plan, step->node, &state->pass, Y, dy, &args.a, err));
+    TRY(widen(plan, step->node, &state->pass, X, x, &args.b, err));
+    cuda_product_split(CUDA_product_weights, &args);
+    args.out = apart ? cuda_buffer(plan, state->gradient) : sum;
+    args.accumulate = !apart;
+    args.parts = cuda_buffer(plan, state->parts);
+    TRY(cuda_product(plan->dev, CUDA_product_weights, &args, err));
+    return apart ? add_gradient(plan, step, sum, 0, err) : MOCO_OK;
 }
 
 static moco_status run_weights(const struct program_backward *run, const struct program_step *step, struct err *err)
 {
     const struct be_plan *plan = run->plan;
-    const struct cuda_conv_back *state = step->state;
+    struct pass *pass = &((struct cuda_conv_back *)step->state)->pass;
     const struct graph_op *op = step->node->op;
-    struct product_args args = shape_of(plan, step->node);
-    args.a = cuda_buffer(plan, step->in[0]);
-    args.b = cuda_buffer(plan, step->in[1]);
-    args.out = cuda_param_in(plan, run->io->gradients, op, 0);
+    const struct product_args shape = shape_of(plan, step->node);
+    const void *dy = cuda_buffer(plan, step->in[0]), *x = cuda_buffer(plan, step->in[1]);
+    float *sum = cuda_param_in(plan, run->io->gradients, op, 0);
     if (op->param[1] >= 0) {
         struct map_args bias = {
-            .dy = args.a, .y = cuda_param_in(plan, run->io->gradients, op, 1), .n = args.n, .c = args.co};
+            .dy = dy, .y = cuda_param_in(plan, run->io->gradients, op, 1), .n = shape.n, .c = shape.co};
         TRY(cuda_launch_items(plan->dev, CUDA_bias_back, bias.c, &bias, err));
     }
-    if (state->dnn.chosen)
-        return weights_by_dnn(run, step, args.a, args.b, args.out, err);
-    args.accumulate = 1;
-    cuda_product_split(CUDA_product_weights, &args);
-    args.parts = cuda_buffer(plan, state->parts);
-    return cuda_product(plan->dev, CUDA_product_weights, &args, err);
+    if (!pass->chosen)
+        return weights_by_own(plan, step, x, dy, sum, err);
+    TRY(run_dnn(plan, pass, x, cuda_buffer(plan, ((const struct cuda_conv_back *)step->state)->gradient), dy, err));
+    return add_gradient(plan, step, sum, storage_of(plan, op), err);
+}
+
+static moco_status data_by_own(const struct be_plan *plan, const struct program_step *step, const void *dy,
+                               const void *w, void *dx, struct err *err)
+{
+    const struct pass *pass = &((const struct cuda_conv_back *)step->state)->pass;
+    struct product_args args = shape_of(plan, step->node);
+    TRY(widen(plan, step->node, pass, Y, dy, &args.a, err));
+    TRY(widen(plan, step->node, pass, W, w, &args.b, err));
+    args.out = pass->wide[X] == NONE ? dx : cuda_buffer(plan, pass->wide[X]);
+    TRY(cuda_product(plan->dev, CUDA_product_data, &args, err));
+    if (pass->wide[X] == NONE)
+        return MOCO_OK;
+    return narrow(plan, step->node, (struct map_args){.x = args.out, .y = dx, .count = numbers_of(&args, X)}, err);
 }
 
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)
 {
     const struct be_plan *plan = run->plan;
-    struct by_dnn *dnn = &((struct cuda_conv_back *)step->state)->dnn;
+    struct pass *pass = &((struct cuda_conv_back *)step->state)->pass;
+    const struct graph_op *op = step->node->op;
     if (step->kind == STEP_WEIGHTS)
         return run_weights(run, step, err);
-    struct product_args args = shape_of(plan, step->node);
-    args.a = cuda_buffer(plan, step->in[0]);
-    args.b = cuda_param_in(plan, run->io->weights, step->node->op, 0);
-    args.out = cuda_buffer(plan, step->out[0]);
-    if (dnn->chosen)
-        return run_dnn(plan, dnn, args.out, args.b, args.a, err);
-    return cuda_product(plan->dev, CUDA_product_data, &args, err);
+    const void *dy = cuda_buffer(plan, step->in[0]);
+    const void *w =
+        op->kind == OP_LINEAR ? cuda_param_in(plan, run->io->masters, op, 0) : cuda_conv_weight_back(run, op);
+    void *dx = cuda_buffer(plan, step->out[0]);
+    return pass->chosen ? run_dnn(plan, pass, dx, w, dy, err) : data_by_own(plan, step, dy, w, dx, err);
 }
 
 /* ---- inference ---- */

@@ -77,13 +77,13 @@ static moco_status run_input(const struct program_forward *run, const struct pro
                               .n = plan->program.spec.n,
                               .h = v->h,
                               .w = v->w,
-                              .channels = v->c};
+                              .channels = cuda_channels(plan, node->out)};
     for (int c = 0; c < 3; c++) {
         args.mean[c] = (float)g->mean[c];
         args.std[c] = (float)g->std[c];
     }
     if (state->upload != NONE) {
-        char *to = (char *)cuda_buffer(plan, state->upload);
+        char *to = cuda_buffer(plan, state->upload);
         TRY(upload(plan, node, run->io, to, err));
         args.images = (const uint8_t *)to;
         args.second = NULL;
@@ -91,7 +91,8 @@ static moco_status run_input(const struct program_forward *run, const struct pro
         if (plan->program.spec.f32_input)
             args.planes = (const float *)(const void *)to;
     }
-    return cuda_launch_items(plan->dev, CUDA_input, (int64_t)args.n * args.h * args.w, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_input, node->out), (int64_t)args.n * args.h * args.w,
+                             &args, err);
 }
 
 const struct program_op cuda_op_input = {
@@ -107,7 +108,7 @@ static moco_status run_add(const struct program_forward *run, const struct progr
                             .y = cuda_value_at(plan, node->out),
                             .count = count_of(plan, node->out),
                             .relu = node->relu || node->op->kind == OP_RELU};
-    return cuda_launch_items(plan->dev, CUDA_map_add, args.count, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_map_add, node->out), args.count, &args, err);
 }
 
 const struct program_op cuda_op_relu = {.place = PLACE_OVER_INPUT, .run = run_add};
@@ -135,7 +136,7 @@ static moco_status compile_maxpool_back(struct be_plan *plan, struct program_ste
 static struct map_args pool_of(const struct be_plan *plan, const struct program_node *node)
 {
     struct map_args args = shape_of(plan, node);
-    args.winner = (uint16_t *)(void *)cuda_buffer(plan, ((const struct cuda_maxpool *)node->state)->winner);
+    args.winner = cuda_buffer(plan, ((const struct cuda_maxpool *)node->state)->winner);
     return args;
 }
 
@@ -146,7 +147,7 @@ static moco_status run_maxpool(const struct program_forward *run, const struct p
     args.x = cuda_value_at(plan, node->in);
     args.y = cuda_value_at(plan, node->out);
     args.count = count_of(plan, node->out);
-    return cuda_launch_items(plan->dev, CUDA_maxpool, args.count, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_maxpool, node->out), args.count, &args, err);
 }
 
 static moco_status run_maxpool_back(const struct program_backward *run, const struct program_step *step,
@@ -157,7 +158,7 @@ static moco_status run_maxpool_back(const struct program_backward *run, const st
     args.dy = cuda_buffer(plan, step->in[0]);
     args.y = cuda_buffer(plan, step->out[0]);
     args.count = count_of(plan, step->node->in);
-    return cuda_launch_items(plan->dev, CUDA_maxpool_back, args.count, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_maxpool_back, step->node->in), args.count, &args, err);
 }
 
 const struct program_op cuda_op_maxpool = {.state = sizeof(struct cuda_maxpool),
@@ -174,7 +175,7 @@ static moco_status run_gap(const struct program_forward *run, const struct progr
     struct map_args args = shape_of(plan, node);
     args.x = cuda_value_at(plan, node->in);
     args.y = cuda_value_at(plan, node->out);
-    return cuda_launch_items(plan->dev, CUDA_gap, (int64_t)args.n * args.c, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_gap, node->in), (int64_t)args.n * args.c, &args, err);
 }
 
 static moco_status run_gap_back(const struct program_backward *run, const struct program_step *step, struct err *err)
@@ -184,7 +185,7 @@ static moco_status run_gap_back(const struct program_backward *run, const struct
     args.dy = cuda_buffer(plan, step->in[0]);
     args.y = cuda_buffer(plan, step->out[0]);
     args.count = count_of(plan, step->node->in);
-    return cuda_launch_items(plan->dev, CUDA_gap_back, args.count, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_gap_back, step->node->in), args.count, &args, err);
 }
 
 const struct program_op cuda_op_gap = {.run = run_gap, .run_back = run_gap_back};

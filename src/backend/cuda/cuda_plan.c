@@ -18,18 +18,19 @@ static moco_status plain(const struct program_backward *run, const struct progra
 {
     const struct be_plan *plan = run->plan;
     struct be_device *dev = plan->dev;
-    const float *dy = step->in[0] == NONE ? run->io->d_out : cuda_buffer(plan, step->in[0]);
+    const void *dy = step->in[0] == NONE ? run->io->d_out : cuda_buffer(plan, step->in[0]);
     struct map_args args = {.x = dy, .y = cuda_buffer(plan, step->out[0])};
     args.count = (int64_t)program_value_count(&plan->program, step->value, plan->program.spec.n);
     if (step->kind == STEP_COPY)
-        return cuda_move(dev, args.y, dy, (size_t)args.count * sizeof(float), err);
+        return cuda_move(dev, args.y, dy,
+                         program_value_bytes(&plan->program, step->value, plan->program.spec.n), err);
     if (step->kind == STEP_SUM) {
         args.other = cuda_buffer(plan, step->in[1]);
-        return cuda_launch_items(dev, CUDA_map_add, args.count, &args, err);
+        return cuda_launch_items(dev, cuda_stored(plan, CUDA_map_add, step->value), args.count, &args, err);
     }
     args.x = cuda_value_at(plan, step->value);
     args.dy = dy;
-    return cuda_launch_items(dev, CUDA_map_relu_back, args.count, &args, err);
+    return cuda_launch_items(dev, cuda_stored(plan, CUDA_map_relu_back, step->value), args.count, &args, err);
 }
 
 /* Backward begins with a copy of the caller's gradient, since batch norm works in it. */
@@ -51,8 +52,12 @@ static moco_status check_weights(const struct be_device *dev, const struct be_pl
 {
     if ((spec->pass == BE_INFER) != (spec->weights != NULL))
         return err_set(err, MOCO_EINVAL, "%s: inference reads folded weights, and no other pass does", dev->name);
-    if (spec->weights != NULL && spec->weights->layout != spec->layout)
-        return err_set(err, MOCO_EINVAL, "%s: the weights were folded for another layout than the plan's", dev->name);
+    if (spec->weights != NULL && (spec->weights->layout != spec->layout || spec->weights->precision != spec->precision))
+        return err_set(err, MOCO_EINVAL, "%s: the weights were folded for another layout or precision than the plan's",
+                       dev->name);
+    if (spec->pass != BE_INFER && cuda_storage(spec->layout->precision) != cuda_storage(spec->precision))
+        return err_set(err, MOCO_EINVAL, "%s: a plan in %s needs a layout that was made for it", dev->name,
+                       backend_precision_name((int)spec->precision));
     return MOCO_OK;
 }
 
@@ -74,13 +79,16 @@ moco_status cuda_plan_create(struct be_plan **out, struct be_device *dev, const 
     struct be_plan *plan = mem_zalloc(dev->ctx, sizeof *plan, err);
     if (plan == NULL)
         return MOCO_ENOMEM;
-    *plan = (struct be_plan){.program = {.plan = plan,
-                                         .ctx = dev->ctx,
-                                         .device = &device,
-                                         .spec = *spec,
-                                         .map_number = sizeof(float),
-                                         .vector_number = sizeof(float)},
-                             .dev = dev};
+    const struct graph_value *picture = &spec->graph->values[spec->graph->input];
+    *plan =
+        (struct be_plan){.program = {.plan = plan,
+                                     .ctx = dev->ctx,
+                                     .device = &device,
+                                     .spec = *spec,
+                                     .map_number = cuda_storage(spec->precision) > 0 ? sizeof(uint16_t) : sizeof(float),
+                                     .vector_number = sizeof(float),
+                                     .picture_channels = dnn_channels(spec->precision, picture->c)},
+                         .dev = dev};
     moco_status status = cuda_enter(dev, err);
     if (status == MOCO_OK) {
         status = compile(plan, err);
@@ -125,12 +133,12 @@ static moco_status write_out(const struct be_plan *plan, void *out, struct err *
 {
     const struct program *p = &plan->program;
     const struct graph_value *v = cuda_value(plan, p->spec.output);
-    const float *from = cuda_value_at(plan, p->spec.output);
-    if (v->h * v->w == 1)
+    const void *from = cuda_value_at(plan, p->spec.output);
+    if (p->value_vector[p->spec.output])
         return cuda_move(plan->dev, out, from, program_value_bytes(p, p->spec.output, p->spec.n), err);
     struct map_args args = {.x = from, .y = out, .h = v->h, .w = v->w, .c = v->c};
     args.count = (int64_t)program_value_count(p, p->spec.output, p->spec.n);
-    return cuda_launch_items(plan->dev, CUDA_map_out, args.count, &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_map_out, p->spec.output), args.count, &args, err);
 }
 
 static moco_status forward(struct be_plan *plan, const struct be_forward *io, struct err *err)

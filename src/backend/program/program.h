@@ -66,8 +66,9 @@ struct program {
     const struct program_device *device;
     struct be_plan_spec spec;
     size_t map_number,
-        vector_number; /* bytes of a number of a feature map; of a vector [n][c], behind global pooling */
-    size_t never_kept; /* TRAIN: an output of batch norm of so many bytes a sample is computed once more in backward,
+        vector_number;    /* bytes of a number of a feature map; of a vector [n][c], behind global pooling */
+    int picture_channels; /* of the map that the pictures become; 0: as many as they have */
+    size_t never_kept;    /* TRAIN: an output of batch norm of so many bytes a sample is computed once more in backward,
                           if nothing is added to it, whether the spec asks for it or not */
     struct program_node *nodes;
     int node_count;

@@ -13,7 +13,10 @@ size_t program_value_count(const struct program *p, int value, int n)
 
 size_t program_value_bytes(const struct program *p, int value, int n)
 {
-    return program_value_count(p, value, n) * (p->value_vector[value] ? p->vector_number : p->map_number);
+    size_t count = program_value_count(p, value, n);
+    if (value == p->spec.graph->input && p->picture_channels > 0)
+        count = count / (size_t)p->spec.graph->values[value].c * (size_t)p->picture_channels;
+    return count * (p->value_vector[value] ? p->vector_number : p->map_number);
 }
 
 moco_status program_buffer(struct program *p, int *out, size_t bytes, enum program_class class, int moment,

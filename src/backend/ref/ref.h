@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * ref: what the files of the reference backend share: device, layout, plan, and where numbers are rounded. All
- * numbers are held as double. What a reader would get wrong: BE_F32 and BE_BF16 do not change how anything is
+ * numbers are held as double. What a reader would get wrong: BE_F32, BE_BF16 and BE_F16 do not change how anything is
  * computed. They only decide which results are rounded before they are stored, at the same points where the cpu
- * backend stores them. BE_TF32 stores what BE_F32 does, and convolutions and linear layers round what they read. */
+ * backend stores them. BE_TF32 stores what BE_F32 does, and convolutions and linear layers round what they read. The
+ * device "ref:1" has the trait be_info.rounds_products, and so is the oracle of GPUs. */
 #ifndef MOCO_BACKEND_REF_H
 #define MOCO_BACKEND_REF_H
 
@@ -12,6 +13,7 @@
 
 struct be_device {
     struct ctx *ctx;
+    int rounds_products;  /* be_info */
     _Atomic int64_t live; /* bytes of its memory */
 };
 
@@ -38,16 +40,25 @@ struct be_weights {
     int folded;
 };
 
-/* What a number stored in `precision` becomes. bf16 through f32, as the cpu's kernels do. */
+/* Are maps stored in 16 bits, and convolutions' weights read so? */
+static inline int ref_is_half(enum be_precision precision)
+{
+    return precision == BE_BF16 || precision == BE_F16;
+}
+
+/* What a number stored in `precision` becomes. 16 bits through f32, as kernels do. */
 static inline double ref_round(enum be_precision precision, double value)
 {
     if (precision == BE_F64)
         return value;
     float single = (float)value;
-    return precision != BE_BF16 ? (double)single : (double)bf16_to_float(bf16_from_float(single));
+    if (!ref_is_half(precision))
+        return (double)single;
+    return (double)(precision == BE_BF16 ? bf16_to_float(bf16_from_float(single))
+                                         : f16_to_float(f16_from_float(single)));
 }
 
-/* Masters, gradients, momentum, statistics and vectors are f32 in both rounding modes. */
+/* Masters, gradients, momentum, statistics and vectors are f32 in all rounding modes. */
 static inline enum be_precision ref_master(enum be_precision precision)
 {
     return precision == BE_F64 ? BE_F64 : BE_F32;

@@ -8,17 +8,22 @@
 #include <string.h>
 
 #define PAGE 4096
-#define PRECISIONS (BE_HAS(BE_F32) | BE_HAS(BE_BF16) | BE_HAS(BE_F64) | BE_HAS(BE_TF32))
+#define PRECISIONS (BE_HAS(BE_F32) | BE_HAS(BE_BF16) | BE_HAS(BE_F64) | BE_HAS(BE_F16) | BE_HAS(BE_TF32))
 
 static moco_status device_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
 {
     *out = NULL;
-    if (strcmp(name, "ref") != 0)
-        return err_set(err, MOCO_ENODEV, "ref: there is no device \"%.40s\"; its only device is \"ref\"", name);
+    int as_gpu = strcmp(name, "ref:1") == 0;
+    if (!as_gpu && strcmp(name, "ref") != 0)
+        return err_set(
+            err, MOCO_ENODEV,
+            "ref: there is no device \"%.40s\"; its devices are \"ref\", and \"ref:1\", which rounds where GPUs do",
+            name);
     struct be_device *dev = mem_zalloc(ctx, sizeof *dev, err);
     if (dev == NULL)
         return MOCO_ENOMEM;
     dev->ctx = ctx_ref(ctx);
+    dev->rounds_products = as_gpu;
     atomic_init(&dev->live, 0);
     *out = dev;
     return MOCO_OK;
@@ -35,7 +40,6 @@ static void device_close(struct be_device *dev)
 
 static void device_info(const struct be_device *dev, struct be_info *info)
 {
-    (void)dev;
     *info = (struct be_info){.threads = 1,
                              .real_bytes = sizeof(double),
                              .precisions = PRECISIONS,
@@ -45,7 +49,8 @@ static void device_info(const struct be_device *dev, struct be_info *info)
                              .embed_pixels = INT64_C(8) * 224 * 224,
                              .embed_images = 64,
                              .step_rate = 1,
-                             .behind = 1};
+                             .behind = 1,
+                             .rounds_products = dev->rounds_products};
 }
 
 static moco_status device_precision(const struct be_device *dev, int wanted, enum be_precision *out, struct err *err)

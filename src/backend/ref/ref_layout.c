@@ -2,7 +2,7 @@
  *
  * ref_layout: where each parameter is in a slab, and the copies of weights that plans read. Readers and the key
  * encoder's block have the layout of the slab. Only the values differ: the weights of a convolution are rounded to
- * bf16. */
+ * 16 bits. */
 #include "backend/ref/ref.h"
 
 #include <string.h>
@@ -113,7 +113,7 @@ static void round_weights(const struct be_layout *layout, enum be_precision prec
 size_t ref_reader_bytes(const struct be_layout *layout, int backward)
 {
     (void)backward; /* both passes read the same copy */
-    return layout->precision == BE_BF16 ? ref_layout_bytes(layout) : 0;
+    return ref_is_half(layout->precision) ? ref_layout_bytes(layout) : 0;
 }
 
 moco_status ref_readers(const struct be_layout *layout, int backward, const void *masters, void *out, struct err *err)
@@ -150,7 +150,7 @@ moco_status ref_ema_readers(struct be_program *program, const void *k, const voi
     const struct be_layout *layout = program->spec.layout;
     TRY(host_in_work(program, "ema_readers", err));
     ema_slab(layout, k, q, program->now.key_momentum, out);
-    if (layout->precision == BE_BF16)
+    if (ref_is_half(layout->precision))
         round_weights(layout, layout->precision, out);
     return MOCO_OK;
 }

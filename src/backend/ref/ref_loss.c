@@ -75,7 +75,7 @@ moco_status ref_infonce(struct be_program *program, const struct be_infonce *io,
         for (int64_t j = 0; j < io->length; j++)
             s[j + 1] = dot(io->dim, q, queue + j * io->dim);
         one_query(s, io->length + 1, temperature, &m);
-        double unit = io->scale / temperature;
+        double unit = io->scale * program->now.loss_scale / temperature;
         for (int c = 0; c < io->dim; c++)
             d_q[c] = unit * (s[0] - 1) * k[c];
         for (int64_t j = 0; j < io->length; j++)
@@ -103,7 +103,8 @@ static void add_row(int dim, double weight, const double *row, double *d)
 }
 
 /* Query i against all candidates: NT-Xent's are the queries themselves, of which its own row is none. */
-static void one_of_batch(const struct be_batch_loss *io, double temperature, int i, double *s, struct host_sums *m)
+static void one_of_batch(const struct be_batch_loss *io, const struct be_scalars *now, int i, double *s,
+                         struct host_sums *m)
 {
     int ntxent = io->k == NULL, count = ntxent ? io->n : io->keys, dim = io->dim;
     int own = ntxent ? (i + io->n / 2) % io->n : io->first + i, self = ntxent ? i : -1;
@@ -114,12 +115,12 @@ static void one_of_batch(const struct be_batch_loss *io, double temperature, int
     for (int j = 0; j < count; j++)
         if (j != own && j != self)
             s[used++] = dot(dim, q, rows + (size_t)j * (size_t)dim);
-    one_query(s, used, temperature, m);
+    one_query(s, used, now->temperature, m);
     used = 1;
     for (int j = 0; j < count; j++) {
         if (j == self)
             continue;
-        double weight = io->scale / temperature * (j == own ? s[0] - 1 : s[used++]);
+        double weight = io->scale * now->loss_scale / now->temperature * (j == own ? s[0] - 1 : s[used++]);
         add_row(dim, weight, rows + (size_t)j * (size_t)dim, d_q);
         add_row(dim, weight, q, d_rows == NULL ? NULL : d_rows + (size_t)j * (size_t)dim);
     }
@@ -142,7 +143,7 @@ moco_status ref_batch_loss(struct be_program *program, const struct be_batch_los
     if (io->d_k != NULL)
         memset(io->d_k, 0, (size_t)io->keys * (size_t)io->dim * sizeof(double));
     for (int i = 0; i < io->n; i++)
-        one_of_batch(io, temperature, i, scratch, &m);
+        one_of_batch(io, &program->now, i, scratch, &m);
     host_add_sums(program, &m);
     return MOCO_OK;
 }

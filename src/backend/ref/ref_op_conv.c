@@ -95,6 +95,8 @@ static moco_status run(const struct program_forward *run, const struct program_n
     const double *x = as_read(plan, state->read[0], ref_value(plan, node->in), ref_count(&conv.in));
     const double *w = as_read(plan, state->read[1], ref_weight(run, node->op, 0), weights_of(plan, node));
     ref_conv_forward(&conv, x, w, y, ref_at(plan, state->scratch));
+    if (plan->rounds_products && node->op->kind == OP_CONV)
+        ref_round_value(plan, node->out, y);
     if (node->op->kind == OP_LINEAR && node->op->param[1] >= 0)
         ref_bias(&conv.out, ref_other_param(run, node->op, 1), y);
     if (node->bn != NULL)
@@ -127,6 +129,8 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     }
     const double *x = as_read(plan, state->read[1], ref_at(plan, step->in[1]), ref_count(&conv.in));
     ref_conv_backward_weight(&conv, x, read, gradient, scratch);
+    if (plan->rounds_products && node->op->kind == OP_CONV)
+        ref_round_all(plan->program.spec.precision, gradient, weights_of(plan, node));
     ref_add_gradient(run, node->op, 0, gradient);
     return MOCO_OK;
 }

@@ -30,7 +30,7 @@ static moco_status compile(struct be_plan *plan, struct err *err)
 
 moco_status ref_precision_check(enum be_precision precision, struct err *err)
 {
-    if ((precision < BE_F32 || precision > BE_F64) && precision != BE_TF32)
+    if (precision < BE_F32 || precision > BE_TF32)
         return err_set(err, MOCO_EINVAL, "ref: there is no precision number %d", (int)precision);
     return MOCO_OK;
 }
@@ -60,7 +60,9 @@ moco_status ref_plan_create(struct be_plan **out, struct be_device *dev, const s
                                          .device = &device,
                                          .spec = *spec,
                                          .map_number = sizeof(double),
-                                         .vector_number = sizeof(double)}};
+                                         .vector_number = sizeof(double)},
+                             .rounds_products =
+                                 spec->precision == BE_F16 || (spec->precision == BE_BF16 && dev->rounds_products)};
     moco_status status = compile(plan, err);
     if (status != MOCO_OK) {
         ref_plan_free(plan);

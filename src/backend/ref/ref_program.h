@@ -13,6 +13,7 @@
 
 struct be_plan {
     struct program program;
+    int rounds_products; /* a convolution's results are rounded before anything is added to them */
 };
 
 extern const struct program_op *const ref_program_ops[OP_KINDS]; /* ref_plan.c */
@@ -25,7 +26,7 @@ static inline struct ref_shape ref_shape_of(const struct be_plan *plan, int valu
     return (struct ref_shape){plan->program.spec.n, v->c, v->h, v->w};
 }
 
-/* How a value and its gradient are stored. From the pooling over all pixels on, vectors are f32 in bf16 too. */
+/* How a value and its gradient are stored. From the pooling over all pixels on, vectors are f32 in 16 bits too. */
 static inline enum be_precision ref_rounding(const struct be_plan *plan, int value)
 {
     enum be_precision precision = plan->program.spec.precision;

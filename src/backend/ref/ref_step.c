@@ -20,16 +20,17 @@ static void sgd_param(const struct be_layout *layout, const struct be_scalars *n
     double *p = (double *)io->p + layout->offset[param], *v = (double *)io->v + layout->offset[param];
     const double *g = (const double *)io->g + layout->offset[param];
     for (int64_t i = 0; i < layout->length[param]; i++) {
-        v[i] = ref_round(master, now->sgd_momentum * v[i] + (g[i] + rule->weight_decay * p[i]));
+        double pull = g[i] / now->loss_scale + rule->weight_decay * p[i];
+        v[i] = ref_round(master, now->sgd_momentum * v[i] + pull);
         p[i] = ref_round(master, p[i] - rule->lr * v[i]);
     }
 }
 
-static double norm_of_pull(int64_t count, const double *g, const double *p, double decay)
+static double norm_of_pull(int64_t count, const double *g, double loss_scale, const double *p, double decay)
 {
     double sum = 0;
     for (int64_t i = 0; i < count; i++) {
-        double pull = (g != NULL ? g[i] : 0) + decay * p[i];
+        double pull = (g != NULL ? g[i] / loss_scale : 0) + decay * p[i];
         sum += pull * pull;
     }
     return sqrt(sum);
@@ -43,11 +44,11 @@ static void lars_param(const struct be_layout *layout, const struct be_scalars *
     double *p = (double *)io->p + layout->offset[param], *v = (double *)io->v + layout->offset[param];
     const double *g = (const double *)io->g + layout->offset[param];
     double decay = layout->plain[param] ? 0 : rule->weight_decay, rate = rule->lr;
-    double weight = norm_of_pull(count, NULL, p, 1), pull = norm_of_pull(count, g, p, decay);
+    double weight = norm_of_pull(count, NULL, 1, p, 1), pull = norm_of_pull(count, g, now->loss_scale, p, decay);
     if (!layout->plain[param] && weight > 0 && pull > 0)
         rate *= now->trust * weight / pull;
     for (int64_t i = 0; i < count; i++) {
-        v[i] = ref_round(master, now->sgd_momentum * v[i] + rate * (g[i] + decay * p[i]));
+        v[i] = ref_round(master, now->sgd_momentum * v[i] + rate * (g[i] / now->loss_scale + decay * p[i]));
         p[i] = ref_round(master, p[i] - v[i]);
     }
 }

@@ -17,12 +17,19 @@
     }
 CUDA_KERNELS(RUN)
 
+#define ROW(name, args) run_##name,
+static void (*const runs[])(const void *) = {CUDA_KERNELS(ROW)};
 static int ran[CUDA_KERNEL_COUNT];
-#define LAUNCH(name, x, y, z, args)                                                                                    \
-    (ran[CUDA_##name] = 1,                                                                                             \
-     simt_launch(                                                                                                      \
-         run_##name, &(args), simt_dim{(x), (y), (z)},                                                                 \
-         simt_dim{CUDA_##name == CUDA_decide || CUDA_##name == CUDA_step_end ? 1u : (unsigned)CUDA_BLOCK, 1, 1}))
+
+static void launch(int kernel, unsigned x, unsigned y, unsigned z, const void *args)
+{
+    ran[kernel] = 1;
+    unsigned threads = kernel == CUDA_decide || kernel == CUDA_step_end ? 1u : (unsigned)CUDA_BLOCK;
+    simt_launch(runs[kernel], args, simt_dim{x, y, z}, simt_dim{threads, 1, 1});
+}
+
+#define LAUNCH(name, x, y, z, args) launch(CUDA_##name, (x), (y), (z), &(args))
+#define LAUNCH_STORED(name, x, y, z, args) launch(CUDA_##name + storage, (x), (y), (z), &(args))
 
 template <class T> static T *take(size_t count, int byte)
 {
@@ -74,6 +81,35 @@ static struct cuda_step *new_step(void)
     return s;
 }
 
+/* Maps of the kernels that run now: f32, bf16, fp16 (CUDA_STORED). */
+static int storage;
+
+static void *map_unset(size_t count)
+{
+    return storage == 0 ? (void *)unset(count) : take<uint16_t>(count, 0xff);
+}
+
+static void *map_numbers(size_t count)
+{
+    float *from = numbers(count);
+    uint16_t *out = take<uint16_t>(storage == 0 ? 1 : count, 0);
+    if (storage == 0)
+        return from;
+    for (size_t i = 0; i < count; i++)
+        out[i] = storage == 1 ? bf16_from_float(from[i]) : f16_from_float(from[i]);
+    return out;
+}
+
+static void expect_map(const char *what, const void *values, size_t count)
+{
+    float *wide = take<float>(count, 0);
+    for (size_t i = 0; i < count; i++)
+        wide[i] = storage == 0   ? ((const float *)values)[i]
+                  : storage == 1 ? bf16_to_float(((const uint16_t *)values)[i])
+                                 : f16_to_float(((const uint16_t *)values)[i]);
+    expect_set(what, wide, count);
+}
+
 static void rows(void)
 {
     enum { N = 7, DIM = 5 };
@@ -105,9 +141,9 @@ static void rows(void)
 
 static void slabs(void)
 {
-    enum { TOTAL = 700, SLICES = 3 };
-    static const struct cuda_slice slice[SLICES] = {{0, 300, 0}, {304, 290, 0}, {608, 90, 1}};
-    static const struct cuda_param param[2] = {{0, 2, 0, 0}, {2, 1, 1, 0}};
+    enum { TOTAL = 700, SLICES = 3, ROW = 5, PADDED = 8, COPIES = 590 / ROW * PADDED };
+    static const struct cuda_slice slice[SLICES] = {{0, 300, 0}, {300, 290, 0}, {608, 90, 1}};
+    static const struct cuda_param param[2] = {{0, 0, -1, 0, 2, 0, ROW, PADDED, 0}, {608, -1, 0, 2, 1, 1, 0, 0, 0}};
     struct cuda_step *s = new_step();
     struct slab_args a = {};
     s->may = 1;
@@ -116,8 +152,6 @@ static void slabs(void)
     a.v = numbers(TOTAL);
     a.k = numbers(TOTAL);
     a.g = numbers(TOTAL);
-    a.out = unset(TOTAL);
-    a.total = TOTAL;
     a.slices = slice;
     a.params = param;
     a.sums = take<struct cuda_sums>(SLICES, 0xff);
@@ -129,9 +163,16 @@ static void slabs(void)
     LAUNCH(slab_sums, SLICES, 1, 1, a);
     LAUNCH(slab_end, 1, 1, 1, a);
     LAUNCH(slab_rules, 1, 1, 1, a);
-    LAUNCH(slab_update, SLICES, 1, 1, a);
-    LAUNCH(slab_average, 2, 1, 1, a);
-    expect_set("slab_average", a.out, TOTAL);
+    a.copies = storage > 0 ? map_unset(COPIES) : nullptr;
+    LAUNCH_STORED(slab_update, SLICES, 1, 1, a);
+    if (storage > 0)
+        expect_map("slab_update", a.copies, COPIES);
+    a.copies = storage > 0 ? map_unset(COPIES) : nullptr;
+    a.out = unset(storage > 0 ? 90 : TOTAL);
+    LAUNCH_STORED(slab_readers, SLICES, 1, 1, a);
+    if (storage > 0)
+        expect_map("slab_readers", a.copies, COPIES);
+    expect_set("slab_readers", a.out, storage > 0 ? 90 : 590);
 }
 
 static void maps(void)
@@ -141,54 +182,67 @@ static void maps(void)
                                nullptr,
                                nullptr,
                                nullptr,
-                               unset(N * H * W * 8),
+                               map_unset(N * H * W * 8),
                                {0.5f, 0.5f, 0.5f},
                                {1, 1, 1},
                                N,
                                H,
                                W,
                                8};
-    LAUNCH(input, 1, 1, 1, image);
-    expect_set("input", image.out, N * H * W * 8);
+    LAUNCH_STORED(input, 1, 1, 1, image);
+    expect_map("input", image.out, N * H * W * 8);
     struct map_args a = {};
-    a.x = numbers(IN);
-    a.other = numbers(IN);
-    a.y = unset(IN);
+    a.x = map_numbers(IN);
+    a.other = map_numbers(IN);
+    a.y = map_unset(IN);
     a.count = IN;
     a.n = N, a.h = H, a.w = W, a.c = C, a.oh = OH, a.ow = OW, a.kernel = 3, a.stride = 2, a.pad = 1, a.relu = 1;
-    LAUNCH(map_add, 3, 1, 1, a);
-    expect_set("map_add", a.y, IN);
-    a.dy = numbers(IN);
-    LAUNCH(map_relu_back, 3, 1, 1, a);
+    LAUNCH_STORED(map_add, 3, 1, 1, a);
+    expect_map("map_add", a.y, IN);
+    a.dy = map_numbers(IN);
+    LAUNCH_STORED(map_relu_back, 3, 1, 1, a);
     a.y = unset(IN);
-    LAUNCH(map_out, 3, 1, 1, a);
-    expect_set("map_out", a.y, IN);
-    a.y = unset(OUT);
+    LAUNCH_STORED(map_out, 3, 1, 1, a);
+    expect_set("map_out", (float *)a.y, IN);
+    a.y = unset(IN);
+    LAUNCH_STORED(map_widen, 3, 1, 1, a);
+    expect_set("map_widen", (float *)a.y, IN);
+    a.y = map_unset(OUT);
     a.winner = take<uint16_t>(OUT, 0xff);
     a.count = OUT;
-    LAUNCH(maxpool, 2, 1, 1, a);
-    expect_set("maxpool", a.y, OUT);
-    a.dy = numbers(OUT);
-    a.y = unset(IN);
+    LAUNCH_STORED(maxpool, 2, 1, 1, a);
+    expect_map("maxpool", a.y, OUT);
+    a.dy = map_numbers(OUT);
+    a.y = map_unset(IN);
     a.count = IN;
-    LAUNCH(maxpool_back, 2, 1, 1, a);
-    expect_set("maxpool_back", a.y, IN);
+    LAUNCH_STORED(maxpool_back, 2, 1, 1, a);
+    expect_map("maxpool_back", a.y, IN);
     a.y = unset(N * C);
-    LAUNCH(gap, 1, 1, 1, a);
-    expect_set("gap", a.y, N * C);
+    LAUNCH_STORED(gap, 1, 1, 1, a);
+    expect_set("gap", (float *)a.y, N * C);
     a.dy = numbers(N * C);
-    a.y = unset(IN);
-    LAUNCH(gap_back, 2, 1, 1, a);
-    expect_set("gap_back", a.y, IN);
+    a.y = map_unset(IN);
+    LAUNCH_STORED(gap_back, 2, 1, 1, a);
+    expect_map("gap_back", a.y, IN);
+    a.c = 3, a.w = 8, a.count = 30;
+    a.other = map_numbers(80);
+    a.y = numbers(30);
+    LAUNCH_STORED(map_gradient, 1, 1, 1, a);
+    expect_set("map_gradient", (float *)a.y, 30);
+}
+
+static void vectors(void)
+{
+    struct map_args a = {};
     a.n = 3, a.c = 300;
     a.x = numbers(900);
     a.dy = numbers(900);
     a.y = unset(900);
     LAUNCH(l2norm, 3, 1, 1, a);
-    expect_set("l2norm", a.y, 900);
+    expect_set("l2norm", (float *)a.y, 900);
     a.y = unset(900);
     LAUNCH(l2norm_back, 3, 1, 1, a);
-    expect_set("l2norm_back", a.y, 900);
+    expect_set("l2norm_back", (float *)a.y, 900);
     a.y = numbers(300);
     LAUNCH(bias_back, 2, 1, 1, a);
 }
@@ -197,11 +251,11 @@ static void batch_norm(void)
 {
     enum { ROWS = 37, C = 35, GROUPS = 2, SPLITS = 3, COUNT = GROUPS * ROWS * C };
     struct bn_args a = {};
-    a.x = numbers(COUNT);
-    a.other = numbers(COUNT);
+    a.x = map_numbers(COUNT);
+    a.other = map_numbers(COUNT);
     a.gamma = numbers(C);
     a.beta = numbers(C);
-    a.out = unset(COUNT);
+    a.out = map_unset(COUNT);
     a.mask = take<unsigned char>((COUNT + 7) / 8, 0);
     a.sums = take<double>((size_t)GROUPS * SPLITS * 2 * C, 0xff);
     a.saved = unset((size_t)GROUPS * 2 * C);
@@ -210,19 +264,19 @@ static void batch_norm(void)
     a.rows = ROWS;
     a.eps = 1e-5;
     a.c = C, a.groups = GROUPS, a.splits = SPLITS, a.relu = 1;
-    LAUNCH(bn_sums, 2, SPLITS, GROUPS, a);
-    LAUNCH(bn_statistics, 1, 1, 1, a);
-    LAUNCH(bn_apply, 2, 1, 1, a);
-    expect_set("bn_apply", a.out, COUNT);
-    a.dy = a.d = numbers(COUNT);
-    a.more = numbers(COUNT);
-    a.out = unset(COUNT);
+    LAUNCH_STORED(bn_sums, 2, SPLITS, GROUPS, a);
+    LAUNCH_STORED(bn_statistics, 1, 1, 1, a);
+    LAUNCH_STORED(bn_apply, 2, 1, 1, a);
+    expect_map("bn_apply", a.out, COUNT);
+    a.dy = a.d = map_numbers(COUNT);
+    a.more = map_numbers(COUNT);
+    a.out = map_unset(COUNT);
     a.d_gamma = numbers(C);
     a.d_beta = numbers(C);
-    LAUNCH(bn_back_sums, 2, SPLITS, GROUPS, a);
+    LAUNCH_STORED(bn_back_sums, 2, SPLITS, GROUPS, a);
     LAUNCH(bn_back_end, 1, 1, 1, a);
-    LAUNCH(bn_back_apply, 3, 1, 1, a);
-    expect_set("bn_back_apply", a.out, COUNT);
+    LAUNCH_STORED(bn_back_apply, 3, 1, 1, a);
+    expect_map("bn_back_apply", a.out, COUNT);
     struct fold_args f = {numbers(C * 6), numbers(C), numbers(C), unset(C), take<float>(2 * C, 0), C * 6, 1e-5, C, 6};
     LAUNCH(fold_bn, 1, 1, 1, f);
     LAUNCH(fold_weights, 1, 1, 1, f);
@@ -322,9 +376,12 @@ int main(int argc, char **argv)
 {
     simt_seed(argc > 1 ? strtoull(argv[1], nullptr, 10) : 1);
     rows();
-    slabs();
-    maps();
-    batch_norm();
+    for (storage = 0; storage < 3; storage++) {
+        slabs();
+        maps();
+        batch_norm();
+    }
+    vectors();
     products();
     matrices();
     losses();

@@ -91,5 +91,6 @@ mutated bn.cu 's/^    __syncthreads();//' thread "data race"
 mutated kernel.cuh 's/^        __syncthreads();//' thread "data race"
 mutated product.cu 's/if (to_row >= e.rows || to_column >= e.columns)/if (to_row >= e.rows)/' address "heap-buffer-overflow"
 mutated product.cu 's/row < p.rows \&\& k < p.end ? F::at/row < p.rows ? F::at/' address "heap-buffer-overflow"
+mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed

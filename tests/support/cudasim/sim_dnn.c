@@ -364,30 +364,6 @@ static size_t bytes_of_tensor(const struct tensor *t)
     return numbers_of(t) * (t->number == DNN_F32 ? 4 : 2);
 }
 
-/* To the nearest, ties to even, by the exponent of the last place that the result has. */
-static uint16_t to_f16(float value)
-{
-    uint16_t sign = signbit(value) ? 0x8000 : 0;
-    double size = fabs((double)value);
-    int exponent;
-    if (isnan(value))
-        return (uint16_t)(sign | 0x7e00);
-    frexp(size, &exponent);
-    int place = exponent < -13 ? -24 : exponent - 11; /* below 2^-14 numbers are counts of 2^-24 */
-    double count = nearbyint(ldexp(size, -place));
-    if (size == 0 || count == 0)
-        return sign;
-    if (isinf(value) || ldexp(count, place) > 65504)
-        return (uint16_t)(sign | 0x7c00);
-    if (count < 1024)
-        return (uint16_t)(sign | (uint16_t)count);
-    if (count == 2048) { /* it was rounded up to the next power of two */
-        count = 1024;
-        place++;
-    }
-    return (uint16_t)(sign | (uint16_t)((place + 25) << 10) | ((uint16_t)count & 0x3ff));
-}
-
 static double *take_in(const struct tensor *t, const void *from, int tensor_core)
 {
     size_t count = numbers_of(t);
@@ -410,7 +386,7 @@ static void put_out(const struct tensor *t, void *to, const double *from)
         else if (t->number == DNN_BF16)
             ((uint16_t *)to)[i] = bf16_from_float((float)from[i]);
         else
-            ((uint16_t *)to)[i] = to_f16((float)from[i]);
+            ((uint16_t *)to)[i] = f16_from_float((float)from[i]);
 }
 
 /* Once for each pair of an output pixel and a place of the kernel that hits the picture: rows of channels. */

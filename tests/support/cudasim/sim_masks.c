@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "backend/cuda/cuda_op_bn.h"
+#include "half.h"
 #include "support/cudasim/sim_driver.h"
 
 static void read_back(const struct be_plan *plan, void *to, const void *at, size_t bytes)
@@ -22,19 +23,28 @@ static const struct program_node *node_with(const struct be_plan *plan, int valu
     return NULL;
 }
 
+static int above_zero(const void *values, size_t i, int storage)
+{
+    if (storage == 0)
+        return ((const float *)values)[i] > 0;
+    uint16_t bits = ((const uint16_t *)values)[i];
+    return (storage == 1 ? bf16_to_float(bits) : f16_to_float(bits)) > 0;
+}
+
 static void read_one(const struct be_plan *plan, const struct program_node *node, size_t count, unsigned char *open)
 {
     int mask = node->op->kind == OP_BN ? ((const struct cuda_bn *)node->state)->mask : NONE;
     unsigned char *bits = malloc(count / 8 + 1);
-    float *values = malloc(count * sizeof *values);
+    int storage = plan->program.value_vector[node->out] ? 0 : cuda_storage(plan->program.spec.precision);
+    void *values = malloc(count * sizeof(float));
     if (bits == NULL || values == NULL)
         abort();
     if (mask != NONE)
         read_back(plan, bits, cuda_buffer(plan, mask), (count + 7) / 8);
     else
-        read_back(plan, values, cuda_value_at(plan, node->out), count * sizeof *values);
+        read_back(plan, values, cuda_value_at(plan, node->out), count * (storage > 0 ? 2 : sizeof(float)));
     for (size_t k = 0; k < count; k++)
-        open[k] = mask != NONE ? bits[k / 8] >> k % 8 & 1 : values[k] > 0;
+        open[k] = mask != NONE ? bits[k / 8] >> k % 8 & 1 : above_zero(values, k, storage);
     free(bits);
     free(values);
 }

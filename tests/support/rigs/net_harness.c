@@ -209,6 +209,8 @@ int harness_try_open(struct harness *h, const struct harness_spec *spec)
         h->spec.launches = 1;
     if (h->spec.temperature == 0)
         h->spec.temperature = 0.2;
+    if (h->spec.loss_scale == 0)
+        h->spec.loss_scale = 1;
     OK(ctx_create(&h->ctx, &(struct ctx_options){.threads = spec->threads}, &err));
     if (!open_device(h))
         return 0;
@@ -272,7 +274,18 @@ int harness_has(const char *device, enum be_precision precision)
     return 1;
 }
 
-int harness_subjects(struct harness_subject subjects[8])
+const char *harness_oracle(const char *device)
+{
+    struct harness_spec spec = {.device = device, .threads = 1, .n = 1, .groups = 1};
+    struct harness h;
+    spec.config = harness_net(18, 0.125, STEM_CIFAR, HEAD_LINEAR, 2, 8);
+    harness_open(&h, &spec);
+    const char *oracle = h.info.rounds_products ? "ref:1" : "ref";
+    harness_close(&h);
+    return oracle;
+}
+
+int harness_subjects(struct harness_subject subjects[HARNESS_SUBJECTS])
 {
     const char *names[2];
     int count = 0, devices = test_devices(names);
@@ -326,7 +339,7 @@ static void *row_at(const struct harness *h, const struct be_memory *memory, int
 void harness_begin(struct harness *h, const struct be_scalars *scalars)
 {
     const struct be_scalars usual = {
-        .temperature = h->spec.temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
+        .temperature = h->spec.temperature, .loss_scale = h->spec.loss_scale, .gradient_limit = (double)INFINITY};
     struct be_input at;
     int skip;
     OK(h->be->program_begin(h->program, scalars != NULL ? scalars : &usual, NULL, &at, &skip, &err));
@@ -438,7 +451,8 @@ void harness_train(struct harness *h)
 
 void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay, int first)
 {
-    struct be_scalars scalars = {.lr = lr, .sgd_momentum = momentum, .weight_decay = weight_decay, .loss_scale = 1};
+    struct be_scalars scalars = {
+        .lr = lr, .sgd_momentum = momentum, .weight_decay = weight_decay, .loss_scale = h->spec.loss_scale};
     struct be_sgd io = {.p = h->masters.at,
                         .g = h->gradients.at,
                         .v = h->momentum.at,
@@ -472,6 +486,12 @@ void harness_commit(struct harness *h)
     harness_decide(h);
     OK(h->be->stats_commit(h->program, h->graph, h->running.at, h->stage.at, groups, &err));
     assert_true(harness_end(h).committed);
+}
+
+void harness_settle(struct harness *h)
+{
+    for (int i = 0; i < 20; i++)
+        harness_commit(h);
 }
 
 struct be_weights *harness_folded(struct harness *h)
@@ -551,7 +571,8 @@ struct harness_tensor *harness_add(struct harness_tensors *t, size_t count, cons
     return tensor;
 }
 
-static void add_slab(struct harness *h, struct harness_tensors *t, const char *kind, const void *slab)
+/* `scale`: what its numbers were multiplied by. */
+static void add_slab(struct harness *h, struct harness_tensors *t, const char *kind, const void *slab, double scale)
 {
     for (int p = 0; p < h->graph->param_count; p++) {
         const struct graph_param *param = &h->graph->params[p];
@@ -559,6 +580,8 @@ static void add_slab(struct harness *h, struct harness_tensors *t, const char *k
         snprintf(name, sizeof name, "%s%s", kind, param->name);
         struct harness_tensor *tensor = harness_add(t, (size_t)param->count, name);
         OK(h->be->param_get(h->layout, slab, p, tensor->values, &err));
+        for (size_t i = 0; i < tensor->count; i++)
+            tensor->values[i] /= scale;
     }
 }
 
@@ -586,13 +609,16 @@ struct harness_tensors harness_collect(struct harness *h, int what)
         const double scalars[5] = {h->loss, h->top1, h->top5, h->pos, h->neg};
         memcpy(harness_add(&t, 5, "scalars")->values, scalars, sizeof scalars);
         harness_read(h, h->out.at, vectors, harness_add(&t, vectors, "out")->values);
-        harness_read(h, h->d_out.at, vectors, harness_add(&t, vectors, "d_out")->values);
+        double *d_out = harness_add(&t, vectors, "d_out")->values;
+        harness_read(h, h->d_out.at, vectors, d_out);
+        for (size_t i = 0; i < vectors; i++)
+            d_out[i] /= h->spec.loss_scale;
         add_stats(h, &t, "stage.", h->stage.at);
-        add_slab(h, &t, "grad.", h->gradients.at);
+        add_slab(h, &t, "grad.", h->gradients.at, h->spec.loss_scale);
     }
     if (what & HARNESS_STATE) {
-        add_slab(h, &t, "weight.", h->masters.at);
-        add_slab(h, &t, "momentum.", h->momentum.at);
+        add_slab(h, &t, "weight.", h->masters.at, 1);
+        add_slab(h, &t, "momentum.", h->momentum.at, 1);
         add_stats(h, &t, "running.", h->running.at);
     }
     return t;

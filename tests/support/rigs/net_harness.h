@@ -30,6 +30,7 @@ struct harness_spec {
     int queue;          /* rows */
     int recompute;      /* of the train plan */
     double temperature; /* 0: 0.2 */
+    double loss_scale;  /* of gradients, until harness_collect and harness_sgd take it out; 0: 1 */
     uint64_t seed;
     struct net_config config; /* the network, unless `build` is set: then only image_h, image_w, mean and std count */
     harness_build build;
@@ -63,13 +64,16 @@ struct harness {
 
 /* Whether the device computes in this precision. */
 int harness_has(const char *device, enum be_precision precision);
+/* The device that rounds where this one does: "ref", or "ref:1" (be_info.rounds_products). */
+const char *harness_oracle(const char *device);
 
 /* What a test of the contract runs on: `ref` in each precision, and the device of the tests in those it has. */
 struct harness_subject {
     const char *device;
     enum be_precision precision;
 };
-int harness_subjects(struct harness_subject subjects[8]); /* their number */
+enum { HARNESS_SUBJECTS = 10 };
+int harness_subjects(struct harness_subject subjects[HARNESS_SUBJECTS]); /* their number */
 
 /* A small network: the fields that tests vary by hand, the others as net_config of a CIFAR-sized picture. */
 struct net_config harness_net(int depth, double width, enum net_stem stem, enum net_head head, int dim, int image);
@@ -116,6 +120,9 @@ double harness_loss(struct harness *h);
 void harness_sgd(struct harness *h, double lr, double momentum, double weight_decay,
                  int first);            /* 1: from no momentum */
 void harness_commit(struct harness *h); /* stage -> running */
+void harness_settle(
+    struct harness *h); /* the same so often that it is what is staged that counts: fp16 has no numbers for
+                                           maps that are scaled by what statistics begin with */
 
 /* Forward of launch 0 through a plan of its own: KEY with ema_readers(k, q, m), INFER folded from masters and running.
  * `output`: a value of the graph; out: [n][its channels]. */

@@ -50,8 +50,12 @@ struct cuda_slice {
 };
 
 struct cuda_param {
+    int64_t first; /* its first number in the slab */
+    int64_t copy;  /* of a convolution's weight: the first number of its copy among the copies; else -1 */
+    int64_t rest;  /* else: its first number among what is not copied */
     int32_t first_slice, slices;
-    int32_t plain; /* LARS neither decays nor scales it */
+    int32_t plain;       /* LARS neither decays nor scales it */
+    int32_t row, padded; /* a copy: input channels, and those that a row of them has there */
     int32_t unused;
 };
 
@@ -98,8 +102,8 @@ struct slab_args {
     struct cuda_step *step;
     float *p, *v, *k;
     const float *g;
-    float *out;
-    int64_t total; /* numbers of a slab */
+    void *copies; /* of convolutions' weights, as plans of 16-bit numbers read them; NULL: not wanted */
+    float *out;   /* what else they read */
     const struct cuda_slice *slices;
     const struct cuda_param *params;
     struct cuda_sums *sums;
@@ -117,35 +121,38 @@ struct verdict_args {
     uint32_t veto;
 };
 
-/* Images to a feature map of `channels` channels, of which those from the fourth on are 0. */
+/* Images to a feature map of `channels` channels, of which those from the fourth on are 0. Pointers to maps are void:
+ * a kernel knows by its name how their numbers are stored (number.cuh). */
 struct input_args {
     const uint8_t *images, *second; /* second: of sample n / 2 and up; NULL */
     const float *planes;            /* instead of images: normalised, [n][3][h][w] */
     const int32_t *index;
-    float *out;
+    void *out;
     float mean[3], std[3];
     int32_t n, h, w, channels;
 };
 
 /* Feature maps [n][h][w][c] and vectors [n][c]; pooling: [n][oh][ow][c]. */
 struct map_args {
-    const float *x, *other, *dy;
+    const void *x, *other, *dy;
     const float *bias; /* map_add: [c]; NULL */
-    float *y;
+    void *y;
     uint16_t *winner;
     int64_t count;
     int32_t n, h, w, c, oh, ow, kernel, stride, pad, relu;
+    int32_t wide; /* map_add: x is f32 */
 };
 
 struct bn_args {
-    const float *x, *other, *y, *gamma, *beta, *stats;
-    const float *dy, *more; /* the gradient in one or two parts */
-    float *out;             /* y, or dx */
-    float *d;               /* dy + more, where the ReLU let it through */
-    unsigned char *mask;    /* a bit a number: 1: the ReLU let it through; NULL */
-    double *sums;           /* [group][split][2][c] */
-    float *saved;           /* [group][2][c]: mean, 1 / deviation; affine: none, gamma and beta are scale and shift */
-    float *means;           /* [group][2][c]: of d, of d * xh */
+    const void *x, *other;
+    const void *dy, *more; /* the gradient in one or two parts */
+    const float *gamma, *beta, *stats;
+    void *out;           /* y, or dx */
+    void *d;             /* dy + more, where the ReLU let it through: the gradient of what was added; NULL */
+    unsigned char *mask; /* a bit a number: 1: the ReLU let it through; NULL */
+    double *sums;        /* [group][split][2][c] */
+    float *saved;        /* [group][2][c]: mean, 1 / deviation; affine: none, gamma and beta are scale and shift */
+    float *means;        /* [group][2][c]: of d, of d * xh */
     float *stage, *d_gamma, *d_beta;
     int64_t rows; /* of a group */
     double eps;
@@ -189,6 +196,9 @@ struct loss_args {
     int32_t ntxent;
 };
 
+/* A kernel over maps: of f32, bf16 and fp16, in this order. */
+#define CUDA_STORED(K, name, args) K(name, args) K(name##_bf16, args) K(name##_f16, args)
+
 #define CUDA_KERNELS(K)                                                                                                \
     K(gather, rows)                                                                                                    \
     K(scatter, rows)                                                                                                   \
@@ -200,27 +210,29 @@ struct loss_args {
     K(slab_sums, slab)                                                                                                 \
     K(slab_end, slab)                                                                                                  \
     K(slab_rules, slab)                                                                                                \
-    K(slab_update, slab)                                                                                               \
-    K(slab_average, slab)                                                                                              \
+    CUDA_STORED(K, slab_update, slab)                                                                                  \
+    CUDA_STORED(K, slab_readers, slab)                                                                                 \
     K(decide, verdict)                                                                                                 \
     K(step_end, verdict)                                                                                               \
-    K(input, input)                                                                                                    \
-    K(map_add, map)                                                                                                    \
-    K(map_relu_back, map)                                                                                              \
-    K(map_out, map)                                                                                                    \
-    K(maxpool, map)                                                                                                    \
-    K(maxpool_back, map)                                                                                               \
-    K(gap, map)                                                                                                        \
-    K(gap_back, map)                                                                                                   \
+    CUDA_STORED(K, input, input)                                                                                       \
+    CUDA_STORED(K, map_add, map)                                                                                       \
+    CUDA_STORED(K, map_widen, map)                                                                                     \
+    CUDA_STORED(K, map_gradient, map)                                                                                  \
+    CUDA_STORED(K, map_relu_back, map)                                                                                 \
+    CUDA_STORED(K, map_out, map)                                                                                       \
+    CUDA_STORED(K, maxpool, map)                                                                                       \
+    CUDA_STORED(K, maxpool_back, map)                                                                                  \
+    CUDA_STORED(K, gap, map)                                                                                           \
+    CUDA_STORED(K, gap_back, map)                                                                                      \
     K(l2norm, map)                                                                                                     \
     K(l2norm_back, map)                                                                                                \
     K(bias_back, map)                                                                                                  \
-    K(bn_sums, bn)                                                                                                     \
-    K(bn_statistics, bn)                                                                                               \
-    K(bn_apply, bn)                                                                                                    \
-    K(bn_back_sums, bn)                                                                                                \
+    CUDA_STORED(K, bn_sums, bn)                                                                                        \
+    CUDA_STORED(K, bn_statistics, bn)                                                                                  \
+    CUDA_STORED(K, bn_apply, bn)                                                                                       \
+    CUDA_STORED(K, bn_back_sums, bn)                                                                                   \
     K(bn_back_end, bn)                                                                                                 \
-    K(bn_back_apply, bn)                                                                                               \
+    CUDA_STORED(K, bn_back_apply, bn)                                                                                  \
     K(fold_bn, fold)                                                                                                   \
     K(fold_weights, fold)                                                                                              \
     K(product_forward, product)                                                                                        \

@@ -4,7 +4,7 @@
  * are taken by blocks of 32 channels and 8 rows side by side, a split of a group's rows each; one thread a channel then
  * adds the splits in order. What a reader would get wrong: rows are summed after a row of theirs was taken off, the
  * group's first, so that a variance does not cancel where the mean is large. */
-#include "backend/cuda/kernels/kernel.cuh"
+#include "backend/cuda/kernels/number.cuh"
 
 enum { ROWS = CUDA_BLOCK / CUDA_BN_CHANNELS, CHUNK = 32 /* numbers that are added up in f32 */ };
 
@@ -30,18 +30,18 @@ static __device__ __forceinline__ void write_sums(double *sums, int c, double s,
 }
 
 /* Grid: channels, splits, groups. */
-KERNEL(bn_sums, bn)
+STORED_KERNEL(bn_sums, bn)
 {
     int channel = (int)(blockIdx.x * CUDA_BN_CHANNELS + threadIdx.x % CUDA_BN_CHANNELS);
     int64_t begin = a.rows * blockIdx.y / gridDim.y, end = a.rows * (blockIdx.y + 1) / gridDim.y;
     double s = 0, q = 0;
     if (channel < a.c) {
-        const float *x = a.x + (int64_t)blockIdx.z * a.rows * a.c + channel;
-        const float base = x[0];
+        const int64_t first = (int64_t)blockIdx.z * a.rows * a.c + channel;
+        const float base = get<T>(a.x, first);
         for (int64_t r = begin + threadIdx.x / CUDA_BN_CHANNELS; r < end;) {
             float part = 0, squares = 0;
             for (int i = 0; i < CHUNK && r < end; i++, r += ROWS) {
-                float off = x[r * a.c] - base;
+                float off = get<T>(a.x, first + r * a.c) - base;
                 part += off;
                 squares = fmaf(off, off, squares);
             }
@@ -53,7 +53,7 @@ KERNEL(bn_sums, bn)
 }
 
 /* A thread a channel. */
-KERNEL(bn_statistics, bn)
+STORED_KERNEL(bn_statistics, bn)
 {
     int64_t c = first_item();
     if (c >= a.c)
@@ -72,7 +72,7 @@ KERNEL(bn_statistics, bn)
             s += from[c];
             q += from[a.c + c];
         }
-        double off = s / m, mean = a.x[g * a.rows * a.c + c] + off, squares = q - s * off;
+        double off = s / m, mean = get<T>(a.x, g * a.rows * a.c + c) + off, squares = q - s * off;
         if (squares < 0) /* by rounding; a NaN stays */
             squares = 0;
         a.saved[g * 2 * a.c + c] = (float)mean;
@@ -87,7 +87,7 @@ KERNEL(bn_statistics, bn)
 }
 
 /* A thread eight numbers, whose bits are a byte of the mask. */
-KERNEL(bn_apply, bn)
+STORED_KERNEL(bn_apply, bn)
 {
     int64_t count = a.groups * a.rows * a.c, group = a.rows * a.c;
     for (int64_t first = first_item() * 8; first < count; first += item_step() * 8) {
@@ -95,14 +95,15 @@ KERNEL(bn_apply, bn)
         for (int64_t i = first; i < first + 8 && i < count; i++) {
             int64_t c = i % a.c;
             const float *saved = a.saved + i / group * 2 * a.c;
-            float y = a.affine ? fmaf(a.x[i], a.gamma[c], a.beta[c])
-                               : fmaf((a.x[i] - saved[c]) * saved[a.c + c], a.gamma[c],
+            const float x = get<T>(a.x, i);
+            float y = a.affine ? fmaf(x, a.gamma[c], a.beta[c])
+                               : fmaf((x - saved[c]) * saved[a.c + c], a.gamma[c],
                                       a.beta != nullptr ? a.beta[c] : 0.0f);
             if (a.other != nullptr)
-                y += a.other[i];
+                y += get<T>(a.other, i);
             if (a.relu && y < 0)
                 y = 0;
-            a.out[i] = y;
+            put<T>(a.out, i, y);
             bits |= (unsigned)!(y <= 0) << (i - first);
         }
         if (a.mask != nullptr)
@@ -110,8 +111,17 @@ KERNEL(bn_apply, bn)
     }
 }
 
-/* Grid: channels, splits, groups. Writes d, and sums d and d * xh. */
-KERNEL(bn_back_sums, bn)
+/* The gradient behind the ReLU: in one or two parts, where the ReLU let it through. */
+template <class T> static __device__ __forceinline__ float gradient_at(const struct bn_args &a, int64_t i)
+{
+    float d = get<T>(a.dy, i);
+    if (a.more != nullptr)
+        d += get<T>(a.more, i);
+    return a.mask != nullptr && !(a.mask[i / 8] >> i % 8 & 1) ? 0 : d;
+}
+
+/* Grid: channels, splits, groups. Sums d and d * xh. */
+STORED_KERNEL(bn_back_sums, bn)
 {
     int channel = (int)(blockIdx.x * CUDA_BN_CHANNELS + threadIdx.x % CUDA_BN_CHANNELS);
     int64_t begin = a.rows * blockIdx.y / gridDim.y, end = a.rows * (blockIdx.y + 1) / gridDim.y;
@@ -124,14 +134,9 @@ KERNEL(bn_back_sums, bn)
             float part = 0, product = 0;
             for (int i = 0; i < CHUNK && r < end; i++, r += ROWS) {
                 int64_t at = group + r * a.c + channel;
-                float d = a.dy[at];
-                if (a.more != nullptr)
-                    d += a.more[at];
-                if (a.mask != nullptr && !(a.mask[at / 8] >> at % 8 & 1))
-                    d = 0;
-                a.d[at] = d;
+                float d = gradient_at<T>(a, at);
                 part += d;
-                product = fmaf(d, (a.x[at] - mean) * invstd, product);
+                product = fmaf(d, (get<T>(a.x, at) - mean) * invstd, product);
             }
             s += part;
             q += product;
@@ -165,14 +170,17 @@ KERNEL(bn_back_end, bn)
         a.d_beta[c] += (float)all;
 }
 
-KERNEL(bn_back_apply, bn)
+/* What it writes may lie over what it reads. */
+STORED_KERNEL(bn_back_apply, bn)
 {
     int64_t count = a.groups * a.rows * a.c, group = a.rows * a.c;
     for (int64_t i = first_item(); i < count; i += item_step()) {
         int64_t c = i % a.c, g = i / group;
         const float *saved = a.saved + g * 2 * a.c, *means = a.means + g * 2 * a.c;
-        float invstd = saved[a.c + c], xh = (a.x[i] - saved[c]) * invstd;
-        a.out[i] = a.gamma[c] * invstd * (a.d[i] - means[c] - xh * means[a.c + c]);
+        float invstd = saved[a.c + c], xh = (get<T>(a.x, i) - saved[c]) * invstd, d = gradient_at<T>(a, i);
+        if (a.d != nullptr)
+            put<T>(a.d, i, d);
+        put<T>(a.out, i, a.gamma[c] * invstd * (d - means[c] - xh * means[a.c + c]));
     }
 }
 

@@ -3,7 +3,7 @@
  * slab: what walks over all weights: norms and checks, the optimizer with the average that goes before it, and the key
  * encoder's weights of the step. One block does one slice of one parameter. What a reader would get wrong: sums of
  * slices are added in the order of slices by one thread, never by atomics, so that equal arguments give equal bits. */
-#include "backend/cuda/kernels/kernel.cuh"
+#include "backend/cuda/kernels/number.cuh"
 
 static __device__ __forceinline__ struct cuda_rule rule_of(const struct cuda_step *s, int param)
 {
@@ -112,19 +112,31 @@ KERNEL(slab_rules, slab)
     }
 }
 
-/* The same bits as slab_average gives. */
+/* The same bits in the update and in what a step's key encoder reads. */
 static __device__ __forceinline__ float average(double m, float k, float q)
 {
     return (float)fma(m, (double)k, (1 - m) * q);
 }
 
-KERNEL(slab_update, slab)
+/* The copy of number i of a convolution's weight. Whoever has the last channel of a row pads it with zeros. */
+template <class T>
+static __device__ __forceinline__ void put_copy(void *copies, const struct cuda_param &param, int64_t i, float value)
+{
+    int64_t row = i / param.row, channel = i - row * param.row, at = param.copy + row * param.padded + channel;
+    put<T>(copies, at, value);
+    for (int pad = param.row; channel == param.row - 1 && pad < param.padded; pad++)
+        put<T>(copies, param.copy + row * param.padded + pad, 0);
+}
+
+STORED_KERNEL(slab_update, slab)
 {
     if (!a.step->may && !a.trial)
         return;
     const struct cuda_slice slice = a.slices[blockIdx.x];
+    const struct cuda_param param = a.params[slice.param];
     const struct cuda_rule rule = a.rules[slice.param];
     const float momentum = (float)a.step->sgd_momentum, unscale = (float)(1 / a.step->loss_scale);
+    const bool copied = sizeof(T) < sizeof(float) && a.copies != nullptr && param.copy >= 0;
     bool finite = true;
     for (int i = (int)threadIdx.x; i < slice.count; i += CUDA_BLOCK) {
         int64_t at = slice.at + i;
@@ -142,13 +154,26 @@ KERNEL(slab_update, slab)
             a.p[at] = p;
         }
         finite = finite && is_finite(p) && is_finite(v);
+        if (copied)
+            put_copy<T>(a.copies, param, at - param.first, p);
     }
     if (!finite)
         atomicOr(&a.step->infinite, 1);
 }
 
-KERNEL(slab_average, slab)
+/* What plans read of p, or (with k) of the average: convolutions' weights as copies of T, and the others as f32, if they are
+ * wanted. Of T = float there are no copies. */
+STORED_KERNEL(slab_readers, slab)
 {
-    for (int64_t i = first_item(); i < a.total; i += item_step())
-        a.out[i] = average(a.step->key_momentum, a.k[i], a.p[i]);
+    const struct cuda_slice slice = a.slices[blockIdx.x];
+    const struct cuda_param param = a.params[slice.param];
+    const bool copied = sizeof(T) < sizeof(float) && param.copy >= 0;
+    for (int i = (int)threadIdx.x; i < slice.count; i += CUDA_BLOCK) {
+        int64_t at = slice.at + i;
+        float value = a.k != nullptr ? average(a.step->key_momentum, a.k[at], a.p[at]) : a.p[at];
+        if (copied)
+            put_copy<T>(a.copies, param, at - param.first, value);
+        else if (a.out != nullptr)
+            a.out[(sizeof(T) < sizeof(float) ? param.rest : param.first) + at - param.first] = value;
+    }
 }

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * number: how feature maps and the copies of convolutions' weights are stored: as f32, bf16 or fp16. Kernels compute in
+ * f32 (sums of many numbers in double) whatever the storage, and round once, when they store: to nearest, ties to even.
+ * A kernel over maps is a template of which there are three (STORED_KERNEL). What a reader would get wrong: a number that
+ * is too large for fp16 becomes infinite, so that the step's checks see it. */
+#ifndef MOCO_BACKEND_CUDA_NUMBER_CUH
+#define MOCO_BACKEND_CUDA_NUMBER_CUH
+
+#include "backend/cuda/kernels/kernel.cuh"
+
+struct bf16 {
+    uint16_t bits;
+};
+
+struct f16 {
+    uint16_t bits;
+};
+
+#ifdef __CUDACC__
+static __device__ __forceinline__ float bf16_to_float(uint16_t bits)
+{
+    return __uint_as_float((uint32_t)bits << 16);
+}
+
+static __device__ __forceinline__ uint16_t bf16_from_float(float value)
+{
+    uint16_t bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+
+static __device__ __forceinline__ float f16_to_float(uint16_t bits)
+{
+    float value;
+    asm("cvt.f32.f16 %0, %1;" : "=f"(value) : "h"(bits));
+    return value;
+}
+
+static __device__ __forceinline__ uint16_t f16_from_float(float value)
+{
+    uint16_t bits;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+    return bits;
+}
+#else
+#include "half.h" /* the same numbers: only the payload of a NaN may be another */
+#endif
+
+static __device__ __forceinline__ float widened(float value)
+{
+    return value;
+}
+
+static __device__ __forceinline__ float widened(struct bf16 value)
+{
+    return bf16_to_float(value.bits);
+}
+
+static __device__ __forceinline__ float widened(struct f16 value)
+{
+    return f16_to_float(value.bits);
+}
+
+static __device__ __forceinline__ void store(float *to, float value)
+{
+    *to = value;
+}
+
+static __device__ __forceinline__ void store(struct bf16 *to, float value)
+{
+    to->bits = bf16_from_float(value);
+}
+
+static __device__ __forceinline__ void store(struct f16 *to, float value)
+{
+    to->bits = f16_from_float(value);
+}
+
+/* Number i of an array of them. */
+template <class T> static __device__ __forceinline__ float get(const void *at, int64_t i)
+{
+    return widened(((const T *)at)[i]);
+}
+
+template <class T> static __device__ __forceinline__ void put(void *at, int64_t i, float value)
+{
+    store((T *)at + i, value);
+}
+
+/* Three kernels of one body: `name` of T = float, and name_bf16, name_f16 (CUDA_STORED). */
+#define STORED_KERNEL(name, args)                                                                                      \
+    template <class T> static __device__ __forceinline__ void name(const struct args##_args &a);                       \
+    KERNEL(name, args)                                                                                                 \
+    {                                                                                                                  \
+        name<float>(a);                                                                                                \
+    }                                                                                                                  \
+    KERNEL(name##_bf16, args)                                                                                          \
+    {                                                                                                                  \
+        name<struct bf16>(a);                                                                                          \
+    }                                                                                                                  \
+    KERNEL(name##_f16, args)                                                                                           \
+    {                                                                                                                  \
+        name<struct f16>(a);                                                                                           \
+    }                                                                                                                  \
+    template <class T> static __device__ __forceinline__ void name(const struct args##_args &a)
+
+#endif
