@@ -226,10 +226,16 @@ run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD)
 
 # The CUDA backend on a simulated driver (docs/cuda.md): cudasim:0 with a simulated cuDNN, cudasim:1 without. check takes test_cudasim, which opens the device itself, and this.
 run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
-cudasim_quick := ops/test_backend_program
+cudasim_list := tests/ops/cudasim/suites.txt
+cudasim_of = $(shell awk '$$2 == "$(1)" { print $$1 }' $(cudasim_list))
+cudasim_quick := $(call cudasim_of,quick)
+cudasim_own := $(foreach d,cpu late cudasim,$(BUILD)/tests/ops/$(d)/%) # these open their devices themselves
+cudasim_named := $(addprefix $(BUILD)/tests/,$(cudasim_quick) $(call cudasim_of,full) $(call cudasim_of,out))
+cudasim_unnamed = $(filter-out $(cudasim_own) $(cudasim_named),$(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests))))
 
 check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minutes)
-	@$(run_cudasim) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
+	@[ -z "$(cudasim_unnamed)" ] || { echo "not in $(cudasim_list): $(cudasim_unnamed)"; exit 1; }
+	@$(run_cudasim) $(addprefix $(BUILD)/tests/,$(cudasim_quick) $(call cudasim_of,full))
 	@$(subst cudasim:0,cudasim:1,$(run_cudasim)) $(addprefix $(BUILD)/tests/ops/test_,backend_program backend_contract backend_ops)
 
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
@@ -246,7 +252,7 @@ endif
 # Programs that tests/gpu/run takes to a machine with a GPU: they look for the module in a folder that the script makes.
 gpu_programs := gpu/tool_gpu cuda/tool_plans $(addprefix ops/test_,backend_program backend_contract backend_ops plan_outputs \
                 batch_loss infonce) $(addprefix train/test_,transaction resume mechanisms) golden/test_golden
-gpu-programs: $(addprefix $(BUILD)/tests/,$(gpu_programs)) $(if $(NVCC),$(BUILD)/libmoco_cuda.so)
+gpu-programs: $(addprefix $(BUILD)/tests/,$(gpu_programs)) $(BUILD)/examples/train_imagenet $(if $(NVCC),$(BUILD)/libmoco_cuda.so)
 gpu: ## what tests/gpu/run takes to a machine with a GPU, in $(BUILD)/gpu (give CUDA=FOLDER)
 	$(MAKE) BUILD=$(BUILD)/gpu LIBDIR=/tmp/libmoco-gpu gpu-programs
 	tests/gpu/run --pack $(BUILD)/gpu

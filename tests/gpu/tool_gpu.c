@@ -5,8 +5,10 @@
  *   tool_gpu describe DEVICE [FILE]    name, library, memory; FILE gets the properties as cuDNN writes them down, which
  *                                      tool_plans reads (of a real GPU alone)
  *   tool_gpu copy DEVICE MIB           bytes a second: from the host, within the device, to the host
- *   tool_gpu step DEVICE ARCH IMAGE BATCH GROUP WIDTH QUEUE SECONDS
- *                                      training steps of pictures of noise for so long: pictures a second
+ *   tool_gpu step DEVICE ARCH IMAGE BATCH GROUP WIDTH QUEUE SECONDS PRECISION
+ *                                      training steps of pictures of noise for so long: pictures a second, of steps that
+ *                                      are queued call by call and of steps that are repeated from a recording; ends
+ *                                      with 1 if both have not come to the same bits after the first few
  *   tool_gpu engines DEVICE IMAGES     median milliseconds of the engine of every convolution of ResNet-50
  *
  * Durations are of the host's clock, between points where the device has nothing left to do. */
@@ -127,13 +129,27 @@ static int copy(moco_device *device, long mib)
 
 /* ---- step ---- */
 
-static int run_steps(moco_trainer *trainer, const moco_batch *batch, double limit)
+enum { COMPARED = 6 }; /* steps: the first is never recorded, and two are */
+
+static void no_progress(void *user, int done, int of)
+{
+    (void)user;
+    (void)done;
+    (void)of;
+}
+
+/* *report: behind the first COMPARED steps. */
+static int run_steps(moco_trainer *trainer, const moco_batch *batch, double limit, moco_step_report *report)
 {
     static double seconds[MOST_STEPS];
-    moco_step_report report;
-    moco_step_report_init(&report);
+    moco_step_report last_report;
+    moco_step_report_init(report);
+    moco_step_report_init(&last_report);
     int count = 0;
-    if (moco_trainer_step(trainer, batch, 0.03) != MOCO_OK || moco_trainer_report(trainer, &report) != MOCO_OK)
+    for (int i = 0; i < COMPARED; i++)
+        if (moco_trainer_step(trainer, batch, 0.03) != MOCO_OK)
+            return fail("step", moco_error());
+    if (moco_trainer_report(trainer, report) != MOCO_OK)
         return fail("step", moco_error());
     double begin = now(), last = begin;
     while (count < MOST_STEPS && (count < 2 || now() - begin < limit)) {
@@ -142,15 +158,16 @@ static int run_steps(moco_trainer *trainer, const moco_batch *batch, double limi
         seconds[count++] = now() - last;
         last = now();
     }
-    if (moco_trainer_report(trainer, &report) != MOCO_OK) /* waits for what is queued */
+    if (moco_trainer_report(trainer, &last_report) != MOCO_OK) /* waits for what is queued */
         return fail("step", moco_error());
     double whole = now() - begin;
-    printf("\"steps\": %d, \"img_per_s\": %.2f, \"call_ms_median\": %.3f, \"loss\": %.4f, \"grad_norm\": %.4f}\n",
-           count, count * batch->n / whole, 1e3 * median(seconds, count), report.loss, report.grad_norm);
+    printf("\"steps\": %d, \"img_per_s\": %.2f, \"call_ms_median\": %.3f, \"loss\": %.9g, \"grad_norm\": %.9g}\n",
+           count, count * batch->n / whole, 1e3 * median(seconds, count), report->loss, report->grad_norm);
     return 0;
 }
 
-static int step(moco_device *device, char **argv)
+/* One training from the same begin. A trainer with a callback between its launches is never recorded. */
+static int train(moco_device *device, char **argv, int recorded, moco_step_report *report)
 {
     moco_model *model = NULL;
     moco_queue *queue = NULL;
@@ -167,6 +184,8 @@ static int step(moco_device *device, char **argv)
     batch.n = training.batch_size = atoi(argv[2]);
     training.bn_group_size = atoi(argv[3]);
     network.width = atof(argv[4]);
+    training.precision = atoi(argv[7]);
+    training.progress = recorded ? NULL : no_progress;
     size_t bytes = (size_t)batch.n * (size_t)batch.h * (size_t)batch.w * 3;
     uint8_t *images = malloc(2 * bytes);
     for (size_t i = 0; images != NULL && i < 2 * bytes; i++)
@@ -180,15 +199,27 @@ static int step(moco_device *device, char **argv)
         moco_trainer_create(&trainer, model, queue, &training) != MOCO_OK) {
         fail("trainer", moco_error());
     } else {
-        printf("{\"arch\": \"%s\", \"image\": %d, \"batch\": %d, \"group\": %d, \"queue\": %s, ", argv[0], batch.h,
-               batch.n, training.bn_group_size, argv[5]);
-        failed = run_steps(trainer, &batch, atof(argv[6]));
+        printf("{\"arch\": \"%s\", \"image\": %d, \"batch\": %d, \"group\": %d, \"queue\": %s, \"precision\": %s, "
+               "\"recorded\": %d, ",
+               argv[0], batch.h, batch.n, training.bn_group_size, argv[5], argv[7], recorded);
+        failed = run_steps(trainer, &batch, atof(argv[6]), report);
     }
     moco_trainer_free(trainer);
     moco_queue_free(queue);
     moco_model_free(model);
     free(images);
     return failed;
+}
+
+static int step(moco_device *device, char **argv)
+{
+    moco_step_report eager, recorded;
+    if (train(device, argv, 0, &eager) != 0 || train(device, argv, 1, &recorded) != 0)
+        return 1;
+    if (eager.loss == recorded.loss && eager.grad_norm == recorded.grad_norm &&
+        eager.feature_std == recorded.feature_std)
+        return 0;
+    return fail("step", "steps that are repeated from a recording have other bits than steps that are not");
 }
 
 /* ---- engines ---- */
@@ -337,7 +368,7 @@ int main(int argc, char **argv)
         status = describe(device, argv[2], argc > 3 ? argv[3] : NULL);
     else if (strcmp(argv[1], "copy") == 0 && argc == 4)
         status = copy(device, atol(argv[3]));
-    else if (strcmp(argv[1], "step") == 0 && argc == 10)
+    else if (strcmp(argv[1], "step") == 0 && argc == 11)
         status = step(device, argv + 3);
     else
         status = fail(argv[1], "no such command, or other arguments");

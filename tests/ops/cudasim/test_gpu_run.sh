@@ -21,8 +21,9 @@ for stage in describe copy ops step engines; do
     expect "$work/dry" $stage passed
 done
 expect "$work/dry" plans absent
+expect "$work/dry" cifar absent
 for numbers in '"device": "cudasim:0", "library": "simulated GPU 0, cuDNN 9.19.0"' '"in_bytes_per_s": [0-9.e+]*' \
-    '"img_per_s": [0-9.]*, .*"loss": [0-9.]*, "grad_norm": [0-9.]*}$' '"conv": "layer4.2.conv3", "precision": "f32", "pass": 2, .*"engine": 5'; do
+    '"recorded": 0, .*"img_per_s": [0-9.]*, .*"loss": [0-9.e-]*, "grad_norm": [0-9.e-]*}$' '"recorded": 1, ' '"conv": "layer4.2.conv3", "precision": "f32", "pass": 2, .*"engine": 5'; do
     cat "$work/dry"/*.json | grep -q "^{.*$numbers" || fail "no line with $numbers"
 done
 [ "$(grep -c '"conv"' "$work/dry/engines.json")" = $((53 * 3 * 4 - 4)) ] || fail "$(grep -c '"conv"' "$work/dry/engines.json") convolutions were timed"
@@ -44,4 +45,20 @@ expect "$work/wrong" step late
 expect "$work/wrong" engines passed
 expect "$work/wrong" plans failed
 tests/gpu/run >/dev/null 2>&1 && fail "without a folder it ended with 0"
+
+# CIFAR-10's training on the CPU, small: an epoch, then another one from where it stopped; and of data that is not there.
+mkdir "$work/data"
+for file in data_batch_1 test_batch; do
+    for class in 0 1 2 3 0 1 2 3 0 1 2 3 0 1 2 3; do
+        printf "\\00$class"
+        head -c 3072 /dev/urandom
+    done >"$work/data/$file.bin"
+done
+for epochs in 1 2; do
+    BUILD=$BUILD tests/gpu/cifar "$work/cifar" "$work/data" cpu $epochs --batch-size 8 --width 0.0625 --bn-group-size 8 --moco-k 16 --no-report \
+        >"$work/said" 2>&1 || fail "cifar ended with $?: $(tail -n 3 "$work/said")"
+    tail -n 1 "$work/said" | grep -q "^{\"type\":\"epoch\",\"epoch\":$epochs,.*\"knn_top1\":" || fail "another last line: $(tail -n 1 "$work/said")"
+done
+grep -q '"epoch":1,"step":2' "$work/cifar/metrics.jsonl" || fail "the first epoch is gone"
+BUILD=$BUILD tests/gpu/cifar "$work/none" "$work/nowhere" cpu 1 >/dev/null 2>&1 && fail "without data it ended with 0"
 exit $failed
