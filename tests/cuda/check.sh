@@ -56,6 +56,24 @@ elif ! diff "$table" "$work/table" >"$work/diff"; then
 fi
 
 toolkit=$(dirname "$(dirname "$NVCC")")
+# Products run on tensor cores and load four numbers at a time, in machine code (cuobjdump and nvdisasm are on PATH or in
+# the toolkit; pip has them as nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm).
+PATH=$PATH:$toolkit/bin
+if command -v cuobjdump >/dev/null && command -v nvdisasm >/dev/null; then
+    for target in sm_80 sm_90a sm_100a; do
+        cuobjdump -sass -arch "$target" "$BUILD/obj/cuda/kernels.fatbin" >"$work/sass" 2>&1 || fail "no machine code for $target"
+        for kernel in product_forward product_data product_weights nce_slices; do
+            awk -v name="moco_$kernel" '/Function :/ { on = $3 == name } on' "$work/sass" >"$work/one"
+            for instruction in 'HMMA.1688.F32.TF32' 'LDG.E.128'; do
+                grep -q -- "$instruction" "$work/one" || fail "$kernel for $target has no $instruction"
+            done
+        done
+        awk '/Function :/ { on = $3 == "moco_slab_sums" } on' "$work/sass" | grep -q HMMA && fail "every kernel has HMMA: nothing was looked at"
+    done
+else
+    echo "SKIPPED: machine code: there is no cuobjdump with nvdisasm"
+    [ -z "${MOCO_TEST_REQUIRE:-}" ] || failed=1
+fi
 # agree SOURCE HEADER NAME: ours against theirs, then an argument of another type, planted in our header.
 agree() {
     $CC -std=c11 -Wall -Wno-enum-compare -Werror -fsyntax-only -Iinclude -Ilib -Isrc -isystem "$toolkit/include" "$1" ||

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * cuda_product: see cuda_product.h. */
+ * cuda_product: see cuda_product.h. Products of host arrays go through device memory that is taken for them. */
 #include "backend/cuda/cuda_product.h"
 
 enum {
@@ -61,4 +61,60 @@ moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, const s
     end.n = (int32_t)e.rows;
     end.co = (int32_t)e.columns;
     return cuda_launch_items(dev, CUDA_product_end, e.rows * e.columns, &end, err);
+}
+
+/* ---- of host arrays ---- */
+
+static size_t up(int64_t numbers)
+{
+    return ((size_t)numbers * sizeof(float) + 255) / 256 * 256;
+}
+
+/* Factors of a_count and b_count numbers, in device memory from `at` on: a, b, out, and what a split product needs. */
+static moco_status copy_and_run(struct be_device *dev, enum cuda_kernel kernel, struct product_args *args,
+                                const float *a, int64_t a_count, const float *b, int64_t b_count, char *at,
+                                struct err *err)
+{
+    struct extent e = extent_of(kernel, args);
+    args->a = (float *)(void *)at;
+    args->b = (float *)(void *)(at + up(a_count));
+    args->out = (float *)(void *)(at + up(a_count) + up(b_count));
+    args->parts = (float *)(void *)((char *)args->out + up(e.rows * e.columns));
+    TRY(cuda_put(dev, at, a, (size_t)a_count * sizeof *a, err));
+    TRY(cuda_put(dev, at + up(a_count), b, (size_t)b_count * sizeof *b, err));
+    return cuda_product(dev, kernel, args, err);
+}
+
+static moco_status on_host_arrays(struct be_device *dev, enum cuda_kernel kernel, int64_t m, int64_t n, int64_t k,
+                                  const float *a, const float *b, float *c, struct err *err)
+{
+    if (m < 1 || n < 1)
+        return MOCO_OK;
+    if (m > INT32_MAX || n > INT32_MAX || k > INT32_MAX)
+        return err_set(err, MOCO_ENOTSUP,
+                       "%s: a product of %lld x %lld numbers, %lld deep, is larger than a GPU can run", dev->name,
+                       (long long)m, (long long)n, (long long)k);
+    struct product_args args = cuda_matrix(kernel, (int)m, (int)n, (int)k);
+    struct be_memory memory;
+    size_t parts = kernel == CUDA_product_forward ? 0 : cuda_product_split(kernel, &args);
+    TRY(cuda_take(dev, up(m * k) + up(n * k) + up(m * n) + parts, &memory, err));
+    moco_status status = copy_and_run(dev, kernel, &args, a, m * k, b, n * k, memory.at, err);
+    if (status == MOCO_OK)
+        status = cuda_fetch(dev, c, args.out, (size_t)(m * n) * sizeof *c, err);
+    cuda_give(dev, &memory);
+    return status;
+}
+
+moco_status cuda_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                         float *c, struct err *err)
+{
+    CUDA_WITHIN(dev, on_host_arrays(dev, CUDA_product_forward, m, n, k, a, b, c, err));
+    return MOCO_OK;
+}
+
+moco_status cuda_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                         float *c, struct err *err)
+{
+    CUDA_WITHIN(dev, on_host_arrays(dev, CUDA_product_weights, m, n, k, a, b, c, err));
+    return MOCO_OK;
 }

@@ -18,4 +18,10 @@ size_t cuda_product_split(enum cuda_kernel kernel, struct product_args *args);
 moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, const struct product_args *args,
                          struct err *err);
 
+/* Slots: of host arrays, by way of device memory. They wait. */
+moco_status cuda_gemm_nt(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                         float *c, struct err *err);
+moco_status cuda_gemm_tn(struct be_device *dev, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
+                         float *c, struct err *err);
+
 #endif

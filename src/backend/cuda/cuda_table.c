@@ -4,6 +4,7 @@
 #include "backend/cuda/cuda.h"
 #include "backend/cuda/cuda_loss.h"
 #include "backend/cuda/cuda_plan.h"
+#include "backend/cuda/cuda_product.h"
 
 const struct backend cuda_slots = {
     .close = cuda_close,
@@ -65,9 +66,11 @@ const struct backend cuda_slots = {
     .sgd = cuda_sgd,
     .stats_commit = cuda_stats_commit,
     .push = cuda_push,
+    .gemm_nt = cuda_gemm_nt,
+    .gemm_tn = cuda_gemm_tn,
     .host_alloc = cuda_host_alloc,
     .host_free = cuda_host_free,
     .mark = cuda_mark,
     .await = cuda_await,
-    /* rate, gemm_nt, gemm_tn, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */
+    /* rate, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */
 };
