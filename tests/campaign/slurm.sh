@@ -13,6 +13,7 @@ done
 mpi_find openmpi || { echo "SKIPPED: $mpi_lack"; exit 0; }
 [ "$(id -u)" = 0 ] || { echo "SKIPPED: slurmd starts jobs as root only"; exit 0; }
 net_enter "$0" "$@" || { echo "SKIPPED: $net_lack"; exit 0; }
+trap 'kill $(jobs -p); wait; rm -rf "$work"' EXIT
 ip link set lo up && ip addr add 198.18.0.1/32 dev lo # Slurm finds no host where there is loopback only
 host=$(hostname) slurm=$work/slurm
 mkdir -p "$slurm/state" "$slurm/spool" && chmod 700 "$slurm" && head -c 1024 /dev/urandom >"$slurm/key" && chmod 600 "$slurm/key" || exit 1
@@ -41,7 +42,7 @@ export SLURM_CONF=$slurm/slurm.conf
 sleep 1
 slurmctld -D >"$slurm/slurmctld.out" 2>&1 &
 slurmd -D -N "$host" >"$slurm/slurmd.out" 2>&1 &
-for i in $(seq 4); do
+for i in $(seq 20); do
     timeout 2 sinfo -h -o %t 2>/dev/null | grep -q idle && break
     sleep 0.5
 done
