@@ -328,9 +328,10 @@ export fuzz_support fault_flags LIBS WEBP
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times, and started by Slurm; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
 	@BUILD=$(BUILD) tests/campaign/rank_faults.sh
+	@BUILD=$(BUILD) tests/campaign/slurm.sh
 	$(BUILD)/tests/robust/tool_soak 1000000 4
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 	@BUILD=$(BUILD) tests/campaign/large_files.py

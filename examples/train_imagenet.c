@@ -288,11 +288,26 @@ static int train_and_finish(struct run *r)
     return EXIT_FAILED;
 }
 
+/* What --dry-run does, beside saying what would be done: rank 0's. */
+static moco_status look_and_stop(struct run *r, struct err *err)
+{
+    struct run_config *c = &r->note.config;
+    TRY(run_report_estimate(c, r->device, &r->data, err));
+    if (!ranks_is_first(&r->ranks))
+        return MOCO_OK;
+    if (c->save_index[0] != 0) {
+        TRY(from_moco(moco_dataset_save_index(r->data.train, c->save_index), err));
+        printf("%s: where %s pictures are\n", c->save_index, human_count(moco_dataset_count(r->data.train)));
+    }
+    return c->verify ? verify_all(c, &r->data, NULL, NULL, err) : MOCO_OK;
+}
+
 /* Everything that can be wrong before a picture is read. *resumed: 1 if there is a checkpoint to go on from. */
 static moco_status prepare(struct run *r, int *resumed, struct err *err)
 {
     struct run_config *c = &r->note.config;
     int first = ranks_is_first(&r->ranks);
+    c->dry_run |= c->save_index[0] != 0;
     TRY(train_open_machine(r, err));
     TRY(train_choose_checkpoint(r, resumed, err));
     TRY(train_check_data(r, err));
@@ -303,10 +318,8 @@ static moco_status prepare(struct run *r, int *resumed, struct err *err)
     run_report_config(c, &r->info, &r->data);
     if (first)
         train_warn_options(r);
-    if (c->dry_run) {
-        TRY(run_report_estimate(c, r->device, &r->data, err));
-        return c->verify && first ? verify_all(c, &r->data, NULL, NULL, err) : MOCO_OK;
-    }
+    if (c->dry_run)
+        return look_and_stop(r, err);
     if (first)
         TRY(run_dir_make(c->out, err));
     return first && !*resumed ? run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, err) : MOCO_OK;

@@ -127,6 +127,23 @@ static moco_status open_folder(moco_dataset **set, moco_context *context, const 
     return status;
 }
 
+/* The first bytes of a file: how many there are. */
+static size_t read_start(const char *path, char *bytes, size_t size)
+{
+    FILE *file = fopen(path, "rb");
+    size_t got = file != NULL ? fread(bytes, 1, size, file) : 0;
+    if (file != NULL)
+        fclose(file);
+    return got;
+}
+
+/* What moco_dataset_save_index has written. */
+static int is_index(const char *path)
+{
+    char start[7];
+    return read_start(path, start, sizeof start) == sizeof start && memcmp(start, "mocoidx", sizeof start) == 0;
+}
+
 /* An archive, packed or not, by its name or its first header. */
 static int is_archive(const char *path)
 {
@@ -135,11 +152,7 @@ static int is_archive(const char *path)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (ends_with(path, names[i]))
             return 1;
-    FILE *file = fopen(path, "rb");
-    size_t got = file != NULL ? fread(header, 1, sizeof header, file) : 0;
-    if (file != NULL)
-        fclose(file);
-    return got == sizeof header && memcmp(header + 257, "ustar", 5) == 0;
+    return read_start(path, header, sizeof header) == sizeof header && memcmp(header + 257, "ustar", 5) == 0;
 }
 
 static moco_status open_file(moco_dataset **set, moco_context *context, const char *path, struct err *err)
@@ -149,6 +162,8 @@ static moco_status open_file(moco_dataset **set, moco_context *context, const ch
                        path);
     if (ends_with(path, ".bin"))
         return from_moco(moco_dataset_open_cifar10(set, context, &path, 1), err);
+    if (is_index(path))
+        return from_moco(moco_dataset_open_index(set, context, path), err);
     if (is_archive(path))
         return from_moco(moco_dataset_open_tar(set, context, &path, 1), err);
     return from_moco(moco_dataset_open_list(set, context, path), err);

@@ -156,6 +156,9 @@ static const struct cli_option table[] = {
      "3 bytes a pixel, a progressive JPEG 6, in each worker"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL,
      "print the configuration, the memory and the expected time, and do nothing"},
+    {"save-index", NULL, 0, CLI_PATH, AT(save_index), 0, 0, NULL, 0, "FILE",
+     "as --dry-run, but write where the pictures of the tar shards are: FILE as\n"
+     "DATA then spares each process the walk through them, and its memory"},
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\ncpu (default), or ref: plain C in double, very slow"},

@@ -74,6 +74,20 @@ MOCO_API moco_status moco_dataset_open_list(moco_dataset **dataset, moco_context
 MOCO_API moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context, const char *const *paths,
                                            int count);
 
+/* Writes where the pictures of a data set of moco_dataset_open_tar are into a file, for moco_dataset_open_index: 24 bytes
+ * for each, and the names of the shards as they were given. What is at `path` is replaced, at the end and at once.
+ * Errors: MOCO_ENOTSUP (a data set of another kind), MOCO_EIO, MOCO_EINVAL, MOCO_ENOMEM.
+ * Threads: any number may call it at once. Since 0.1. */
+MOCO_API moco_status moco_dataset_save_index(const moco_dataset *dataset, const char *path);
+
+/* Opens tar shards by such a file: the same pictures, in the same order. The shards are not walked through, and the file is
+ * mapped and not copied: processes on one machine share its pages, and it may be larger than memory. It must not be
+ * written to meanwhile. A damaged entry is MOCO_EIO when its picture is read. moco_dataset_left_out has nothing. Owned.
+ * Errors: MOCO_EFORMAT: it is no index, or damaged. MOCO_EIO: also if a shard is gone, or was written to since.
+ * MOCO_EINVAL, MOCO_ENOMEM.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_dataset_open_index(moco_dataset **dataset, moco_context *context, const char *path);
+
 /* Decoded pictures that the caller provides: a camera's, a renderer's. For encoded ones see moco_encoded_source. */
 typedef struct moco_image_source {
     uint32_t struct_size;

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "api/handle.h"
-#include "data/dataset/dataset.h"
+#include "data/dataset/dataset_index.h"
 #include "data/loader.h"
 #include "data/view/augment.h"
 
@@ -170,6 +170,21 @@ moco_status moco_dataset_open_tar(moco_dataset **dataset, moco_context *context,
 {
     struct err err = {0};
     return api_return(open_tar(dataset, context, paths, count, &err), "moco_dataset_open_tar", &err);
+}
+
+static moco_status open_index(moco_dataset **out, moco_context *context, const char *path, struct err *err)
+{
+    TRY(dataset_new(out, context, err));
+    moco_status status = api_not_null(path, "path", err);
+    if (status == MOCO_OK)
+        status = dataset_open_index(&(*out)->ds, context->handle.ctx, path, err);
+    return dataset_made(out, status);
+}
+
+moco_status moco_dataset_open_index(moco_dataset **dataset, moco_context *context, const char *path)
+{
+    struct err err = {0};
+    return api_return(open_index(dataset, context, path, &err), "moco_dataset_open_index", &err);
 }
 
 void moco_image_source_init_sized(moco_image_source *source, size_t size)
@@ -347,6 +362,19 @@ moco_status moco_dataset_verify(const moco_dataset *dataset, int64_t first, int6
 {
     struct err err = {0};
     return api_return(verify(dataset, first, count, max_pixels, report, user, bad, &err), "moco_dataset_verify", &err);
+}
+
+static moco_status save_index(const moco_dataset *dataset, const char *path, struct err *err)
+{
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    TRY(api_not_null(path, "path", err));
+    return dataset_index_save(dataset->ds, path, err);
+}
+
+moco_status moco_dataset_save_index(const moco_dataset *dataset, const char *path)
+{
+    struct err err = {0};
+    return api_return(save_index(dataset, path, &err), "moco_dataset_save_index", &err);
 }
 
 /* ---- recipes ---- */

@@ -345,10 +345,41 @@ def reports():
     write("report", "probe-note", b"\3data 1\nepoch 1 2 3 4\nposition 12 0.5 3\n")
 
 
+def indexes():
+    """Sizes, times, hash and checksums are left to the target, whose own program is the shard."""
+    name = b"/proc/self/exe\0"
+
+    def index(names, entries, classes=2, at=(0, len(name)), count=None):
+        text = b"".join(names)
+        table = b"".join(struct.pack("<4q", 0, 0, 0, at[i]) for i in range(len(names))) + text
+        head = b"mocoidx1" + struct.pack("<3q2i", len(entries) if count is None else count, len(names), len(text), classes, 0)
+        head += bytes(32) + table
+        return head + bytes(-len(head) % 4096) + b"".join(struct.pack("<qIIiI", *entry, 0) for entry in entries)
+
+    pictures = [(0, 100, 0, -1), (64, 1000, 1, 1), (8, 0, 0, 0)]
+    plain = index([name, name], pictures)
+    write("index", "plain", plain + b"\0\0")
+    write("index", "as-it-is", plain + b"\1\0")
+    for fail_at in range(1, 9):
+        write("index", f"memory{fail_at}", plain[:4096 + 24].replace(struct.pack("<q", 3), struct.pack("<q", 1), 1)
+              + bytes([0, fail_at]))
+    write("index", "no-labels", index([name], pictures[:1], classes=0) + b"\0\0")
+    for what, entry in (("behind", (1 << 40, 1, 0, 0)), ("negative", (-8, 1, 0, 0)), ("shard", (0, 1, 2, 0)),
+                        ("label", (0, 1, 0, 2)), ("label-2", (0, 1, 0, -2))):
+        write("index", what, index([name, name], [entry, pictures[0]]) + b"\0\0")
+    write("index", "names", index([name, name], pictures, at=(0, 3)) + b"\0\0")
+    write("index", "no-end", index([name, name[:-1]], pictures) + b"\0\0")
+    write("index", "gone", index([b"/nowhere/1.tar\0"], pictures[:1]) + b"\0\0")
+    write("index", "count", index([name], pictures, count=1 << 40) + b"\0\0")
+    write("index", "cut", plain[:-1] + b"\0\0")
+    write("index", "short", plain[:40] + b"\0\0")
+
+
 jpegs()
 pngs()
 webps()
 tars()
+indexes()
 lists()
 cifars()
 safetensors()

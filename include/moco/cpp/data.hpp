@@ -144,6 +144,12 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
         moco_status status = moco_dataset_open_list(&c, context.get(), path.c());
         return detail::made<dataset>(status, c, context.kept());
     }
+    static result<dataset> try_open_index(const context &context, text path) noexcept
+    {
+        moco_dataset *c = nullptr;
+        moco_status status = moco_dataset_open_index(&c, context.get(), path.c());
+        return detail::made<dataset>(status, c, context.kept());
+    }
     /* `images` [n,h,w,3] and `labels` [n] (empty: none) are borrowed until the data set and its loaders are freed. */
     static result<dataset> try_from_memory(const context &context, const view<const uint8_t> &images,
                                            const view<const int32_t> &labels = {}) noexcept
@@ -220,6 +226,10 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
     {
         return try_verify(first, number, [](int64_t, const char *, const char *) {});
     }
+    result<void> try_save_index(text path) const noexcept
+    {
+        return detail::done(moco_dataset_save_index(c_, path.c()));
+    }
 #if MOCO_CPP_EXCEPTIONS
     static dataset open_folder(const context &context, text path)
     {
@@ -240,6 +250,10 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
     static dataset open_list(const context &context, text path)
     {
         return try_open_list(context, path).value();
+    }
+    static dataset open_index(const context &context, text path)
+    {
+        return try_open_index(context, path).value();
     }
     static dataset from_memory(const context &context, const view<const uint8_t> &images,
                                const view<const int32_t> &labels = {})
@@ -271,6 +285,10 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
     template <class F> int64_t verify(int64_t first, int64_t number, F report, int64_t max_pixels = 0) const
     {
         return try_verify(first, number, std::move(report), max_pixels).value();
+    }
+    void save_index(text path) const
+    {
+        try_save_index(path).value();
     }
     int64_t verify(int64_t first, int64_t number) const
     {

@@ -11,7 +11,7 @@
 #include <strings.h>
 
 #include "codec/tar.h"
-#include "dataset.h"
+#include "dataset_index.h"
 #include "hash.h"
 #include "names.h"
 #include "sort.h"
@@ -317,6 +317,24 @@ static void destroy(struct dataset *ds)
 }
 
 static const struct dataset_ops tar_ops = {read_image, label, path, dataset_no_class_name, destroy};
+
+static void index_entry(const void *user, int64_t id, struct index_entry *entry)
+{
+    const struct tar_set *set = user;
+    const struct picture *p = &set->pictures[id];
+    entry->offset = p->offset;
+    entry->size = p->size;
+    entry->shard = p->shard;
+    entry->label = set->labels[id];
+}
+
+void dataset_tar_source(const struct dataset *ds, struct index_source *source)
+{
+    const struct tar_set *set = (const struct tar_set *)ds;
+    *source = (struct index_source){NULL, ds->count, ds->classes, index_entry, ds};
+    if (ds->ops == &tar_ops)
+        source->shards = &set->shards;
+}
 
 /* When all shards have been indexed. */
 static moco_status check_set(struct tar_set *set, const char *const *paths, int count, struct err *err)

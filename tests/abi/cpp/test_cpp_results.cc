@@ -210,6 +210,8 @@ static void data_sets(const moco::context &context)
     CHECK(fails(moco::dataset::try_open_cifar10(context, std::vector<const char *>{other.c_str()}), MOCO_EFORMAT));
     CHECK(fails(moco::dataset::try_open_tar(context, std::vector<std::string>{other}), MOCO_EFORMAT));
     CHECK(fails(moco::dataset::try_open_list(context, folder("none")), MOCO_EIO));
+    CHECK(fails(all.try_save_index(folder("index")), MOCO_ENOTSUP));
+    CHECK(fails(moco::dataset::try_open_index(context, folder("list.txt")), MOCO_EFORMAT));
 
     std::vector<uint8_t> memory(2 * 4 * 4 * 3);
     std::vector<int32_t> two_labels = {0, 1};

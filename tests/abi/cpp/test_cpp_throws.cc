@@ -117,6 +117,8 @@ static void data_sets(const moco::context &context)
         context, folder("set"), [](const char *path) { return std::string_view(path).back() == '1'; });
     CHECK(all.count() == 4 && one.count() == 2 && !all.path(0).empty() && all.verify(0, 4) == 1);
     CHECK(moco::dataset::join(all, one).count() == 6 && moco::dataset::match_classes(all, one).count() == 2);
+    THROWS(all.save_index(folder("index")), MOCO_ENOTSUP);
+    THROWS(moco::dataset::open_index(context, folder("set/0/0.jpg")), MOCO_EFORMAT);
     STRANGER(moco::dataset::open_folder(context, folder("set"), [](const char *) -> bool { throw stranger{2}; }), 2);
     STRANGER(all.verify(0, 4, [](int64_t, const char *, const char *) { throw stranger{3}; }), 3);
     THROWS(all.verify(0, 4, [](int64_t, const char *, const char *) { return false; }), MOCO_ECANCELED);

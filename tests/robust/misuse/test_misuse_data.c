@@ -215,6 +215,10 @@ static void opening_data_sets(void **state)
     REFUSED(EINVAL, "paths[1] is NULL", moco_dataset_open_tar(&made, misuse.context, holes, 2));
     REFUSED(EINVAL, "count is 0", moco_dataset_open_tar(&made, misuse.context, missing, 0));
     REFUSED(EINVAL, "count is -2147483648", moco_dataset_open_tar(&made, misuse.context, missing, INT_MIN));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_open_index(NULL, misuse.context, "."));
+    REFUSED(EINVAL, "path is NULL", moco_dataset_open_index(&made, misuse.context, NULL));
+    REFUSED(EIO, "none/there", moco_dataset_open_index(&made, misuse.context, missing[0]));
+    REFUSED(EINVAL, "dataset is NULL", moco_dataset_save_index(NULL, missing[0]));
     assert_null(made);
     moco_dataset_free(NULL);
 }
@@ -300,6 +304,8 @@ static void data_by_callback(void **state)
     misuse_ok(moco_dataset_from_callback(&made, misuse.context, &good));
     assert_int_equal(moco_dataset_label(made, 0), -1); /* not below classes */
     assert_int_equal(moco_dataset_label(made, 1), -1);
+    REFUSED(ENOTSUP, "from tar shards", moco_dataset_save_index(made, scratch_path(&misuse.folder, "index")));
+    REFUSED(EINVAL, "path is NULL", moco_dataset_save_index(made, NULL));
     int64_t number;
     for (how = NO_SIZE; how <= HUGE_SIDES; how++) { /* bad pictures */
         misuse_ok(moco_dataset_verify(made, 0, 2, 0, NULL, NULL, &number));

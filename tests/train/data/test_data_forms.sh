@@ -36,12 +36,21 @@ run folder base
 run shards shards
 run parts parts
 run list train.txt
-for form in shards parts list; do
+for part in train val; do
+    "$BUILD/examples/train_imagenet" parts/$part $tiny --save-index $part.idx --out none >out 2>err || fail "an index of $part: $(cat err)"
+done
+[ -e none ] && fail "--save-index makes a run folder"
+run index train.idx
+for form in shards parts list index; do
     cmp -s folder.sums $form.sums || fail "$form: other losses than the folder's: $(diff folder.sums $form.sums | head -3)"
 done
 grep -q "^  data .*3 tar shards.*: 48 images, 3 classes" shards.out || fail "shards: $(grep '^  data' shards.out)"
 grep -q "^  data .*train.txt and val.txt: 48 images, 3 classes" list.out || fail "list: $(grep '^  data' list.out)"
-for form in folder shards parts list; do
+grep -q "^  data .*train.idx and val.idx: 48 images, 3 classes" index.out || fail "index: $(grep '^  data' index.out)"
+"$BUILD/examples/train_imagenet" train.idx $tiny --epochs 2 --resume auto --out runs/index >out 2>err || fail "an index, resumed: $(cat err)"
+"$BUILD/examples/train_imagenet" base $tiny --save-index folder.idx --out none >out 2>err && fail "a folder has an index"
+grep -q "only a data set that was opened from tar shards has an index" err || fail "not said: $(cat err)"
+for form in folder shards parts list index; do
     [ -s $form.err ] && fail "$form: words about it: $(cat $form.err)"
     grep -q '"knn' runs/$form/metrics.jsonl || fail "$form: nothing was measured on what is held out"
 done
