@@ -116,6 +116,8 @@ static void describe(struct progress *p, const struct progress_step *s)
     set(p, ACC1, "  acc1 %.1f", r->acc1);
     set(p, ACC5, "  acc5 %.1f", r->acc5);
     set(p, LR, "  lr %.4g", r->lr);
+    if (r->skipped > 0) /* of fp16: beside the rate, which did not apply to them */
+        set(p, LR, "  lr %.4g  skipped %lld", r->lr, (long long)r->skipped);
     set(p, SPEED, "  %.1f img/s", p->rate * (double)p->images_per_step);
     set(p, WAIT, "  wait %.0f%%", 100 * p->wait);
     set(p, ETA, "  ETA %s", p->rate > 0 ? human_seconds((double)s->left / p->rate) : "?");

@@ -87,8 +87,8 @@ MOCO_API void moco_tensor_init_sized(moco_tensor *tensor, size_t size);
 /* ---- arithmetic ---- */
 
 /* How a network computes. F32: everything in f32. BF16: activations and working weights in bf16; statistics, logits,
- * gradients of weights, master weights and queue in f32. F16: the same with 16-bit floats of 5 exponent bits. TF32:
- * all numbers are stored in f32; products read 11 bits of them. F64: everything in f64.
+ * gradients of weights, master weights and queue in f32. F16: the same with 16-bit floats of 5 exponent bits ("fp16"),
+ * with a loss scale (moco_trainer_step). TF32: all numbers are stored in f32; products read 11 bits of them. F64: everything in f64.
  *
  * Each device supports some of these. moco_device_describe lists them; any other is refused with MOCO_ENOTSUP, and
  * the sentence names those that are supported. AUTO is the one in which the device trains fastest: on "cpu" BF16 if

@@ -122,11 +122,11 @@ typedef struct moco_trainer_options {
 MOCO_API void moco_trainer_options_init_sized(moco_trainer_options *options, size_t size);
 #define moco_trainer_options_init(o) moco_trainer_options_init_sized((o), sizeof *(o))
 
-/* What the last committed step measured. Means are taken over the batch. */
+/* What the last step measured. Means are taken over the batch. */
 typedef struct moco_step_report {
     uint32_t struct_size;
     int32_t reserved0;
-    int64_t step;       /* committed steps so far */
+    int64_t step;       /* steps so far: committed, or skipped */
     double loss;        /* mean InfoNCE (sum of both directions if symmetric), or NT-Xent as moco_loss says */
     double chance_loss; /* the loss of guessing: ln C for C candidates, twice that if symmetric or NT-Xent. C is K + 1
                            with a queue, n with keys of the batch, 2 n - 1 with NT-Xent */
@@ -134,9 +134,11 @@ typedef struct moco_step_report {
     double pos_cosine;  /* mean cosine of query and its key */
     double neg_cosine;  /* mean cosine of queries and their negatives */
     double feature_std; /* std of normalised queries over the batch, averaged over dimensions; at best 1/sqrt(dim) */
-    double grad_norm;   /* L2 norm of all weight gradients, before weight decay */
+    double grad_norm;   /* L2 norm of all weight gradients, before weight decay; 0 of a step that was skipped */
     double queue_fill;  /* fraction of the queue that holds real keys, 0..1; 0 without a queue */
     double lr;          /* as passed to the step */
+    double loss_scale;  /* F16: what gradients were multiplied by in this step; else 1 */
+    int64_t skipped; /* F16: of `step`, those that moved nothing, because a gradient was too large for the loss scale */
 } moco_step_report;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size);
@@ -180,6 +182,12 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * A step is a transaction: on any failure nothing has changed, and a retry gives the same bits as if the failed call
  * had not been made.
  *
+ * In F16 the loss is multiplied by a scale, because small gradients are no such numbers; the update divides by it. A
+ * gradient that overflows is no failure: the step is skipped. It moves the counters (step, epoch, position), because the
+ * batch is behind, and halves the scale, and nothing else; the report counts it. After 2000 steps without one the scale is
+ * doubled. It begins at 65536 and is part of the state that is saved. If it would fall below 1, the step fails with
+ * MOCO_ENUMERIC. All ranks skip the same steps.
+ *
  * With ranks all of them make this call. `batch` has this rank's share; with shuffle 1 its key views come apart
  * (moco_loader_start_keys). If one rank fails or is cancelled, all ranks return that status, with that rank's sentence,
  * and nothing has changed on any. The same holds if ranks differ in step, epoch, position, rate or state
@@ -198,7 +206,7 @@ MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *
  * Threads: the rule of moco_trainer_step. Since 0.1. */
 MOCO_API moco_status moco_trainer_leave(moco_trainer *trainer, moco_status why, const char *sentence);
 
-/* Fills `report` for the last committed step.
+/* Fills `report` for the last step that was committed or skipped.
  * Errors: MOCO_ESTATE before the first step.
  * Threads: a trainer serves one call at a time; the progress callback may call it. Since 0.1. */
 MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report *report);

@@ -4,12 +4,13 @@
  * file that turns out bad half-way has therefore changed nothing. */
 #include "algo/checkpoint.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "algo/file_config.h"
 #include "algo/state_file.h"
 #include "algo/trainer_fresh.h"
-#include "algo/trainer_state.h"
+#include "algo/trainer_update.h"
 
 /* ---- the state's tensors: all but the gradients, which are the last ---- */
 
@@ -49,6 +50,16 @@ static moco_status put_config(struct safetensors_metadata *m, const struct train
 
 /* ---- saving ---- */
 
+/* Files of other precisions are as they were before there was one. */
+static moco_status put_scale(struct safetensors_metadata *m, const struct trainer *t, struct err *err)
+{
+    if (t->precision != BE_F16)
+        return MOCO_OK;
+    TRY(safetensors_metadata_add_double(m, "state.loss_scale", t->scale.scale, err));
+    TRY(safetensors_metadata_add_int(m, "state.loss_scale_since", t->scale.since, err));
+    return safetensors_metadata_add_int(m, "state.skipped", t->scale.skipped, err);
+}
+
 static moco_status put_counters(struct safetensors_metadata *m, const struct trainer *t, const char *note,
                                 struct err *err)
 {
@@ -56,6 +67,7 @@ static moco_status put_counters(struct safetensors_metadata *m, const struct tra
     TRY(safetensors_metadata_add_int(m, "state.epoch", t->epoch, err));
     TRY(safetensors_metadata_add_int(m, "state.position", t->position, err));
     TRY(safetensors_metadata_add_int(m, "state.queue_filled", t->queue != NULL ? t->queue->filled : 0, err));
+    TRY(put_scale(m, t, err));
     return note != NULL ? safetensors_metadata_add(m, "note", note, err) : MOCO_OK;
 }
 
@@ -121,11 +133,29 @@ static moco_status check_precision(const struct safetensors *file, const struct 
                    safetensors_path(file), backend_precision_name(o->precision), here, here);
 }
 
+/* A trainer in F16 goes on with the scale of a file that has one. */
+static moco_status get_scale(const struct safetensors *file, struct fresh *fresh, struct err *err)
+{
+    struct loss_scale s = {0};
+    int exponent;
+    if (fresh->trainer->precision != BE_F16 || safetensors_find_text(file, "state.loss_scale") == NULL)
+        return MOCO_OK;
+    TRY(safetensors_get_double(file, "state.loss_scale", 1, LOSS_SCALE_MOST, &s.scale, err));
+    TRY(safetensors_get_int(file, "state.loss_scale_since", 0, LOSS_SCALE_GROWS - 1, &s.since, err));
+    TRY(safetensors_get_int(file, "state.skipped", 0, fresh->step, &s.skipped, err));
+    if (frexp(s.scale, &exponent) != 0.5)
+        return err_set(err, MOCO_EFORMAT, "%s: state.loss_scale is %g; it must be a power of two",
+                       safetensors_path(file), s.scale);
+    fresh->scale = s;
+    return MOCO_OK;
+}
+
 static moco_status get_counters(const struct safetensors *file, struct fresh *fresh, struct err *err)
 {
     TRY(safetensors_get_int(file, "state.step", 0, INT64_MAX / 2, &fresh->step, err));
     TRY(safetensors_get_int(file, "state.epoch", 0, INT64_MAX, &fresh->epoch, err));
     TRY(safetensors_get_int(file, "state.position", 0, INT64_MAX, &fresh->position, err));
+    TRY(get_scale(file, fresh, err));
     return safetensors_get_int(file, "state.queue_filled", 0, fresh->trainer->queue_length, &fresh->filled, err);
 }
 

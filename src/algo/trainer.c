@@ -11,6 +11,7 @@
 
 #include "algo/trainer_ranks.h"
 #include "algo/trainer_rows.h"
+#include "algo/trainer_update.h"
 #include "backend/fallback.h"
 
 #define PAGE ((size_t)4096)
@@ -127,6 +128,8 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->real_bytes = info.real_bytes;
     t->automatic = t->o.precision == MOCO_PRECISION_AUTO;
     t->o.precision = (int32_t)t->precision;
+    t->scale = loss_scale_first(t->precision);
+    t->gradient_scale = t->scale.scale;
     t->dim = t->config.dim;
     t->directions = t->o.symmetric ? 2 : 1;
     t->shared = t->o.encoder_k == MOCO_KEY_SHARED;

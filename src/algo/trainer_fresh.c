@@ -3,6 +3,7 @@
  * trainer_fresh: see trainer_fresh.h. */
 #include "algo/trainer_fresh.h"
 
+#include "algo/trainer_update.h"
 #include "backend/fallback.h"
 
 moco_status fresh_set_momentum(struct fresh *fresh, int index, const void *values, size_t size, struct err *err)
@@ -103,6 +104,7 @@ void fresh_adopt(struct fresh *fresh)
     t->step = fresh->step;
     t->epoch = fresh->epoch;
     t->position = fresh->position;
+    t->scale = fresh->scale.scale > 0 ? fresh->scale : loss_scale_first(t->precision);
     t->be->program_reset(t->program);
     t->readers_stale = t->broken = t->reported = t->finite.known = 0;
 }

@@ -14,6 +14,7 @@ struct fresh {
     moco_augment_options recipe; /* size 0: none was read */
     struct be_memory momentum, readers, rows;
     int64_t next, filled, step, epoch, position;
+    struct loss_scale scale; /* scale 0: none was read; it begins anew */
 };
 
 moco_status fresh_alloc(struct fresh *fresh, struct err *err); /* of fresh->trainer; fresh_free it on failure, too */

@@ -230,6 +230,7 @@ moco_status ranks_look(struct trainer *t, struct err *err)
     if (t->key != NULL)
         TRY(add_encoder(t, &hash, t->key, err));
     TRY(add_memory(t, &hash, &t->momentum, err));
+    hash_add(&hash, &t->scale, sizeof t->scale);
     if (t->queue != NULL) {
         TRY(add_memory(t, &hash, &t->queue->rows, err));
         hash_add(&hash, &t->queue->filled, sizeof t->queue->filled);

@@ -34,6 +34,13 @@ struct step_buffers {
     int32_t *shuffle; /* [batch]: the permutation of a direction */
 };
 
+/* What gradients are multiplied by in F16. Of 64-bit numbers alone: it is hashed as it is. */
+struct loss_scale {
+    double scale;    /* a power of two; 1 in other precisions */
+    int64_t since;   /* steps that were committed since it last changed */
+    int64_t skipped; /* steps that were not, because a gradient overflowed */
+};
+
 struct trainer {
     struct ctx *ctx;
     const struct backend *be;
@@ -68,6 +75,8 @@ struct trainer {
     struct queue *queue;   /* NULL: negatives come from the batch */
 
     int64_t step, epoch, position;
+    struct loss_scale scale;
+    double gradient_scale; /* of the gradients that are in memory */
     struct {
         int known; /* every number of both encoders and of momentum was found finite, at these versions of theirs */
         uint64_t query, key;

@@ -120,7 +120,7 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
                                  .trust = t->o.trust_coefficient,
                                  .key_momentum = t->o.key_momentum,
                                  .temperature = t->o.temperature,
-                                 .loss_scale = 1,
+                                 .loss_scale = t->scale.scale,
                                  .gradient_limit = step->careful ? (double)INFINITY : limit,
                                  .step = t->step,
                                  .queue_row = t->queue != NULL ? t->queue->next : 0};
@@ -130,6 +130,7 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
     t->apart = apart;
     struct be_input input = rows_input(t, step->batch);
     rows_index_step(t);
+    t->gradient_scale = t->scale.scale;
     return t->be->program_begin(t->program, &scalars, &input, &step->at, &step->skip, err);
 }
 
@@ -246,6 +247,11 @@ static moco_status bad_row(const char *what, int64_t image, struct err *err)
     return err_set(err, MOCO_ENUMERIC, "the %s of image %lld of the batch is not finite", what, (long long)image);
 }
 
+static const char *at_least_scale(const struct trainer *t)
+{
+    return t->precision == BE_F16 ? ", at a loss scale of 1, which cannot be smaller" : "";
+}
+
 /* Turns a finding into an error sentence; MOCO_OK if there was none. */
 static moco_status tell(struct trainer *t, const struct be_outcome *found, struct err *err)
 {
@@ -260,11 +266,11 @@ static moco_status tell(struct trainer *t, const struct be_outcome *found, struc
     case BE_LOSS:
         return bad_loss(t, err);
     case BE_GRADIENT:
-        return err_set(err, MOCO_ENUMERIC, "grad.encoder_q.%s holds a number that is not finite",
-                       t->graph->params[index].name);
+        return err_set(err, MOCO_ENUMERIC, "grad.encoder_q.%s holds a number that is not finite%s",
+                       t->graph->params[index].name, at_least_scale(t));
     case BE_NORM:
     case BE_LIMIT:
-        return err_set(err, MOCO_ENUMERIC, "the norm of the gradient is not finite");
+        return err_set(err, MOCO_ENUMERIC, "the norm of the gradient is not finite%s", at_least_scale(t));
     case BE_STATS_QUERY:
         return stats_bad(t->query, index, "encoder_q.", " of this batch", err);
     case BE_STATS_KEY:
@@ -324,8 +330,8 @@ static moco_status opinion(struct trainer *t, const struct step *step, struct be
     if (t->ranks == 1 && !step->careful && !t->be->found(t->program))
         return MOCO_OK;
     TRY(t->be->verdict(t->program, found, err));
-    if (found->bad >> 48 == BE_LIMIT)
-        return MOCO_OK; /* the commit does nothing, and the step is done carefully */
+    if (found->bad >> 48 == BE_LIMIT || loss_scale_remedies(t, found->bad))
+        return MOCO_OK; /* the commit does nothing, and the step is done carefully, or skipped */
     TRY(tell(t, found, err));
     return step->careful ? step_check_update(t, step, sqrt(found->sum_squares), err) : MOCO_OK;
 }
@@ -369,6 +375,13 @@ static void count_batches(const struct trainer *t, struct encoder *encoder)
     encoder->version++;
 }
 
+static void pass_batch(struct trainer *t, const struct step *step)
+{
+    t->step++;
+    t->epoch = step->batch->epoch;
+    t->position = step->batch->position;
+}
+
 /* The host's part of the commit, which cannot fail. */
 static void advance(struct trainer *t, const struct step *step, const struct be_outcome *outcome)
 {
@@ -380,9 +393,8 @@ static void advance(struct trainer *t, const struct step *step, const struct be_
         queue_pushed(t->queue, (int64_t)t->directions * t->o.batch_size);
     note_finite(t, outcome->finite);
     t->bounds = after;
-    t->step++;
-    t->epoch = step->batch->epoch;
-    t->position = step->batch->position;
+    loss_scale_committed(&t->scale, t->precision);
+    pass_batch(t, step);
 }
 
 /* Everything that can fail was done before, except the device itself. If the device fails here, nobody knows how
@@ -416,7 +428,8 @@ static double chance_loss(const struct trainer *t)
     return t->directions * log((double)t->o.batch_size);
 }
 
-static void write_report(struct trainer *t, const struct be_outcome *o, double lr)
+/* `scale`: of this step. */
+static void write_report(struct trainer *t, const struct be_outcome *o, double lr, double scale)
 {
     double queries = (double)(t->o.loss == MOCO_LOSS_NTXENT ? 2 : t->directions) * t->o.batch_size;
     double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 0;
@@ -429,10 +442,22 @@ static void write_report(struct trainer *t, const struct be_outcome *o, double l
                                    .pos_cosine = o->pos / queries,
                                    .neg_cosine = o->neg / queries,
                                    .feature_std = o->feature_std,
-                                   .grad_norm = sqrt(o->sum_squares),
+                                   .grad_norm = o->committed ? sqrt(o->sum_squares) : 0,
                                    .queue_fill = fill,
-                                   .lr = lr};
+                                   .lr = lr,
+                                   .loss_scale = scale,
+                                   .skipped = t->scale.skipped};
     t->reported = 1;
+}
+
+/* A gradient has overflowed. The batch is behind all the same: a training that is resumed here would meet it again, and
+ * one that is not would not. */
+static void skip_step(struct trainer *t, const struct step *step, const struct be_outcome *outcome)
+{
+    double scale = t->scale.scale;
+    loss_scale_overflowed(&t->scale);
+    pass_batch(t, step);
+    write_report(t, outcome, step->lr, scale);
 }
 
 /* Means over the queries of all ranks. */
@@ -486,11 +511,17 @@ static moco_status try_step(struct trainer *t, struct step *step, moco_status mi
         mine = prepare(t, step, err);
     if (t->ranks == 1)
         TRY(mine);
+    double scale = t->scale.scale;
     TRY(give(t, step, mine, &outcome, err));
     *again = outcome.bad >> 48 == BE_LIMIT;
-    if (!outcome.committed)
+    if (outcome.committed)
+        write_report(t, &outcome, step->lr, scale);
+    else if (!loss_scale_remedies(t, outcome.bad))
         return *again ? MOCO_OK : tell(t, &outcome, err);
-    write_report(t, &outcome, step->lr);
+    else if (outcome.cancelled)
+        return cancelled(t, err);
+    else
+        skip_step(t, step, &outcome);
     return MOCO_OK;
 }
 

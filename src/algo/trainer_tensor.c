@@ -151,6 +151,15 @@ static moco_status param_get(const struct trainer *t, const void *slab, int inde
     return t->be->param_get(t->layout, slab, index, values, err);
 }
 
+static void unscale(void *values, int64_t count, size_t size, double scale)
+{
+    for (int64_t i = 0; i < count && scale != 1; i++)
+        if (size == sizeof(float))
+            ((float *)values)[i] /= (float)scale;
+        else
+            ((double *)values)[i] /= scale;
+}
+
 moco_status trainer_tensor_get(struct trainer *t, int i, void *values, size_t size, struct err *err)
 {
     enum state_part part;
@@ -169,7 +178,9 @@ moco_status trainer_tensor_get(struct trainer *t, int i, void *values, size_t si
     case PART_MOMENTUM:
         return param_get(t, t->momentum.at, index, values, size, err);
     case PART_GRADIENT:
-        return param_get(t, t->gradients.at, index, values, size, err);
+        TRY(param_get(t, t->gradients.at, index, values, size, err));
+        unscale(values, t->graph->params[index].count, size, t->gradient_scale);
+        return MOCO_OK;
     }
     return err_set(err, MOCO_ENOTFOUND, "there is no state tensor number %d", i);
 }

@@ -51,6 +51,42 @@ double step_gradient_limit(const struct trainer *t, double lr)
     return 0.999999 * (of_weights < of_momentum ? of_weights : of_momentum);
 }
 
+/* ---- the loss scale ---- */
+
+#define LOSS_SCALE_FIRST 65536.0
+
+struct loss_scale loss_scale_first(enum be_precision precision)
+{
+    return (struct loss_scale){.scale = precision == BE_F16 ? LOSS_SCALE_FIRST : 1};
+}
+
+void loss_scale_committed(struct loss_scale *s, enum be_precision precision)
+{
+    if (precision != BE_F16 || ++s->since < LOSS_SCALE_GROWS)
+        return;
+    s->since = 0;
+    if (s->scale < LOSS_SCALE_MOST)
+        s->scale *= 2;
+}
+
+int loss_scale_overflowed(struct loss_scale *s)
+{
+    if (s->scale / 2 < 1)
+        return 0;
+    s->scale /= 2;
+    s->since = 0;
+    s->skipped++;
+    return 1;
+}
+
+int loss_scale_remedies(const struct trainer *t, uint64_t bad)
+{
+    uint64_t what = bad >> 48;
+    return t->precision == BE_F16 && t->scale.scale > 1 && (what == BE_GRADIENT || what == BE_NORM);
+}
+
+/* ---- the update ---- */
+
 static moco_status run_update(struct trainer *t, struct be_sgd *io, struct err *err)
 {
     io->g = t->gradients.at;
