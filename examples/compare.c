@@ -65,7 +65,7 @@ static const struct cli_option table[] = {
     {"out", NULL, 0, CLI_PATH, AT(out), 0, 0, NULL, 0, "DIR",
      "== The runs\nfolder of all runs and of compare.md (default moco-compare)"},
     {"dry-run", NULL, 0, CLI_FLAG, AT(dry_run), 0, 1, NULL, 0, NULL, "say what would run and how long it takes"},
-    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\ncpu (default) or ref"},
+    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\n" DEVICE_HELP},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, 0, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},

@@ -42,7 +42,7 @@ static const struct cli_option table[] = {
      "initial learning rate (default 0.06); 0 is the control: nothing is learnt"},
     {"knn-every", NULL, 0, CLI_INT, AT(knn_every), 0, 1e9, NULL, 0, "STEPS",
      "print the accuracy on the way (default 0: only at the end)"},
-    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "cpu (default) or ref"},
+    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", DEVICE_HELP},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, 0, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N", "compute threads (default 0: all it may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},

@@ -320,8 +320,9 @@ static const char more_help[] =
     "      --paths P.txt           with --out: a line for each row\n"
     "      --projection            with --out: the projection head's output instead of the features\n"
     "      --normalise             with --out: rows of length 1, as printed ones always are\n"
-    "      --precision NAME        of the encoder: auto (default: bf16 where the processor has it, else f32), f32, "
-    "bf16\n"
+    "      --device NAME           cpu (default); cuda or cuda:N, a GPU; ref\n"
+    "      --precision NAME        of the encoder: auto (default: bf16 where the processor has it, else f32), f32,\n"
+    "                              bf16, fp16, tf32 or f64, as the device has them\n"
     "      --wait POLICY           how compute threads wait for each other: auto, active or passive, as of\n"
     "                              train_imagenet\n"
     "  -h, --help                  print this and stop\n"
@@ -333,7 +334,7 @@ static const char more_help[] =
     "could be read, or not image NUMBER. 2 wrong command line.\n";
 
 struct arguments {
-    const char *recipe, *wait, *precision, *at[3]; /* encoder, images, number */
+    const char *recipe, *wait, *device, *precision, *at[3]; /* encoder, images, number */
     struct embed_files files;
     int64_t max_pixels; /* 0: the loader's default */
     int count;
@@ -346,6 +347,7 @@ static const char **text_option(struct arguments *a, const char *name)
     const struct {
         const char *name, **text;
     } options[] = {{"--eval-recipe", &a->recipe},
+                   {"--device", &a->device},
                    {"--out", &a->files.features},
                    {"--labels", &a->files.labels},
                    {"--paths", &a->files.paths}};
@@ -353,11 +355,6 @@ static const char **text_option(struct arguments *a, const char *name)
         if (strcmp(options[i].name, name) == 0)
             return options[i].text;
     return NULL;
-}
-
-static int known_precision(const char *name)
-{
-    return strcmp(name, "auto") == 0 || strcmp(name, "f32") == 0 || strcmp(name, "bf16") == 0;
 }
 
 static int parse(struct arguments *a, int argc, char **argv)
@@ -377,7 +374,7 @@ static int parse(struct arguments *a, int argc, char **argv)
             a->files.normalise = 1;
         else if (strcmp(argv[i], "--wait") == 0 && i + 1 < argc && wait_policy_known(argv[i + 1]))
             a->wait = argv[++i];
-        else if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc && known_precision(argv[i + 1]))
+        else if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc && precision_known(argv[i + 1]))
             a->precision = argv[++i];
         else if (strcmp(argv[i], "--max-pixels") == 0 && i + 1 < argc &&
                  cli_int(argv[i + 1], 1, 9e18, &a->max_pixels) == 1)
@@ -396,7 +393,7 @@ static int parse(struct arguments *a, int argc, char **argv)
 int main(int argc, char **argv)
 {
     struct err err = {0};
-    struct arguments a = {.wait = "", .precision = "auto", .files = {.what = MOCO_FEATURES}};
+    struct arguments a = {.wait = "", .device = "cpu", .precision = "auto", .files = {.what = MOCO_FEATURES}};
     moco_context *context;
     moco_device *device;
     moco_model *model;
@@ -413,7 +410,7 @@ int main(int argc, char **argv)
     }
     wait_policy_apply(a.wait, 0, argv); /* how threads wait matters beside other programs */
     check(moco_context_create(&context, NULL));
-    check(moco_device_open(&device, context, "cpu"));
+    check(moco_device_open(&device, context, a.device));
     check(moco_model_open(&model, device, a.at[0]));
     images = open_images(context, a.at[1]);
     int64_t n = moco_dataset_count(images), asked = -1;

@@ -8,6 +8,7 @@
 
 #include "images/eval_view.h"
 #include "support/from_moco.h"
+#include "support/precision.h"
 #include "support/program_name.h"
 #include "support/wait_policy.h"
 
@@ -65,10 +66,10 @@ static const struct cli_option table[] = {
      "largest image that is read, in pixels (default 67108864: 64 M); one takes\n"
      "3 bytes a pixel, a progressive JPEG 6, in each worker"},
 
-    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
-     "== The machine\ncpu (default), or ref: plain C in double, very slow"},
-    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, "auto|f32|bf16", 0, "NAME",
-     "of the encoder: auto (default: bf16 where the processor has it, else f32)"},
+    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\n" DEVICE_HELP},
+    {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, 0, "NAME",
+     "of the encoder: auto (default: bf16 where the processor has it, else f32),\n"
+     "f32, bf16, fp16, tf32 or f64, as the device has them"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
     {"wait", NULL, 0, CLI_NAME, AT(wait), 0, 0, WAIT_CHOICES, 0, "POLICY", WAIT_HELP},

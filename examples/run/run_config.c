@@ -160,8 +160,7 @@ static const struct cli_option table[] = {
      "as --dry-run, but write where the pictures of the tar shards are: FILE as\n"
      "DATA then spares each process the walk through them, and its memory"},
 
-    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
-     "== The machine\ncpu (default), or ref: plain C in double, very slow"},
+    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\n" DEVICE_HELP},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},

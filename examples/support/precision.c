@@ -17,6 +17,11 @@ moco_precision precision_parse(const char *name)
     return MOCO_PRECISION_AUTO;
 }
 
+int precision_known(const char *name)
+{
+    return precision_parse(name) != MOCO_PRECISION_AUTO || strcmp(name, names[MOCO_PRECISION_AUTO]) == 0;
+}
+
 const char *precision_name(int precision)
 {
     return precision >= 0 && precision < NAMES ? names[precision] : "";

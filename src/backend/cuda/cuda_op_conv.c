@@ -27,6 +27,12 @@ struct cuda_conv_back {
     int parts;    /* WEIGHTS by our own kernel: of a product that is split */
 };
 
+static int storage_of(const struct be_plan *plan, const struct graph_op *op)
+{
+    return op->kind == OP_LINEAR ? 0 : cuda_storage(plan->program.spec.precision);
+}
+
+/* In 16 bits our kernel's tensor cores lose nothing: TF32 has all bits of bf16 and fp16. */
 static struct product_args shape_of(const struct be_plan *plan, const struct program_node *node)
 {
     const struct graph_op *op = node->op;
@@ -42,7 +48,7 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
                                 .stride = op->stride,
                                 .pad = op->pad,
                                 .splits = 1,
-                                .tf32 = plan->program.spec.precision == BE_TF32};
+                                .tf32 = plan->program.spec.precision == BE_TF32 || storage_of(plan, op) > 0};
     if (op->kind == OP_LINEAR) {
         args.kernel = args.stride = 1;
         args.pad = 0;
@@ -55,11 +61,6 @@ static int64_t numbers_of(const struct product_args *a, int which)
     if (which == W)
         return (int64_t)a->co * a->kernel * a->kernel * a->ci;
     return which == X ? (int64_t)a->n * a->h * a->w * a->ci : (int64_t)a->n * a->oh * a->ow * a->co;
-}
-
-static int storage_of(const struct be_plan *plan, const struct graph_op *op)
-{
-    return op->kind == OP_LINEAR ? 0 : cuda_storage(plan->program.spec.precision);
 }
 
 /* ---- choosing ---- */

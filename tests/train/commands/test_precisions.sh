@@ -1,0 +1,61 @@
+#!/bin/sh
+# The programs with --device and --precision on a GPU: in every precision that the CUDA backend has, on its simulated driver
+# (tests/support/cudasim), which is a module beside libmoco.so here. A precision that a device lacks is refused by name.
+. "$(dirname "$0")/../judged.sh"
+: "${CC:=cc}" "${CXX:=c++}"
+
+# ---- libmoco_cudasim.so ----
+mkdir "$work/lib" "$work/data"
+cp -P "$BUILD"/libmoco.so* "$work/lib"
+cat >"$work/module.c" <<'SOURCE'
+#include "support/cudasim/sim_driver.h"
+extern struct backend moco_backend __attribute__((visibility("default")));
+struct backend moco_backend;
+__attribute__((constructor)) static void fill(void)
+{
+    moco_backend = *backend_of_cudasim();
+}
+SOURCE
+objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o "$BUILD"/obj/tests/support/cudasim/*.o |
+    grep -v /cuda_module.o)
+san=$(nm "$BUILD/libmoco.so" | sed -n 's/.* U __\(asan\|ubsan\|tsan\)_.*/\1/p' | sort -u | tr '\n' ' ')
+flags=
+case $san in *asan*) flags=-fsanitize=address ;; *tsan*) flags=-fsanitize=thread ;; esac
+case $san in *ubsan*) flags="$flags -fsanitize=undefined" ;; esac
+$CC -std=c11 -D_POSIX_C_SOURCE=200809L -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -Itests -c -o "$work/module.o" "$work/module.c" || exit 1
+$CXX $flags -shared -o "$work/lib/libmoco_cudasim.so" "$work/module.o" $objects "$BUILD/libmoco_internal.a" \
+    -Wl,--exclude-libs,ALL -Wl,-z,defs -lm -lpthread || exit 1
+export LD_LIBRARY_PATH="$work/lib"
+
+# ---- training ----
+"$BUILD/tests/train/tool_draw" "$work/data" 24 24 || exit 1
+small="--size 16 --width 0.125 --threads 1"
+train="$BUILD/examples/train_imagenet $work/data --device cudasim:0 --preset demo $small --batch-size 12 --bn-group-size 6 \
+    --moco-k 24 --moco-dim 8 --knn-every 0"
+for precision in bf16 fp16 tf32 f32; do
+    expect 0 "" $train --precision $precision --epochs 1 --no-report --out "$work/$precision"
+    grep -q '"precision":"'$precision'"' "$work/$precision/metrics.jsonl" || fail "the run does not say that it is in $precision"
+done
+# fp16 in two parts: the same bytes as in one.
+expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --out "$work/whole"
+expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --max-steps 1 --out "$work/parts"
+expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --resume auto --out "$work/parts"
+cmp "$work/whole/checkpoint_0001.safetensors" "$work/parts/checkpoint_0001.safetensors" || fail "fp16 in two parts is not what it is in one"
+grep -aq '"state.loss_scale":"' "$work/whole/checkpoint_0001.safetensors" || fail "the checkpoint has no loss scale"
+expect 1 "does not compute in f64; it has f32, bf16, fp16, tf32" $train --precision f64 --epochs 1 --out "$work/no"
+expect 1 "does not compute in fp16; it has f32" "$BUILD/examples/train_imagenet" "$work/data" --preset demo $small --batch-size 12 \
+    --bn-group-size 6 --moco-k 24 --precision fp16 --epochs 1 --out "$work/no"
+
+# ---- what else has the two options ----
+encoder=$work/bf16/encoder.safetensors
+expect 0 "" "$BUILD/examples/linear_probe" "$work/data" --pretrained "$encoder" --device cudasim:0 --precision fp16 --threads 1 \
+    --batch-size 12 --fast --epochs 2 --out "$work/probe"
+for precision in bf16 f32; do
+    expect 0 "" "$BUILD/examples/embed" "$encoder" "$work/data" --device cudasim:0 --precision $precision --out "$work/$precision.npy"
+done
+cmp -s "$work/bf16.npy" "$work/f32.npy" && fail "features in bf16 are those in f32"
+expect 1 "does not compute in f64" "$BUILD/examples/embed" "$encoder" "$work/data" --device cudasim:0 --precision f64 --out "$work/no.npy"
+expect 2 "such option" "$BUILD/examples/embed" "$encoder" "$work/data" --precision half
+expect 0 "" "$BUILD/examples/compare" "$work/data" --preset demo $small --arch resnet18 --device cudasim:0 --precision bf16 --tables cost \
+    --cost-batches 12 --cost-steps 2 --out "$work/compare"
+exit $failed
