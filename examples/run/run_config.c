@@ -158,13 +158,15 @@ static const struct cli_option table[] = {
      "print the configuration, the memory and the expected time, and do nothing"},
 
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
-     "== The machine\ncpu (default), or ref: plain C in double, very slow"},
+     "== The machine\ncpu (default), cuda (with ranks each takes one GPU of its host), or\n"
+     "ref: plain C in double, very slow"},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
-    {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|none", 0, "ENGINE",
+    {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|nccl|none", 0, "ENGINE",
      "processes that train this run together, each with its share of every\n"
-     "batch: auto (default: those that mpirun or srun has started), mpi, none;\n"
+     "batch: auto (default: those that mpirun or srun has started, or torchrun\n"
+     "with --device cuda), mpi, nccl (each with a GPU, over NCCL alone), none;\n"
      "rank 0 alone writes to the run folder; all must see it and the images"},
     {"silence", NULL, 0, CLI_REAL, AT(silence), 0.1, 1e6, NULL, 0, "SECONDS",
      "a rank that does not answer for so long is lost, and ends the run with\n"
