@@ -89,9 +89,8 @@ static void expect_training_of(struct rig *one, double tolerance)
     }
 }
 
-/* Found by this, each planted by hand: sums that begin at once, not behind the event; a bucket that is summed before its last
- * parameter is final; the end of an exchange marked before NCCL has put it into the stream; ranks that take the key
- * rows of others before they are there. */
+/* Found by this, each planted by hand: exchanges that begin at once, not behind the event; a bucket that is summed before
+ * its last parameter is final; the end of an exchange marked before NCCL has put it into the stream. */
 static void ranks_train_as_one(void **state)
 {
     (void)state;
@@ -244,6 +243,51 @@ static void ids_that_do_not_fit_are_told(void **state)
     leave(0);
 }
 
+/* Of two ranks that one thread drives by turns, as a comm's thread does: sums of the host's memory pass through the GPU's. */
+static void memory_of_the_host_is_summed_too(void **state)
+{
+    (void)state;
+    enum { COUNT = 1000 };
+    static double wide[2][COUNT];
+    static float narrow[2][COUNT];
+    const struct backend *be = backend_of_cudasim();
+    struct be_device *dev[2];
+    moco_comm_engine e[2];
+    struct ctx *ctx;
+    struct err err = {0};
+    char id[MOCO_COMM_ID_BYTES], library[BE_LIBRARY], why[256];
+    assert_int_equal(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), MOCO_OK);
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(be->open(&dev[r], ctx, two[r], &err), MOCO_OK);
+        assert_int_equal(be->ranks_id(dev[r], r == 0 ? id : NULL, library, &err), MOCO_OK);
+        assert_string_equal(library, "NCCL 2.28.9");
+        assert_int_equal(be->ranks_open(dev[r], id, r, 2, &e[r], &err), MOCO_OK);
+        for (int i = 0; i < COUNT; i++) {
+            wide[r][i] = i + 0.5 * r;
+            narrow[r][i] = (float)(i - r);
+        }
+    }
+    void *request[2][2];
+    for (int r = 0; r < 2; r++) {
+        assert_int_equal(e[r].sum(e[r].user, wide[r], COUNT, MOCO_F64, &request[r][0], why, sizeof why), 0);
+        assert_int_equal(e[r].sum(e[r].user, narrow[r], COUNT, MOCO_F32, &request[r][1], why, sizeof why), 0);
+    }
+    for (int which = 0; which < 2; which++)
+        for (int32_t done[2] = {0, 0}; !done[0] || !done[1];)
+            for (int r = 0; r < 2; r++)
+                if (!done[r])
+                    assert_int_equal(e[r].test(e[r].user, request[r][which], &done[r], why, sizeof why), 0);
+    for (int r = 0; r < 2; r++) {
+        for (int i = 0; i < COUNT; i++)
+            assert_true(wide[r][i] == 2 * i + 0.5 && narrow[r][i] == (float)(2 * i - 1));
+        assert_int_equal(e[r].close(e[r].user, 0), 0);
+        be->close(dev[r]);
+    }
+    ctx_unref(ctx);
+    assert_int_equal(sim_live(), 0);
+    assert_int_equal(sim_nccl_live(), 0);
+}
+
 /* Nothing waits for NCCL longer than two seconds. After an abort that does not return, what its kernels may write to
  * stays: then it is the last thing that this program does. */
 static void nothing_hangs_at_the_end(void **state)
@@ -308,6 +352,7 @@ int main(void)
         cmocka_unit_test(who_does_not_come_is_given_up),
         cmocka_unit_test(what_nccl_finds_is_told),
         cmocka_unit_test(ids_that_do_not_fit_are_told),
+        cmocka_unit_test(memory_of_the_host_is_summed_too),
         cmocka_unit_test(nothing_hangs_at_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
