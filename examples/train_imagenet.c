@@ -355,7 +355,11 @@ static moco_status make_ready(struct run *r, struct err *err)
 {
     struct run_config *c = &r->note.config;
     int resumed = 0;
-    TRY(ranks_open(&r->ranks, c->ranks, c->silence, train_warn, err));
+    moco_context_options context;
+    train_context(r, &context);
+    const struct ranks_wish wish = {
+        .how = c->ranks, .silence = c->silence, .device = c->device, .folder = c->out, .context = &context};
+    TRY(ranks_open(&r->ranks, &wish, train_warn, err));
     train_warn_as(&r->ranks);
     TRY(ranks_share_status(&r->ranks, prepare(r, &resumed, err), err));
     if (c->dry_run)

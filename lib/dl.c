@@ -5,7 +5,9 @@
 #include "dl.h"
 
 #include <dlfcn.h>
+#include <glob.h>
 #include <link.h>
+#include <stdio.h>
 #include <string.h>
 
 moco_status dl_open(void **library, const char *path, struct err *err)
@@ -19,6 +21,34 @@ moco_status dl_open(void **library, const char *path, struct err *err)
         return err_set(err, MOCO_EIO, "%s", why != NULL ? why : "the loader gives no reason");
     }
     return MOCO_OK;
+}
+
+/* The first file that a pattern names; 0: none. */
+static int first_match(char path[DL_PATH], const char *pattern)
+{
+    glob_t found;
+    int is = 0;
+    if (glob(pattern, 0, NULL, &found) != 0)
+        return 0;
+    if (found.gl_pathc > 0 && strlen(found.gl_pathv[0]) < DL_PATH) {
+        strcpy(path, found.gl_pathv[0]);
+        is = 1;
+    }
+    globfree(&found);
+    return is;
+}
+
+int dl_find(char path[DL_PATH], const char *folders, const char *file)
+{
+    char pattern[DL_PATH];
+    for (const char *folder = folders; *folder != 0;) {
+        size_t length = strcspn(folder, ":");
+        int size = snprintf(pattern, sizeof pattern, "%.*s/%s", (int)length, folder, file);
+        if (size < DL_PATH && first_match(path, pattern))
+            return 1;
+        folder += length + (folder[length] == ':');
+    }
+    return 0;
 }
 
 void *dl_symbol(void *library, const char *name)

@@ -13,6 +13,11 @@
  * begin with '/'. MOCO_EIO with the loader's own words: not a library, or one that lacks another. */
 moco_status dl_open(void **library, const char *path, struct err *err);
 
+/* Fills `path` with the first file of this name in `folders`, which are separated by ':' and may be patterns of glob(3): a
+ * library of another's making, where its maker's packages put it. 0: none has one. */
+enum { DL_PATH = 4096 };
+int dl_find(char path[DL_PATH], const char *folders, const char *file);
+
 /* The address of an exported symbol; NULL if there is none. */
 void *dl_symbol(void *library, const char *name);
 

@@ -13,7 +13,10 @@
 struct launch {
     const char *by; /* "Open MPI's mpirun", ...; NULL: nobody says that there are several */
     int has_mpi;    /* it starts ranks of MPI */
-    int64_t processes;
+    int64_t processes, rank;
+    int64_t local; /* the rank among those of its host */
+    char job[128]; /* what a launcher without MPI calls this start of its job, in letters fit for a file's name; "": it
+                      says nothing */
 };
 
 /* `get`: getenv, or a test's. */

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "launch.h"
+#include "ranks_gpus.h"
 #include "support/from_moco.h"
 #include "support/program_name.h"
 
@@ -60,6 +61,7 @@ static moco_status share_host(struct ranks *r, void (*warn)(const char *sentence
     for (int i = 0; status == MOCO_OK && i < r->ranks; i++)
         if (strcmp(cards[i].host, mine->host) == 0) {
             r->here++;
+            r->local += i < r->rank;
             same += cards[i].first == mine->first && cards[i].processors == mine->processors;
         }
     if (same > 1 && mine->processors > 0)
@@ -88,20 +90,46 @@ static moco_status describe(struct ranks *r, struct err *err)
     return MOCO_OK;
 }
 
-moco_status ranks_open(struct ranks *r, const char *how, double silence, void (*warn)(const char *sentence),
-                       struct err *err)
+/* torchrun's processes have no MPI; with GPUs they need none. */
+static int by_nccl(const struct launch *launch, const struct ranks_wish *wish)
 {
-    struct launch launch = launch_read(variable);
+    return strcmp(wish->how, "nccl") == 0 ||
+           (strcmp(wish->how, "auto") == 0 && !launch->has_mpi && strncmp(wish->device, "cuda", strlen("cuda")) == 0);
+}
+
+static moco_status open_nccl(struct ranks *r, const struct launch *launch, const struct ranks_wish *wish,
+                             struct err *err)
+{
+    struct gpus gpus;
+    moco_status status = gpus_join(&gpus, launch, wish->device, wish->folder, wish->context, err);
+    r->context = gpus.context;
+    r->device = gpus.device;
+    r->comm = gpus.comm;
+    return status;
+}
+
+static moco_status open_mpi(struct ranks *r, const struct launch *launch, double silence, struct err *err)
+{
     moco_comm_options o;
     moco_comm_options_init(&o);
     o.silence_seconds = silence;
-    *r = (struct ranks){.ranks = 1, .here = 1};
-    if (strcmp(how, "none") == 0 || (strcmp(how, "auto") == 0 && launch.by == NULL))
-        return MOCO_OK;
-    if (!launch.has_mpi)
-        TRY(launch_check(&launch, 1, "", err));
+    if (!launch->has_mpi)
+        TRY(launch_check(launch, 1, "", err));
     TRY(from_moco(moco_context_create(&r->context, NULL), err));
-    TRY(from_moco(moco_comm_open(&r->comm, r->context, "mpi", &o), err));
+    return from_moco(moco_comm_open(&r->comm, r->context, "mpi", &o), err);
+}
+
+moco_status ranks_open(struct ranks *r, const struct ranks_wish *wish, void (*warn)(const char *sentence),
+                       struct err *err)
+{
+    struct launch launch = launch_read(variable);
+    *r = (struct ranks){.ranks = 1, .here = 1};
+    if (strcmp(wish->how, "none") == 0 || (strcmp(wish->how, "auto") == 0 && launch.by == NULL))
+        return MOCO_OK;
+    if (by_nccl(&launch, wish))
+        TRY(open_nccl(r, &launch, wish, err));
+    else
+        TRY(open_mpi(r, &launch, wish->silence, err));
     TRY(describe(r, err));
     TRY(launch_check(&launch, r->ranks, r->engine, err));
     r->here = 0;
@@ -114,6 +142,7 @@ moco_status ranks_open(struct ranks *r, const char *how, double silence, void (*
 void ranks_close(struct ranks *r)
 {
     moco_comm_free(r->comm);
+    moco_device_free(r->device);
     moco_context_free(r->context);
 }
 

@@ -13,17 +13,27 @@
 
 struct ranks {
     moco_context *context; /* of the comm */
+    moco_device *device;   /* NULL, or the GPU that the comm is over, of that context: the run takes both over */
     moco_comm *comm;       /* NULL: the run has one process */
     int rank, ranks;
+    int local;      /* the rank among those of its host */
     int here;       /* of them on this host */
     int processors; /* that this rank should use; 0: all that it may */
     int agreed;     /* the failure that came is that of all ranks */
     char engine[64], host[64];
 };
 
-/* `silence`: seconds, of moco_comm_options. `how`: "none"; "mpi"; "auto": mpi if a launcher has started several processes. MOCO_EINVAL: it is the launcher of
- * another MPI. Sets the prefix of warnings. */
-moco_status ranks_open(struct ranks *r, const char *how, double silence, void (*warn)(const char *sentence),
+struct ranks_wish {
+    const char
+        *how; /* "none"; "mpi"; "nccl"; "auto": what the launcher that has started several processes brings: MPI, or
+                        for torchrun with a GPU NCCL */
+    double silence;              /* seconds, of moco_comm_options */
+    const char *device, *folder; /* of the run */
+    const moco_context_options *context;
+};
+
+/* MOCO_EINVAL: it is the launcher of another MPI. */
+moco_status ranks_open(struct ranks *r, const struct ranks_wish *wish, void (*warn)(const char *sentence),
                        struct err *err);
 void ranks_close(struct ranks *r);
 

@@ -160,13 +160,15 @@ static const struct cli_option table[] = {
      "as --dry-run, but write where the pictures of the tar shards are: FILE as\n"
      "DATA then spares each process the walk through them, and its memory"},
 
-    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME", "== The machine\n" DEVICE_HELP},
+    {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
+     "== The machine\n" DEVICE_HELP ";\nwith ranks each takes one GPU of its host"},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
-    {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|none", 0, "ENGINE",
+    {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|nccl|none", 0, "ENGINE",
      "processes that train this run together, each with its share of every\n"
-     "batch: auto (default: those that mpirun or srun has started), mpi, none;\n"
+     "batch: auto (default: those that mpirun or srun has started, or torchrun\n"
+     "with --device cuda), mpi, nccl (each with a GPU, over NCCL alone), none;\n"
      "rank 0 alone writes to the run folder; all must see it and the images"},
     {"silence", NULL, 0, CLI_REAL, AT(silence), 0.1, 1e6, NULL, 0, "SECONDS",
      "a rank that does not answer for so long is lost, and ends the run with\n"

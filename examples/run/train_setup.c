@@ -11,6 +11,7 @@
 #include "folder/machine.h"
 #include "images/data_sketch.h"
 #include "measure/encode.h"
+#include "ranks_gpus.h"
 #include "run_report.h"
 #include "support/from_moco.h"
 #include "support/precision.h"
@@ -37,16 +38,39 @@ static void on_launch(void *user, int done, int of)
     progress_launch(user, done, of);
 }
 
+void train_context(struct run *r, moco_context_options *o)
+{
+    const struct run_config *c = &r->note.config;
+    moco_context_options_init(o);
+    o->threads = (int32_t)(c->threads > 0 ? c->threads : r->ranks.processors);
+    o->log = on_log;
+    o->user = r;
+}
+
+/* Ranks with GPUs over NCCL have opened theirs; over MPI each takes the one of its place on the host. */
+static moco_status open_device(struct run *r, struct err *err)
+{
+    char name[2 * CLI_NAME_SIZE];
+    moco_context_options o;
+    if (r->ranks.device != NULL) {
+        r->context = r->ranks.context;
+        r->device = r->ranks.device;
+        r->ranks.context = NULL;
+        r->ranks.device = NULL;
+        return MOCO_OK;
+    }
+    train_context(r, &o);
+    snprintf(name, sizeof name, "%s", r->note.config.device);
+    if (r->ranks.ranks > 1)
+        gpus_device(name, sizeof name, r->note.config.device, r->ranks.local);
+    TRY(from_moco(moco_context_create(&r->context, &o), err));
+    return from_moco(moco_device_open(&r->device, r->context, name), err);
+}
+
 moco_status train_open_machine(struct run *r, struct err *err)
 {
     struct run_config *c = &r->note.config;
-    moco_context_options o;
-    moco_context_options_init(&o);
-    o.threads = (int32_t)(c->threads > 0 ? c->threads : r->ranks.processors);
-    o.log = on_log;
-    o.user = r;
-    TRY(from_moco(moco_context_create(&r->context, &o), err));
-    TRY(from_moco(moco_device_open(&r->device, r->context, c->device), err));
+    TRY(open_device(r, err));
     moco_device_info_init(&r->info);
     TRY(from_moco(moco_device_describe(r->device, &r->info), err));
     run_config_settle(c, &r->info);

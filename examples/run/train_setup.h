@@ -8,6 +8,7 @@
 
 #include "train_run.h"
 
+void train_context(struct run *r, moco_context_options *options);
 moco_status train_open_machine(struct run *r, struct err *err); /* context, device, data */
 
 /* Looks for the checkpoint to go on from; *found: 1 if there is one. Its options win over defaults; a command line that

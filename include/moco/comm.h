@@ -6,7 +6,9 @@
  * bits after every step, and these are the bits of one rank up to the order of sums.
  *
  * Bytes are carried by an engine: a table of functions that any program may fill. moco_comm_local has one for threads
- * of one process, and the module libmoco_mpi.so has one for processes and machines (moco_comm_open, moco/mpi.h).
+ * of one process, and the module libmoco_mpi.so has one for processes and machines (moco_comm_open, moco/mpi.h). What is
+ * in the memory of a device never passes through the host's on its way to other ranks: over either of these comms, GPUs
+ * join each other by NCCL when the first trainer is made. moco_comm_from_id does without both: NCCL carries everything.
  *
  * Every rank has to make the same calls that exchange, in the same order: moco_trainer_create with a comm,
  * moco_trainer_step or moco_trainer_leave, moco_comm_gather. A step that fails on one rank fails on all of them, with
@@ -54,6 +56,13 @@ typedef struct moco_comm_engine {
     /* Ends the processes of all ranks with this exit status, that of the caller included, and so does not return. The one
      * call that may follow `close`, if that was told `broken`. It returns if it cannot. NULL: the engine knows no way. */
     void (*abort)(void *user, int32_t code);
+    /* The two exchanges in the memory of a device; both NULL: this engine does not reach it. `event` is one of the
+     * device's own library (CUDA: a CUevent), or NULL: nothing of the exchange begins before it is reached. When `test`
+     * sets *done, work that is then given to the device finds the result. */
+    int (*device_sum)(void *user, void *data, int64_t count, int32_t dtype, void *event, void **request, char *why,
+                      size_t size);
+    int (*device_gather)(void *user, void *blocks, int64_t bytes_each, void *event, void **request, char *why,
+                         size_t size);
 } moco_comm_engine;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_comm_engine_init_sized(moco_comm_engine *engine, size_t size);
@@ -121,6 +130,27 @@ MOCO_API moco_status moco_comm_open(moco_comm **comm, moco_context *context, con
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_comm_local(moco_comm **comms, int32_t ranks, moco_context *context,
                                      const moco_comm_options *options);
+
+#define MOCO_COMM_ID_BYTES 128
+
+/* Makes an id for the ranks of one moco_comm_from_id: one rank makes it, and the program carries it to the others, by
+ * MPI, in a file, or in any way of its own. It serves once. `size` must be MOCO_COMM_ID_BYTES. Waits for nobody.
+ * Errors: MOCO_EINVAL; MOCO_ENOTSUP: devices of this kind exchange nothing by themselves; MOCO_ENODEV: the library that
+ * they need (on GPUs NCCL) is not there or too old, and the sentence says where it was looked for; MOCO_ECOMM: it has no
+ * network to listen on.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_comm_make_id(moco_device *device, void *id, size_t size);
+
+/* Creates the comm of a rank whose device exchanges with those of the other ranks by itself (on GPUs by NCCL): each rank
+ * is a process, or a thread, with a GPU of its own. `id` is what one of them has made. Waits for all ranks, at most for
+ * patience_seconds, and ten minutes if that is 0. There is no roll call: give patience_seconds, or ranks wait for a lost
+ * one until NCCL notices it, which it need not. A comm that is over NCCL alone serves trainers on `device` and on devices
+ * that compute in host memory. It is owned by the caller, and holds the device.
+ * Errors: those of moco_comm_make_id, MOCO_EINVAL, MOCO_ENOMEM, MOCO_ECOMM (a rank did not come, the id is that of another
+ * job, two ranks have one GPU: with what NCCL says).
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_comm_from_id(moco_comm **comm, moco_device *device, int32_t rank, int32_t ranks,
+                                       const void *id, size_t size, const moco_comm_options *options);
 
 typedef struct moco_comm_info {
     uint32_t struct_size;

@@ -106,9 +106,10 @@ static moco_status check_ranks(const struct trainer *t, const struct be_info *in
         return err_set(err, MOCO_EINVAL,
                        "batch_size %d has %d BN groups of %d, which cannot be shared evenly by %d ranks; %d rank%s can",
                        t->o.batch_size, groups, t->o.bn_group_size, t->ranks, most, most == 1 ? "" : "s");
-    if (info->own_memory)
+    int reached = t->be->ranks_open != NULL || (t->comm != NULL && comm_reaches_devices(t->comm));
+    if (info->own_memory && !reached)
         return err_set(err, MOCO_ENOTSUP,
-                       "device %s has memory of its own, which ranks cannot exchange yet; train on it with one rank",
+                       "device %s has memory of its own, which ranks cannot exchange; train on it with one rank",
                        t->be->name);
     return MOCO_OK;
 }
@@ -126,6 +127,7 @@ static moco_status arrange(struct trainer *t, struct err *err)
     struct be_info info;
     t->be->info(t->dev, &info);
     t->real_bytes = info.real_bytes;
+    t->own_memory = info.own_memory;
     t->automatic = t->o.precision == MOCO_PRECISION_AUTO;
     t->o.precision = (int32_t)t->precision;
     t->scale = loss_scale_first(t->precision);

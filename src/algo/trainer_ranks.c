@@ -3,7 +3,8 @@
  * trainer_ranks: see trainer_ranks.h. Gradients are summed in buckets, which are runs of parameters from the slab's end:
  * backward makes those final first. Each is summed in place as soon as it is, while others are still computed; buckets
  * get smaller towards the front, since nothing is left to compute beside the last of them. What a reader would get
- * wrong: buckets start in one order on all ranks, so one that is final early waits for those before it. */
+ * wrong: buckets start in one order on all ranks, so one that is final early waits for those before it. And a device
+ * that is behind its caller has not computed yet what is exchanged: it is begun behind an event of the device's queue. */
 #include "algo/trainer_ranks.h"
 
 #include <math.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 
 #include "algo/file_config.h"
+#include "backend/fallback.h"
 #include "hash.h"
 
 #define AS_TEXT(x) #x
@@ -59,6 +61,29 @@ struct ranks {
     int *left;             /* [buckets] parameters that are not final yet */
     int *bucket_of;        /* [parameters] */
 };
+
+/* ---- exchanges of the device's memory ---- */
+
+/* Behind what the device has been given. A device that is lost marks nothing: the others are owed the exchange all the
+ * same, and are told afterwards. */
+static void *behind(const struct trainer *t)
+{
+    void *event = NULL;
+    return backend_mark(t->be, t->dev, &event, NULL) == MOCO_OK ? event : NULL;
+}
+
+static moco_status gather_bytes(struct trainer *t, void *blocks, size_t each, int64_t *ticket, struct err *err)
+{
+    return t->own_memory ? comm_device_gather(t->comm, blocks, each, behind(t), ticket, err)
+                         : comm_gather(t->comm, blocks, each, ticket, err);
+}
+
+static moco_status sum_reals(struct trainer *t, void *reals, size_t count, int64_t *ticket, struct err *err)
+{
+    moco_dtype real = t->real_bytes == sizeof(double) ? MOCO_F64 : MOCO_F32;
+    return t->own_memory ? comm_device_sum(t->comm, reals, count, real, behind(t), ticket, err)
+                         : comm_sum(t->comm, reals, count, real, ticket, err);
+}
 
 /* ---- making ---- */
 
@@ -175,11 +200,83 @@ static moco_status compare_texts(const char *a, const char *b, int rank, struct 
     return MOCO_OK;
 }
 
+/* What a rank says of how its device reaches others. */
+struct invitation {
+    struct comm_ballot ballot;
+    char library[BE_LIBRARY];
+    uint8_t id[MOCO_COMM_ID_BYTES]; /* of rank 0 */
+};
+
+/* All ranks find the same in these. */
+static moco_status compare_invitations(const struct trainer *t, const struct invitation *all, struct err *err)
+{
+    TRY(comm_count(t->comm, all, sizeof *all, err));
+    for (int r = 1; r < t->ranks; r++)
+        if (strcmp(all[0].library, all[r].library) != 0)
+            return err_set(err, MOCO_EINVAL, "ranks of one training must be made alike: rank 0 has %s, rank %d has %s",
+                           all[0].library, r, all[r].library);
+    return MOCO_OK;
+}
+
+static moco_status invite(struct trainer *t, struct invitation *all, struct err *err)
+{
+    int64_t ticket;
+    struct err why = {0};
+    struct invitation *mine = &all[t->rank];
+    moco_status status = backend_ranks_id(t->be, t->dev, t->rank == 0 ? mine->id : NULL, mine->library, &why);
+    comm_fill(&mine->ballot, status, &why);
+    TRY(comm_gather(t->comm, all, sizeof *all, &ticket, err));
+    TRY(comm_wait(t->comm, ticket, err));
+    return compare_invitations(t, all, err);
+}
+
+/* The first exchange of device memory is one of zeros: what cannot be joined is found here, and not in a step. */
+static moco_status try_devices(struct trainer *t, struct err *err)
+{
+    int64_t ticket;
+    TRY(sum_reals(t, step_stage(t, STAGE_QUERY, 0), (size_t)t->graph->stat_total, &ticket, err));
+    return comm_wait(t->comm, ticket, err);
+}
+
+/* Memory that is the device's own is exchanged by the device's own means, if the comm has none: rank 0 makes an id, and
+ * all join by it. All ranks are made alike, so that they do the same here. */
+static moco_status join_devices(struct trainer *t, struct err *err)
+{
+    moco_comm_engine link;
+    if (!t->own_memory || comm_reaches_devices(t->comm))
+        return MOCO_OK;
+    struct invitation *all = mem_array(t->ctx, (size_t)t->ranks, sizeof *all, err);
+    if (all == NULL) /* the others wait for an invitation; a vote has another size */
+        return comm_cancel(t->comm), MOCO_ENOMEM;
+    moco_status status = invite(t, all, err);
+    if (status == MOCO_OK) {
+        status = backend_ranks_open(t->be, t->dev, all[0].id, t->rank, t->ranks, &link, err);
+        if (status == MOCO_OK)
+            comm_link(t->comm, &link, t->dev);
+        status = comm_vote(t->comm, status, err);
+        if (status == MOCO_OK)
+            status = try_devices(t, err);
+    }
+    if (!comm_written_to(t->comm))
+        mem_free(t->ctx, all);
+    return status;
+}
+
+/* A comm of one device carries the memory of no other. */
+static moco_status check_device(const struct trainer *t, moco_status mine, struct err *err)
+{
+    const void *of = comm_device(t->comm);
+    if (mine != MOCO_OK || !t->own_memory || of == NULL || of == t->dev)
+        return mine;
+    return err_set(err, MOCO_EINVAL, "the comm exchanges the memory of another device than the model's");
+}
+
 moco_status ranks_join(struct trainer *t, moco_status mine, struct err *err)
 {
     int64_t ticket;
     if (t->ranks == 1)
         return mine;
+    mine = check_device(t, mine, err);
     struct err late = {0}, *reason = mine == MOCO_OK ? err : &late;
     char *texts = mem_array(t->ctx, (size_t)t->ranks, TEXT, reason);
     if (texts == NULL) /* the others learn of it here, where they expect a text; a vote has another size */
@@ -193,6 +290,8 @@ moco_status ranks_join(struct trainer *t, moco_status mine, struct err *err)
         mine = comm_vote(t->comm, mine, err);
     for (int r = 1; lost == MOCO_OK && mine == MOCO_OK && r < t->ranks; r++)
         mine = compare_texts(texts, texts + (size_t)r * TEXT, r, err);
+    if (lost == MOCO_OK && mine == MOCO_OK)
+        mine = join_devices(t, err);
     if (lost == MOCO_OK || !comm_written_to(t->comm))
         mem_free(t->ctx, texts);
     return mine != MOCO_OK || lost == MOCO_OK ? mine : err_set(err, lost, "%s", late.text);
@@ -261,7 +360,7 @@ static moco_status begin_keys(struct trainer *t, struct err *err)
 {
     size_t each = (size_t)(t->shared ? 2 : 1) * (size_t)t->share * step_row(t);
     for (int d = 0; d < t->directions; d++)
-        TRY(comm_gather(t->comm, rows_exchange(t, d, 0), each, &t->others->ticket, err));
+        TRY(gather_bytes(t, rows_exchange(t, d, 0), each, &t->others->ticket, err));
     return MOCO_OK;
 }
 
@@ -356,8 +455,7 @@ static void sum_bucket(struct trainer *t)
     struct ranks *o = t->others;
     const struct bucket *b = &o->bucket[o->next++];
     if (o->lost == MOCO_OK)
-        o->lost = comm_sum(t->comm, (char *)t->gradients.at + b->at, b->reals,
-                           t->real_bytes == sizeof(double) ? MOCO_F64 : MOCO_F32, &o->ticket, &o->why);
+        o->lost = sum_reals(t, (char *)t->gradients.at + b->at, b->reals, &o->ticket, &o->why);
 }
 
 void ranks_gradient(void *user, int first, int count)
@@ -382,8 +480,7 @@ moco_status ranks_sum(struct trainer *t, const struct step *step, moco_status mi
         sum_bucket(t);
     size_t reals = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total;
     if (o->lost == MOCO_OK)
-        o->lost = comm_sum(t->comm, step_stage(t, STAGE_QUERY, 0), reals,
-                           t->real_bytes == sizeof(double) ? MOCO_F64 : MOCO_F32, &o->ticket, &o->why);
+        o->lost = sum_reals(t, step_stage(t, STAGE_QUERY, 0), reals, &o->ticket, &o->why);
     if (o->lost == MOCO_OK)
         o->lost = comm_wait(t->comm, o->ticket, &o->why);
     if (o->lost != MOCO_OK)

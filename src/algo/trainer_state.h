@@ -50,6 +50,7 @@ struct trainer {
     enum be_precision precision;
     int automatic; /* nobody named the precision */
     size_t real_bytes;
+    int own_memory;                                                 /* of the device: see be_info */
     int dim, groups, launches, launch_groups, launch_n, directions; /* groups: of all ranks */
     int rank, ranks;
     int apart;            /* the step's key views are arrays of their own, in the order of the shuffle */

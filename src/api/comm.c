@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "api/objects.h"
+#include "backend/fallback.h"
 
 _Static_assert(sizeof(moco_comm_engine) % 8 == 0 && sizeof(moco_comm_options) % 8 == 0 &&
                    sizeof(moco_comm_info) % 8 == 0,
@@ -31,7 +32,10 @@ void moco_comm_info_init_sized(moco_comm_info *info, size_t size)
 
 static void comm_destroy(struct handle *handle)
 {
-    comm_free(((moco_comm *)handle)->comm);
+    moco_comm *comm = (moco_comm *)handle;
+    comm_free(comm->comm);
+    if (comm->device != NULL)
+        handle_unref(&comm->device->handle);
 }
 
 static moco_status read_options(moco_comm_options *o, const moco_comm_options *given, struct err *err)
@@ -96,6 +100,17 @@ moco_status moco_comm_from_engine(moco_comm **comm, moco_context *context, const
 
 /* ---- of a module ---- */
 
+/* Every rank comes here when it has its comm: one that does not is found now. */
+static moco_status meet(moco_comm **out, struct err *err)
+{
+    moco_status status = comm_vote((*out)->comm, MOCO_OK, err);
+    if (status != MOCO_OK) {
+        handle_free(*out, HANDLE_COMM);
+        *out = NULL;
+    }
+    return status;
+}
+
 /* The options are looked at before the module is: it may wait for other ranks. */
 static moco_status from_module(moco_comm **out, moco_context *context, const char *name, const moco_comm_module *module,
                                const void *argument, const moco_comm_options *options, struct err *err)
@@ -111,12 +126,7 @@ static moco_status from_module(moco_comm **out, moco_context *context, const cha
     moco_comm_engine_init(&engine);
     TRY(comm_module_engine(&engine, module, argument, err));
     TRY(from_engine(out, context, &engine, options, err));
-    moco_status status = comm_vote((*out)->comm, MOCO_OK, err); /* a rank that is not there is found here */
-    if (status != MOCO_OK) {
-        handle_free(*out, HANDLE_COMM);
-        *out = NULL;
-    }
-    return status;
+    return meet(out, err);
 }
 
 static moco_status open_by_name(moco_comm **out, moco_context *context, const char *name,
@@ -145,6 +155,77 @@ moco_status moco_comm_from_module(moco_comm **comm, moco_context *context, const
 {
     struct err err = {0};
     return api_return(of_given_module(comm, context, module, argument, options, &err), "moco_comm_from_module", &err);
+}
+
+/* ---- of devices ---- */
+
+static moco_status check_id(const void *id, size_t size, struct err *err)
+{
+    TRY(api_not_null(id, "id", err));
+    if (size != MOCO_COMM_ID_BYTES)
+        return err_set(err, MOCO_EINVAL, "size is %zu; an id has %d bytes", size, MOCO_COMM_ID_BYTES);
+    return MOCO_OK;
+}
+
+static moco_status make_id(moco_device *device, void *id, size_t size, struct err *err)
+{
+    char library[BE_LIBRARY];
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    TRY(check_id(id, size, err));
+    memset(id, 0, size);
+    return backend_ranks_id(device->backend, device->dev, id, library, err);
+}
+
+moco_status moco_comm_make_id(moco_device *device, void *id, size_t size)
+{
+    struct err err = {0};
+    return api_return(make_id(device, id, size, &err), "moco_comm_make_id", &err);
+}
+
+static moco_status check_ranks(int rank, int ranks, const void *id, size_t size, struct err *err)
+{
+    static const char nothing[MOCO_COMM_ID_BYTES];
+    TRY(check_id(id, size, err));
+    if (memcmp(id, nothing, size) == 0)
+        return err_set(err, MOCO_EINVAL, "the id is all zeros: it is not one that moco_comm_make_id made");
+    if (ranks < 1 || ranks > COMM_RANKS_MAX || rank < 0 || rank >= ranks)
+        return err_set(err, MOCO_EINVAL, "rank %d of %d ranks; they count from 0, and are %d at most", rank, ranks,
+                       COMM_RANKS_MAX);
+    return MOCO_OK;
+}
+
+static moco_status from_id(moco_comm **out, moco_device *device, int rank, int ranks, const void *id, size_t size,
+                           const moco_comm_options *options, struct err *err)
+{
+    moco_comm_engine engine;
+    moco_comm_options o;
+    TRY(api_not_null(out, "comm", err));
+    *out = NULL;
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    TRY(read_options(&o, options, err));
+    TRY(check_ranks(rank, ranks, id, size, err));
+    moco_comm *comm = handle_new(device->handle.ctx, sizeof *comm, HANDLE_COMM, comm_destroy, err);
+    if (comm == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&device->handle);
+    comm->device = device;
+    moco_status status = backend_ranks_open(device->backend, device->dev, id, rank, ranks, &engine, err);
+    if (status == MOCO_OK)
+        status = comm_create(&comm->comm, comm->handle.ctx, &engine, &o, err);
+    if (status != MOCO_OK) {
+        handle_free(comm, HANDLE_COMM);
+        return status;
+    }
+    comm_set_device(comm->comm, device->dev);
+    *out = comm;
+    return meet(out, err);
+}
+
+moco_status moco_comm_from_id(moco_comm **comm, moco_device *device, int32_t rank, int32_t ranks, const void *id,
+                              size_t size, const moco_comm_options *options)
+{
+    struct err err = {0};
+    return api_return(from_id(comm, device, rank, ranks, id, size, options, &err), "moco_comm_from_id", &err);
 }
 
 /* ---- of threads ---- */

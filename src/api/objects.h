@@ -28,6 +28,7 @@ struct moco_queue {
 
 struct moco_comm {
     struct handle handle;
+    moco_device *device; /* whose memory it reaches: a counted reference; NULL: none's */
     struct comm *comm;
 };
 

@@ -87,6 +87,10 @@ static moco_status make(moco_trainer **out, moco_model *model, moco_queue *queue
     trainer->comm = o.comm;
     moco_status status = trainer_create(&trainer->trainer, model->encoder, queue != NULL ? queue->queue : NULL, &o,
                                         o.comm != NULL ? o.comm->comm : NULL, err);
+    if (o.comm != NULL && o.comm->device == NULL && comm_device(o.comm->comm) != NULL) { /* it joins devices now */
+        handle_ref(&model->device->handle);
+        o.comm->device = model->device;
+    }
     if (status != MOCO_OK) {
         handle_free(trainer, HANDLE_TRAINER);
         return status;

@@ -75,12 +75,14 @@
 #include "graph/graph.h"
 
 #define BACKEND_ABI 7
+#define BE_LIBRARY 32 /* room for a library's name, with its version */
 
 struct be_device; /* defined by each backend */
 struct be_layout;
 struct be_plan;
 struct be_program;
 struct be_weights;
+struct moco_comm_engine; /* moco/comm.h */
 
 struct be_memory {
     void *at;
@@ -479,6 +481,15 @@ struct backend {
      * weights_fold. Without: a slab is filled first. */
     moco_status (*weights_fold_from)(struct be_weights *weights, const struct be_params *from, const void *stats,
                                      struct err *err);
+    /* How ranks exchange device memory: ranks_id makes, on one rank, an id of MOCO_COMM_ID_BYTES, with which ranks_open
+     * makes every rank's engine; `id` NULL: no id is made, and the answer is whether one could be. `library` gets the name
+     * and version of what carries the bytes, which all ranks must have alike. Neither waits for another rank: an engine
+     * joins the others with its first exchange, or says in its sentence why it cannot. It has all functions but those of
+     * the roll call, is closed before the device, and works on after the device is lost. Its events are those of mark.
+     * Without: there are no ranks on this device, unless its memory is the host's. */
+    moco_status (*ranks_id)(struct be_device *dev, void *id, char library[BE_LIBRARY], struct err *err);
+    moco_status (*ranks_open)(struct be_device *dev, const void *id, int rank, int ranks,
+                              struct moco_comm_engine *engine, struct err *err);
 };
 
 extern const struct backend backend_ref; /* always built */

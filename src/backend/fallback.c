@@ -96,3 +96,31 @@ moco_status backend_param_set_f32(const struct backend *be, struct ctx *ctx, con
     mem_free(ctx, wide);
     return status;
 }
+
+/* ---- ranks ---- */
+
+moco_status backend_mark(const struct backend *be, struct be_device *dev, void **event, struct err *err)
+{
+    *event = NULL;
+    return be->mark != NULL ? be->mark(dev, event, err) : be->sync(dev, err);
+}
+
+static moco_status no_ranks(const struct backend *be, struct err *err)
+{
+    return err_set(err, MOCO_ENOTSUP,
+                   "devices \"%s\" exchange nothing by themselves; their ranks need a comm of moco_comm_open or "
+                   "moco_comm_local",
+                   be->name);
+}
+
+moco_status backend_ranks_id(const struct backend *be, struct be_device *dev, void *id, char library[BE_LIBRARY],
+                             struct err *err)
+{
+    return be->ranks_id != NULL ? be->ranks_id(dev, id, library, err) : no_ranks(be, err);
+}
+
+moco_status backend_ranks_open(const struct backend *be, struct be_device *dev, const void *id, int rank, int ranks,
+                               struct moco_comm_engine *engine, struct err *err)
+{
+    return be->ranks_open != NULL ? be->ranks_open(dev, id, rank, ranks, engine, err) : no_ranks(be, err);
+}

@@ -26,4 +26,12 @@ moco_status backend_param_get_f32(const struct backend *be, struct ctx *ctx, con
 moco_status backend_param_set_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout, void *slab,
                                   int index, int64_t count, const float *values, struct err *err);
 
+/* Waits where the device marks nothing, and *event is NULL. */
+moco_status backend_mark(const struct backend *be, struct be_device *dev, void **event, struct err *err);
+/* MOCO_ENOTSUP where devices exchange nothing by themselves. */
+moco_status backend_ranks_id(const struct backend *be, struct be_device *dev, void *id, char library[BE_LIBRARY],
+                             struct err *err);
+moco_status backend_ranks_open(const struct backend *be, struct be_device *dev, const void *id, int rank, int ranks,
+                               struct moco_comm_engine *engine, struct err *err);
+
 #endif

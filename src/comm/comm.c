@@ -13,7 +13,6 @@
 #include "utf8.h"
 
 #define PAUSE_NANOSECONDS 200000 /* of who drives the engine while it waits */
-#define RANKS_MAX (1 << 20)
 
 static const moco_comm_options defaults = {.silence_seconds = 30, .bucket_bytes = 25e6};
 
@@ -21,9 +20,9 @@ static const moco_comm_options defaults = {.silence_seconds = 30, .bucket_bytes 
 
 static moco_status check(const moco_comm_engine *e, const moco_comm_options *o, struct err *err)
 {
-    if (e->ranks < 1 || e->ranks > RANKS_MAX || e->rank < 0 || e->rank >= e->ranks)
+    if (e->ranks < 1 || e->ranks > COMM_RANKS_MAX || e->rank < 0 || e->rank >= e->ranks)
         return err_set(err, MOCO_EINVAL, "comm: rank %d of %d ranks; they count from 0, and are %d at most", e->rank,
-                       e->ranks, RANKS_MAX);
+                       e->ranks, COMM_RANKS_MAX);
     if (e->sum == NULL || e->gather == NULL || e->test == NULL)
         return err_set(err, MOCO_EINVAL, "comm: the engine has no function %s",
                        e->sum == NULL      ? "sum"
@@ -31,6 +30,8 @@ static moco_status check(const moco_comm_engine *e, const moco_comm_options *o, 
                                            : "test");
     if ((e->send == NULL) != (e->receive == NULL))
         return err_set(err, MOCO_EINVAL, "comm: the engine has only one of the functions send and receive");
+    if ((e->device_sum == NULL) != (e->device_gather == NULL))
+        return err_set(err, MOCO_EINVAL, "comm: the engine has only one of the functions device_sum and device_gather");
     if (!(o->silence_seconds > 0 && isfinite(o->silence_seconds)))
         return err_set(err, MOCO_EINVAL, "comm: silence_seconds must be greater than 0");
     if (!(o->patience_seconds >= 0 && isfinite(o->patience_seconds)))
@@ -156,6 +157,30 @@ int comm_written_to(struct comm *c)
     return written_to;
 }
 
+void comm_link(struct comm *c, const moco_comm_engine *link, const void *device)
+{
+    pthread_mutex_lock(&c->lock);
+    c->link = *link;
+    c->linked = 1;
+    c->device = device;
+    pthread_mutex_unlock(&c->lock);
+}
+
+void comm_set_device(struct comm *c, const void *device)
+{
+    c->device = device;
+}
+
+const void *comm_device(const struct comm *c)
+{
+    return c->device;
+}
+
+int comm_reaches_devices(const struct comm *c)
+{
+    return c->linked || c->engine.device_sum != NULL;
+}
+
 void comm_describe(struct comm *c, moco_comm_info *info)
 {
     const moco_comm_engine *e = &c->engine;
@@ -170,6 +195,8 @@ void comm_describe(struct comm *c, moco_comm_info *info)
                              .broken = c->broken || atomic_load(&c->cancel)};
     pthread_mutex_unlock(&c->lock);
     memcpy(info->engine, e->name, sizeof info->engine);
+    if (c->linked)
+        snprintf(info->engine, sizeof info->engine, "%.40s, %.20s", e->name, c->link.name);
     memcpy(info->host, e->host, sizeof info->host);
 }
 
@@ -230,6 +257,11 @@ static moco_status begin(struct comm *c, const struct comm_job *job, size_t byte
     return status;
 }
 
+static size_t real_size(moco_dtype real)
+{
+    return real == MOCO_F64 ? sizeof(double) : sizeof(float);
+}
+
 moco_status comm_gather(struct comm *c, void *blocks, size_t each, int64_t *ticket, struct err *err)
 {
     const struct comm_job job = {.kind = COMM_GATHER, .data = blocks, .count = (int64_t)each};
@@ -239,7 +271,26 @@ moco_status comm_gather(struct comm *c, void *blocks, size_t each, int64_t *tick
 moco_status comm_sum(struct comm *c, void *data, size_t count, moco_dtype real, int64_t *ticket, struct err *err)
 {
     const struct comm_job job = {.kind = COMM_SUM, .data = data, .count = (int64_t)count, .dtype = (int32_t)real};
-    return begin(c, &job, count * (real == MOCO_F64 ? sizeof(double) : sizeof(float)), ticket, err);
+    return begin(c, &job, count * real_size(real), ticket, err);
+}
+
+moco_status comm_device_gather(struct comm *c, void *blocks, size_t each, void *event, int64_t *ticket, struct err *err)
+{
+    const struct comm_job job = {
+        .kind = COMM_GATHER, .data = blocks, .count = (int64_t)each, .on_device = 1, .event = event};
+    return begin(c, &job, each, ticket, err);
+}
+
+moco_status comm_device_sum(struct comm *c, void *data, size_t count, moco_dtype real, void *event, int64_t *ticket,
+                            struct err *err)
+{
+    const struct comm_job job = {.kind = COMM_SUM,
+                                 .data = data,
+                                 .count = (int64_t)count,
+                                 .dtype = (int32_t)real,
+                                 .on_device = 1,
+                                 .event = event};
+    return begin(c, &job, count * real_size(real), ticket, err);
 }
 
 moco_status comm_wait(struct comm *c, int64_t ticket, struct err *err)

@@ -16,6 +16,7 @@
 #include "moco/comm.h"
 
 #define COMM_LOCAL_MAX 1024
+#define COMM_RANKS_MAX (1 << 20)
 
 struct comm;
 
@@ -34,6 +35,16 @@ moco_status comm_module_engine(moco_comm_engine *engine, const moco_comm_module 
 /* NULL is fine. Afterwards memory of exchanges that were under way is as comm_written_to said. */
 void comm_free(struct comm *comm);
 
+/* Devices that have memory of their own exchange it by an engine of theirs, of which the two device functions, test and
+ * close are called. It is the comm's from here on. All ranks do it, or none, while nothing is under way. `device` is only
+ * compared, and outlives the comm. */
+void comm_link(struct comm *comm, const moco_comm_engine *link, const void *device);
+/* The engine reaches that memory by itself. */
+void comm_set_device(struct comm *comm, const void *device);
+/* NULL: that of no device, or nobody knows of which. */
+const void *comm_device(const struct comm *comm);
+int comm_reaches_devices(const struct comm *comm);
+
 void comm_describe(struct comm *comm, moco_comm_info *info);
 int comm_rank(const struct comm *comm);
 int comm_ranks(const struct comm *comm);
@@ -45,6 +56,11 @@ int comm_written_to(struct comm *comm);
  * until a wait for *ticket, or for a later one, has returned MOCO_OK; after another answer, as comm_written_to says. */
 moco_status comm_gather(struct comm *comm, void *blocks, size_t each, int64_t *ticket, struct err *err);
 moco_status comm_sum(struct comm *comm, void *data, size_t count, moco_dtype real, int64_t *ticket, struct err *err);
+/* The same of device memory, once `event` of the device is reached (NULL: at once). */
+moco_status comm_device_gather(struct comm *comm, void *blocks, size_t each, void *event, int64_t *ticket,
+                               struct err *err);
+moco_status comm_device_sum(struct comm *comm, void *data, size_t count, moco_dtype real, void *event, int64_t *ticket,
+                            struct err *err);
 /* Until that exchange and all before it are done. */
 moco_status comm_wait(struct comm *comm, int64_t ticket, struct err *err);
 

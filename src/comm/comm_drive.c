@@ -38,7 +38,8 @@ void comm_close(struct comm *c, int broken)
     for (int r = 0; broken && has_roll_call(c) && r < c->engine.ranks; r++)
         if (r != c->engine.rank)
             c->engine.send(c->engine.user, r, LEFT);
-    int written_to = c->engine.close(c->engine.user, broken);
+    int written_to = c->linked && c->link.close(c->link.user, broken);
+    written_to |= c->engine.close(c->engine.user, broken);
     pthread_mutex_lock(&c->lock);
     c->written_to = written_to;
 }
@@ -70,15 +71,27 @@ static void give_up(struct comm *c, const char *why)
 
 /* ---- exchanges ---- */
 
+static const moco_comm_engine *carrier(const struct comm *c, const struct comm_job *job)
+{
+    return job->on_device && c->linked ? &c->link : &c->engine;
+}
+
+static int give(const moco_comm_engine *e, struct comm_job *j, char *why, size_t size)
+{
+    if (j->kind == COMM_GATHER)
+        return j->on_device ? e->device_gather(e->user, j->data, j->count, j->event, &j->request, why, size)
+                            : e->gather(e->user, j->data, j->count, &j->request, why, size);
+    return j->on_device ? e->device_sum(e->user, j->data, j->count, j->dtype, j->event, &j->request, why, size)
+                        : e->sum(e->user, j->data, j->count, j->dtype, &j->request, why, size);
+}
+
 static void start(struct comm *c)
 {
     struct comm_job *job = &c->job[c->started % COMM_UNDER_WAY];
-    const moco_comm_engine *e = &c->engine;
+    const moco_comm_engine *e = carrier(c, job);
     char why[256] = "";
     pthread_mutex_unlock(&c->lock);
-    int bad = job->kind == COMM_GATHER
-                  ? e->gather(e->user, job->data, job->count, &job->request, why, sizeof why)
-                  : e->sum(e->user, job->data, job->count, job->dtype, &job->request, why, sizeof why);
+    int bad = give(e, job, why, sizeof why);
     pthread_mutex_lock(&c->lock);
     if (bad)
         give_up(c, why);
@@ -90,9 +103,10 @@ static int ends(struct comm *c)
 {
     struct comm_job *job = &c->job[c->done % COMM_UNDER_WAY];
     char why[256] = "";
+    const moco_comm_engine *e = carrier(c, job);
     int32_t done = 0;
     pthread_mutex_unlock(&c->lock);
-    int bad = c->engine.test(c->engine.user, job->request, &done, why, sizeof why);
+    int bad = e->test(e->user, job->request, &done, why, sizeof why);
     pthread_mutex_lock(&c->lock);
     if (bad) {
         give_up(c, why);

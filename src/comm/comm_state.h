@@ -11,7 +11,8 @@
 
 #include "comm/comm.h"
 
-#define COMM_UNDER_WAY 64 /* exchanges at most; a further one waits for the first of them */
+/* Exchanges at most; a further one waits for the first of them. Fewer than a device has events (backend.h, mark). */
+#define COMM_UNDER_WAY 60
 #define COMM_HOST 64
 
 enum comm_kind { COMM_GATHER, COMM_SUM };
@@ -21,13 +22,17 @@ struct comm_job {
     void *data;
     int64_t count; /* bytes of a rank, or reals */
     int32_t dtype;
+    int on_device;
+    void *event; /* of device memory */
     void *request;
     double asked; /* when, in seconds */
 };
 
 struct comm {
     struct ctx *ctx;
-    moco_comm_engine engine;
+    moco_comm_engine engine, link; /* link: what carries the memory of devices, if the engine does not */
+    int linked;
+    const void *device; /* whose memory that is */
     moco_comm_options o;
     struct comm_ballot *ballots; /* [ranks] */
     char (*hosts)[COMM_HOST];    /* [ranks]; "": not known */

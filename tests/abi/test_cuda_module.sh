@@ -19,19 +19,20 @@ compile() { # output, flags and sources...
     out=$1
     shift
     "$CC" -shared -std=c11 -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L \
-        -DMOCO_CUDA_FOLDERS="\"$work/driver:$work/second\"" -DMOCO_CUDNN_FOLDERS="\"$work/none\"" -o "$out" "$@" || exit 1
+        -DMOCO_CUDA_FOLDERS="\"$work/driver:$work/second\"" -DMOCO_CUDNN_FOLDERS="\"$work/none\"" -DMOCO_NCCL_FOLDERS="\"$work/none\"" -o "$out" "$@" || exit 1
 }
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o | grep -v -e cuda_module -e cuda_driver -e dnn_library)
+objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o "$BUILD"/obj/src/backend/cuda/nccl/*.o |
+    grep -v -e cuda_module -e cuda_driver -e dnn_library -e nccl_library)
 module() { # output, source of the module
     # shellcheck disable=SC2086
-    compile "$1" "$2" src/backend/cuda/cuda_driver.c src/backend/cuda/dnn/dnn_library.c $objects "$BUILD/libmoco_internal.a" -Wl,--exclude-libs,ALL \
-        -Wl,-z,defs -lm -lpthread
+    compile "$1" "$2" src/backend/cuda/cuda_driver.c src/backend/cuda/dnn/dnn_library.c src/backend/cuda/nccl/nccl_library.c $objects \
+        "$BUILD/libmoco_internal.a" -Wl,--exclude-libs,ALL -Wl,-z,defs -lm -lpthread
 }
 module "$work/lib/libmoco_cuda.so" src/backend/cuda/cuda_module.c
 exported=$(nm -D --defined-only "$work/lib/libmoco_cuda.so" | awk '{ print $3 }' | tr '\n' ' ')
 [ "$exported" = "moco_backend " ] || fail "the module exports: $exported"
 nm -D "$BUILD/libmoco.so" | grep -qi -e ' cu[A-Z]' -e cuda && fail "libmoco.so knows of CUDA"
-needed=$(readelf -d "$work/lib/libmoco_cuda.so" | grep NEEDED | grep -i -e cuda -e cudnn)
+needed=$(readelf -d "$work/lib/libmoco_cuda.so" | grep NEEDED | grep -i -e cuda -e cudnn -e nccl)
 [ -z "$needed" ] || fail "the module needs: $needed"
 
 # What computes is queued where a recording sees it, too (cuda_queue.c): a call of the driver elsewhere would not be in it.

@@ -26,7 +26,7 @@ violations() {
         if (f ~ /^include\/moco\/status\.h$/) return "status"
         if (f ~ /^include\//) return "public"
         if (f ~ /^lib\//) return "lib"
-        if (match(f, /^src\/(backend\/(cpu\/kernels|cpu\/ops|cuda\/dnn|program|ref|cpu|cuda)|comm\/mpi|data\/(dataset|decode|view))\//)) return substr(f, 5, RLENGTH - 5)
+        if (match(f, /^src\/(backend\/(cpu\/kernels|cpu\/ops|cuda\/dnn|cuda\/nccl|program|ref|cpu|cuda)|comm\/mpi|data\/(dataset|decode|view))\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^src\/[a-z]+\//)) return substr(f, 5, RLENGTH - 5)
         if (match(f, /^examples\/[a-z]+\//)) return substr(f, 1, RLENGTH - 1)
         if (f ~ /^examples\//) return "examples"
@@ -51,6 +51,7 @@ violations() {
         may["backend/cpu/ops"] = may["backend/cpu"] "backend/cpu/ops "
         may["backend/cuda/dnn"] = L1 "backend backend/cuda/dnn "
         may["backend/cuda"] = may["backend/program"] "backend/cuda/dnn backend/cuda "
+        may["backend/cuda/nccl"] = may["backend/cuda"] "backend/cuda/nccl "
         may["comm"] = L0 "public comm "
         may["comm/mpi"] = "public status " # anybody can build it from what is installed
         may["format"] = L0 "public format "
@@ -76,7 +77,7 @@ violations() {
         may["examples/demo"] = P3 "examples/demo "
         programs = P3 "examples/run examples/probe examples/compare examples/demo "
         may["examples"] = programs
-        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/ops backend/cpu/kernels backend/cuda backend/cuda/dnn eval support golden "
+        inside = L3 "backend/program backend/ref backend/cpu backend/cpu/ops backend/cpu/kernels backend/cuda backend/cuda/dnn backend/cuda/nccl eval support golden "
         may["unit"] = may["ops"] = inside "api unit ops "
         may["unit"] = may["unit"] programs # what programs share is tested alone, too
         may["golden"] = inside
@@ -86,7 +87,7 @@ violations() {
         may["fuzz"] = L3 "eval support fuzz " programs # those of states and of programs too
         may["support"] = inside # a test of behaviour is held to its own row all the same
         may["train"] = "public status support train "
-        may["cuda"] = L1 "net backend backend/cuda backend/cuda/dnn cuda "
+        may["cuda"] = L1 "net backend backend/cuda backend/cuda/dnn backend/cuda/nccl cuda "
         may["gpu"] = inside "api gpu "
         may["abi"] = "public status support abi "
     }
@@ -136,6 +137,7 @@ plant src/backend/cpu/kernels/kernels_bn.c backend/program/program.h # a kernel 
 plant src/backend/cpu/cpu_readers.c backend/cpu/ops/op_conv.h # what ops share looks at one of them
 plant src/backend/cpu/kernels/planted.h backend/cpu/ops/op_bn.h
 plant src/backend/cuda/dnn/planted.c backend/cuda/cuda.h # cuDNN's plans know no device of ours
+plant src/backend/cuda/planted.c backend/cuda/nccl/nccl_library.h # what ranks need looks at a device, not the other way round
 plant src/comm/comm.c backend/backend.h       # what it carries is bytes
 plant src/comm/mpi/moco_mpi.c comm/comm.h
 plant src/data/planted.h comm/comm.h

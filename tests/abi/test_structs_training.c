@@ -294,7 +294,7 @@ static const struct struct_probe probes[] = {
     {"moco_model_set", sizeof(moco_tensor), valid_tensor, set_tensor, 0, 1},
     {"moco_comm_local", sizeof(moco_comm_options), init_moco_comm_options, make_comm, 0, 0},
     {"moco_comm_describe", sizeof(moco_comm_info), init_moco_comm_info, describe_comm, 1, 0},
-    {"moco_comm_from_engine", sizeof(moco_comm_engine), valid_engine, wrap_engine, 0, 1},
+    {"moco_comm_from_engine", sizeof(moco_comm_engine), valid_engine, wrap_engine, 0, 0},
     {"moco_trainer_set", sizeof(moco_tensor), valid_tensor, set_state, 0, 1},
 };
 #define PROBES ((int)(sizeof probes / sizeof *probes))

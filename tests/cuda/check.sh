@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # What nvcc alone can tell (make cuda-check; no GPU): every kernel was compiled for every target without a warning, spills
 # nothing and has no stack, and needs the registers and shared memory that resources.txt says: a change there is a diff for
-# a person to look at (cuda-check prints how to take it). Then our declarations of the driver and of cuDNN against NVIDIA's
+# a person to look at (cuda-check prints how to take it). Then our declarations of the driver, cuDNN and NCCL against NVIDIA's
 # headers, what the module exports, and which engines cuDNN has for our convolutions on the GPUs of tests/cuda/devices,
 # against plans.txt: cuDNN makes plans from the description of a GPU.
 set -u
@@ -93,6 +93,11 @@ if [ -f "$toolkit/include/cudnn_graph.h" ]; then
     agree tests/cuda/dnn_types.c backend/cuda/dnn/dnn_library.h cudnnGetLastErrorString 'char \*text, size_t size' 'char *text, int size'
 else
     echo "not tested here: cuDNN's types: there is no cudnn_graph.h in $toolkit/include"
+fi
+if [ -f "$toolkit/include/nccl.h" ]; then
+    agree tests/cuda/nccl_types.c backend/cuda/nccl/nccl_library.h ncclCommInitRankConfig 'int ranks, nccl_id id' 'long ranks, nccl_id id'
+else
+    echo "not tested here: NCCL's types: there is no nccl.h in $toolkit/include"
 fi
 exported=$(nm -D --defined-only "$BUILD/libmoco_cuda.so" | awk '{ print $3 }' | tr '\n' ' ')
 [ "$exported" = "moco_backend " ] || fail "libmoco_cuda.so exports: $exported"

@@ -6,6 +6,8 @@
 #ifndef MOCO_CPP_TRAINER_HPP
 #define MOCO_CPP_TRAINER_HPP
 
+#include <array>
+
 #include "moco/comm.h"
 #include "moco/cpp/data.hpp"
 #include "moco/cpp/model.hpp"
@@ -19,6 +21,7 @@ namespace moco
 using comm_engine = with_defaults<moco_comm_engine, moco_comm_engine_init_sized>;
 using comm_options = with_defaults<moco_comm_options, moco_comm_options_init_sized>;
 using comm_info = with_defaults<moco_comm_info, moco_comm_info_init_sized>;
+using comm_id = std::array<unsigned char, MOCO_COMM_ID_BYTES>;
 
 class comm : public handle<moco_comm, moco_comm_free>
 {
@@ -46,6 +49,21 @@ class comm : public handle<moco_comm, moco_comm_free>
         moco_comm *c = nullptr;
         moco_status status = moco_comm_open(&c, context.get(), module, &options);
         return detail::made<comm>(status, c, context.kept());
+    }
+    /* By an id that one rank has made (make_id): NCCL carries everything. */
+    static result<comm> try_from_id(const device &on, int32_t rank, int32_t ranks, const comm_id &id,
+                                    const comm_options &options = {}) noexcept
+    {
+        moco_comm *c = nullptr;
+        moco_status status = moco_comm_from_id(&c, on.get(), rank, ranks, id.data(), id.size(), &options);
+        return detail::made<comm>(status, c, on.kept());
+    }
+    /* The id is carried to the other ranks by the program. */
+    static result<comm_id> try_make_id(const device &on) noexcept
+    {
+        comm_id id;
+        moco_status status = moco_comm_make_id(on.get(), id.data(), id.size());
+        return detail::give(status, id);
     }
     /* One for each of `ranks` threads of this process. */
     static result<std::vector<comm>> try_local(const context &context, int32_t ranks,
@@ -91,6 +109,15 @@ class comm : public handle<moco_comm, moco_comm_free>
     static comm open(const context &context, const char *module, const comm_options &options = {})
     {
         return try_open(context, module, options).value();
+    }
+    static comm from_id(const device &on, int32_t rank, int32_t ranks, const comm_id &id,
+                        const comm_options &options = {})
+    {
+        return try_from_id(on, rank, ranks, id, options).value();
+    }
+    static comm_id make_id(const device &on)
+    {
+        return try_make_id(on).value();
     }
     static std::vector<comm> local(const context &context, int32_t ranks, const comm_options &options = {})
     {

@@ -32,12 +32,16 @@ struct cuda_block {
     void *at;
 };
 
+struct nccl_library; /* nccl/nccl_library.h */
+
 /* What a device is opened with. */
 struct cuda_tables {
     const struct cuda_driver *cu;
     const void *image;             /* the kernels, as the driver loads them; NULL: none, memory and cuDNN only */
     const struct dnn_library *dnn; /* NULL: there is no cuDNN, and `without` says why */
     const char *without;
+    moco_status (*nccl)(const struct nccl_library **out,
+                        struct err *err); /* loads it when ranks ask for it; NULL: never */
 };
 
 struct be_device {
@@ -45,6 +49,7 @@ struct be_device {
     const struct cuda_driver *cu;
     char name[24], gpu[64]; /* "cuda:0"; what the driver calls it */
     struct dnn dnn;         /* its `lib` NULL: convolutions are kernels of our own */
+    moco_status (*nccl)(const struct nccl_library **out, struct err *err);
     cu_device id;
     cu_context context;
     cu_stream stream, loads; /* what computes; the input of steps */
@@ -271,6 +276,13 @@ moco_status cuda_stats_commit(struct be_program *program, const struct graph *gr
                               int groups, struct err *err);
 moco_status cuda_push(struct be_program *program, void *queue, int64_t length, const void *keys, int n, int dim,
                       struct err *err);
+
+/* ---- nccl/nccl_ranks.c ---- */
+moco_status cuda_ranks_id(struct be_device *dev, void *id, char library[BE_LIBRARY], struct err *err);
+moco_status cuda_ranks_open(struct be_device *dev, const void *id, int rank, int ranks, struct moco_comm_engine *engine,
+                            struct err *err);
+/* cuda_tables.nccl of this machine: loads it once. */
+moco_status cuda_nccl(const struct nccl_library **out, struct err *err);
 
 /* Runs `call` within cuda_enter and cuda_leave. */
 #define CUDA_WITHIN(dev, call)                                                                                         \

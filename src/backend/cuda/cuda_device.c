@@ -148,6 +148,7 @@ moco_status cuda_open(struct be_device **out, struct ctx *ctx, const struct cuda
         return MOCO_ENOMEM;
     dev->ctx = ctx_ref(ctx);
     dev->cu = tables->cu;
+    dev->nccl = tables->nccl;
     snprintf(dev->name, sizeof dev->name, "%s", name);
     moco_status status = open_gpu(dev, tables, number, err);
     if (status != MOCO_OK) {

@@ -4,9 +4,7 @@
  * variable of the environment adds one; a driver is code that runs in this process. */
 #include "backend/cuda/cuda_driver.h"
 
-#include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "dl.h"
 
@@ -16,22 +14,6 @@
     "/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/aarch64-linux-gnu:/usr/lib:/usr/lib/wsl/lib:"                       \
     "/usr/local/nvidia/lib64:/run/opengl-driver/lib"
 #endif
-
-enum { PATH_SIZE = 4096 };
-
-/* The first folder that has a libcuda.so.1; 0: none has. */
-static int find_library(char path[PATH_SIZE])
-{
-    struct stat there;
-    for (const char *folder = MOCO_CUDA_FOLDERS; *folder != 0;) {
-        size_t length = strcspn(folder, ":");
-        snprintf(path, PATH_SIZE, "%.*s/libcuda.so.1", (int)length, folder);
-        if (stat(path, &there) == 0)
-            return 1;
-        folder += length + (folder[length] == ':');
-    }
-    return 0;
-}
 
 static moco_status fill_table(struct cuda_driver *out, void *library, const char *path, struct err *err)
 {
@@ -76,10 +58,10 @@ moco_status cuda_driver_start(const struct cuda_driver *cu, const char *path, st
 
 moco_status cuda_driver_load(struct cuda_driver *out, struct err *err)
 {
-    char path[PATH_SIZE];
+    char path[DL_PATH];
     void *library;
     struct err why = {0};
-    if (!find_library(path))
+    if (!dl_find(path, MOCO_CUDA_FOLDERS, "libcuda.so.1"))
         return err_set(err, MOCO_ENODEV, "cuda: there is no NVIDIA driver here: no libcuda.so.1 in %.300s",
                        MOCO_CUDA_FOLDERS);
     if (dl_open(&library, path, &why) != MOCO_OK)

@@ -52,7 +52,8 @@ static moco_status module_open(struct be_device **out, struct ctx *ctx, const ch
     const struct cuda_tables tables = {.cu = &driver,
                                        .image = moco_cuda_image,
                                        .dnn = without_dnn.status == MOCO_OK ? &dnn : NULL,
-                                       .without = without_dnn.text};
+                                       .without = without_dnn.text,
+                                       .nccl = cuda_nccl};
     return cuda_open(out, ctx, &tables, name, cuda_number(name), err);
 }
 

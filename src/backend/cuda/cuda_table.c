@@ -72,5 +72,7 @@ const struct backend cuda_slots = {
     .host_free = cuda_host_free,
     .mark = cuda_mark,
     .await = cuda_await,
+    .ranks_id = cuda_ranks_id,
+    .ranks_open = cuda_ranks_open,
     /* rate, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */
 };

@@ -473,6 +473,9 @@ static void ranks(const moco::context &context)
     CHECK(fails(moco::comm::try_from_engine(context, moco::comm_engine()), MOCO_EINVAL));
     CHECK(fails(moco::comm::try_from_module(context, moco_comm_module()), MOCO_ENODEV)); /* of contract 0 */
     CHECK(fails(moco::comm::try_open(context, "no_such_module"), MOCO_ENODEV));
+    moco::device ref = MUST(moco::device::try_open(context, "ref"));
+    CHECK(fails(moco::comm::try_make_id(ref), MOCO_ENOTSUP));
+    CHECK(fails(moco::comm::try_from_id(ref, 0, 2, moco::comm_id()), MOCO_EINVAL)); /* all zeros */
     moco::comm gone = std::move(comms[0]);
     CHECK(fails(comms[0].try_describe(), MOCO_EINVAL));
 }

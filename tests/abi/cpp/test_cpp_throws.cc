@@ -282,6 +282,9 @@ static void ranks(const moco::context &context)
     THROWS(moco::comm::from_engine(context, moco::comm_engine()), MOCO_EINVAL);
     THROWS(moco::comm::from_module(context, moco_comm_module()), MOCO_ENODEV);
     THROWS(moco::comm::open(context, "no_such_module"), MOCO_ENODEV);
+    moco::device ref = moco::device::open(context, "ref");
+    THROWS(moco::comm::make_id(ref), MOCO_ENOTSUP);
+    THROWS(moco::comm::from_id(ref, 0, 2, moco::comm_id()), MOCO_EINVAL);
     THROWS(moco::comm().gather(&block, sizeof block), MOCO_EINVAL);
     THROWS(moco::comm().describe(), MOCO_EINVAL);
     THROWS(comms[0].abort(75, 1.0), MOCO_ENOTSUP); /* threads of one process */

@@ -97,8 +97,45 @@ static void modules(void **state)
     moco_context_free(context);
 }
 
+/* Of "cudasim", whose library is there, and of a device that has none. */
+static void ids(void **state)
+{
+    (void)state;
+    moco_context *context = NULL;
+    moco_device *gpu = NULL, *plain = NULL;
+    moco_comm *comm = NULL;
+    char id[MOCO_COMM_ID_BYTES], none[MOCO_COMM_ID_BYTES] = {0};
+    assert_int_equal(moco_context_create(&context, NULL), MOCO_OK);
+    assert_int_equal(moco_device_open(&gpu, context, "cudasim:0"), MOCO_OK);
+    assert_int_equal(moco_device_open(&plain, context, "ref"), MOCO_OK);
+    expect_no_comm(NULL, moco_comm_make_id(NULL, id, sizeof id), MOCO_EINVAL, "device is NULL");
+    expect_no_comm(NULL, moco_comm_make_id(gpu, NULL, sizeof id), MOCO_EINVAL, "id is NULL");
+    expect_no_comm(NULL, moco_comm_make_id(gpu, id, 64), MOCO_EINVAL, "size is 64; an id has 128 bytes");
+    expect_no_comm(NULL, moco_comm_make_id(plain, id, sizeof id), MOCO_ENOTSUP,
+                   "devices \"ref\" exchange nothing by themselves");
+    assert_int_equal(moco_comm_make_id(gpu, id, sizeof id), MOCO_OK);
+    expect_no_comm(NULL, moco_comm_from_id(NULL, gpu, 0, 1, id, sizeof id, NULL), MOCO_EINVAL, "comm is NULL");
+    expect_no_comm(comm, moco_comm_from_id(&comm, NULL, 0, 1, id, sizeof id, NULL), MOCO_EINVAL, "device is NULL");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, 0, 1, NULL, sizeof id, NULL), MOCO_EINVAL, "id is NULL");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, 0, 1, id, 127, NULL), MOCO_EINVAL, "size is 127");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, 0, 1, none, sizeof none, NULL), MOCO_EINVAL, "all zeros");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, 1, 1, id, sizeof id, NULL), MOCO_EINVAL, "rank 1 of 1 ranks");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, -1, 2, id, sizeof id, NULL), MOCO_EINVAL, "rank -1 of 2");
+    expect_no_comm(comm, moco_comm_from_id(&comm, gpu, 0, 1 << 21, id, sizeof id, NULL), MOCO_EINVAL, "1048576");
+    expect_no_comm(comm, moco_comm_from_id(&comm, plain, 0, 1, id, sizeof id, NULL), MOCO_ENOTSUP, "\"ref\"");
+    assert_int_equal(moco_comm_from_id(&comm, gpu, 0, 1, id, sizeof id, NULL), MOCO_OK);
+    moco_device_free(gpu); /* which the comm holds */
+    char block[8] = "of one";
+    assert_int_equal(moco_comm_gather(comm, block, sizeof block), MOCO_OK);
+    assert_string_equal(block, "of one");
+    moco_comm_free(comm);
+    moco_device_free(plain);
+    moco_context_free(context);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(engines_and_options), cmocka_unit_test(modules)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(engines_and_options), cmocka_unit_test(modules),
+                                       cmocka_unit_test(ids)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

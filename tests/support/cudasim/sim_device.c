@@ -1,17 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * sim_device: "cudasim:0" and "cudasim:1", the CUDA backend's own host code on a simulated driver (sim_driver.h). */
+ * sim_device: "cudasim:0" to "cudasim:7", the CUDA backend's own host code on a simulated driver (sim_driver.h). */
 #include <pthread.h>
 
 #include "backend/cuda/cuda.h"
 #include "support/cudasim/sim_dnn.h"
 #include "support/cudasim/sim_driver.h"
+#include "support/cudasim/sim_nccl.h"
+
+static moco_status find_nccl(const struct nccl_library **out, struct err *err)
+{
+    (void)err;
+    *out = &sim_nccl;
+    return MOCO_OK;
+}
 
 static moco_status sim_open(struct be_device **out, struct ctx *ctx, const char *name, struct err *err)
 {
     static const char image[] = "no image: the simulated driver has its kernels";
     *out = NULL;
-    struct cuda_tables tables = {.cu = &sim_driver, .image = image, .dnn = &sim_dnn, .without = ""};
+    struct cuda_tables tables = {.cu = &sim_driver, .image = image, .dnn = &sim_dnn, .without = "", .nccl = find_nccl};
     TRY(cuda_driver_start(&sim_driver, "simulated", err));
     if (cuda_number(name) == 1) {
         tables.dnn = NULL;

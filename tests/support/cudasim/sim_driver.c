@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GPUS = 2 };
+enum { GPUS = 8, A_FEW = 16, DEPTH = 8 };
 #define TOTAL ((size_t)4 << 30)
 
 enum { NO_CONTEXT = 201, BAD_VALUE = 1, NOT_FOUND = 500, TOO_MANY = 701, CAPTURE_OF_OTHER_THREAD = 908 };
@@ -17,12 +17,14 @@ struct CUfunc_st {
     const struct sim_kernel *kernel;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t sim_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_cond_t sim_moved = PTHREAD_COND_INITIALIZER;
 static struct CUfunc_st functions[256];
 static int64_t calls[SIM_GRAPH_REFUSED + 1];
 static enum sim_failure failure;
 static int failure_after;
-static _Thread_local int depth;                       /* of current contexts */
+static _Thread_local int depth; /* of current contexts */
+static _Thread_local cu_context current[DEPTH];
 static _Thread_local struct CUstream_st *records_now; /* for this thread */
 
 /* Is this call the one that is to fail? */
@@ -65,7 +67,7 @@ static void record(const struct work *w)
 
 const char *sim_recording(enum sim_recording next)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     const char *found = other;
     if (record_mode == SIM_COMPARE && found == NULL && compared != recorded)
         found = recording[compared].kernel->name;
@@ -80,15 +82,15 @@ const char *sim_recording(enum sim_recording next)
     record_mode = next;
     compared = 0;
     other = NULL;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return found;
 }
 
 int sim_recorded(void)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     int count = recorded;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return count;
 }
 
@@ -97,13 +99,13 @@ int sim_recorded(void)
 /* Begins a call that needs a context. */
 static cu_result begin(void)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     return depth > 0 ? sim.error : NO_CONTEXT;
 }
 
 static cu_result end(cu_result result)
 {
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return result;
 }
 
@@ -162,7 +164,7 @@ static cu_result sim_device_attribute(int *value, cu_attribute attribute, cu_dev
 static cu_result sim_context_retain(cu_context *context, cu_device device)
 {
     *context = (cu_context)(uintptr_t)(device + 1);
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     return end(sim.error);
 }
 
@@ -171,7 +173,7 @@ static cu_result sim_context_release(cu_device device)
     (void)device;
     if (depth != 0)
         sim_fail("a context is released, and is current");
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     if (sim.live == 0)
         sim.error = 0; /* of the context, which has come to its end */
     return end(CU_OK);
@@ -179,8 +181,9 @@ static cu_result sim_context_release(cu_device device)
 
 static cu_result sim_context_push(cu_context context)
 {
-    (void)context;
-    depth++;
+    if (depth == DEPTH)
+        sim_fail("contexts are pushed and not popped");
+    current[depth++] = context;
     return CU_OK;
 }
 
@@ -294,6 +297,7 @@ static cu_result sim_stream_create(cu_stream *stream, unsigned flags)
     if (s == NULL)
         sim_fail("no memory");
     s->works.last = &s->works.first;
+    s->of = current[depth - 1];
     s->next = sim.streams;
     sim.streams = s;
     *stream = s;
@@ -321,9 +325,9 @@ static cu_result sim_stream_sync(cu_stream stream)
         return end(result);
     if (stream->records != NULL)
         sim_fail("a stream that records is waited for");
-    while (stream->works.first != NULL)
+    for (int slices = 0; stream->works.first != NULL;)
         if (!sim_run_one())
-            sim_fail("streams wait for each other in vain");
+            sim_wait_for_others("a stream waits for another in vain", &slices);
     sim_fence_all(0);
     return end(result != CU_OK ? result : sim.error);
 }
@@ -465,16 +469,15 @@ static cu_result sim_event_record(cu_event event, cu_stream stream)
     return queue_event(stream, event, WORK_RECORD);
 }
 
-/* Asking brings the queue on by one work. */
+/* Asking brings the queues on by a few works: a thread that only asks, and sleeps between, sees them end all the same. */
 static cu_result sim_event_query(cu_event event)
 {
     cu_result result = begin_apart();
     if (result == CU_CAPTURE_UNSUPPORTED)
         return end(result);
-    if (event->reached < event->recorded) {
-        sim_run_one();
-        sim_fence_all(0);
+    for (int i = 0; event->reached < event->recorded && i < A_FEW && sim_run_one(); i++) {
     }
+    sim_fence_all(0);
     return end(result != CU_OK || sim.error != 0 ? sim.error : event->reached < event->recorded ? CU_NOT_READY : CU_OK);
 }
 
@@ -483,9 +486,10 @@ static cu_result sim_event_sync(cu_event event)
     cu_result result = begin_apart();
     if (result == CU_CAPTURE_UNSUPPORTED)
         return end(result);
+    int slices = 0;
     for (int64_t records = event->recorded; event->reached < records;)
         if (!sim_run_one())
-            sim_fail("streams wait for each other in vain");
+            sim_wait_for_others("an event waits for a stream in vain", &slices);
     sim_fence_all(0);
     return end(result != CU_OK ? result : sim.error);
 }
@@ -538,10 +542,8 @@ static cu_result sim_launch(cu_function function, unsigned grid_x, unsigned grid
     return end(sim_queue(stream, &w));
 }
 
-cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void *arg), void *arg,
-                   const struct sim_span *spans, int span_count)
+static cu_result queue_call(cu_stream stream, struct work *w, const struct sim_span *spans, int span_count)
 {
-    struct work w = {.kind = WORK_CALL, .call = call, .drop = drop, .arg = arg};
     cu_result result = begin();
     if (result != CU_OK)
         return end(result);
@@ -552,8 +554,33 @@ cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void 
         if (b == NULL || b->host)
             return end(BAD_VALUE);
     }
-    w.faults = due(SIM_KERNEL_FAULTS);
-    return end(sim_queue(stream, &w));
+    w->faults = due(SIM_KERNEL_FAULTS);
+    return end(sim_queue(stream, w));
+}
+
+cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void *arg), void *arg,
+                   const struct sim_span *spans, int span_count)
+{
+    struct work w = {.kind = WORK_CALL, .call = call, .drop = drop, .arg = arg};
+    return queue_call(stream, &w, spans, span_count);
+}
+
+cu_result sim_meeting(cu_stream stream, int (*ready)(void *arg), void (*call)(void *arg), void (*drop)(void *arg),
+                      void *arg, const struct sim_span *span)
+{
+    struct work w = {.kind = WORK_CALL, .ready = ready, .call = call, .drop = drop, .arg = arg};
+    return queue_call(stream, &w, span, 1);
+}
+
+cu_context sim_current(void)
+{
+    return depth > 0 ? current[depth - 1] : NULL;
+}
+
+/* Without the lock, which a thread that waits may hold for long: who waits for others looks again by itself. */
+void sim_stir(void)
+{
+    pthread_cond_broadcast(&sim_moved);
 }
 
 #define ENTRY(member, symbol, args) .member = sim_##member,
@@ -563,25 +590,25 @@ const struct cuda_driver sim_driver = {CUDA_DRIVER(ENTRY)};
 
 void sim_plant(enum sim_failure kind, int after)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     failure = kind;
     failure_after = after;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
 }
 
 int sim_planted_is_due(void)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     int is = failure != SIM_SOUND;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return is;
 }
 
 static int64_t look(const int64_t *number)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     int64_t value = *number;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return value;
 }
 
@@ -612,15 +639,15 @@ int64_t sim_graph_runs(void)
 
 void sim_fault(enum sim_fault planted)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     sim.fault = planted;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
 }
 
 int sim_faulty(enum sim_fault what)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&sim_lock);
     int is = sim.fault == what;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&sim_lock);
     return is;
 }

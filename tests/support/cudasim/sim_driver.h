@@ -28,7 +28,17 @@ struct sim_span {
 cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void *arg), void *arg,
                    const struct sim_span *spans, int span_count);
 
-/* "cudasim:0" and "cudasim:1": the CUDA backend on this driver; the first with the simulated cuDNN, the second without. */
+/* The same for what ranks do together (sim_nccl.h): the stream goes on once ready(arg) is true, which is asked with the
+ * driver's lock held, whenever the stream might go on. A thread that waits for it lets others queue their part for
+ * SIM_PATIENCE seconds, and then ends the program: a GPU would wait for ever. sim_stir: it may have become true. */
+cu_result sim_meeting(cu_stream stream, int (*ready)(void *arg), void (*call)(void *arg), void (*drop)(void *arg),
+                      void *arg, const struct sim_span *span);
+void sim_stir(void);
+cu_context sim_current(void); /* of this thread; NULL: none */
+enum { SIM_PATIENCE = 10 };
+
+/* "cudasim:0" to "cudasim:7": the CUDA backend on this driver, all with the simulated cuDNN and NCCL but the second, which
+ * has no cuDNN. */
 const struct backend *backend_of_cudasim(void);
 void relu_masks_read_cuda(const struct be_plan *plan, const struct graph *graph, struct relu_masks *masks);
 

@@ -6,6 +6,8 @@
 #ifndef MOCO_TESTS_SIM_STATE_H
 #define MOCO_TESTS_SIM_STATE_H
 
+#include <pthread.h>
+
 #include "backend/cuda/kernels/args.h"
 #include "support/cudasim/sim_driver.h"
 #include "support/cudasim/sim_kernels.h"
@@ -36,6 +38,7 @@ struct work {
     const char *from;
     size_t bytes;
     void (*call)(void *arg), (*drop)(void *arg);
+    int (*ready)(void *arg);
     void *arg;
     int value, faults;
     int64_t records; /* WAIT: of the event, that have to be reached */
@@ -73,6 +76,7 @@ struct CUstream_st {
     struct CUstream_st *next;
     struct works works;
     struct CUgraph_st *records; /* NULL: what is queued runs */
+    cu_context of;              /* whose GPU it is on */
 };
 
 struct sim_state {
@@ -80,9 +84,13 @@ struct sim_state {
     struct CUstream_st *streams;
     int error; /* for good */
     int64_t live, pending, graphs, graph_runs;
+    int64_t meetings; /* works that wait to be ready */
     enum sim_fault fault;
 };
 extern struct sim_state sim;
+/* `moved`: something was queued, or may run that could not. */
+extern pthread_mutex_t sim_lock;
+extern pthread_cond_t sim_moved;
 
 _Noreturn void sim_fail(const char *what);
 
@@ -96,8 +104,11 @@ void sim_fence_all(int open);
 int sim_all_open(void);
 
 /* ---- sim_work.c ---- */
-int sim_run_one(void); /* the first work of some stream that is not waiting; 0: there is none */
-void sim_run_all(void);
+int sim_run_one(void);  /* the first work of some stream that is not waiting; 0: there is none */
+void sim_run_all(void); /* that is queued on the GPU of this thread's context */
+/* Nothing can run: lets another thread queue something, which a GPU would wait for, too. Ends the program with `what` once
+ * that has come to nothing for SIM_PATIENCE seconds, or if nobody is waited for. `slices`: 0 at first. */
+void sim_wait_for_others(const char *what, int *slices);
 cu_result sim_queue(struct CUstream_st *stream, const struct work *work);
 void sim_free_works(struct works *works);
 void sim_note_blocks(struct CUgraphExec_st *graph, const struct work *work);

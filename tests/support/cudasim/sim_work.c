@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#define SLICE 1000000 /* nanoseconds between two looks at what others do */
 
 static uint64_t draws = 88172645463325252u;
 
@@ -59,7 +62,35 @@ static void run(struct work *w)
     }
 }
 
-/* The first work of some stream that is not waiting; 0: there is none. */
+static int can_run(const struct work *w)
+{
+    if (w->kind == WORK_WAIT)
+        return w->event->reached >= w->records || sim.error != 0;
+    return w->kind != WORK_CALL || w->ready == NULL || sim.error != 0 || w->ready(w->arg);
+}
+
+/* What orders streams, and what is behind it. */
+static int is_between(const struct work *w)
+{
+    return w->kind == WORK_WAIT || (w->kind == WORK_CALL && w->ready != NULL);
+}
+
+/* The next in order from a drawn one whose first work may run; NULL: there is none. */
+static struct CUstream_st *next_stream(int count, int between)
+{
+    for (int i = 0, from = count > 0 ? (int)(draws % (uint64_t)count) : 0; i < count; i++) {
+        struct CUstream_st *s = sim.streams;
+        for (int j = (from + i) % count; j > 0; j--)
+            s = s->next;
+        const struct work *w = s->works.first;
+        if (w != NULL && (!between || is_between(w)) && can_run(w))
+            return s;
+    }
+    return NULL;
+}
+
+/* Streams in a drawn order; but mostly what may go on at once beside other work does, since that is when a missing order
+ * shows. */
 int sim_run_one(void)
 {
     int count = 0;
@@ -68,33 +99,53 @@ int sim_run_one(void)
     draws ^= draws << 13;
     draws ^= draws >> 7;
     draws ^= draws << 17;
-    for (int i = 0, from = count > 0 ? (int)(draws % (uint64_t)count) : 0; i < count; i++) {
-        struct CUstream_st *s = sim.streams;
-        for (int j = (from + i) % count; j > 0; j--)
-            s = s->next;
-        struct work *w = s->works.first;
-        if (w == NULL || (w->kind == WORK_WAIT && w->event->reached < w->records && sim.error == 0))
-            continue;
-        s->works.first = w->next;
-        if (s->works.first == NULL)
-            s->works.last = &s->works.first;
-        sim.pending--;
-        open_for(w, 1);
-        run(w);
-        open_for(w, 0);
-        drop_work(w);
-        return 1;
-    }
+    struct CUstream_st *s = draws >> 32 & 7 ? next_stream(count, 1) : NULL;
+    if (s == NULL)
+        s = next_stream(count, 0);
+    if (s == NULL)
+        return 0;
+    struct work *w = s->works.first;
+    s->works.first = w->next;
+    if (s->works.first == NULL)
+        s->works.last = &s->works.first;
+    sim.pending--;
+    sim.meetings -= w->ready != NULL;
+    open_for(w, 1);
+    run(w);
+    pthread_cond_broadcast(&sim_moved);
+    open_for(w, 0);
+    drop_work(w);
+    return 1;
+}
+
+void sim_wait_for_others(const char *what, int *slices)
+{
+    struct timespec until;
+    sim_fence_all(0);
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += SLICE;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    pthread_cond_timedwait(&sim_moved, &sim_lock, &until);
+    if (sim.meetings == 0 || ++*slices > SIM_PATIENCE * (1000000000 / SLICE))
+        sim_fail(what);
+}
+
+static int is_busy(void)
+{
+    for (const struct CUstream_st *s = sim.streams; s != NULL; s = s->next)
+        if (s->works.first != NULL && (sim_current() == NULL || s->of == sim_current()))
+            return 1;
     return 0;
 }
 
 void sim_run_all(void)
 {
-    while (sim_run_one()) {
-    }
+    int slices = 0;
+    while (is_busy())
+        if (!sim_run_one())
+            sim_wait_for_others("streams wait for each other in vain", &slices);
     sim_fence_all(0);
-    if (sim.pending > 0)
-        sim_fail("streams wait for each other in vain");
 }
 
 cu_result sim_queue(struct CUstream_st *s, const struct work *work)
@@ -110,6 +161,8 @@ cu_result sim_queue(struct CUstream_st *s, const struct work *work)
     *works->last = w;
     works->last = &w->next;
     sim.pending += s->records == NULL;
+    sim.meetings += w->ready != NULL;
+    pthread_cond_broadcast(&sim_moved);
     return CU_OK;
 }
 

@@ -58,6 +58,8 @@ moco_status rank_open(struct rank *k, const struct rig_spec *spec)
     struct rig *rig = &k->rig;
     memset(rig, 0, sizeof *rig);
     rig->spec = *spec;
+    if (k->device[0] != 0)
+        rig->spec.device = k->device;
     if (rig->spec.device == NULL)
         rig->spec.device = test_device();
     if (spec->trainer.precision == MOCO_PRECISION_F32 && test_device_is_exact(rig->spec.device))
@@ -65,6 +67,8 @@ moco_status rank_open(struct rank *k, const struct rig_spec *spec)
     take_views(k);
     STOP(moco_context_create(&rig->context, &spec->context));
     STOP(moco_device_open(&rig->device, rig->context, rig->spec.device));
+    if (k->comm == NULL)
+        STOP(moco_comm_from_id(&k->comm, rig->device, k->rank, k->ranks, k->id, MOCO_COMM_ID_BYTES, k->options));
     STOP(moco_model_create(&rig->model, rig->device, &spec->model));
     if (spec->trainer.negatives == MOCO_NEGATIVES_QUEUE)
         STOP(moco_queue_create(&rig->queue, rig->device, spec->model.dim, spec->queue_length, 3));
@@ -155,17 +159,37 @@ void team_run(struct team *team, void (*body)(struct rank *rank))
     start_all(team, NULL, body);
 }
 
-void team_open(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options)
+static void begin_team(struct team *team, int ranks, const moco_comm_options *options, int by_id)
 {
-    moco_comm *comms[RANK_MAX];
+    moco_comm *comms[RANK_MAX] = {NULL};
     memset(team, 0, sizeof *team);
     assert_true(ranks <= RANK_MAX);
     team->ranks = ranks;
     rig_ok(moco_context_create(&team->context, NULL));
-    rig_ok(moco_comm_local(comms, ranks, team->context, options));
+    if (!by_id)
+        rig_ok(moco_comm_local(comms, ranks, team->context, options));
     for (int r = 0; r < ranks; r++)
-        team->rank[r] = (struct rank){.comm = comms[r], .rank = r, .ranks = ranks};
+        team->rank[r] = (struct rank){.comm = comms[r], .options = options, .id = team->id, .rank = r, .ranks = ranks};
+}
+
+void team_open(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options)
+{
+    begin_team(team, ranks, options, 0);
     test_device(); /* which may end the program, from this thread */
+    start_all(team, spec, NULL);
+}
+
+void team_open_gpus(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options,
+                    int by_id)
+{
+    moco_device *first;
+    begin_team(team, ranks, options, by_id);
+    rig_ok(moco_device_open(&first, team->context, "cudasim:0"));
+    if (by_id)
+        rig_ok(moco_comm_make_id(first, team->id, sizeof team->id));
+    moco_device_free(first);
+    for (int r = 0; r < ranks; r++)
+        snprintf(team->rank[r].device, sizeof team->rank[r].device, "cudasim:%d", r);
     start_all(team, spec, NULL);
 }
 

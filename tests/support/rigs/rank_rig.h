@@ -15,6 +15,9 @@
 struct rank {
     struct rig rig; /* its views are those of the whole batch */
     moco_comm *comm;
+    const moco_comm_options *options;
+    const uint8_t *id; /* the comm is made of it and the rank's device; NULL: it is there */
+    char device[24];   /* "": the spec's */
     int rank, ranks;
     uint8_t *share[2], *key[2];
     moco_batch batch;   /* of this rank */
@@ -32,7 +35,7 @@ struct rank {
 #endif
 void rank_narrow(struct rig_spec *spec); /* for tests that compare no numbers after several steps */
 
-/* `rank->comm`, rank and ranks are set. */
+/* `rank->comm` or `id`, rank and ranks are set. */
 moco_status rank_open(struct rank *rank, const struct rig_spec *spec);
 void rank_close(struct rank *rank);
 /* Draws batch `number`, or draws it and makes a step with rate 0.05. */
@@ -44,12 +47,16 @@ moco_status rank_note(struct rank *rank, moco_status status);
 /* Ranks in threads of this process. */
 struct team {
     moco_context *context;
+    uint8_t id[MOCO_COMM_ID_BYTES];
     int ranks;
     struct rank rank[RANK_MAX];
 };
 
 /* Each has the status of rank_open. */
 void team_open(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options);
+/* Each on a GPU of its own of "cudasim". by_id: over NCCL alone; else over threads, and NCCL between devices. */
+void team_open_gpus(struct team *team, const struct rig_spec *spec, int ranks, const moco_comm_options *options,
+                    int by_id);
 /* Runs `body` on every rank at once. */
 void team_run(struct team *team, void (*body)(struct rank *rank));
 void team_close(struct team *team);

@@ -4,7 +4,6 @@
  * of the environment adds none, because a library is code that runs in this process. */
 #include "backend/cuda/dnn/dnn_library.h"
 
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,36 +17,6 @@
     "/usr/lib/python3*/*-packages/nvidia/cudnn/lib:/opt/conda/lib:"                                                    \
     "/opt/conda/lib/python3*/site-packages/nvidia/cudnn/lib"
 #endif
-
-enum { PATH_SIZE = 4096 };
-
-/* The first file that a pattern names; 0: none. */
-static int first_match(char path[PATH_SIZE], const char *pattern)
-{
-    glob_t found;
-    int is = 0;
-    if (glob(pattern, 0, NULL, &found) != 0)
-        return 0;
-    if (found.gl_pathc > 0 && strlen(found.gl_pathv[0]) < PATH_SIZE) {
-        strcpy(path, found.gl_pathv[0]);
-        is = 1;
-    }
-    globfree(&found);
-    return is;
-}
-
-static int find_library(char path[PATH_SIZE], const char *folders)
-{
-    char pattern[PATH_SIZE];
-    for (const char *folder = folders; *folder != 0;) {
-        size_t length = strcspn(folder, ":");
-        int size = snprintf(pattern, sizeof pattern, "%.*s/libcudnn.so.%d", (int)length, folder, DNN_MAJOR);
-        if (size < PATH_SIZE && first_match(path, pattern))
-            return 1;
-        folder += length + (folder[length] == ':');
-    }
-    return 0;
-}
 
 static moco_status fill_table(struct dnn_library *out, void *library, const char *path, struct err *err)
 {
@@ -83,13 +52,14 @@ moco_status dnn_library_check(const struct dnn_library *lib, const char *path, i
 
 moco_status dnn_library_load(struct dnn_library *out, const char *folders, int driver, int *version, struct err *err)
 {
-    char path[PATH_SIZE];
+    char path[DL_PATH], file[32];
     void *library;
     struct err why = {0};
     if (folders == NULL)
         folders = MOCO_CUDNN_FOLDERS;
-    if (!find_library(path, folders))
-        return err_set(err, MOCO_ENODEV, "cuDNN: there is no libcudnn.so.%d in %.400s", DNN_MAJOR, folders);
+    snprintf(file, sizeof file, "libcudnn.so.%d", DNN_MAJOR);
+    if (!dl_find(path, folders, file))
+        return err_set(err, MOCO_ENODEV, "cuDNN: there is no %s in %.400s", file, folders);
     if (dl_open(&library, path, &why) != MOCO_OK)
         return err_set(err, MOCO_ENODEV, "cuDNN: it cannot be loaded: %.400s", why.text);
     moco_status status = fill_table(out, library, path, err);

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * nccl_library: see nccl_library.h. What a reader would get wrong: the folders are fixed when this is compiled; a variable
+ * of the environment adds none, because a library is code that runs in this process. */
+#include "backend/cuda/nccl/nccl_library.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "dl.h"
+
+#ifndef MOCO_NCCL_FOLDERS
+/* Packages of Debian and Fedora; toolkits; wheels of a system's Python, and of conda's. */
+#define MOCO_NCCL_FOLDERS                                                                                              \
+    "/usr/lib/x86_64-linux-gnu:/usr/lib64:/usr/lib/aarch64-linux-gnu:/usr/local/cuda/lib64:/usr/local/cuda/lib:"       \
+    "/opt/cuda/lib64:/usr/local/lib/python3*/*-packages/nvidia/nccl/lib:"                                              \
+    "/usr/lib/python3*/*-packages/nvidia/nccl/lib:/opt/conda/lib:"                                                     \
+    "/opt/conda/lib/python3*/site-packages/nvidia/nccl/lib"
+#endif
+
+#define FILE_NAME "libnccl.so.2"
+
+static moco_status fill_table(struct nccl_library *out, void *library, const char *path, struct err *err)
+{
+    /* As in cuda_driver.c: POSIX promises that addresses of functions are like those of data. */
+#define FILL(member, symbol, result, args)                                                                             \
+    {                                                                                                                  \
+        void *found = dl_symbol(library, #symbol);                                                                     \
+        if (found == NULL)                                                                                             \
+            return err_set(err, MOCO_ENODEV, "NCCL: %.200s has no " #symbol "; NCCL %d.%d or newer is needed", path,   \
+                           NCCL_OLDEST / 10000, NCCL_OLDEST / 100 % 100);                                              \
+        memcpy(&out->member, &found, sizeof found);                                                                    \
+    }
+    NCCL_LIBRARY(FILL)
+#undef FILL
+    return MOCO_OK;
+}
+
+static int version_of(const struct nccl_library *lib)
+{
+    int version = 0;
+    return lib->version(&version) == NCCL_OK ? version : 0;
+}
+
+static moco_status check(const struct nccl_library *lib, const char *path, struct err *err)
+{
+    int is = version_of(lib);
+    if (is >= NCCL_OLDEST && is / 10000 == NCCL_OLDEST / 10000)
+        return MOCO_OK;
+    int old = is < 10000; /* it counted otherwise before 2.9 */
+    return err_set(err, MOCO_ENODEV, "NCCL: %.200s is version %d.%d.%d; %d.%d or newer of version %d is needed", path,
+                   old ? is / 1000 : is / 10000, old ? is / 100 % 10 : is / 100 % 100, is % 100, NCCL_OLDEST / 10000,
+                   NCCL_OLDEST / 100 % 100, NCCL_OLDEST / 10000);
+}
+
+moco_status nccl_library_load(struct nccl_library *out, const char *folders, struct err *err)
+{
+    char path[DL_PATH];
+    void *library;
+    struct err why = {0};
+    if (folders == NULL)
+        folders = MOCO_NCCL_FOLDERS;
+    if (!dl_find(path, folders, FILE_NAME))
+        return err_set(err, MOCO_ENODEV, "NCCL: there is no " FILE_NAME " in %.400s", folders);
+    if (dl_open(&library, path, &why) != MOCO_OK)
+        return err_set(err, MOCO_ENODEV, "NCCL: it cannot be loaded: %.400s", why.text);
+    moco_status status = fill_table(out, library, path, err);
+    if (status == MOCO_OK)
+        status = check(out, path, err);
+    if (status != MOCO_OK)
+        dl_close(library);
+    return status;
+}
+
+void nccl_library_name(const struct nccl_library *lib, char *text, size_t size)
+{
+    int version = version_of(lib);
+    snprintf(text, size, "NCCL %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+}
