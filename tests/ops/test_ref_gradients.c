@@ -442,7 +442,8 @@ static void test_infonce(void **state)
     double scratch[64], other[N * DIM], numeric[N * DIM];
     assert_true(backend_ref.infonce_scratch(NULL, N, DIM, K) <= sizeof scratch);
     struct be_infonce io = {.q = q, .k = k, .queue = queue, .n = N, .dim = DIM, .length = K, .scale = 0.25, .d_q = d_q};
-    const struct be_program open = {.now = {.temperature = 0.7}, .so_far = {.bad = BE_NOTHING}, .phase = HOST_WORK};
+    const struct be_program open = {
+        .now = {.temperature = 0.7, .loss_scale = 1}, .so_far = {.bad = BE_NOTHING}, .phase = HOST_WORK};
     struct be_program program = open;
     harness_ok(backend_ref.infonce(&program, &io, scratch, &err), &err);
     io.d_q = other;
