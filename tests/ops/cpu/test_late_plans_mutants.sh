@@ -24,6 +24,12 @@ failed=0 count=0
 
 mutant() { # name, sed expression
     count=$((count + 1))
+    build_and_run "$1" "$2"
+    case $verdict in killed*) ;; *) failed=$((failed + 1)) ;; esac
+    echo "$1: $verdict"
+}
+
+build_and_run() { # the same; sets verdict
     sed -e "$2" "$source" >"$work/cpu_weights.c"
     if cmp -s "$source" "$work/cpu_weights.c"; then
         verdict="NO EDIT: the pattern is not in $source any more"
@@ -37,8 +43,6 @@ mutant() { # name, sed expression
         verdict="killed: $(grep -o '[0-9]* px: .* from ref' "$work/log" || echo "it ended with status $status")"
         [ $status -eq 0 ] && verdict=SURVIVED
     fi
-    case $verdict in killed*) ;; *) failed=$((failed + 1)) ;; esac
-    echo "$1: $verdict"
 }
 
 "$test" >"$work/log" 2>&1 || { echo "test_late_plans fails without any mutation"; cat "$work/log"; exit 1; }
@@ -48,6 +52,12 @@ if grep -q "^not tested here" "$work/log"; then
 fi
 mutant "a late plan picks its own tile" 's/int tile = \*copies == NULL ? cpu_conv_tile(w->dev, spec) : (\*copies)->wino\.tile;/int tile = cpu_conv_tile(w->dev, spec);/'
 mutant "a late plan never takes Winograd's way" 's/cpu_conv_tile(w->dev, spec) : (\*copies)->wino\.tile;/cpu_conv_tile(w->dev, spec) : 0;/'
-mutant "a late copy is not filled" 's/return w->folded && first != NULL ?/return 0 \&\& first != NULL ?/'
+# With AVX2 alone all plans read weights in one order. A build that stops where a late copy is filled tells whether any is.
+build_and_run "where a late copy is filled" 's/fill_late(w, first, copy, err) : MOCO_OK/(__builtin_trap(), MOCO_OK) : MOCO_OK/'
+if [ "$verdict" = SURVIVED ]; then
+    echo "not tested here: a late copy that is not filled: no plan on this CPU wants weights in another order"
+else
+    mutant "a late copy is not filled" 's/return w->folded && first != NULL ?/return 0 \&\& first != NULL ?/'
+fi
 echo "$count mutants, $failed not killed"
 [ $failed -eq 0 ]
