@@ -61,8 +61,8 @@ golden || { echo "test_golden fails without any mutation"; cat "$log"; exit 1; }
 
 step=src/algo/trainer_step.c rows=src/algo/trainer_rows.c
 sgd=src/backend/ref/ref_step.c layout=src/backend/ref/ref_layout.c
-mutant "no weight decay" $sgd -e 's/(g\[i\] + rule->weight_decay \* p\[i\])/g[i]/'
-mutant "weight decay beside the momentum" $sgd -e 's/(g\[i\] + rule->weight_decay \* p\[i\])/g[i]/' \
+mutant "no weight decay" $sgd -e 's/ + rule->weight_decay \* p\[i\];/;/'
+mutant "weight decay beside the momentum" $sgd -e 's/ + rule->weight_decay \* p\[i\];/;/' \
     -e 's/p\[i\] - rule->lr \* v\[i\]/p[i] - rule->lr * (v[i] + rule->weight_decay * p[i])/'
 late='s/^    program->so_far\.finite =/    ref_follow(layout, io->k, io->p, program->now.key_momentum);\n&/'
 old_keys='s/ema_slab(layout, k, q, program->now\.key_momentum, out)/ema_slab(layout, k, q, 1.0, out)/'
@@ -95,7 +95,7 @@ mutant "gradient to candidates dropped" $loss -e 's/\*d_rows = ntxent ? io->d_q/
 mutant "LARS decays and scales everything" src/backend/ref/ref_layout.c -e 's/layout->plain\[i\] = .*/layout->plain[i] = 0;/'
 mutant "LARS with the rate outside the buffer" $sgd -e 's/now->sgd_momentum \* v\[i\] + rate \* (g/now->sgd_momentum * v[i] + (g/' \
     -e 's/p\[i\] - v\[i\])/p[i] - rate * v[i])/'
-mutant "LARS: norm of the gradient before decay" $sgd -e 's/pull = norm_of_pull(count, g, p, decay)/pull = norm_of_pull(count, g, p, 0)/'
+mutant "LARS: norm of the gradient before decay" $sgd -e 's/now->loss_scale, p, decay);/now->loss_scale, p, 0);/'
 mutant "pairs: the second view not shuffled back" $rows \
     -e 's/= batch + keys\[rank \* share + place\]/= batch + samples[rank * share + place]/'
 mutant "keys of the batch in sample order against places" $pairs \
