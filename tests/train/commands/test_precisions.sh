@@ -16,7 +16,7 @@ __attribute__((constructor)) static void fill(void)
     moco_backend = *backend_of_cudasim();
 }
 SOURCE
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o "$BUILD"/obj/tests/support/cudasim/*.o |
+objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/*/*.o "$BUILD"/obj/tests/support/cudasim/*.o |
     grep -v /cuda_module.o)
 san=$(nm "$BUILD/libmoco.so" | sed -n 's/.* U __\(asan\|ubsan\|tsan\)_.*/\1/p' | sort -u | tr '\n' ' ')
 flags=
