@@ -214,12 +214,14 @@ QUIET void become(struct lane *l)
     simt_thread = l->at;
 }
 
+#ifndef SIMT_TSAN
 /* The next thread of the round, if it has not begun: the fiber that runs takes it. */
 QUIET struct lane *next_to_begin(struct run *r)
 {
     struct lane *l = r->next < r->ready ? &r->lanes[r->order[r->next]] : NULL;
     return l != NULL && l->fiber == NULL ? l : NULL;
 }
+#endif
 
 /* The thread that runs waits, or has ended: the next one of the round runs, or the scheduler. Sanitizers are told of
  * stacks by the scheduler alone. */

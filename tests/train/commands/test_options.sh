@@ -29,7 +29,7 @@ says 2 "--threads x" demo "$work" --th x
 says 2 "--threads x" compare "$work" --th x
 "$BUILD/examples/train_imagenet" --hel >"$work/out" || { echo "FAILED: --hel is not --help"; failed=1; }
 # More than one: which. A whole name is never the beginning of another one (lr, lr-schedule).
-says 2 "--s is the beginning of more than one option: --stem, --size, --symmetric, --shuffle, --schedule, --seed, --silence;" \
+says 2 "--s is the beginning of more than one option: --stem, --size, --symmetric, --shuffle, --schedule, --seed, --save-index, --silence;" \
     train_imagenet "$work" --s 3
 says 2 "--moco-dim, --moco-k, --moco-m, --moco-t" train_imagenet "$work" --moco 3
 says 2 "--lr x: that is not a number" train_imagenet "$work" --lr x

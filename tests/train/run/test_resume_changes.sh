@@ -17,12 +17,12 @@ note() { "$BUILD/tests/train/tool_note" "$1"; }
 
 # A run that is told to lower its rate, from an earlier checkpoint in another folder, can: and that goes on exactly.
 expect 1 "try a lower --lr, from an earlier checkpoint (--resume FILE) in another --out" $driver "$work/data" $tiny --epochs 9 \
-    --lr 1e5 --out "$work/high"
-expect 0 "goes on with lr 0.01 (was 100000).* from epoch 1 on" $driver "$work/data" $on --lr 0.01 --out "$work/low" \
+    --lr 5e4 --out "$work/high"
+expect 0 "goes on with lr 0.01 (was 50000).* from epoch 1 on" $driver "$work/data" $on --lr 0.01 --out "$work/low" \
     --resume "$work/high/checkpoint_0000.safetensors"
-grep '"type":"config"' "$work/low/metrics.jsonl" | grep -q '"lr":0.01,.*"changed":"step 3: lr 0.01 (was 100000)"' ||
+grep '"type":"config"' "$work/low/metrics.jsonl" | grep -q '"lr":0.01,.*"changed":"step 3: lr 0.01 (was 50000)"' ||
     fail "metrics.jsonl does not tell of the lower rate"
-note "$work/low/checkpoint_0008.safetensors" | grep -q '"changed":"step 3: lr 0.01 (was 100000)".*"lr":0.01,' ||
+note "$work/low/checkpoint_0008.safetensors" | grep -q '"changed":"step 3: lr 0.01 (was 50000)".*"lr":0.01,' ||
     fail "the note does not tell of the lower rate"
 expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --max-steps 8 --resume "$work/high/checkpoint_0000.safetensors"
 expect 0 "" $driver "$work/data" $on --lr 0.01 --out "$work/low2" --resume auto
@@ -281,6 +281,6 @@ if note "$work/rounded/checkpoint_0001.safetensors" | grep -q '"precision":"bf16
 else
     echo "not tested here: a run of bf16 on a machine without: this CPU has no instructions for it"
 fi
-expect 2 "does not compute in --precision f16; it has" $driver "$work/data" $on --precision f16 --resume auto --out "$work/rounded"
-expect 1 "it has f32.*try --precision f32" $driver "$work/data" $tiny --epochs 1 --precision f16 --out "$work/none"
+expect 2 "does not compute in --precision fp16; it has" $driver "$work/data" $on --precision fp16 --resume auto --out "$work/rounded"
+expect 1 "it has f32.*try --precision f32" $driver "$work/data" $tiny --epochs 1 --precision fp16 --out "$work/none"
 exit $failed
