@@ -53,7 +53,7 @@ static const char *advice(const struct run *r, moco_status status)
         return "; --dry-run shows what is needed: try --groups-per-launch 1 or a smaller --bn-group-size, with "
                "--encoder-k shared a smaller --batch-size";
     case MOCO_ENOTSUP:
-        return "; try --precision f32";
+        return r->note.config.save_index[0] != 0 ? "; name tar shards as DATA" : "; try --precision f32";
     default:
         return "";
     }
