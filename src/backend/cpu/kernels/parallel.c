@@ -14,6 +14,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The only state of the library outside handles but for the last sentence (handle.c), and for the same reason: it is
@@ -54,11 +55,17 @@ struct trial_place {
     pid_t thread;
 };
 
-/* A thread that has been joined still counts for a moment. Its number may be given away again, hence the end. */
+/* A thread that has been joined still counts for a moment, which is many milliseconds where others have the processors.
+ * Its number may be given away again, hence the end after a fifth of a second. */
 static void await_gone(pid_t thread)
 {
-    for (int tries = 0; tries < 10000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; tries++)
-        sched_yield();
+    const struct timespec pause = {0, 100000};
+    for (int tries = 0; tries < 3000 && syscall(SYS_tgkill, getpid(), thread, 0) == 0; tries++) {
+        if (tries < 1000)
+            sched_yield();
+        else
+            nanosleep(&pause, NULL);
+    }
 }
 
 /* Each thread starts the next one and waits for it, so that all of them are there at once. The next one may fail before
