@@ -51,6 +51,17 @@ int dl_find(char path[DL_PATH], const char *folders, const char *file)
     return 0;
 }
 
+moco_status dl_load(void **library, char path[DL_PATH], const char *what, const char *folders, const char *file,
+                    struct err *err)
+{
+    struct err why = {0};
+    if (!dl_find(path, folders, file))
+        return err_set(err, MOCO_ENODEV, "%s: there is no %s in %.400s", what, file, folders);
+    if (dl_open(library, path, &why) != MOCO_OK)
+        return err_set(err, MOCO_ENODEV, "%s: it cannot be loaded: %.400s", what, why.text);
+    return MOCO_OK;
+}
+
 void *dl_symbol(void *library, const char *name)
 {
     return dlsym(library, name);

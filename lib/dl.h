@@ -17,6 +17,9 @@ moco_status dl_open(void **library, const char *path, struct err *err);
  * library of another's making, where its maker's packages put it. 0: none has one. */
 enum { DL_PATH = 4096 };
 int dl_find(char path[DL_PATH], const char *folders, const char *file);
+/* Finds one and loads it; `path` says which. MOCO_ENODEV, where the sentence begins with the name of what it is. */
+moco_status dl_load(void **library, char path[DL_PATH], const char *what, const char *folders, const char *file,
+                    struct err *err);
 
 /* The address of an exported symbol; NULL if there is none. */
 void *dl_symbol(void *library, const char *name);

@@ -15,6 +15,12 @@
 #include "backend/cuda/dnn/dnn_graph.h"
 #include "backend/cuda/kernels/args.h"
 
+/* What lies behind each other in one block begins where the driver would begin a block. */
+static inline size_t cuda_up(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
 enum { CUDA_EVENTS = 64, CUDA_BEHIND = 2, CUDA_TURNS = CUDA_BEHIND };
 
 /* Page-locked memory that host arrays are copied through, in two halves: one is filled while the GPU reads the other. */

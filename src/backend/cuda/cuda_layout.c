@@ -79,19 +79,14 @@ static void fill_tables(const struct be_layout *layout, struct cuda_slice *slice
     }
 }
 
-static size_t up(size_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 /* Takes all tables of a layout as one block, and copies those that the kernels only read. */
 static moco_status make_tables(struct be_layout *layout, struct err *err)
 {
     struct be_device *dev = layout->dev;
-    size_t slices = up((size_t)layout->slice_count * sizeof(struct cuda_slice));
-    size_t params = up((size_t)layout->count * sizeof(struct cuda_param));
-    size_t sums = up((size_t)layout->slice_count * sizeof(struct cuda_sums));
-    size_t rules = up((size_t)layout->count * sizeof(struct cuda_rule));
+    size_t slices = cuda_up((size_t)layout->slice_count * sizeof(struct cuda_slice));
+    size_t params = cuda_up((size_t)layout->count * sizeof(struct cuda_param));
+    size_t sums = cuda_up((size_t)layout->slice_count * sizeof(struct cuda_sums));
+    size_t rules = cuda_up((size_t)layout->count * sizeof(struct cuda_rule));
     TRY(cuda_take(dev, slices + params + sums + rules + sizeof(struct cuda_measure), &layout->memory, err));
     char *at = layout->memory.at;
     layout->slices = (struct cuda_slice *)(void *)at;

@@ -14,11 +14,6 @@ enum {
     NCE_TILE = 32            /* of which they are a multiple */
 };
 
-static size_t up(size_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct err *err)
 {
     return cuda_fill(dev, at, (size_t)numbers * sizeof(float), err);
@@ -41,10 +36,10 @@ static struct nce_room nce_room_of(int n, int64_t length, int dim)
     slices = (length + keys - 1) / keys;
     struct nce_room r = {.slices = slices < 1 ? 1 : (int)slices, .slice = keys > INT32_MAX ? INT32_MAX : (int)keys};
     size_t parts = (size_t)r.slices * (size_t)n;
-    r.found = up((size_t)n * sizeof(float));
-    r.sums = r.found + up(parts * sizeof(struct cuda_contrast));
-    r.results = r.sums + up(parts * (size_t)dim * sizeof(float));
-    r.bytes = r.results + up((size_t)n * 5 * sizeof(double));
+    r.found = cuda_up((size_t)n * sizeof(float));
+    r.sums = r.found + cuda_up(parts * sizeof(struct cuda_contrast));
+    r.results = r.sums + cuda_up(parts * (size_t)dim * sizeof(float));
+    r.bytes = r.results + cuda_up((size_t)n * 5 * sizeof(double));
     return r;
 }
 
@@ -97,11 +92,12 @@ static struct room room_of(int n, int64_t count, int dim)
     int64_t rows = count > 0 ? MOST_SIMILARITIES / count : n;
     struct room r = {.rows = rows < 1 ? 1 : rows > n ? n : (int)rows};
     int64_t numbers = r.rows * count, square = (int64_t)CUDA_TILE * CUDA_TILE;
-    r.positives = up((size_t)(numbers > square ? numbers : square) * sizeof(float));
-    r.pull = r.positives + up((size_t)n * sizeof(float));
-    r.results = r.pull + up((size_t)n * sizeof(float));
-    r.parts = r.results + up((size_t)n * 5 * sizeof(double));
-    r.bytes = r.parts + up(parts_bytes(r.rows, (int)count, dim)); /* the last chunk has no more rows than the first */
+    r.positives = cuda_up((size_t)(numbers > square ? numbers : square) * sizeof(float));
+    r.pull = r.positives + cuda_up((size_t)n * sizeof(float));
+    r.results = r.pull + cuda_up((size_t)n * sizeof(float));
+    r.parts = r.results + cuda_up((size_t)n * 5 * sizeof(double));
+    r.bytes =
+        r.parts + cuda_up(parts_bytes(r.rows, (int)count, dim)); /* the last chunk has no more rows than the first */
     return r;
 }
 

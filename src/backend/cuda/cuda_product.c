@@ -67,7 +67,7 @@ moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, const s
 
 static size_t up(int64_t numbers)
 {
-    return ((size_t)numbers * sizeof(float) + 255) / 256 * 256;
+    return cuda_up((size_t)numbers * sizeof(float));
 }
 
 /* Factors of a_count and b_count numbers, in device memory from `at` on: a, b, out, and what a split product needs. */

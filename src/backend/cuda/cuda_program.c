@@ -12,11 +12,6 @@
 #include "backend/cuda/cuda.h"
 #include "backend/scalars.h"
 
-static size_t up(size_t bytes)
-{
-    return (bytes + 255) / 256 * 256;
-}
-
 /* ---- making ---- */
 
 static moco_status make_turn(struct be_program *p, struct cuda_turn *turn, char *pinned, char *input, struct err *err)
@@ -33,8 +28,8 @@ static moco_status make_turn(struct be_program *p, struct cuda_turn *turn, char 
 
 static moco_status make_memory(struct be_program *p, struct err *err)
 {
-    size_t chain = up(sizeof(struct cuda_chain)), step = up(p->step_bytes);
-    size_t pinned = p->input_bytes + up(sizeof(struct cuda_step));
+    size_t chain = cuda_up(sizeof(struct cuda_chain)), step = cuda_up(p->step_bytes);
+    size_t pinned = p->input_bytes + cuda_up(sizeof(struct cuda_step));
     TRY(cuda_take(p->dev, chain + step + CUDA_TURNS * p->input_bytes, &p->memory, err));
     p->chain = p->memory.at;
     p->step = (struct cuda_step *)(void *)((char *)p->memory.at + chain);
@@ -60,9 +55,9 @@ moco_status cuda_program_create(struct be_program **out, struct be_device *dev, 
     p->dev = dev;
     p->spec = *spec;
     p->step_bytes = sizeof(struct cuda_step) + (size_t)spec->range_count * sizeof(struct cuda_range);
-    p->view_bytes = up(spec->view_bytes);
-    p->input_bytes =
-        up(p->step_bytes) + (size_t)spec->views * p->view_bytes + up((size_t)spec->index_count * sizeof(int32_t));
+    p->view_bytes = cuda_up(spec->view_bytes);
+    p->input_bytes = cuda_up(p->step_bytes) + (size_t)spec->views * p->view_bytes +
+                     cuda_up((size_t)spec->index_count * sizeof(int32_t));
     moco_status status = cuda_enter(dev, err);
     if (status == MOCO_OK) {
         status = make_memory(p, err);
@@ -159,7 +154,7 @@ static struct cuda_turn *turn_of(struct be_program *p)
 static void fill_input(const struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
                        struct be_input *at)
 {
-    size_t place = up(p->step_bytes);
+    size_t place = cuda_up(p->step_bytes);
     for (int v = 0; v < p->spec.views; v++, place += p->view_bytes)
         if (input->view[v] != NULL) {
             memcpy(turn->given + place, input->view[v], p->spec.view_bytes);

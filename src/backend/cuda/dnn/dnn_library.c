@@ -54,14 +54,8 @@ moco_status dnn_library_load(struct dnn_library *out, const char *folders, int d
 {
     char path[DL_PATH], file[32];
     void *library;
-    struct err why = {0};
-    if (folders == NULL)
-        folders = MOCO_CUDNN_FOLDERS;
     snprintf(file, sizeof file, "libcudnn.so.%d", DNN_MAJOR);
-    if (!dl_find(path, folders, file))
-        return err_set(err, MOCO_ENODEV, "cuDNN: there is no %s in %.400s", file, folders);
-    if (dl_open(&library, path, &why) != MOCO_OK)
-        return err_set(err, MOCO_ENODEV, "cuDNN: it cannot be loaded: %.400s", why.text);
+    TRY(dl_load(&library, path, "cuDNN", folders != NULL ? folders : MOCO_CUDNN_FOLDERS, file, err));
     moco_status status = fill_table(out, library, path, err);
     if (status == MOCO_OK)
         status = dnn_library_check(out, path, driver, version, err);

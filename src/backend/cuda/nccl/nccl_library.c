@@ -18,8 +18,6 @@
     "/opt/conda/lib/python3*/site-packages/nvidia/nccl/lib"
 #endif
 
-#define FILE_NAME "libnccl.so.2"
-
 static moco_status fill_table(struct nccl_library *out, void *library, const char *path, struct err *err)
 {
     /* As in cuda_driver.c: POSIX promises that addresses of functions are like those of data. */
@@ -57,13 +55,7 @@ moco_status nccl_library_load(struct nccl_library *out, const char *folders, str
 {
     char path[DL_PATH];
     void *library;
-    struct err why = {0};
-    if (folders == NULL)
-        folders = MOCO_NCCL_FOLDERS;
-    if (!dl_find(path, folders, FILE_NAME))
-        return err_set(err, MOCO_ENODEV, "NCCL: there is no " FILE_NAME " in %.400s", folders);
-    if (dl_open(&library, path, &why) != MOCO_OK)
-        return err_set(err, MOCO_ENODEV, "NCCL: it cannot be loaded: %.400s", why.text);
+    TRY(dl_load(&library, path, "NCCL", folders != NULL ? folders : MOCO_NCCL_FOLDERS, "libnccl.so.2", err));
     moco_status status = fill_table(out, library, path, err);
     if (status == MOCO_OK)
         status = check(out, path, err);
