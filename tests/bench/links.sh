@@ -3,9 +3,9 @@
 # to take: JSON lines of build/bench/sums, with the way. Then steps of Open MPI's ranks, beside what the model says of them.
 # MPIs are Debian's, and those of build/peers-* (.ci/run).
 #
-#   tests/bench/links.sh [RATE IN Gb/s [MB [TIMES]]]     (0.2, 28, 3)      MPIS: some of them only
+#   tests/bench/links.sh [RATE IN Gb/s [MB [TIMES [IMAGES A RANK]]]]     (0.2, 28, 3, 16)      MPIS: some of them only, or none
 set -u
-rate=${1:-0.2} mb=${2:-28} times=${3:-3}
+rate=${1:-0.2} mb=${2:-28} times=${3:-3} images=${4:-16}
 . tests/train/ranks/mpi.sh
 . tests/train/ranks/net.sh
 net_enter "$0" "$@" || { echo "SKIPPED: $net_lack"; exit 0; }
@@ -24,7 +24,7 @@ measure() { # way [VARIABLE=VALUE]
     done
 }
 path=$PATH
-for mpi in ${MPIS:-openmpi mpich peers-openmpi peers-mpich}; do
+for mpi in ${MPIS-openmpi mpich peers-openmpi peers-mpich}; do
     PATH=$([ -d "build/$mpi/bin" ] && echo "$PWD/build/$mpi/bin:")$path
     case $mpi in
     peers-*) mpi_flavour=${mpi#peers-} mpi_cc=$PWD/build/$mpi/bin/mpicc mpi_launch=$PWD/build/$mpi/bin/mpirun ;;
@@ -40,10 +40,10 @@ for mpi in ${MPIS:-openmpi mpich peers-openmpi peers-mpich}; do
     fi
 done
 
-mpi_find openmpi && [ -d "$work/openmpi" ] || exit 0
-for ranks in 1 2 4; do
+mpi_find openmpi && { [ -d "$work/openmpi" ] || mpi_module "$work/openmpi"; } || exit 0
+for ranks in 1 2 3 4; do
     MPI_DEADLINE=120 net_run $ranks "$BUILD/bench/ranks" --module "$work/openmpi/libmoco_mpi.so" --link e0 --arch resnet50 --size 32 \
-        --batch $((16 * ranks)) --group 16 --steps "$times" | grep '^{' | tee "$work/step$ranks"
+        --batch $((images * ranks)) --group 16 --steps "$times" | grep '^{' | tee "$work/step$ranks"
 done
 alone=$(sed 's/.*"best_ms":\([0-9.]*\).*/\1/' "$work/step1")
-tests/bench/scaling_model.py --rate "$(awk -v ms="$alone" 'BEGIN { print 16e3 / ms }')" --images 16 --launch 16 --gbit "$rate" --ranks 1,2,4
+tests/bench/scaling_model.py --rate "$(awk -v ms="$alone" -v n="$images" 'BEGIN { print 1e3 * n / ms }')" --images "$images" --launch 16 --gbit "$rate" --ranks 1,2,3,4
