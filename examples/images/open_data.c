@@ -241,20 +241,26 @@ static moco_status open_folders(struct open_data *d, moco_context *context, cons
     return MOCO_OK;
 }
 
+/* An index file has one, so that the start of a run does not look at every entry of it. */
 static void fingerprint(struct open_data *d, const char *paths)
 {
+    const char *index = moco_dataset_index_hash(d->train);
     uint64_t hash = UINT64_C(14695981039346656037); /* FNV-1a */
     char path[PATH_BYTES];
     int64_t count = moco_dataset_count(d->train);
-    for (int64_t id = 0; id < count; id++) {
+    for (int64_t id = 0; index == NULL && id < count; id++) {
         if (moco_dataset_path(d->train, id, path, sizeof path) != MOCO_OK)
             path[0] = 0;
         for (const char *name = data_sketch_name(paths, path); *name != 0; name++)
             hash = (hash ^ (unsigned char)*name) * UINT64_C(1099511628211);
         hash = (hash ^ (uint32_t)moco_dataset_label(d->train, id)) * UINT64_C(1099511628211);
     }
-    snprintf(d->print, sizeof d->print, "%lld images, %d classes, %016" PRIx64, (long long)count,
-             (int)moco_dataset_classes(d->train), hash);
+    int length = snprintf(d->print, sizeof d->print, "%lld images, %d classes, ", (long long)count,
+                          (int)moco_dataset_classes(d->train));
+    if (index != NULL)
+        snprintf(d->print + length, sizeof d->print - (size_t)length, "%s", index);
+    else
+        snprintf(d->print + length, sizeof d->print - (size_t)length, "%016" PRIx64, hash);
 }
 
 static void hash_classes(struct open_data *d)

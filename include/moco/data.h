@@ -88,6 +88,13 @@ MOCO_API moco_status moco_dataset_save_index(const moco_dataset *dataset, const 
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_dataset_open_index(moco_dataset **dataset, moco_context *context, const char *path);
 
+/* By what a program may know a large data set again without looking at each picture: a hash of 32 hex digits, taken when the
+ * index file was written, of where in the shards all pictures are, and of their labels. It does not depend on the shards'
+ * names, folder and times, and is no proof against forgery. NULL for a data set that moco_dataset_open_index has not opened,
+ * and for NULL. Borrowed from the data set.
+ * Threads: any number may call it at once. Since 0.1. */
+MOCO_API const char *moco_dataset_index_hash(const moco_dataset *dataset);
+
 /* Decoded pictures that the caller provides: a camera's, a renderer's. For encoded ones see moco_encoded_source. */
 typedef struct moco_image_source {
     uint32_t struct_size;

@@ -324,6 +324,11 @@ const char *moco_dataset_left_out(const moco_dataset *dataset, int index, int64_
     return NULL;
 }
 
+const char *moco_dataset_index_hash(const moco_dataset *dataset)
+{
+    return handle_valid(dataset, HANDLE_DATASET) ? dataset_index_hash(dataset->ds) : NULL;
+}
+
 static moco_status dataset_path(const moco_dataset *dataset, int64_t id, char *text, size_t size, struct err *err)
 {
     TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));

@@ -16,7 +16,7 @@
 #include "hash.h"
 #include "support/failing_alloc.h"
 
-enum { HEAD = 72, HASH_AT = 40, SHARD = 32, ENTRY = 24, CHECK_AT = 20, PAGE = 4096, READ = 4, LARGEST = 1 << 16 };
+enum { HEAD = 104, HASH_AT = 40, SHARD = 32, ENTRY = 24, CHECK_AT = 20, PAGE = 4096, READ = 4, LARGEST = 1 << 16 };
 
 static const char own[] = "/proc/self/exe";
 

@@ -352,8 +352,8 @@ def indexes():
     def index(names, entries, classes=2, at=(0, len(name)), count=None):
         text = b"".join(names)
         table = b"".join(struct.pack("<4q", 0, 0, 0, at[i]) for i in range(len(names))) + text
-        head = b"mocoidx1" + struct.pack("<3q2i", len(entries) if count is None else count, len(names), len(text), classes, 0)
-        head += bytes(32) + table
+        head = b"mocoidx2" + struct.pack("<3q2i", len(entries) if count is None else count, len(names), len(text), classes, 0)
+        head += bytes(64) + table
         return head + bytes(-len(head) % 4096) + b"".join(struct.pack("<qIIiI", *entry, 0) for entry in entries)
 
     pictures = [(0, 100, 0, -1), (64, 1000, 1, 1), (8, 0, 0, 0)]

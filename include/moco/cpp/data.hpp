@@ -207,6 +207,8 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
         out.extension = moco_dataset_left_out(c_, index, &out.count);
         return out;
     }
+    /* NULL: no index file was opened. */
+    const char *index_hash() const noexcept { return moco_dataset_index_hash(c_); }
     result<std::string> try_path(int64_t id) const noexcept
     {
         return detail::grown([&](char *to, size_t size) { return moco_dataset_path(c_, id, to, size); });

@@ -14,7 +14,7 @@
 #include "file/file_retry.h"
 #include "hash.h"
 
-#define MAGIC "mocoidx1"
+#define MAGIC "mocoidx2"
 #define ENTRIES_AT(table) (((table) + 4095) / 4096 * 4096) /* entries begin on a page */
 #define SHARDS_MAX (INT64_C(1) << 24)
 #define TEXT_MAX (INT64_C(1) << 32) /* bytes of all names */
@@ -26,7 +26,8 @@ struct head {
     char magic[8];
     int64_t count, shards, text; /* pictures; shards; bytes of their names */
     int32_t classes, reserved;
-    char hash[HASH_DIGITS]; /* of the head with zeros here, the shards and the names */
+    char hash[HASH_DIGITS];    /* of the head with zeros here, the shards and the names */
+    char entries[HASH_DIGITS]; /* of all entries */
 };
 
 struct shard {
@@ -36,7 +37,8 @@ struct shard {
 
 struct index_set {
     struct dataset base;
-    char *path, *table; /* shards, then names */
+    char *path, *table;         /* shards, then names */
+    char hash[HASH_DIGITS + 1]; /* of all entries */
     int64_t shards, text;
     struct file_map map;
     const struct index_entry *entries;
@@ -113,10 +115,14 @@ static moco_status make_table(struct ctx *ctx, const struct names *shards, struc
     return MOCO_OK;
 }
 
-static moco_status write_entries(struct file_save *save, const struct index_source *source, const struct head *head,
+/* And their hash into the head. */
+static moco_status write_entries(struct file_save *save, const struct index_source *source, struct head *head,
                                  const char *table, struct index_entry *piece, struct err *err)
 {
+    struct hash hash;
+    char text[HASH_DIGITS + 1];
     int64_t at = entries_at(head);
+    hash_start(&hash);
     for (int64_t first = 0; first < head->count; first += PIECE) {
         int64_t here = head->count - first < PIECE ? head->count - first : PIECE;
         memset(piece, 0, PIECE * sizeof *piece);
@@ -128,8 +134,11 @@ static moco_status write_entries(struct file_save *save, const struct index_sour
                                names_at(source->shards, e->shard));
             e->check = check_of(e, first + i);
         }
+        hash_add(&hash, piece, (size_t)here * sizeof *piece);
         TRY(file_save_write_at(save, at + first * (int64_t)sizeof *piece, piece, (size_t)here * sizeof *piece, err));
     }
+    hash_text(&hash, text);
+    memcpy(head->entries, text, sizeof head->entries);
     return MOCO_OK;
 }
 
@@ -141,16 +150,16 @@ static moco_status write_file(struct ctx *ctx, const char *path, const struct in
     struct index_entry *piece = mem_array(ctx, PIECE, sizeof *piece, err);
     if (piece == NULL)
         return MOCO_ENOMEM;
-    hash_head(*head, table, text);
-    memcpy(head->hash, text, sizeof head->hash);
     moco_status status =
         file_save_begin(&save, ctx, path, entries_at(head) + head->count * (int64_t)sizeof *piece, err);
     if (status == MOCO_OK) {
-        status = file_save_write_at(&save, 0, head, sizeof *head, err);
+        status = write_entries(&save, source, head, table, piece, err);
+        hash_head(*head, table, text);
+        memcpy(head->hash, text, sizeof head->hash);
+        if (status == MOCO_OK)
+            status = file_save_write_at(&save, 0, head, sizeof *head, err);
         if (status == MOCO_OK)
             status = file_save_write_at(&save, sizeof *head, table, (size_t)table_bytes(head), err);
-        if (status == MOCO_OK)
-            status = write_entries(&save, source, head, table, piece, err);
         if (status == MOCO_OK)
             status = file_save_commit(&save, err);
         file_save_abandon(&save);
@@ -251,6 +260,7 @@ static moco_status open_file(struct index_set *set, const struct file *file, str
     set->text = head.text;
     set->base.count = head.count;
     set->base.classes = head.classes;
+    memcpy(set->hash, head.entries, sizeof head.entries);
     TRY(file_read_at(file, sizeof head, set->table, (size_t)table_bytes(&head), err));
     TRY(check_table(set, &head, err));
     TRY(check_shards(set, err));
@@ -308,6 +318,11 @@ static void destroy(struct dataset *ds)
 }
 
 static const struct dataset_ops index_ops = {read_image, label, path, dataset_no_class_name, destroy};
+
+const char *dataset_index_hash(const struct dataset *ds)
+{
+    return ds->ops == &index_ops ? ((const struct index_set *)ds)->hash : NULL;
+}
 
 moco_status dataset_open_index(struct dataset **out, struct ctx *ctx, const char *path, struct err *err)
 {

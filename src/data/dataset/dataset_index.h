@@ -34,6 +34,9 @@ moco_status dataset_index_save(const struct dataset *ds, const char *path, struc
 /* MOCO_EFORMAT: it is none, or damaged. MOCO_EIO: also if a shard has changed since. */
 moco_status dataset_open_index(struct dataset **out, struct ctx *ctx, const char *path, struct err *err);
 
+/* Of all entries, in hex, as the head says; NULL: of another kind of data set. */
+const char *dataset_index_hash(const struct dataset *ds);
+
 /* Of a data set of dataset_open_tar; `shards` NULL: it is another. */
 void dataset_tar_source(const struct dataset *ds, struct index_source *source);
 

@@ -395,6 +395,8 @@ static void asking_data_sets(void **state)
         assert_int_equal(number, 0);
         assert_null(moco_dataset_left_out(dataset, indices[i], NULL));
     }
+    assert_null(moco_dataset_index_hash(dataset));
+    assert_null(moco_dataset_index_hash(NULL));
     assert_int_equal(moco_dataset_classes(dataset), 0);
     assert_int_equal(moco_dataset_count(dataset), IMAGES);
     REFUSED(EINVAL, "bad is NULL", moco_dataset_verify(dataset, 0, 1, 0, NULL, NULL, NULL));

@@ -451,10 +451,11 @@ static int harmless(void *dataset, void *loader, void *model, void *trainer, voi
     moco_encoder_cancel(encoder);
     return moco_dataset_count(dataset) != 0 || moco_dataset_label(dataset, 0) != -1 ||
            moco_dataset_classes(dataset) != 0 || strcmp(moco_dataset_class_name(dataset, 0), "") != 0 ||
-           moco_dataset_left_out(dataset, 0, NULL) != NULL || moco_loader_batches(loader) != 0 ||
-           moco_model_tensor_name(model, 0) != NULL || moco_trainer_tensor_name(trainer, 0) != NULL ||
-           moco_weights_count(file) != 0 || strcmp(moco_weights_format(file), "") != 0 ||
-           moco_weights_key(file, 0) != NULL || moco_weights_note(file, 0) != NULL;
+           moco_dataset_left_out(dataset, 0, NULL) != NULL || moco_dataset_index_hash(dataset) != NULL ||
+           moco_loader_batches(loader) != 0 || moco_model_tensor_name(model, 0) != NULL ||
+           moco_trainer_tensor_name(trainer, 0) != NULL || moco_weights_count(file) != 0 ||
+           strcmp(moco_weights_format(file), "") != 0 || moco_weights_key(file, 0) != NULL ||
+           moco_weights_note(file, 0) != NULL;
 }
 
 /* Every call goes through with the handle it wants: what the others check is then the handle, and nothing else. */

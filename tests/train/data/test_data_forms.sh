@@ -48,6 +48,7 @@ grep -q "^  data .*3 tar shards.*: 48 images, 3 classes" shards.out || fail "sha
 grep -q "^  data .*train.txt and val.txt: 48 images, 3 classes" list.out || fail "list: $(grep '^  data' list.out)"
 grep -q "^  data .*train.idx and val.idx: 48 images, 3 classes" index.out || fail "index: $(grep '^  data' index.out)"
 "$BUILD/examples/train_imagenet" train.idx $tiny --epochs 2 --resume auto --out runs/index >out 2>err || fail "an index, resumed: $(cat err)"
+grep -aqE '48 images, 3 classes, [0-9a-f]{32}[^0-9a-f]' runs/index/*.safetensors || fail "the data of a run by an index are not known by its hash"
 "$BUILD/examples/train_imagenet" base $tiny --save-index folder.idx --out none >out 2>err && fail "a folder has an index"
 grep -q "only a data set that was opened from tar shards has an index .*; name tar shards as DATA$" err || fail "what has an index is not told: $(cat err)"
 for form in folder shards parts list index; do

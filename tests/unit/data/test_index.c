@@ -139,6 +139,8 @@ static void delivers_what_the_shards_deliver(void **state)
     }
     expect_same_epochs(shards, index);
     assert_int_equal(moco_dataset_save_index(index, at), MOCO_ENOTSUP);
+    assert_null(moco_dataset_index_hash(shards));
+    assert_int_equal(strlen(moco_dataset_index_hash(index)), 32);
     moco_dataset_free(shards);
     moco_dataset_free(index);
 }
@@ -178,7 +180,7 @@ static void every_byte_counts(void **state)
 {
     (void)state;
     make_index();
-    long table = (long)(72 + 2 * 32 + strlen(first) + 1 + strlen(second) + 1);
+    long table = (long)(104 + 2 * 32 + strlen(first) + 1 + strlen(second) + 1);
     for (long i = 0; i < table; i++) {
         change(i, 1 << i % 8);
         expect_refused("a changed head", MOCO_EFORMAT, "make the index again");
