@@ -249,6 +249,26 @@ static void ids_that_do_not_fit_are_told(void **state)
     leave(0);
 }
 
+/* Before anybody joins: what libraries of two versions do with each other is not known. */
+static void libraries_that_differ_are_told(void **state)
+{
+    (void)state;
+    struct rig_spec spec = spec_of();
+    sim_nccl_plant(SIM_NCCL_OTHER_VERSION, 0, 0);
+    open_team(&spec, 2, 0, PATIENCE);
+    for (int r = 0; r < 2; r++) {
+        const char *said = team.rank[r].sentence;
+        assert_int_equal(team.rank[r].status, MOCO_EINVAL);
+        if (strstr(said, "must be made alike: rank 0 has NCCL 2.28.9, rank 1 has NCCL 2.27.3") == NULL &&
+            strstr(said, "must be made alike: rank 0 has NCCL 2.27.3, rank 1 has NCCL 2.28.9") == NULL)
+            fail_msg("rank %d: %s", r, said);
+    }
+    team_close(&team);
+    sim_nccl_plant(SIM_NCCL_SOUND, 0, 0);
+    assert_int_equal(sim_nccl_live(), 0);
+    assert_int_equal(sim_live(), 0);
+}
+
 /* Of two ranks that one thread drives by turns, as a comm's thread does: sums of the host's memory pass through the GPU's. */
 static void memory_of_the_host_is_summed_too(void **state)
 {
@@ -359,6 +379,7 @@ int main(void)
         cmocka_unit_test(who_does_not_come_is_given_up),
         cmocka_unit_test(what_nccl_finds_is_told),
         cmocka_unit_test(ids_that_do_not_fit_are_told),
+        cmocka_unit_test(libraries_that_differ_are_told),
         cmocka_unit_test(memory_of_the_host_is_summed_too),
         cmocka_unit_test(nothing_hangs_at_the_end),
     };

@@ -231,7 +231,17 @@ static nccl_result sim_all_gather(const void *from, void *to, size_t count, nccl
 
 static nccl_result sim_version(int *version)
 {
-    *version = 22809;
+    static pthread_t first;
+    static int is_known;
+    pthread_mutex_lock(&lock);
+    if (planted.fault != SIM_NCCL_OTHER_VERSION) {
+        is_known = 0;
+    } else if (!is_known) {
+        first = pthread_self();
+        is_known = 1;
+    }
+    *version = is_known && pthread_equal(first, pthread_self()) ? 22703 : 22809;
+    pthread_mutex_unlock(&lock);
     return NCCL_OK;
 }
 

@@ -14,11 +14,12 @@ extern const struct nccl_library sim_nccl;
 
 enum sim_nccl_fault {
     SIM_NCCL_SOUND,
-    SIM_NCCL_NEVER_JOINS,   /* a rank's communicator is never ready: and so nobody's is */
-    SIM_NCCL_NEVER_COMES,   /* its GPU never comes to exchange `after`, counted from 0 */
-    SIM_NCCL_ERROR,         /* its communicator has an error of its own from exchange `after` on */
-    SIM_NCCL_ABORT_HANGS,   /* its abort does not return for SIM_NCCL_HANG seconds */
-    SIM_NCCL_FINALIZE_HANGS /* its finalize never ends */
+    SIM_NCCL_NEVER_JOINS,    /* a rank's communicator is never ready: and so nobody's is */
+    SIM_NCCL_NEVER_COMES,    /* its GPU never comes to exchange `after`, counted from 0 */
+    SIM_NCCL_ERROR,          /* its communicator has an error of its own from exchange `after` on */
+    SIM_NCCL_ABORT_HANGS,    /* its abort does not return for SIM_NCCL_HANG seconds */
+    SIM_NCCL_FINALIZE_HANGS, /* its finalize never ends */
+    SIM_NCCL_OTHER_VERSION   /* the first thread that asks for it is told another version than the rest */
 };
 enum { SIM_NCCL_HANG = 4 };
 void sim_nccl_plant(enum sim_nccl_fault fault, int rank, int after);
