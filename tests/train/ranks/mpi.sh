@@ -9,6 +9,8 @@ mpi_find() {
     mpi_cc=mpicc.$1 mpi_launch=mpirun.$1 mpi_flavour=$1
     command -v "$mpi_cc" >/dev/null 2>&1 || mpi_cc=mpicc
     command -v "$mpi_launch" >/dev/null 2>&1 || mpi_launch=mpirun
+    mpi_lack="there is no pgrep, by which ranks are counted (Debian: procps)"
+    command -v pgrep >/dev/null 2>&1 || return 1
     mpi_lack="there is no mpicc or no mpirun of it (Debian: libopenmpi-dev openmpi-bin, libmpich-dev mpich)"
     command -v "$mpi_cc" >/dev/null 2>&1 && command -v "$mpi_launch" >/dev/null 2>&1 || return 1
     $mpi_cc -show 2>/dev/null | grep -q -- "$1" && $mpi_launch --version 2>&1 | grep -qi "$([ "$1" = openmpi ] && echo 'open.*mpi' || echo hydra)"

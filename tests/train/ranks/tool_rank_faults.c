@@ -204,6 +204,7 @@ int main(int argc, char **argv)
     if (status == MOCO_OK && rank_note(&k, moco_comm_gather(k.comm, ends, sizeof ends[0])) == MOCO_ECOMM)
         lost(begun, argv[2]);
     printf("rank %d %s\n", k.rank, status == MOCO_OK ? "done" : k.sentence);
+    fflush(NULL); /* MPI may not end before the script has seen enough */
     moco_comm_free(k.comm);
     rank_close(&k);
     moco_context_free(context);
