@@ -206,10 +206,15 @@ moco_status metrics_step(struct metrics *m, int64_t epoch, const moco_step_repor
         {"queue_fill", "train/queue_fill", r->queue_fill, 6},
         {"img_per_s", "speed/img_per_s", img_per_s, 6},
         {"data_wait", "speed/data_wait", data_wait, 4},
+        {"loss_scale", "train/loss_scale", r->loss_scale, 9},
+        {"skipped", "train/skipped", (double)r->skipped, 15},
     };
+    int count = (int)(sizeof number / sizeof number[0]);
+    if (r->loss_scale == 1 && r->skipped == 0) /* no precision that has a scale */
+        count -= 2;
     snprintf(line, sizeof line, "{\"type\":\"step\",\"epoch\":%lld,\"step\":%lld", (long long)epoch,
              (long long)r->step);
-    return put_numbers(m, line, r->step, number, (int)(sizeof number / sizeof number[0]), err);
+    return put_numbers(m, line, r->step, number, count, err);
 }
 
 moco_status metrics_epoch(struct metrics *m, int64_t epoch, int64_t step, double mean_loss, double knn_top1,

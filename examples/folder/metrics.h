@@ -3,7 +3,7 @@
  * metrics: metrics.jsonl in the run folder, one JSON object a line, for programs to read:
  *   {"type":"config",...}   the first line: the full configuration, machine and versions; again where a run is resumed
  *                           with another configuration or other images
- *   {"type":"step",...}     one per step
+ *   {"type":"step",...}     one per step; in fp16 with the loss scale of the step, and how many steps were skipped so far
  *   {"type":"epoch",...}    one per finished epoch, and one for epoch 0, before training
  *   {"type":"resume",...}   where a run was resumed, and on which machine
  * Epochs count from 1 (the kNN of epoch 0 is that of the untrained encoder). A line is written whole or not at all. */

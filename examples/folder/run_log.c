@@ -22,8 +22,9 @@
 #define STEP_LIMIT (INT64_C(1) << 53)
 
 const char *const run_metric_names[RUN_METRICS] = {
-    "loss",      "chance_loss", "acc1",      "acc5",      "lr",   "pos_cosine", "neg_cosine", "feature_std",
-    "grad_norm", "queue_fill",  "img_per_s", "data_wait", "loss", "knn_top1",   "seconds",
+    "loss",       "chance_loss", "acc1",      "acc5",       "lr",        "pos_cosine",
+    "neg_cosine", "feature_std", "grad_norm", "queue_fill", "img_per_s", "data_wait",
+    "loss_scale", "skipped",     "loss",      "knn_top1",   "seconds",
 };
 
 enum kind { OTHER, CONFIG, STEP, EPOCH, RESUME };

@@ -27,6 +27,8 @@ enum run_metric { /* members of the step lines, then of the epoch lines */
                   RUN_FILL,
                   RUN_SPEED,
                   RUN_WAIT,
+                  RUN_SCALE,
+                  RUN_SKIPPED,
                   RUN_EPOCH_LOSS,
                   RUN_KNN,
                   RUN_SECONDS,

@@ -63,6 +63,8 @@ static const struct row rows[] = {
     {"neg_cosine_last", "cosine to negatives, last step", "", LAST, RUN_NEGATIVE, 1, KNOWN_COSINE, 0},
     {"feature_std_last", "spread of embeddings, last step", "", LAST, RUN_STD, 1, KNOWN_SPREAD, 0},
     {"grad_norm_last", "gradient norm, last step", "", LAST, RUN_GRADIENT, 1, KNOWN_THREE, 0},
+    {"loss_scale_last", "loss scale of fp16, last step", "", LAST, RUN_SCALE, 1, KNOWN_COUNT, 0},
+    {"skipped_last", "steps skipped in fp16", "", LAST, RUN_SKIPPED, 1, KNOWN_COUNT, 0},
     {"lr_last", "learning rate, last step", "", LAST, RUN_LR, 1, KNOWN_THREE, 0},
     {"full_step", "queue full at step", "", FULL, 0, 1, KNOWN_COUNT, 0},
     {"img_per_s_mean", "images per second, mean of all steps", "", MEAN, RUN_SPEED, 1, KNOWN_THREE, 0},

@@ -2,30 +2,8 @@
 # The programs with --device and --precision on a GPU: in every precision that the CUDA backend has, on its simulated driver
 # (tests/support/cudasim), which is a module beside libmoco.so here. A precision that a device lacks is refused by name.
 . "$(dirname "$0")/../judged.sh"
-: "${CC:=cc}" "${CXX:=c++}"
-
-# ---- libmoco_cudasim.so ----
-mkdir "$work/lib" "$work/data"
-cp -P "$BUILD"/libmoco.so* "$work/lib"
-cat >"$work/module.c" <<'SOURCE'
-#include "support/cudasim/sim_driver.h"
-extern struct backend moco_backend __attribute__((visibility("default")));
-struct backend moco_backend;
-__attribute__((constructor)) static void fill(void)
-{
-    moco_backend = *backend_of_cudasim();
-}
-SOURCE
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/*/*.o "$BUILD"/obj/tests/support/cudasim/*.o |
-    grep -v /cuda_module.o)
-san=$(nm "$BUILD/libmoco.so" | sed -n 's/.* U __\(asan\|ubsan\|tsan\)_.*/\1/p' | sort -u | tr '\n' ' ')
-flags=
-case $san in *asan*) flags=-fsanitize=address ;; *tsan*) flags=-fsanitize=thread ;; esac
-case $san in *ubsan*) flags="$flags -fsanitize=undefined" ;; esac
-$CC -std=c11 -D_POSIX_C_SOURCE=200809L -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -Itests -c -o "$work/module.o" "$work/module.c" || exit 1
-$CXX $flags -shared -o "$work/lib/libmoco_cudasim.so" "$work/module.o" $objects "$BUILD/libmoco_internal.a" \
-    -Wl,--exclude-libs,ALL -Wl,-z,defs -lm -lpthread || exit 1
-export LD_LIBRARY_PATH="$work/lib"
+. "$(dirname "$0")/../cudasim_module.sh"
+mkdir "$work/data"
 
 # ---- training ----
 "$BUILD/tests/train/tool_draw" "$work/data" 24 24 || exit 1
@@ -36,6 +14,12 @@ for precision in bf16 fp16 tf32 f32; do
     expect 0 "" $train --precision $precision --epochs 1 --no-report --out "$work/$precision"
     grep -q '"precision":"'$precision'"' "$work/$precision/metrics.jsonl" || fail "the run does not say that it is in $precision"
 done
+# Every step of fp16 says its scale, and how many were skipped so far; of other precisions none does.
+steps=$(grep -c '"type":"step"' "$work/fp16/metrics.jsonl")
+said=$(grep '"type":"step"' "$work/fp16/metrics.jsonl" | grep -c '"loss_scale":[0-9]*,"skipped":[0-9]*}$')
+[ "$steps" -gt 0 ] && [ "$said" = "$steps" ] || fail "$said of $steps steps in fp16 say their loss scale"
+grep -q '"loss_scale":65536,' "$work/fp16/metrics.jsonl" || fail "the first loss scale is not 65536"
+grep -q loss_scale "$work/bf16/metrics.jsonl" && fail "a step in bf16 has a loss scale"
 # fp16 in two parts: the same bytes as in one.
 expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --out "$work/whole"
 expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --max-steps 1 --out "$work/parts"

@@ -12,7 +12,7 @@ import xml.etree.ElementTree as ElementTree
 
 import colours
 
-COUNTS = ("steps", "epochs", "knn_best_epoch", "full_step")
+COUNTS = ("steps", "epochs", "knn_best_epoch", "full_step", "loss_scale_last", "skipped_last")
 HTML = "{http://www.w3.org/1999/xhtml}"
 STEP, EPOCH = "step", "epoch"
 
@@ -70,7 +70,7 @@ def expected_numbers(lines):
     }
     for row, name in (("loss", "loss"), ("chance", "chance_loss"), ("acc1", "acc1"), ("acc5", "acc5"), ("lr", "lr"),
                       ("pos_cosine", "pos_cosine"), ("neg_cosine", "neg_cosine"), ("feature_std", "feature_std"),
-                      ("grad_norm", "grad_norm")):
+                      ("grad_norm", "grad_norm"), ("loss_scale", "loss_scale"), ("skipped", "skipped")):
         rows[row + "_last"] = last(steps, name)
     return rows
 

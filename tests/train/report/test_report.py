@@ -21,7 +21,7 @@ BUILD = os.environ.get("BUILD", "build")
 REPORT = os.path.join(BUILD, "examples", "report")
 
 
-def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=1, config=None):
+def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=1, config=None, fp16=False):
     os.makedirs(folder)
     rng = random.Random(seed)
     number = lambda value, digits=9: float(f"%.{digits}g" % value)
@@ -42,6 +42,8 @@ def make_run(folder, steps, per_epoch, seed=0, queue=4096, batch=512, knn_every=
                         "img_per_s": number(rng.uniform(300, 500), 6), "data_wait": number(rng.random() ** 8, 4)}
                 if step % 97 == 13:
                     item["grad_norm"] = None # not finite
+                if fp16: # the scale is that of the step, the number that after it
+                    item.update(loss_scale=65536 / 2 ** ((step - 1) // 20), skipped=step // 20)
                 file.write(json.dumps(item) + "\n")
             if step % per_epoch == 0:
                 epoch = step // per_epoch
@@ -88,6 +90,25 @@ def test_one_run(work):
     same = lambda page: [re.sub('data-written="[0-9]*"', "", line) for line in page.split("\n") if ">Written" not in line]
     assert same(read(out.strip())) == same(text), "the same run gives another page"
     assert sorted(os.listdir(folder)) == ["metrics.jsonl", "report.html"], "something was left behind"
+
+
+def test_fp16(work):
+    """Its loss scale and the steps that were skipped: of a run that has them, and of that one alone."""
+    half = make_run(os.path.join(work, "half"), 90, 30, fp16=True)
+    single = make_run(os.path.join(work, "single"), 90, 30)
+    for folders in ([half], [single, half]):
+        out, _ = report(*folders)
+        text, tree, _, _, data = check(out.strip(), folders)
+        assert [curve["run"] for curve in data["scale"]["curves"]] == [len(folders) - 1]
+        cells = {row.get("id"): check_page.words(row.findall(check_page.HTML + "td")[-1]) for row in
+                 tree.iter(check_page.HTML + "tr") if row.get("id") in ("row-loss_scale_last", "row-skipped_last")}
+        assert cells == {"row-loss_scale_last": "4,096", "row-skipped_last": "4"}, cells
+    report(single)
+    assert "scale" not in check(os.path.join(single, "report.html"), [single])[4]
+    report("--csv", half)
+    with open(os.path.join(half, "metrics.csv"), newline="") as file:
+        last = [row for row in csv.DictReader(file) if row["type"] == "step"][-1]
+    assert last["loss_scale"] == "4096" and last["skipped"] == "4", last
 
 
 def test_state(work):
