@@ -174,7 +174,7 @@ typedef struct moco_device_info {
     char isa[64];           /* instruction set in use: "avx512_bf16", "avx2", ...; "" where it has no meaning */
     char library[64];       /* "oneDNN 3.7.2"; "" for ref */
     int32_t auto_precision; /* what MOCO_PRECISION_AUTO becomes here */
-    int32_t reserved0;
+    int32_t ahead;          /* 1: moco_trainer_options.ahead has an effect here */
 } moco_device_info;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_device_info_init_sized(moco_device_info *info, size_t size);

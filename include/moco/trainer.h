@@ -115,7 +115,7 @@ typedef struct moco_trainer_options {
     int32_t recompute; /* 1: the backward pass computes the outputs of batch norm a second time, so that they need not
                           be kept: less memory, a slower step, the same bits ("ref" ignores it and keeps them).
                           0: "cpu" does this in f32, for the largest outputs */
-    int32_t reserved0;
+    int32_t ahead;     /* 1: moco_trainer_step may return before the device has done the step; see there. 0: it waits */
     moco_comm *comm; /* NULL: one rank. The ranks of the training, of which this trainer is one; a counted reference */
 } moco_trainer_options;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
@@ -188,6 +188,22 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * doubled. It begins at 65536 and is part of the state that is saved. If it would fall below 1, the step fails with
  * MOCO_ENUMERIC. All ranks skip the same steps.
  *
+ * With options.ahead, where moco_device_info.ahead is 1, the call returns when the device has the whole step, though it
+ * may not have done it yet. The images have been read all the same. The step is then in flight:
+ *  - The next moco_trainer_step gives its own step to the device and then waits for the one in flight, so that the device
+ *    is never without work. Report and cursor are those of the step before.
+ *  - moco_trainer_wait waits for it, and so does every call that reads or writes the state before it begins: those of
+ *    the trainer but _report, _cursor and _cancel; on its model those that embed, fold, save, export or read; those on its queue.
+ *  - moco_trainer_free waits for it, so that the model has it.
+ * A failure of the step in flight, or that it was cancelled, is what the next of these calls on the trainer returns, once;
+ * the call does nothing else. A batch given to it was not used. (Calls on model and queue do not tell it; after
+ * moco_trainer_free a warning in the log does.) After a call of moco_trainer_step that failed, for whatever reason, nothing
+ * is in flight: moco_trainer_cursor says which batch was committed last, and those behind it are to be given again.
+ * Bits are the same as without the option. In F16 a step that was given behind one that is skipped is done again
+ * within the call. A gradient in flight that is larger than about 10^31 / lr (f32) fails with MOCO_ENUMERIC, and its batch
+ * goes through when it is given again, if it would without the option. With ranks, or with options.progress, nothing is
+ * ever in flight.
+ *
  * With ranks all of them make this call. `batch` has this rank's share; with shuffle 1 its key views come apart
  * (moco_loader_start_keys). If one rank fails or is cancelled, all ranks return that status, with that rank's sentence,
  * and nothing has changed on any. The same holds if ranks differ in step, epoch, position, rate or state
@@ -199,6 +215,12 @@ MOCO_API void moco_trainer_free(moco_trainer *trainer);
  * Threads: a trainer serves one call at a time; on its queue it counts as moco_queue_push. Since 0.1. */
 MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, double lr);
 
+/* Waits until no step is in flight (see moco_trainer_step, "ahead"), so that report and cursor are those of the last step
+ * given. Without options.ahead there is nothing to wait for.
+ * Errors: those of the step, if it was not committed and that was not told yet.
+ * Threads: the rule of moco_trainer_step. Since 0.1. */
+MOCO_API moco_status moco_trainer_wait(moco_trainer *trainer);
+
 /* Called instead of moco_trainer_step by a rank that has no batch while others may have one: its loader failed, or the
  * epoch is over. The step of every rank then returns `why` (or the status of a lower rank that failed too), with
  * `sentence` after the rank's number. `why` may be MOCO_EEND, but not MOCO_OK; `sentence` NULL means the text of `why`.
@@ -206,13 +228,13 @@ MOCO_API moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *
  * Threads: the rule of moco_trainer_step. Since 0.1. */
 MOCO_API moco_status moco_trainer_leave(moco_trainer *trainer, moco_status why, const char *sentence);
 
-/* Fills `report` for the last step that was committed or skipped.
+/* Fills `report` for the last step that was committed or skipped; one in flight is not, and is not waited for.
  * Errors: MOCO_ESTATE before the first step.
  * Threads: a trainer serves one call at a time; the progress callback may call it. Since 0.1. */
 MOCO_API moco_status moco_trainer_report(moco_trainer *trainer, moco_step_report *report);
 
 /* Cancels the running step at its next operation; if no step is running, the next one. It applies once. That step
- * returns MOCO_ECANCELED.
+ * returns MOCO_ECANCELED; of one in flight, the call that waits for it does.
  * Threads: any thread may call it at any time; it is async-signal-safe. Since 0.1. */
 MOCO_API void moco_trainer_cancel(moco_trainer *trainer);
 
@@ -231,7 +253,7 @@ MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, c
 MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
 
 /* How far training has come: the number of committed steps, and the epoch and position of the last committed batch
- * (0, 0 before the first step). A loader continues there, with any number of ranks. Any output may be NULL.
+ * (0, 0 before the first step); a step in flight does not count. A loader continues there, with any number of ranks. Any output may be NULL.
  * Threads: the rule of moco_trainer_report. Since 0.1. */
 MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
 

@@ -40,7 +40,7 @@ static moco_status fold(struct encoder *e, struct server *server, struct err *er
 
 moco_status encoder_fold(struct encoder *encoder, struct server *server, struct err *err)
 {
-    encoder_lock(encoder);
+    encoder_lock_landed(encoder);
     moco_status status = fold(encoder, server, err);
     encoder_unlock(encoder);
     return status;
@@ -62,7 +62,7 @@ moco_status encoder_embed(struct encoder *encoder, const struct embed_input *inp
 {
     TRY(encoder->be->ready(encoder->dev, err));
     TRY(prepare(encoder, err));
-    encoder_lock(encoder);
+    encoder_lock_landed(encoder);
     moco_status status = MOCO_OK;
     if (encoder->folded != encoder->version + 1) {
         encoder->folded = 0;

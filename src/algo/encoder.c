@@ -81,6 +81,11 @@ moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const s
         mem_free(ctx, e);
         return err_set(err, MOCO_ENOMEM, "no memory for a lock");
     }
+    if (pthread_cond_init(&e->flight.over, NULL) != 0) {
+        pthread_mutex_destroy(&e->lock);
+        mem_free(ctx, e);
+        return err_set(err, MOCO_ENOMEM, "no memory for a lock");
+    }
     moco_status status = make_network(e, err);
     if (status != MOCO_OK) {
         encoder_free(e);
@@ -131,6 +136,7 @@ void encoder_free(struct encoder *encoder)
         encoder->be->layout_free(encoder->layout);
     graph_free(encoder->graph);
     mem_free(encoder->ctx, encoder->names);
+    pthread_cond_destroy(&encoder->flight.over);
     pthread_mutex_destroy(&encoder->lock);
     mem_free(encoder->ctx, encoder);
 }
@@ -143,6 +149,36 @@ void encoder_lock(struct encoder *encoder)
 void encoder_unlock(struct encoder *encoder)
 {
     pthread_mutex_unlock(&encoder->lock);
+}
+
+void encoder_lock_landed(struct encoder *encoder)
+{
+    struct encoder_flight *flight = &encoder->flight;
+    encoder_lock(encoder);
+    flight->waiting++;
+    while (flight->busy && flight->trainer != NULL)
+        pthread_cond_wait(&flight->over, &encoder->lock);
+    flight->waiting--;
+    if (flight->trainer != NULL)
+        flight->land(flight->trainer);
+    pthread_cond_broadcast(&flight->over);
+}
+
+void encoder_step_begins(struct encoder *encoder)
+{
+    encoder_lock(encoder);
+    while (encoder->flight.waiting > 0)
+        pthread_cond_wait(&encoder->flight.over, &encoder->lock);
+    encoder->flight.busy = 1;
+    encoder_unlock(encoder);
+}
+
+void encoder_step_ends(struct encoder *encoder)
+{
+    encoder_lock(encoder);
+    encoder->flight.busy = 0;
+    pthread_cond_broadcast(&encoder->flight.over);
+    encoder_unlock(encoder);
 }
 
 struct net_config encoder_config(struct encoder *encoder)

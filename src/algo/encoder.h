@@ -24,6 +24,16 @@ struct encoder_numbers {
     int64_t *tracked;       /* [stat_count]: num_batches_tracked of each BN */
 };
 
+/* A step of the encoder's trainer that the device has, and whose outcome nobody has asked for yet, is in flight. The
+ * device then holds what the host does not count yet. Who reads both has the step land first. */
+struct encoder_flight {
+    void *trainer;               /* NULL: no step is in flight */
+    void (*land)(void *trainer); /* asks for its outcome; the caller holds the lock */
+    int busy;                    /* a call of the trainer gives the device another step: it will ask itself */
+    int waiting;                 /* threads that wait until that call is over */
+    pthread_cond_t over;
+};
+
 struct encoder {
     struct ctx *ctx;
     const struct backend *be;
@@ -33,7 +43,9 @@ struct encoder {
     moco_augment_options recipe; /* that it was evaluated with, and is to be used with; size 0: not known */
     struct graph *graph;         /* at the configured image size */
     struct be_layout *layout;
-    pthread_mutex_t lock; /* of numbers, version, config and recipe; nothing else is locked while it is held */
+    pthread_mutex_t lock; /* of numbers, version, config, recipe and flight; nothing else is locked while it is
+                                     held */
+    struct encoder_flight flight;
     struct encoder_numbers numbers;
     uint64_t version;            /* moves whenever a number does: folded weights know by it that they are stale */
     struct server *server;       /* that embeds; NULL before it is asked to for the first time */
@@ -62,7 +74,12 @@ moco_status encoder_copy(struct encoder **out, const struct encoder *from, struc
 void encoder_free(struct encoder *encoder);
 
 void encoder_lock(struct encoder *encoder);
+/* For who reads numbers: no step is in flight then. Waits for the device, and for a call of the trainer if need be. */
+void encoder_lock_landed(struct encoder *encoder);
 void encoder_unlock(struct encoder *encoder);
+/* Around a call of the trainer that may leave a step in flight. Threads that wait for that to land go first. */
+void encoder_step_begins(struct encoder *encoder);
+void encoder_step_ends(struct encoder *encoder);
 /* Copies for who does not hold the lock: a checkpoint that another thread loads changes either. */
 struct net_config encoder_config(struct encoder *encoder);
 moco_augment_options encoder_recipe(struct encoder *encoder);

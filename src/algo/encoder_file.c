@@ -46,7 +46,7 @@ moco_status encoder_save(struct encoder *encoder, const char *path, struct err *
     struct state state = encoder_state(&view);
     struct safetensors_metadata metadata;
     safetensors_metadata_init(&metadata, encoder->ctx);
-    encoder_lock(encoder); /* a trainer's commit waits: the file is of one state */
+    encoder_lock_landed(encoder); /* a trainer's commit waits: the file is of one state */
     moco_status status = config_put_kind(&metadata, FILE_ENCODER, err);
     if (status == MOCO_OK)
         status = config_put_model(&metadata, &encoder->config, err);

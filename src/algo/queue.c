@@ -84,6 +84,10 @@ moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backe
     struct queue *queue = mem_zalloc(ctx, sizeof *queue, err);
     if (queue == NULL)
         return MOCO_ENOMEM;
+    if (pthread_mutex_init(&queue->lock, NULL) != 0) {
+        mem_free(ctx, queue);
+        return err_set(err, MOCO_ENOMEM, "no memory for a lock");
+    }
     struct be_info info;
     be->info(dev, &info);
     queue->ctx = ctx;
@@ -112,7 +116,25 @@ void queue_free(struct queue *queue)
         return;
     queue->be->release(queue->dev, &queue->rows);
     mem_free(queue->ctx, queue->block);
+    pthread_mutex_destroy(&queue->lock);
     mem_free(queue->ctx, queue);
+}
+
+void queue_train(struct queue *queue, struct encoder *encoder)
+{
+    pthread_mutex_lock(&queue->lock);
+    queue->trained = encoder;
+    pthread_mutex_unlock(&queue->lock);
+}
+
+void queue_land(struct queue *queue)
+{
+    pthread_mutex_lock(&queue->lock);
+    if (queue->trained != NULL) {
+        encoder_lock_landed(queue->trained);
+        encoder_unlock(queue->trained);
+    }
+    pthread_mutex_unlock(&queue->lock);
 }
 
 void queue_pushed(struct queue *queue, int64_t count)

@@ -6,7 +6,9 @@
 #ifndef MOCO_ALGO_QUEUE_H
 #define MOCO_ALGO_QUEUE_H
 
-#include "backend/backend.h"
+#include <pthread.h>
+
+#include "algo/encoder.h"
 
 struct queue {
     struct ctx *ctx;
@@ -21,6 +23,8 @@ struct queue {
     int64_t filled;   /* rows pushed so far, at most `length` */
     uint64_t touched; /* moves when rows are written other than by a step */
     _Atomic(void *) owner;
+    pthread_mutex_t lock;    /* of `trained`; the encoder's is taken behind it */
+    struct encoder *trained; /* of the trainer that pushes into it; NULL: there is none */
 };
 
 #define QUEUE_DIM_MAX 65536
@@ -30,6 +34,10 @@ struct queue {
 moco_status queue_create(struct queue **out, struct ctx *ctx, const struct backend *be, struct be_device *dev, int dim,
                          int64_t length, uint64_t seed, struct err *err);
 void queue_free(struct queue *queue);
+
+void queue_train(struct queue *queue, struct encoder *encoder); /* NULL: no more */
+/* Before numbers or counters are read or written other than by the trainer: no step of its is in flight then. */
+void queue_land(struct queue *queue);
 
 /* `keys`: host reals [count][dim]. Takes no memory. */
 moco_status queue_push(struct queue *queue, const void *keys, int64_t count, struct err *err);

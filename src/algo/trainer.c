@@ -128,6 +128,7 @@ static moco_status arrange(struct trainer *t, struct err *err)
     t->be->info(t->dev, &info);
     t->real_bytes = info.real_bytes;
     t->own_memory = info.own_memory;
+    t->ahead = t->o.ahead && info.behind > 1 && t->o.progress == NULL && t->ranks == 1;
     t->automatic = t->o.precision == MOCO_PRECISION_AUTO;
     t->o.precision = (int32_t)t->precision;
     t->scale = loss_scale_first(t->precision);
@@ -237,6 +238,8 @@ static moco_status make(struct trainer *t, struct encoder *encoder, struct queue
         TRY(owner_take(&queue->owner, t, "queue", err));
     t->queue = queue;
     TRY(arrange(t, err));
+    if (queue != NULL)
+        queue_train(queue, encoder);
     if (!t->shared)
         TRY(encoder_copy(&t->key, encoder, err));
     TRY(take_host_memory(t, err));
@@ -275,10 +278,21 @@ moco_status trainer_create(struct trainer **out, struct encoder *encoder, struct
     return MOCO_OK;
 }
 
+/* Nobody is left to be told how the step in flight ends, but a failure is not kept from the log. */
+static void land_last(struct trainer *t)
+{
+    struct err err = {0};
+    if (t->query != NULL && trainer_wait(t, &err) != MOCO_OK)
+        ctx_log(t->ctx, LOG_WARN, "the trainer is freed, and of its last step nobody was told: %.400s", err.text);
+    if (t->queue != NULL)
+        queue_train(t->queue, NULL);
+}
+
 void trainer_free(struct trainer *t)
 {
     if (t == NULL)
         return;
+    land_last(t);
     int kept = t->ranks > 1 && comm_written_to(t->comm); /* what exchanges may still write to stays */
     if (kept)
         ctx_log(t->ctx, LOG_WARN,

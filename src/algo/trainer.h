@@ -25,6 +25,8 @@ moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct b
                              int ranks, moco_memory_estimate *estimate, struct err *err);
 
 moco_status trainer_step(struct trainer *trainer, const moco_batch *batch, double lr, struct err *err);
+/* Waits for the step in flight, and returns how it failed: also if another call has waited for it, once. */
+moco_status trainer_wait(struct trainer *trainer, struct err *err);
 /* Instead of a step, for a rank that cannot make one: other ranks' steps fail with what is in `err`. Returns what they
  * return; with one rank, `why`. */
 moco_status trainer_leave(struct trainer *trainer, moco_status why, struct err *err);

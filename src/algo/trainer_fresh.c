@@ -106,5 +106,5 @@ void fresh_adopt(struct fresh *fresh)
     t->position = fresh->position;
     t->scale = fresh->scale.scale > 0 ? fresh->scale : loss_scale_first(t->precision);
     t->be->program_reset(t->program);
-    t->readers_stale = t->broken = t->reported = t->finite.known = 0;
+    t->readers_stale = t->broken = t->wary = t->reported = t->finite.known = 0;
 }

@@ -97,6 +97,7 @@ moco_status trainer_options_check(const moco_trainer_options *o, struct err *err
     TRY(check_numbers(o, err));
     TRY(check_flag(o->symmetric, "symmetric", err));
     TRY(check_flag(o->recompute, "recompute", err));
+    TRY(check_flag(o->ahead, "ahead", err));
     TRY(check_flag(o->shuffle, "shuffle", err));
     return check_flag(o->interleave, "interleave", err);
 }

@@ -68,7 +68,7 @@ static void place_keys(struct trainer *t, int direction)
     const int32_t *samples = t->host.index + queries_at(t);
     int32_t *to = t->host.index + keys_at(t, direction);
     if (t->o.shuffle)
-        permute_batch(t->o.seed, (uint64_t)t->step, direction, batch, t->host.shuffle);
+        permute_batch(t->o.seed, (uint64_t)trainer_next_step(t), direction, batch, t->host.shuffle);
     for (int place = 0; place < batch; place++)
         to[place] = t->host.shuffle[samples[place]];
 }

@@ -15,6 +15,7 @@ struct step {
     const moco_batch *batch;
     double lr;
     int careful;        /* the update may overflow: it is looked at before the commit */
+    double limit;       /* of the gradient's norm, above which it may */
     struct be_input at; /* views and indices, in device memory */
     int skip;           /* the device repeats what it recorded */
     int done;           /* launches */

@@ -41,6 +41,13 @@ struct loss_scale {
     int64_t skipped; /* steps that were not, because a gradient overflowed */
 };
 
+/* What the host needs of a step when its outcome comes. */
+struct queued_step {
+    double lr, loss_scale;
+    double limit; /* of its gradient's norm */
+    int64_t epoch, position;
+};
+
 struct trainer {
     struct ctx *ctx;
     const struct backend *be;
@@ -84,9 +91,13 @@ struct trainer {
     } finite;
     struct norm_bounds {
         double weights, momentum;
-    } bounds;          /* of the query encoder, while `finite` is known: norms are at most this */
-    int readers_stale; /* masters were set from outside: readers are refreshed before they are read */
-    int broken;        /* a commit stopped half-way: only loading a checkpoint helps */
+    } bounds;                  /* of the query encoder, while `finite` is known: norms are at most this */
+    int readers_stale;         /* masters were set from outside: readers are refreshed before they are read */
+    int broken;                /* a commit stopped half-way: only loading a checkpoint helps */
+    int ahead;                 /* a step may be left in flight (encoder_flight) */
+    struct queued_step queued; /* the one in flight, or the last that was */
+    struct err late;           /* how a step in flight failed, if somebody else waited for it: the next call is told */
+    int wary;                  /* a step in flight was given up for its large gradient: the next one is looked at */
     int reported;
     moco_step_report report;
     _Atomic int *cancel; /* the device's */
@@ -122,6 +133,17 @@ moco_status trainer_make_names(struct trainer *trainer, struct err *err);
 
 /* Brings the query encoder's readers up to date. */
 moco_status trainer_refresh(struct trainer *trainer, struct err *err);
+
+static inline int trainer_flies(const struct trainer *t)
+{
+    return t->query != NULL && t->query->flight.trainer != NULL;
+}
+
+/* Number of the step that is given to the device next: one in flight counts as if it were committed. */
+static inline int64_t trainer_next_step(const struct trainer *t)
+{
+    return t->step + trainer_flies(t);
+}
 
 /* MOCO_ESTATE after a commit that stopped half-way. */
 moco_status trainer_check_whole(const struct trainer *trainer, struct err *err);

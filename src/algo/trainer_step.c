@@ -4,7 +4,8 @@
  * given to the device one after another; no number comes back, and everything that they write is overwritten by the
  * next step. The vote: the host (later: all ranks) decides whether the step may commit. The commit: the device
  * changes the state, unless it has found something wrong; the step's outcome says which. What a reader would get
- * wrong: when a call returns, its work has been given to the device but is not necessarily done.
+ * wrong: when a call returns, its work has been given to the device but is not necessarily done. The outcome may even
+ * be left for the next step to ask for (`ahead`): the step is then in flight, and lands when somebody needs to know.
  * docs/internals-step.md has the order of calls. Steps whose negatives come from the batch differ in the middle:
  * trainer_batch.c. */
 #include <math.h>
@@ -27,12 +28,14 @@ static moco_status check_keys(const struct trainer *t, const moco_batch *b, stru
     if (b->key_seed != t->o.seed)
         return err_set(err, MOCO_EINVAL, "batch.key_seed is %llu; the trainer's seed is %llu",
                        (unsigned long long)b->key_seed, (unsigned long long)t->o.seed);
-    if (b->key_step != t->step)
+    int64_t step = trainer_next_step(t);
+    if (b->key_step != step)
         return err_set(err, MOCO_ESTATE,
                        "the batch's key views follow the shuffle of step %lld, and the trainer is at step %lld: start "
                        "the loader again with moco_loader_start_keys, at epoch %lld, position %lld, step %lld",
-                       (long long)b->key_step, (long long)t->step, (long long)t->epoch, (long long)t->position,
-                       (long long)t->step);
+                       (long long)b->key_step, (long long)step,
+                       (long long)(trainer_flies(t) ? t->queued.epoch : t->epoch),
+                       (long long)(trainer_flies(t) ? t->queued.position : t->position), (long long)step);
     return MOCO_OK;
 }
 
@@ -72,7 +75,8 @@ static moco_status check_batch(const struct trainer *t, const moco_batch *b, dou
 
 static moco_status cancelled(const struct trainer *t, struct err *err)
 {
-    return err_set(err, MOCO_ECANCELED, "step %lld was cancelled; nothing of it was committed", (long long)t->step);
+    return err_set(err, MOCO_ECANCELED, "step %lld was cancelled; nothing of it was committed",
+                   (long long)trainer_next_step(t));
 }
 
 static int known_finite(const struct trainer *t)
@@ -108,29 +112,56 @@ static moco_status check_state(struct trainer *t, struct err *err)
     return MOCO_OK;
 }
 
+static int64_t keys_of_a_step(const struct trainer *t)
+{
+    return (int64_t)t->directions * t->o.batch_size;
+}
+
+static int64_t queue_row(const struct trainer *t)
+{
+    if (t->queue == NULL)
+        return 0;
+    return (t->queue->next + trainer_flies(t) * keys_of_a_step(t)) % t->queue->length;
+}
+
+/* Of the next step, if the one in flight is committed. If that overflows, what follows it does nothing and is done again.
+ */
+static double next_scale(const struct trainer *t)
+{
+    struct loss_scale next = t->scale;
+    if (trainer_flies(t))
+        loss_scale_committed(&next, t->precision);
+    return next.scale;
+}
+
+static int is_apart(const moco_batch *batch)
+{
+    return batch->key[0] != NULL;
+}
+
 /* Gives the device everything that changes from step to step, at once. A careful step has no limit, because the host
  * decides about it. */
 static moco_status begin(struct trainer *t, struct step *step, struct err *err)
 {
-    double limit = step_gradient_limit(t, step->lr);
-    step->careful = step->careful || limit < 0;
+    double limit = step_gradient_limit(t, step->lr), scale = next_scale(t);
+    step->careful = step->careful || t->wary || limit < 0;
+    step->limit = step->careful ? (double)INFINITY : limit;
     struct be_scalars scalars = {.lr = step->lr,
                                  .sgd_momentum = t->o.sgd_momentum,
                                  .weight_decay = t->o.weight_decay,
                                  .trust = t->o.trust_coefficient,
                                  .key_momentum = t->o.key_momentum,
                                  .temperature = t->o.temperature,
-                                 .loss_scale = t->scale.scale,
-                                 .gradient_limit = step->careful ? (double)INFINITY : limit,
-                                 .step = t->step,
-                                 .queue_row = t->queue != NULL ? t->queue->next : 0};
-    int apart = step->batch->key[0] != NULL;
-    if (apart != t->apart) /* other calls follow from here on */
+                                 .loss_scale = scale,
+                                 .gradient_limit = step->limit,
+                                 .step = trainer_next_step(t),
+                                 .queue_row = queue_row(t)};
+    if (is_apart(step->batch) != t->apart) /* other calls follow from here on */
         t->be->program_reset(t->program);
-    t->apart = apart;
+    t->apart = is_apart(step->batch);
     struct be_input input = rows_input(t, step->batch);
     rows_index_step(t);
-    t->gradient_scale = t->scale.scale;
+    t->gradient_scale = scale;
     return t->be->program_begin(t->program, &scalars, &input, &step->at, &step->skip, err);
 }
 
@@ -239,7 +270,7 @@ static moco_status bad_loss(struct trainer *t, struct err *err)
         TRY(queue_first_bad(t->queue, &row, err));
     if (row >= 0)
         return err_set(err, MOCO_ENUMERIC, "queue holds a number that is not finite, in row %lld", (long long)row);
-    return err_set(err, MOCO_ENUMERIC, "the loss of step %lld is not finite", (long long)t->step);
+    return err_set(err, MOCO_ENUMERIC, "the loss of step %lld is not finite", (long long)trainer_next_step(t));
 }
 
 static moco_status bad_row(const char *what, int64_t image, struct err *err)
@@ -278,7 +309,7 @@ static moco_status tell(struct trainer *t, const struct be_outcome *found, struc
     case BE_VETO:
         break;
     }
-    return err_set(err, MOCO_ESTATE, "step %lld was not allowed to commit", (long long)t->step);
+    return err_set(err, MOCO_ESTATE, "step %lld was not allowed to commit", (long long)trainer_next_step(t));
 }
 
 /* ---- the work ---- */
@@ -375,47 +406,45 @@ static void count_batches(const struct trainer *t, struct encoder *encoder)
     encoder->version++;
 }
 
-static void pass_batch(struct trainer *t, const struct step *step)
+static void pass_batch(struct trainer *t)
 {
     t->step++;
-    t->epoch = step->batch->epoch;
-    t->position = step->batch->position;
+    t->epoch = t->queued.epoch;
+    t->position = t->queued.position;
 }
 
 /* The host's part of the commit, which cannot fail. */
-static void advance(struct trainer *t, const struct step *step, const struct be_outcome *outcome)
+static void advance(struct trainer *t, const struct be_outcome *outcome)
 {
-    struct norm_bounds after = step_bounds_after(t, step->lr, sqrt(outcome->sum_squares));
+    struct norm_bounds after = step_bounds_after(t, t->queued.lr, sqrt(outcome->sum_squares));
     count_batches(t, t->query);
     if (t->key != NULL)
         count_batches(t, t->key);
     if (t->queue != NULL)
-        queue_pushed(t->queue, (int64_t)t->directions * t->o.batch_size);
+        queue_pushed(t->queue, keys_of_a_step(t));
     note_finite(t, outcome->finite);
     t->bounds = after;
+    t->wary = 0;
     loss_scale_committed(&t->scale, t->precision);
-    pass_batch(t, step);
+    pass_batch(t);
 }
 
 /* Everything that can fail was done before, except the device itself. If the device fails here, nobody knows how
  * much of the step was committed. The trainer then refuses further steps rather than train on half a step. */
-static moco_status commit(struct trainer *t, const struct step *step, struct be_outcome *outcome, struct err *err)
+static moco_status commit(struct trainer *t, struct err *err)
 {
-    int skip, known;
+    int skip;
     t->broken = t->ranks > 1; /* the others commit whatever happens here, and the flag is of no use any more */
     TRY(t->be->decide(t->program, t->ranks > 1 ? NULL : t->cancel, 0, &skip, err));
     t->broken = 1;
     if (!skip)
         TRY(commit_calls(t, err));
     TRY(t->be->program_end(t->program, err));
-    TRY(t->be->outcome(t->program, 1, &known, outcome, err));
     t->broken = 0;
-    if (outcome->committed)
-        advance(t, step, outcome);
     return MOCO_OK;
 }
 
-/* ---- a step ---- */
+/* ---- its outcome ---- */
 
 /* The loss of a query that cannot distinguish its positive from the negatives, summed over directions (NT-Xent:
  * views). */
@@ -428,8 +457,7 @@ static double chance_loss(const struct trainer *t)
     return t->directions * log((double)t->o.batch_size);
 }
 
-/* `scale`: of this step. */
-static void write_report(struct trainer *t, const struct be_outcome *o, double lr, double scale)
+static void write_report(struct trainer *t, const struct be_outcome *o)
 {
     double queries = (double)(t->o.loss == MOCO_LOSS_NTXENT ? 2 : t->directions) * t->o.batch_size;
     double fill = t->queue != NULL ? (double)t->queue->filled / (double)t->queue->length : 0;
@@ -444,20 +472,19 @@ static void write_report(struct trainer *t, const struct be_outcome *o, double l
                                    .feature_std = o->feature_std,
                                    .grad_norm = o->committed ? sqrt(o->sum_squares) : 0,
                                    .queue_fill = fill,
-                                   .lr = lr,
-                                   .loss_scale = scale,
+                                   .lr = t->queued.lr,
+                                   .loss_scale = t->queued.loss_scale,
                                    .skipped = t->scale.skipped};
     t->reported = 1;
 }
 
 /* A gradient has overflowed. The batch is behind all the same: a training that is resumed here would meet it again, and
  * one that is not would not. */
-static void skip_step(struct trainer *t, const struct step *step, const struct be_outcome *outcome)
+static void skip_step(struct trainer *t, const struct be_outcome *outcome)
 {
-    double scale = t->scale.scale;
     loss_scale_overflowed(&t->scale);
-    pass_batch(t, step);
-    write_report(t, outcome, step->lr, scale);
+    pass_batch(t);
+    write_report(t, outcome);
 }
 
 /* Means over the queries of all ranks. */
@@ -471,25 +498,172 @@ static void take_sums(struct be_outcome *outcome, const struct be_outcome *all)
     outcome->feature_std = all->feature_std;
 }
 
+enum ending {
+    COMMITTED,
+    SKIPPED,
+    TOO_LARGE /* its gradient was larger than the bounds on the weights' norms allow without a closer look */
+};
+
+/* Waits for the outcome of the step in flight, and does the host's part of it. The caller holds the query encoder's lock.
+ * `all`: what ranks have agreed on, of all their queries. */
+static moco_status land(struct trainer *t, const struct be_outcome *all, enum ending *ending, struct err *err)
+{
+    struct be_outcome outcome = {0};
+    int known;
+    t->query->flight.trainer = NULL;
+    moco_status status = t->be->outcome(t->program, 1, &known, &outcome, err);
+    t->broken |= status != MOCO_OK;
+    TRY(status);
+    if (all != NULL)
+        take_sums(&outcome, all);
+    *ending = COMMITTED;
+    if (outcome.committed) {
+        advance(t, &outcome);
+        write_report(t, &outcome);
+        return MOCO_OK;
+    }
+    *ending = TOO_LARGE;
+    if (outcome.bad >> 48 == BE_LIMIT)
+        return MOCO_OK;
+    if (!loss_scale_remedies(t, outcome.bad))
+        return tell(t, &outcome, err);
+    if (outcome.cancelled)
+        return cancelled(t, err);
+    *ending = SKIPPED;
+    skip_step(t, &outcome);
+    return MOCO_OK;
+}
+
+/* The same of one that was left in flight: its batch is not here any more, and who has it must give it again. */
+static moco_status land_late(struct trainer *t, enum ending *ending, struct err *err)
+{
+    TRY(land(t, NULL, ending, err));
+    if (*ending != TOO_LARGE)
+        return MOCO_OK;
+    t->wary = 1;
+    return err_set(
+        err, MOCO_ENUMERIC,
+        "the gradient of step %lld is so large that its update may overflow, and nothing was committed; give "
+        "its batch again, and the step looks before it updates",
+        (long long)t->step);
+}
+
+/* encoder_flight.land: who waits is not who may be told. */
+static void land_for_others(void *trainer)
+{
+    struct trainer *t = trainer;
+    struct err err = {0};
+    enum ending ending;
+    moco_status status = land_late(t, &ending, &err);
+    if (status == MOCO_ECANCELED)
+        atomic_store(t->cancel, 0); /* it has taken effect */
+    if (status != MOCO_OK)
+        t->late = err;
+}
+
+static moco_status tell_late(struct trainer *t, struct err *err)
+{
+    struct err late = t->late;
+    t->late = (struct err){.status = MOCO_OK};
+    return late.status == MOCO_OK ? MOCO_OK : err_set(err, late.status, "%s", late.text);
+}
+
+/* In a call of the trainer that may leave a step in flight; others take trainer_wait. */
+static moco_status land_now(struct trainer *t, struct err *err)
+{
+    encoder_lock(t->query);
+    if (trainer_flies(t))
+        land_for_others(t);
+    encoder_unlock(t->query);
+    return tell_late(t, err);
+}
+
+moco_status trainer_wait(struct trainer *t, struct err *err)
+{
+    encoder_lock_landed(t->query);
+    moco_status status = tell_late(t, err);
+    encoder_unlock(t->query);
+    return status;
+}
+
+/* The step that was queued behind one that was not committed has done nothing. */
+static moco_status forget_follower(struct trainer *t, struct err *err)
+{
+    struct be_outcome outcome = {.committed = 0};
+    int known;
+    moco_status status = t->be->outcome(t->program, 1, &known, &outcome, err);
+    if (status == MOCO_OK && outcome.committed)
+        status = err_set(err, MOCO_ESTATE, "the step behind step %lld was committed, though that one was not",
+                         (long long)t->step);
+    t->broken |= status != MOCO_OK;
+    return status;
+}
+
+/* ---- a step ---- */
+
+/* What is to be done with the batch once more. */
+enum again { NOT_AGAIN, AGAIN, AGAIN_CAREFULLY };
+
+/* The device has all of the step. Its outcome is left for later, if that is wanted; that of the step before is not. */
+static moco_status take_off(struct trainer *t, const struct step *step, const struct be_outcome *found,
+                            enum again *again, struct err *err)
+{
+    const struct queued_step own = {.lr = step->lr,
+                                    .loss_scale = t->gradient_scale,
+                                    .limit = step->limit,
+                                    .epoch = step->batch->epoch,
+                                    .position = step->batch->position};
+    enum ending ending = COMMITTED;
+    if (trainer_flies(t)) {
+        moco_status status = land_late(t, &ending, err);
+        if (status != MOCO_OK || ending != COMMITTED) {
+            struct err worse = {0};
+            *again = AGAIN;
+            if (forget_follower(t, &worse) == MOCO_OK)
+                return status;
+            if (err != NULL)
+                *err = worse;
+            return worse.status;
+        }
+    }
+    t->queued = own;
+    t->query->flight.land = land_for_others;
+    t->query->flight.trainer = t;
+    if (t->ahead)
+        return MOCO_OK;
+    TRY(land(t, t->ranks > 1 ? found : NULL, &ending, err));
+    *again = ending == TOO_LARGE ? AGAIN_CAREFULLY : NOT_AGAIN;
+    return MOCO_OK;
+}
+
 /* From begin to the outcome. What others see of the commit, who may embed with the model meanwhile, is all of it or
  * nothing. `mine`: how this rank has fared so far; other ranks wait for it all the same. */
-static moco_status give(struct trainer *t, struct step *step, moco_status mine, struct be_outcome *outcome,
-                        struct err *err)
+static moco_status give(struct trainer *t, struct step *step, moco_status mine, enum again *again, struct err *err)
 {
     struct be_outcome found = {0};
     moco_status status = vote(t, step, work(t, step, mine, err), &found, err);
     if (status == MOCO_OK) {
         encoder_lock(t->query);
-        status = commit(t, step, outcome, err);
+        status = commit(t, err);
+        if (status != MOCO_OK)
+            t->be->program_drop(t->program);
+        else
+            status = take_off(t, step, &found, again, err);
         encoder_unlock(t->query);
-    }
-    if (status != MOCO_OK)
+    } else {
         t->be->program_drop(t->program);
-    else if (step->skip)
+    }
+    if (status == MOCO_OK && step->skip)
         step_all_launched(t);
-    if (t->ranks > 1)
-        take_sums(outcome, &found);
     return status;
+}
+
+/* May this step not be queued behind the one in flight? What that one leaves must be known first if the state is to be
+ * looked at, if other calls are recorded from here on, or if the step may be done carefully. */
+static int must_land(const struct trainer *t, const struct step *step)
+{
+    return !known_finite(t) || is_apart(step->batch) != t->apart || step->careful ||
+           step_gradient_limit(t, step->lr) < 0;
 }
 
 static moco_status prepare(struct trainer *t, struct step *step, struct err *err)
@@ -497,32 +671,21 @@ static moco_status prepare(struct trainer *t, struct step *step, struct err *err
     if (atomic_exchange(t->cancel, 0))
         return cancelled(t, err);
     TRY(t->be->ready(t->dev, err));
+    if (trainer_flies(t) && must_land(t, step))
+        TRY(land_now(t, err));
     TRY(check_state(t, err));
     TRY(trainer_refresh(t, err));
     return begin(t, step, err);
 }
 
-/* *again: the gradient was larger than the bounds on the weights' norms allow without a closer look. */
-static moco_status try_step(struct trainer *t, struct step *step, moco_status mine, int *again, struct err *err)
+static moco_status try_step(struct trainer *t, struct step *step, moco_status mine, enum again *again, struct err *err)
 {
-    struct be_outcome outcome = {0};
-    *again = 0;
+    *again = NOT_AGAIN;
     if (mine == MOCO_OK)
         mine = prepare(t, step, err);
     if (t->ranks == 1)
         TRY(mine);
-    double scale = t->scale.scale;
-    TRY(give(t, step, mine, &outcome, err));
-    *again = outcome.bad >> 48 == BE_LIMIT;
-    if (outcome.committed)
-        write_report(t, &outcome, step->lr, scale);
-    else if (!loss_scale_remedies(t, outcome.bad))
-        return *again ? MOCO_OK : tell(t, &outcome, err);
-    else if (outcome.cancelled)
-        return cancelled(t, err);
-    else
-        skip_step(t, step, &outcome);
-    return MOCO_OK;
+    return give(t, step, mine, again, err);
 }
 
 static moco_status check_call(const struct trainer *t, const moco_batch *batch, double lr, struct err *err)
@@ -531,22 +694,55 @@ static moco_status check_call(const struct trainer *t, const moco_batch *batch, 
     return check_batch(t, batch, lr, err);
 }
 
-moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+static moco_status make_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
 {
-    int again;
-    struct step step = {.batch = batch, .lr = lr}, careful = {.batch = batch, .lr = lr, .careful = 1};
+    enum again again;
+    struct step step = {.batch = batch, .lr = lr};
     moco_status status = try_step(t, &step, check_call(t, batch, lr, err), &again, err);
-    if (status == MOCO_OK && again)
-        status = try_step(t, &careful, MOCO_OK, &again, err);
+    while (status == MOCO_OK && again != NOT_AGAIN) {
+        step = (struct step){.batch = batch, .lr = lr, .careful = again == AGAIN_CAREFULLY};
+        status = try_step(t, &step, MOCO_OK, &again, err);
+    }
     if (status == MOCO_ECANCELED)
         atomic_store(t->cancel, 0); /* it has taken effect */
     return status;
 }
 
+/* A call that fails leaves nothing in flight, so that the cursor says which batches are behind. If both steps have failed,
+ * the earlier one is told. */
+static moco_status land_before(struct trainer *t, moco_status failed, struct err *err)
+{
+    struct err earlier = {0};
+    moco_status status = trainer_flies(t) ? land_now(t, &earlier) : MOCO_OK;
+    if (status == MOCO_OK)
+        return failed;
+    if (err != NULL)
+        *err = earlier;
+    return status;
+}
+
+moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+{
+    encoder_step_begins(t->query);
+    moco_status status = tell_late(t, err);
+    if (status == MOCO_OK)
+        status = make_step(t, batch, lr, err);
+    if (status != MOCO_OK)
+        status = land_before(t, status, err);
+    encoder_step_ends(t->query);
+    return status;
+}
+
 moco_status trainer_leave(struct trainer *t, moco_status why, struct err *err)
 {
-    int again;
+    enum again again;
     struct step step = {.batch = NULL};
+    struct err earlier = {0};
+    moco_status status = trainer_wait(t, &earlier);
+    if (status != MOCO_OK) {
+        *err = earlier;
+        return status;
+    }
     return try_step(t, &step, why, &again, err);
 }
 
@@ -557,18 +753,22 @@ void trainer_cancel(struct trainer *t)
 
 moco_status trainer_report(const struct trainer *t, moco_step_report *report, struct err *err)
 {
-    if (!t->reported)
-        return err_set(err, MOCO_ESTATE, "no step has been committed yet, so there is nothing to report");
+    encoder_lock(t->query); /* a thread that embeds may have the last step land */
+    int reported = t->reported;
     *report = t->report;
-    return MOCO_OK;
+    encoder_unlock(t->query);
+    return reported ? MOCO_OK
+                    : err_set(err, MOCO_ESTATE, "no step has been committed yet, so there is nothing to report");
 }
 
 void trainer_cursor(const struct trainer *t, int64_t *step, int64_t *epoch, int64_t *position)
 {
+    encoder_lock(t->query);
     if (step != NULL)
         *step = t->step;
     if (epoch != NULL)
         *epoch = t->epoch;
     if (position != NULL)
         *position = t->position;
+    encoder_unlock(t->query);
 }

@@ -12,6 +12,8 @@
 
 #include "num.h"
 
+#define LIMIT_AHEAD 0x1p-20 /* no gradient of a training that goes well comes near it */
+
 /* No number of a slab whose norm is below this can round to infinity. */
 static double far_from_overflow(const struct trainer *t)
 {
@@ -19,9 +21,9 @@ static double far_from_overflow(const struct trainer *t)
 }
 
 /* |a + b| <= |a| + |b|. */
-struct norm_bounds step_bounds_after(const struct trainer *t, double lr, double gradient)
+static struct norm_bounds bounds_after(const struct trainer *t, struct norm_bounds now, double lr, double gradient)
 {
-    struct norm_bounds after, now = t->bounds;
+    struct norm_bounds after;
     double pull = gradient + t->o.weight_decay * now.weights;
     if (t->o.optimizer == MOCO_OPTIMIZER_LARS) { /* a tensor moves by trust * its norm, or as with SGD */
         after.momentum = t->o.sgd_momentum * now.momentum + lr * (t->o.trust_coefficient * now.weights + pull);
@@ -33,22 +35,34 @@ struct norm_bounds step_bounds_after(const struct trainer *t, double lr, double 
     return after;
 }
 
+struct norm_bounds step_bounds_after(const struct trainer *t, double lr, double gradient)
+{
+    return bounds_after(t, t->bounds, lr, gradient);
+}
+
 static int is_far(const struct trainer *t, const struct norm_bounds *bounds)
 {
     return bounds->weights < far_from_overflow(t) && bounds->momentum < far_from_overflow(t);
 }
 
-/* step_bounds_after is linear in the gradient's norm. A little less, since both are rounded. */
+/* Nobody knows yet how large the gradient of a step in flight is: as large as it may be. */
+static struct norm_bounds bounds_before(const struct trainer *t)
+{
+    return trainer_flies(t) ? step_bounds_after(t, t->queued.lr, t->queued.limit) : t->bounds;
+}
+
+/* bounds_after is linear in the gradient's norm. A little less, since both are rounded. */
 double step_gradient_limit(const struct trainer *t, double lr)
 {
-    struct norm_bounds none = step_bounds_after(t, lr, 0);
+    struct norm_bounds none = bounds_after(t, bounds_before(t), lr, 0);
     double far = far_from_overflow(t), of_weights = lr > 0 ? (far - none.weights) / lr : (double)INFINITY;
     double of_momentum = far - none.momentum;
     if (t->o.optimizer == MOCO_OPTIMIZER_LARS)
         of_momentum = lr > 0 ? of_momentum / lr : (double)INFINITY;
     if (!is_far(t, &none))
         return -1;
-    return 0.999999 * (of_weights < of_momentum ? of_weights : of_momentum);
+    double limit = 0.999999 * (of_weights < of_momentum ? of_weights : of_momentum);
+    return t->ahead ? fmin(limit, far) * LIMIT_AHEAD : limit;
 }
 
 /* ---- the loss scale ---- */

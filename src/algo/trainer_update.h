@@ -9,9 +9,10 @@
 /* Measures `bounds`; MOCO_ENUMERIC names a weight or momentum that is not finite. Waits for the device. */
 moco_status step_measure(struct trainer *t, struct err *err);
 
-/* Gradients of at most this norm cannot make the update with rate `lr` overflow; below 0: none is known to be so. */
+/* Gradients of at most this norm cannot make the update with rate `lr` overflow; below 0: none is known to be so. If the
+ * step is to be left in flight, it is a small part of that, so that there is room for the step behind it, too. */
 double step_gradient_limit(const struct trainer *t, double lr);
-/* Bounds after an update with this rate and gradients of this norm. */
+/* Bounds after the last step that has landed, if its update was with this rate and gradients of this norm. */
 struct norm_bounds step_bounds_after(const struct trainer *t, double lr, double gradient);
 /* MOCO_ENUMERIC if the update of the open step, whose verdict has been seen, would overflow. */
 moco_status step_check_update(struct trainer *t, const struct step *step, double gradient, struct err *err);

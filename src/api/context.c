@@ -130,7 +130,8 @@ static moco_status device_describe(const moco_device *device, moco_device_info *
     moco_device_info filled = {.threads = device->info.threads,
                                .bf16_native = device->info.bf16_native,
                                .precisions = device->info.precisions,
-                               .auto_precision = (int32_t)device->best};
+                               .auto_precision = (int32_t)device->best,
+                               .ahead = device->info.behind > 1};
     memcpy(filled.name, device->name, sizeof filled.name);
     memcpy(filled.isa, device->info.isa, sizeof filled.isa);
     memcpy(filled.library, device->info.library, sizeof filled.library);

@@ -241,7 +241,7 @@ moco_status moco_model_recipe_sized(const moco_model *model, moco_augment_option
 static moco_status read_numbers(void *self, int index, double *values, struct err *err)
 {
     struct encoder *e = self;
-    encoder_lock(e);
+    encoder_lock_landed(e);
     moco_status status = encoder_tensor_get(e, &e->numbers, index, values, sizeof *values, err);
     encoder_unlock(e);
     return status;

@@ -57,6 +57,7 @@ struct trainer_turns {
 };
 void trainer_turns_leave(struct trainer_turns *turns);
 #define TRAINER_TURN __attribute__((cleanup(trainer_turns_leave))) = {{0}, {0}, {0}}
+/* No step is in flight then; one that has failed is told instead. */
 moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err);
 
 /* The network that the caller's options describe. */

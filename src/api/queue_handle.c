@@ -61,6 +61,7 @@ static moco_status push(moco_queue *queue, const moco_tensor *keys, struct err *
 {
     struct turn turn HANDLE_TURN;
     TRY(handle_enter(&turn, queue, HANDLE_QUEUE, "queue", err));
+    queue_land(queue->queue);
     int64_t count;
     TRY(tensor_check(keys, "keys", 0, &count, err));
     struct queue *q = queue->queue;
@@ -99,6 +100,7 @@ static moco_status get(moco_queue *queue, moco_tensor *keys, struct err *err)
 {
     struct turn turn HANDLE_TURN;
     TRY(handle_enter_nested(&turn, queue, HANDLE_QUEUE, "queue", err));
+    queue_land(queue->queue);
     int64_t count;
     TRY(tensor_check(keys, "keys", 1, &count, err));
     struct queue *q = queue->queue;
@@ -117,6 +119,7 @@ static moco_status state(const moco_queue *queue, int64_t *length, int64_t *next
 {
     struct turn turn HANDLE_TURN;
     TRY(handle_enter_nested(&turn, queue, HANDLE_QUEUE, "queue", err));
+    queue_land(queue->queue);
     if (length != NULL)
         *length = queue->queue->length;
     if (next != NULL)

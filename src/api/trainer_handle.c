@@ -31,7 +31,7 @@ void trainer_turns_leave(struct trainer_turns *turns)
     handle_leave(&turns->trainer);
 }
 
-moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
+static moco_status enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
 {
     TRY(handle_enter(&turns->trainer, trainer, HANDLE_TRAINER, "trainer", err));
     if (trainer->queue == NULL)
@@ -39,10 +39,16 @@ moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *train
     return handle_enter_held(&turns->queue, &trainer->queue->handle, HANDLE_QUEUE, "the trainer's", err);
 }
 
+moco_status trainer_enter(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
+{
+    TRY(enter(turns, trainer, err));
+    return trainer_wait(trainer->trainer, err);
+}
+
 /* For a call that exchanges with other ranks. */
 static moco_status enter_ranks(struct trainer_turns *turns, const moco_trainer *trainer, struct err *err)
 {
-    TRY(trainer_enter(turns, trainer, err));
+    TRY(enter(turns, trainer, err));
     if (trainer->comm == NULL)
         return MOCO_OK;
     return handle_enter_held(&turns->comm, &trainer->comm->handle, HANDLE_COMM, "the trainer's", err);
@@ -150,6 +156,18 @@ moco_status moco_trainer_step(moco_trainer *trainer, const moco_batch *batch, do
 {
     struct err err = {0};
     return api_return(step(trainer, batch, lr, &err), "moco_trainer_step", &err);
+}
+
+static moco_status wait_for_step(moco_trainer *trainer, struct err *err)
+{
+    struct trainer_turns turns TRAINER_TURN;
+    return trainer_enter(&turns, trainer, err);
+}
+
+moco_status moco_trainer_wait(moco_trainer *trainer)
+{
+    struct err err = {0};
+    return api_return(wait_for_step(trainer, &err), "moco_trainer_wait", &err);
 }
 
 static moco_status report(moco_trainer *trainer, moco_step_report *to, struct err *err)

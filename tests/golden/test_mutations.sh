@@ -3,61 +3,22 @@
 # test_golden must fail when a step is wrong in one of the ways in which MoCo is easily wrong: each mutant is one edit of one
 # source file in a copy of the tree, built without oneDNN, and has to differ from PyTorch, not merely crash. An edit that no
 # longer changes its file, or no longer compiles, fails this script: it cannot rot in silence.
-set -u
-build=${BUILD:-build}
-tree=$build/mutants
-unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL BUILD SAN
-mkdir -p "$tree" && rm -rf "$tree/include" "$tree/lib" "$tree/src" "$tree/tests" &&
-    cp -pR Makefile include lib src tests docs "$tree/" || exit 1
-cd "$tree" || exit 1
-# What an earlier run left mutated is built again.
-rm -rf build/obj/src/algo build/obj/src/backend build/libmoco_internal.a build/tests
-log=$PWD/log
-failed=0 count=0
+tree=${BUILD:-build}/mutants
+program=golden/test_golden
+. "$(dirname "$0")/../support/mutants.sh"
 
-build_test() {
-    make -s -j2 ONEDNN=0 WERROR=0 BUILD=build CFLAGS="-O2 -w" build/tests/golden/test_golden >"$log" 2>&1
-}
-
-golden() { # 0: passed; 1: differs from PyTorch; 2: anything else
+judge() {
     MOCO_TEST_DEVICE=ref timeout 120 build/tests/golden/test_golden '*ref f64, group by group' >"$log" 2>&1 && return 0
     grep -q "differ from PyTorch's by more than their tolerance" "$log" && return 1
     return 2
 }
 
-mutant() { # name, files, sed expressions
-    name=$1 files=$2
-    shift 2
-    count=$((count + 1))
-    verdict=
-    for file in $files; do
-        cp "$file" "original.$(basename "$file")"
-        sed "$@" "original.$(basename "$file")" >"$file"
-        cmp -s "original.$(basename "$file")" "$file" && verdict="NO EDIT: the pattern is not in $file any more"
-    done
-    if [ -n "$verdict" ]; then
-        :
-    elif ! build_test; then
-        verdict="does not compile"
-        cat "$log"
-    else
-        golden
-        case $? in
-        0) verdict="SURVIVED" ;;
-        1) verdict=killed ;;
-        *) verdict="stopped without a comparison"
-           tail -n 20 "$log" ;;
-        esac
-    fi
-    [ "$verdict" = killed ] || failed=$((failed + 1))
-    echo "$name: $verdict ($(grep -c '^\[  FAILED  \] .*,.*,' "$log" | awk '{ print $1 / 2 }') of 10 cases)"
-    for file in $files; do
-        cp "original.$(basename "$file")" "$file" # with a new date: make builds it again
-    done
+remark() {
+    echo " ($(grep -c '^\[  FAILED  \] .*,.*,' "$log" | awk '{ print $1 / 2 }') of 10 cases)"
 }
 
 build_test || { cat "$log"; exit 1; }
-golden || { echo "test_golden fails without any mutation"; cat "$log"; exit 1; }
+judge || { echo "test_golden fails without any mutation"; cat "$log"; exit 1; }
 
 step=src/algo/trainer_step.c rows=src/algo/trainer_rows.c
 sgd=src/backend/ref/ref_step.c layout=src/backend/ref/ref_layout.c
@@ -82,7 +43,7 @@ mutant "running statistics summed over groups" $sgd -e 's/(from\[c\] \/ groups)/
 mutant "shuffle off" $rows -e 's/if (t->o\.shuffle)/if (0)/'
 mutant "keys not un-shuffled" $step \
     -e 's/t->be->scatter(t->program, rows_keys(t, direction), io\.out, samples, t->launch_n, t->dim, err)/t->be->copy(t->dev, rows_keys(t, direction) + (size_t)(launch * t->launch_n) * step_row(t), io.out, (size_t)t->launch_n * step_row(t), err)/'
-mutant "one shuffle for all steps" $rows -e 's/permute_batch(t->o\.seed, (uint64_t)t->step,/permute_batch(t->o.seed, 0,/'
+mutant "one shuffle for all steps" $rows -e 's/permute_batch(t->o\.seed, (uint64_t)trainer_next_step(t),/permute_batch(t->o.seed, 0,/'
 mutant "gradients of the last launch only" $step -e 's/\.accumulate = d > 0 || l > 0,/.accumulate = 0,/'
 loss=src/backend/ref/ref_loss.c pairs=src/algo/trainer_batch.c
 mutant "NT-Xent halved: the mean over 2 N views" $pairs -e 's/io->scale = 1\.0 \/ t->o\.batch_size/io->scale = (io->k ? 1.0 : 0.5) \/ t->o.batch_size/'
@@ -102,5 +63,4 @@ mutant "keys of the batch in sample order against places" $pairs \
     -e 's/t->be->gather(t->program, step_at(t, t->at\.positives), rows_keys(t, direction), rows_of_all_queries(t, step),/t->be->copy(t->dev, step_at(t, t->at.positives), rows_keys(t, direction), (size_t)t->o.batch_size * step_row(t), err); (void)(step,/'
 mutant "queue rows pushed at one place" src/algo/queue.c -e 's/queue->next = (queue->next + count) % queue->length;/queue->next = 0;/'
 
-echo "$count mutants, $failed not killed"
-[ $failed -eq 0 ]
+all_killed

@@ -221,6 +221,10 @@ class trainer : public handle<moco_trainer, moco_trainer_free>
 #endif
         return detail::done(status);
     }
+    result<void> try_wait() noexcept
+    {
+        return detail::done(moco_trainer_wait(c_));
+    }
     /* What the step of all ranks ends with: never a success. */
     error leave(moco_status why, const char *sentence = nullptr) noexcept
     {
@@ -304,6 +308,10 @@ class trainer : public handle<moco_trainer, moco_trainer_free>
     void step(const moco_batch &batch, double lr)
     {
         try_step(batch, lr).value();
+    }
+    void wait()
+    {
+        try_wait().value();
     }
     step_report report()
     {

@@ -225,7 +225,7 @@ moco_status encoder_export(struct encoder *encoder, const char *path, const moco
                        path);
     if (format == MOCO_EXPORT_DETECTRON2 && o->head)
         return err_set(err, MOCO_EINVAL, "%.300s: detectron2 has no place for the head; head must be 0", path);
-    encoder_lock(encoder);
+    encoder_lock_landed(encoder);
     moco_status status = export_as(encoder, path, format, o, err);
     encoder_unlock(encoder);
     return status;

@@ -100,6 +100,7 @@ static moco_status add_queue(moco_knn *knn, const moco_queue *queue, const int32
     TRY(handle_enter_nested(&reading, queue, HANDLE_QUEUE, "queue", err));
     TRY(api_not_null(labels, "labels", err));
     struct queue *q = queue->queue;
+    queue_land(q);
     struct ctx *ctx = knn->handle.ctx;
     if (q->dim != knn_dim(knn->knn))
         return err_set(err, MOCO_ESHAPE, "the queue's keys have %d numbers; the classifier's vectors have %d", q->dim,

@@ -179,6 +179,7 @@ static moco_status append_queue(moco_bank *bank, const moco_queue *queue, const 
     if (queue->queue->dim != bank_dim(bank->bank))
         return err_set(err, MOCO_ESHAPE, "the queue's keys have %d numbers; the bank's vectors have %d",
                        queue->queue->dim, bank_dim(bank->bank));
+    queue_land(queue->queue);
     TRY(enter_to_append(bank, err));
     moco_status status = append_keys(bank, queue->queue, ids, err);
     leave_appended(bank);

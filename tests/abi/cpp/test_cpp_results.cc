@@ -404,7 +404,8 @@ static void training(const moco::context &context, const moco::device &device)
     moco::batch batch;
     CHECK(MUST(loader.try_next(batch)) && trainer.try_step(batch, 0.05) && *launches > 1);
     moco::step_report report = MUST(trainer.try_report());
-    CHECK(report.step == 1 && report.loss > 0 && report.lr == 0.05 && MUST(trainer.try_cursor()).position == BATCH);
+    CHECK(trainer.try_wait() && report.step == 1 && report.loss > 0 && report.lr == 0.05 &&
+          MUST(trainer.try_cursor()).position == BATCH);
     *stop = true;
     CHECK(MUST(loader.try_next(batch)) && fails(trainer.try_step(batch, 0.05), MOCO_ECANCELED));
     *stop = false;
@@ -449,7 +450,7 @@ static void training(const moco::context &context, const moco::device &device)
 
     moco::trainer moved = std::move(trainer);
     CHECK(moved.try_step(batch, 0.05) && fails(trainer.try_step(batch, 0.05), MOCO_EINVAL) &&
-          fails(trainer.try_report(), MOCO_EINVAL));
+          fails(trainer.try_report(), MOCO_EINVAL) && fails(trainer.try_wait(), MOCO_EINVAL));
     CHECK(fails(trainer.try_save(file), MOCO_EINVAL) && trainer.leave(MOCO_EEND).status() == MOCO_EINVAL);
     trainer.cancel();
     moved = moco::trainer();

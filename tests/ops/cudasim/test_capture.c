@@ -471,6 +471,44 @@ static void every_mechanism_repeats_its_steps(void **state)
     }
 }
 
+/* A trainer that leaves its step with the device draws the next batch into the memory of the one in flight. */
+static const char *check_a_trainer_ahead(enum sim_fault fault)
+{
+    struct rig rig, eager;
+    struct rig_spec spec = small_rig();
+    const char *found = NULL;
+    rig_open(&eager, &spec);
+    rig_run(&eager, 0, STEPS);
+    spec.trainer.ahead = 1;
+    rig_open(&rig, &spec);
+    sim_fault(fault);
+    for (int64_t s = 0; s < STEPS && found == NULL; s++)
+        if (rig_step(&rig, s) != MOCO_OK)
+            found = "a step fails";
+    if (moco_trainer_wait(rig.trainer) != MOCO_OK)
+        found = "the last step fails";
+    sim_fault(SIM_FAULTLESS);
+    moco_step_report a = {.struct_size = sizeof a}, b = a;
+    if (found == NULL)
+        rig_ok(moco_trainer_report(rig.trainer, &a));
+    rig_ok(moco_trainer_report(eager.trainer, &b));
+    if (found == NULL && memcmp(&a, &b, sizeof a) != 0)
+        found = "the report differs";
+    if (found == NULL)
+        rig_expect_equal(&rig, &eager);
+    rig_close(&rig);
+    rig_close(&eager);
+    return found;
+}
+
+static void a_trainer_ahead_of_its_device_trains_to_the_same_bits(void **state)
+{
+    (void)state;
+    expect(check_a_trainer_ahead(SIM_FAULTLESS), NULL);
+    expect(check_a_trainer_ahead(SIM_NO_WAIT), "a step fails"); /* its rates are not there when it begins */
+    expect(check_a_trainer_ahead(SIM_FROZEN), "the report differs");
+}
+
 static void *train(void *arg)
 {
     struct rig *rig = arg;
@@ -538,6 +576,7 @@ int main(void)
         cmocka_unit_test(every_failure_of_a_repeated_step_loses_the_device),
         cmocka_unit_test(a_state_can_be_loaded_between_repeated_steps),
         cmocka_unit_test(every_mechanism_repeats_its_steps),
+        cmocka_unit_test(a_trainer_ahead_of_its_device_trains_to_the_same_bits),
         cmocka_unit_test(two_trainers_share_a_device),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -343,6 +343,7 @@ static union {
     X(train_m, "model", MODEL, ESTATE, moco_trainer_create(&made.trainer, h, now->at[HANDLE_QUEUE], &trainer_options)) \
     X(train_q, "queue", QUEUE, ESTATE, moco_trainer_create(&made.trainer, now->at[HANDLE_MODEL], h, &trainer_options)) \
     X(step, "trainer", TRAINER, OK, moco_trainer_step(h, &batch, 0.01))                                                \
+    X(wait, "trainer", TRAINER, OK, moco_trainer_wait(h))                                                              \
     X(leave, "trainer", TRAINER, EEND, moco_trainer_leave(h, MOCO_EEND, NULL))                                         \
     X(gather, "comm", COMM, OK, moco_comm_gather(h, text, 8))                                                          \
     X(comm_info, "comm", COMM, OK, moco_comm_describe(h, &comm_info))                                                  \

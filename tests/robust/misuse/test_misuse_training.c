@@ -412,6 +412,8 @@ static const struct bad_field bad_trainers[] = {
     BAD_I(moco_trainer_options, optimizer, INT32_MIN),
     BAD_I(moco_trainer_options, recompute, 2),
     BAD_I(moco_trainer_options, recompute, -1),
+    BAD_I(moco_trainer_options, ahead, 2),
+    BAD_I(moco_trainer_options, ahead, -1),
     BAD_D(moco_trainer_options, trust_coefficient, 0),
     BAD_D(moco_trainer_options, trust_coefficient, NAN),
 };

@@ -97,8 +97,9 @@ def test_fp16(work):
     half = make_run(os.path.join(work, "half"), 90, 30, fp16=True)
     single = make_run(os.path.join(work, "single"), 90, 30)
     for folders in ([half], [single, half]):
-        out, _ = report(*folders)
-        text, tree, _, _, data = check(out.strip(), folders)
+        page = os.path.join(work, "page.html")
+        report(*folders, "--out", page)
+        text, tree, _, _, data = check(page, folders)
         assert [curve["run"] for curve in data["scale"]["curves"]] == [len(folders) - 1]
         cells = {row.get("id"): check_page.words(row.findall(check_page.HTML + "td")[-1]) for row in
                  tree.iter(check_page.HTML + "tr") if row.get("id") in ("row-loss_scale_last", "row-skipped_last")}
