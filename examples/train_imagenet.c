@@ -56,18 +56,31 @@ static int has_next(const struct run *r, int64_t step)
     return r->note.epoch_steps < r->steps_per_epoch && step < r->last_step;
 }
 
-/* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
- * A save that fails costs nothing that the last one holds: the run goes on and tries again. */
-static void save_by_time(struct run *r, int64_t epoch, int64_t step, double *mark)
+/* A step may be in flight: it lands and is counted, before a checkpoint holds it that the log lacks. */
+static moco_status land(struct run *r, int64_t epoch, struct watch_pace *pace, struct err *err)
+{
+    TRY(from_moco(moco_trainer_wait(r->trainer), err));
+    return watch_step(r, epoch, pace, err);
+}
+
+static int is_time_to_save(const struct run *r, int64_t step)
 {
     const struct run_config *c = &r->note.config;
+    return ranks_is_first(&r->ranks) && c->checkpoint_minutes > 0 &&
+           has_next(r, step) && /* else it is saved in a moment as it is */
+           seconds_now() - r->saved >= 60 * c->checkpoint_minutes;
+}
+
+/* Within an epoch, when the last checkpoint is old enough. The file is that of the epoch, which its next save replaces.
+ * A save that fails costs nothing that the last one holds: the run goes on and tries again. */
+static void save_by_time(struct run *r, int64_t epoch, int64_t step, struct watch_pace *pace)
+{
     struct err err = {0};
     char sentence[900];
-    if (c->checkpoint_minutes <= 0 || !has_next(r, step) || /* saved in a moment as it is */
-        seconds_now() - r->saved < 60 * c->checkpoint_minutes)
+    if (!has_next(r, step)) /* the one that has landed was the epoch's last */
         return;
     moco_status status = save(r, epoch, &err);
-    *mark = r->saved = seconds_now(); /* the next step's speed is its own */
+    pace->mark = r->saved = seconds_now(); /* the next step's speed is its own */
     if (status == MOCO_OK)
         return;
     snprintf(sentence, sizeof sentence, "no checkpoint after step %lld, and training goes on: %.700s", (long long)step,
@@ -97,17 +110,17 @@ static moco_status next_batch(struct run *r, int64_t epoch, moco_batch *batch, s
     return watch_bad(r, epoch, err);
 }
 
-/* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. */
-static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
+/* *step counts those that were given; the last one may be in flight. */
+static moco_status give_steps(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct watch_pace *pace,
+                              struct err *err)
 {
     moco_batch batch;
-    double waited = 0, mark = seconds_now();
     moco_batch_init(&batch);
     moco_status status = start_loader(r, epoch, position, *step, err);
     if (status != MOCO_OK)
         return ranks_leave(&r->ranks, r->trainer, status, err);
-    TRY(watch_waiting(r, &waited, err));
-    progress_mark(&r->progress, *step, waited);
+    TRY(watch_waiting(r, &pace->waited, err));
+    progress_mark(&r->progress, *step, pace->waited);
     while (*step < r->last_step) {
         status = next_batch(r, epoch, &batch, err);
         if (status == MOCO_EEND)
@@ -117,13 +130,30 @@ static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, i
         double lr = run_config_lr(&r->note.config, *step - r->behind, r->steps_per_epoch);
         TRY(ranks_step(&r->ranks, moco_trainer_step(r->trainer, &batch, lr), err));
         ++*step;
-        status = watch_step(r, epoch, &mark, &waited, err);
+        status = watch_step(r, epoch, pace, err);
         if (status != MOCO_OK) /* the others are at the next step, or behind the last one */
             return has_next(r, *step) ? ranks_leave(&r->ranks, r->trainer, status, err) : status;
-        if (ranks_is_first(&r->ranks))
-            save_by_time(r, epoch, *step, &mark);
+        if (is_time_to_save(r, *step)) {
+            TRY(land(r, epoch, pace, err));
+            save_by_time(r, epoch, *step, pace);
+        }
     }
     return MOCO_OK;
+}
+
+/* From `position` to the epoch's end, or to the run's last step. MOCO_ECANCELED: a signal came, nothing was lost. Whatever
+ * ends it, the last step lands: how that one failed is told, unless the signal dropped it, too. */
+static moco_status train_epoch(struct run *r, int64_t epoch, int64_t position, int64_t *step, struct err *err)
+{
+    struct watch_pace pace = {.mark = seconds_now()};
+    struct err last = {0};
+    moco_status status = give_steps(r, epoch, position, step, &pace, err), landed = land(r, epoch, &pace, &last);
+    if (landed != MOCO_OK && (status == MOCO_OK || landed != MOCO_ECANCELED)) {
+        *err = last;
+        status = landed;
+    }
+    *step = r->landed;
+    return status;
 }
 
 static moco_status finish_epoch(struct run *r, int64_t epoch, int64_t step, struct err *err)

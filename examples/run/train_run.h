@@ -48,6 +48,7 @@ struct run {
     double saved; /* when the last checkpoint was written, or the run began */
     int64_t steps_per_epoch, last_step;
     int64_t begun;       /* the step that this process began with */
+    int64_t landed;      /* the last one that was counted: where the device is ahead, the one before the last */
     int64_t checkpoints; /* written by it */
     int64_t behind;      /* steps that were made, less those that the schedule counts up to here */
     double epoch_begun;

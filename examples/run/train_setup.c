@@ -192,8 +192,11 @@ moco_status train_make_trainer(struct run *r, struct err *err)
 {
     moco_trainer_options trainer;
     run_config_trainer(&r->note.config, &trainer);
-    trainer.progress = on_launch;
-    trainer.progress_user = &r->progress;
+    trainer.ahead = r->info.ahead;
+    if (!r->info.ahead) { /* else a step is too short to be watched, and is not watched to be shorter */
+        trainer.progress = on_launch;
+        trainer.progress_user = &r->progress;
+    }
     trainer.comm = r->ranks.comm;
     TRY(ranks_share_status(&r->ranks, make_model(r, err), err));
     TRY(ranks_step(&r->ranks, moco_trainer_create(&r->trainer, r->model, r->queue, &trainer), err));
@@ -210,7 +213,7 @@ moco_status train_take_place(struct run *r, struct err *err)
     int64_t step, epoch;
     TRY(from_moco(moco_trainer_cursor(r->trainer, &step, &epoch, NULL), err));
     int64_t in_epoch = n->epoch_done || n->epoch_steps > r->steps_per_epoch ? r->steps_per_epoch : n->epoch_steps;
-    r->begun = step;
+    r->begun = r->landed = step;
     r->behind = step - (epoch * r->steps_per_epoch + in_epoch);
     r->last_step = r->steps_per_epoch * c->epochs + r->behind;
     if (c->max_steps > 0 && c->max_steps < r->last_step)

@@ -80,19 +80,25 @@ static void count_step(struct run *r, double loss)
     r->note.epoch_steps++;
 }
 
-moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waited, struct err *err)
+moco_status watch_step(struct run *r, int64_t epoch, struct watch_pace *pace, struct err *err)
 {
     const struct run_config *c = &r->note.config;
     moco_step_report report;
     double now_waited = 0;
+    int64_t landed;
+    TRY(from_moco(moco_trainer_cursor(r->trainer, &landed, NULL, NULL), err));
+    if (landed == r->landed)
+        return MOCO_OK;
+    r->landed = landed;
     moco_step_report_init(&report);
     TRY(from_moco(moco_trainer_report(r->trainer, &report), err));
     count_step(r, report.loss);
     if (!ranks_is_first(&r->ranks))
         return MOCO_OK;
     TRY(watch_waiting(r, &now_waited, err));
-    double now = seconds_now(), passed = now - *mark > 1e-9 ? now - *mark : 1e-9;
-    TRY(metrics_step(&r->metrics, epoch + 1, &report, (double)c->batch / passed, (now_waited - *waited) / passed, err));
+    double now = seconds_now(), passed = now - pace->mark > 1e-9 ? now - pace->mark : 1e-9;
+    double waited = now_waited - pace->waited;
+    TRY(metrics_step(&r->metrics, epoch + 1, &report, (double)c->batch / passed, waited / passed, err));
     struct progress_step shown = {
         .epoch = epoch + 1,
         .epochs = c->epochs,
@@ -108,8 +114,7 @@ moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waite
     if (slowed != NULL)
         train_warn(slowed);
     live_report_tick(&r->report);
-    *mark = now;
-    *waited = now_waited;
+    *pace = (struct watch_pace){now, now_waited};
     return MOCO_OK;
 }
 

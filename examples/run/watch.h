@@ -16,9 +16,14 @@ moco_status watch_untrained(struct run *r, struct err *err);
 
 moco_status watch_waiting(struct run *r, double *seconds, struct err *err); /* for images, since the epoch began */
 
-/* After a step of `epoch`: its line in metrics.jsonl, the sums of the epoch, progress. *mark and *waited: the clock and
- * watch_waiting before the step, and then after it. */
-moco_status watch_step(struct run *r, int64_t epoch, double *mark, double *waited, struct err *err);
+/* Since when a step is measured: the clock, and watch_waiting. */
+struct watch_pace {
+    double mark, waited;
+};
+
+/* After a step of `epoch` was given: of the step that has landed, if one has, its line in metrics.jsonl, the sums of the
+ * epoch, progress. */
+moco_status watch_step(struct run *r, int64_t epoch, struct watch_pace *pace, struct err *err);
 
 /* MOCO_EBADDATA when the first epoch meets more images that cannot be read than --max-bad allows; later, a warning. */
 moco_status watch_bad(struct run *r, int64_t epoch, struct err *err);

@@ -7,7 +7,7 @@ program=train/test_ahead
 . "$(dirname "$0")/../support/mutants.sh"
 
 judge() {
-    timeout 300 build/tests/train/test_ahead "$tests" >"$log" 2>&1 && return 0
+    MOCO_TEST_DEVICE=ref timeout 300 build/tests/train/test_ahead "$tests" >"$log" 2>&1 && return 0
     grep -q '^\[  FAILED  \]' "$log" && return 1
     return 2
 }
