@@ -274,7 +274,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 # Without oneDNN: its OpenMP runtime is not instrumented. The loader and what uses it have threads of their own;
 # the two of robust/ bring their own.
 tsan_tests := $(addprefix unit/data/test_,loader sources dataset views) unit/lib/test_shares unit/network/test_comm \
-              $(addprefix train/ranks/test_,ranks ranks_loader) $(addprefix robust/test_,encoder one_call side_by_side)
+              $(addprefix train/ranks/test_,ranks ranks_loader) train/test_ahead $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer
 	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
 	@BUILD=$(BUILD)/tsan MOCO_TEST_DEVICE=ref tests/run.sh $(addprefix $(BUILD)/tsan/tests/,$(tsan_tests))
