@@ -281,9 +281,12 @@ moco_status trainer_create(struct trainer **out, struct encoder *encoder, struct
 /* Nobody is left to be told how the step in flight ends, but a failure is not kept from the log. */
 static void land_last(struct trainer *t)
 {
-    struct err err = {0};
-    if (t->query != NULL && trainer_wait(t, &err) != MOCO_OK)
-        ctx_log(t->ctx, LOG_WARN, "the trainer is freed, and of its last step nobody was told: %.400s", err.text);
+    if (t->query != NULL) {
+        encoder_lock_landed(t->query);
+        encoder_unlock(t->query);
+    }
+    if (t->late.status != MOCO_OK)
+        ctx_log(t->ctx, LOG_WARN, "the trainer is freed, and of its last step nobody was told: %.400s", t->late.text);
     if (t->queue != NULL)
         queue_train(t->queue, NULL);
 }

@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "support/files/forged_file.h"
 #include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 #include "support/test_device.h"
@@ -734,38 +733,6 @@ static void a_step_behind_a_skipped_one_is_done_again(void **state)
     }
 }
 
-/* The scale doubles behind a step that is in flight when the next one, which has to have it, is given. */
-static void a_scale_that_doubles_in_flight_is_the_next_steps(void **state)
-{
-    (void)state;
-    FOR_EACH_DEVICE(device)
-    {
-        struct rig rig, twin;
-        struct forged file;
-        struct rig_spec spec = spec_of(*device, RIG_MOCO);
-        char path[PATH_SIZE];
-        spec.trainer.precision = MOCO_PRECISION_F16;
-        strcpy(path, scratch_path(&folder, "double"));
-        open_pair(&rig, &twin, spec);
-        rig_ok(moco_trainer_save(twin.trainer, path, NULL));
-        forged_read(&file, path);
-        forged_text(&file, "state.loss_scale", "64");
-        forged_text(&file, "state.loss_scale_since", "1997");
-        forged_write(&file, path);
-        forged_free(&file);
-        rig_ok(moco_trainer_load(rig.trainer, path));
-        rig_ok(moco_trainer_load(twin.trainer, path));
-        for (int s = 0; s < STEPS; s++) {
-            rig_run(&twin, s, s + 1);
-            rig_run(&rig, s, s + 1);
-            assert_true(report_of(&twin).loss_scale == (s < 3 ? 64 : 128) && report_of(&twin).skipped == 0);
-            assert_true(s == 0 || report_of(&rig).loss_scale == (s < 4 ? 64 : 128));
-        }
-        rig_expect_equal(&rig, &twin);
-        close_pair(&rig, &twin);
-    }
-}
-
 /* ---- beside other threads ---- */
 
 #define FILES 12
@@ -868,7 +835,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_gradient_that_is_too_large_in_flight_is_asked_for_again),
         cmocka_unit_test(a_device_that_commits_behind_a_failure_is_found),
         cmocka_unit_test(a_step_behind_a_skipped_one_is_done_again),
-        cmocka_unit_test(a_scale_that_doubles_in_flight_is_the_next_steps),
         cmocka_unit_test(a_model_that_is_saved_beside_is_of_one_step),
     };
 #ifdef __SANITIZE_THREAD__ /* the others have one thread, and take it many minutes */

@@ -4,7 +4,8 @@
  * nothing else; the report says so. When it cannot be halved any more, the step fails and nothing moves at all. A training that
  * is saved and loaded anywhere among skipped steps goes on to the same bytes, ranks skip alike, and files that lie about
  * the scale are refused. On "ref", which mimics it, and on the device of the tests if it has fp16. Planted and found: a
- * scale that is not saved, a scale that is not taken out of the update, a skipped step that moves the key encoder. */
+ * scale that is not saved, a scale that is not taken out of the update, a skipped step that moves the key encoder, a step given
+ * behind one in flight without the scale that this one leaves. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -257,6 +258,45 @@ static void files_that_lie_are_refused(void **state)
     rig_close(&rig);
 }
 
+/* ---- a step in flight ---- */
+
+/* The scale doubles behind a step that is in flight when the next one, which has to have it, is given: on devices that run
+ * behind their caller. */
+static void a_scale_that_doubles_in_flight_is_the_next_steps(void **state)
+{
+    (void)state;
+    static const char *const behind[] = {"late", "cudasim:0"};
+    for (int d = 0; d < 2; d++) {
+        struct rig_spec spec = spec_of(behind[d]);
+        struct rig rig, twin;
+        struct forged file;
+        char path[256];
+        path_of(path, sizeof path, "doubles");
+        spec.model.width = 1.0 / 32;
+        rig_open(&twin, &spec);
+        spec.trainer.ahead = 1;
+        rig_open(&rig, &spec);
+        rig_ok(moco_trainer_save(twin.trainer, path, NULL));
+        forged_read(&file, path);
+        forged_text(&file, "state.loss_scale", "64");
+        forged_text(&file, "state.loss_scale_since", "1997");
+        forged_write(&file, path);
+        forged_free(&file);
+        rig_ok(moco_trainer_load(rig.trainer, path));
+        rig_ok(moco_trainer_load(twin.trainer, path));
+        for (int s = 0; s < 6; s++) {
+            rig_run(&twin, s, s + 1);
+            rig_run(&rig, s, s + 1);
+            assert_true(report_of(&twin).loss_scale == (s < 3 ? 64 : 128) && report_of(&twin).skipped == 0);
+            assert_true(s == 0 || report_of(&rig).loss_scale == (s < 4 ? 64 : 128));
+        }
+        rig_expect_equal(&rig, &twin);
+        unlink(path);
+        rig_close(&rig);
+        rig_close(&twin);
+    }
+}
+
 /* ---- ranks ---- */
 
 enum { TEAM_STEPS = 8 };
@@ -294,6 +334,7 @@ int main(void)
         cmocka_unit_test(below_one_a_step_fails),
         cmocka_unit_test(it_goes_on_to_the_same_bytes),
         cmocka_unit_test(files_that_lie_are_refused),
+        cmocka_unit_test(a_scale_that_doubles_in_flight_is_the_next_steps),
         cmocka_unit_test(ranks_skip_alike),
     };
     if (harness_has(test_device(), BE_F16) && strcmp(test_device(), "ref") != 0)
