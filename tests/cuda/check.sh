@@ -62,7 +62,7 @@ PATH=$PATH:$toolkit/bin
 if command -v cuobjdump >/dev/null && command -v nvdisasm >/dev/null; then
     for target in sm_80 sm_90a sm_100a; do
         cuobjdump -sass -arch "$target" "$BUILD/obj/cuda/kernels.fatbin" >"$work/sass" 2>&1 || fail "no machine code for $target"
-        for kernel in product_forward product_data product_weights nce_slices; do
+        for kernel in product_forward product_data product_weights nce_slices nce_keys; do
             awk -v name="moco_$kernel" '/Function :/ { on = $3 == name } on' "$work/sass" >"$work/one"
             for instruction in 'HMMA.1688.F32.TF32' 'LDG.E.128'; do
                 grep -q -- "$instruction" "$work/one" || fail "$kernel for $target has no $instruction"

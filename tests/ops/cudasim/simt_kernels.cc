@@ -387,7 +387,7 @@ static void one_pass(void)
         a.results = take<double>(N * 5, 0xff);
         a.d_q = unset((size_t)(N * dim));
         a.scale = 1;
-        a.n = N, a.dim = dim, a.length = LENGTH, a.slices = SLICES, a.slice = SLICE;
+        a.n = N, a.dim = dim, a.length = LENGTH, a.slices = SLICES, a.slice = SLICE, a.rows = N;
         LAUNCH(nce_slices, 1, SLICES, 1, a);
         LAUNCH(nce_end, N, 1, 1, a);
         expect_set("nce_end", a.d_q, (size_t)(N * dim));
@@ -401,6 +401,39 @@ static void one_pass(void)
     }
 }
 
+/* NT-Xent of 34 rows, and InfoNCE against 34 keys of which the last two are the positives. */
+static void one_pass_of_batch(void)
+{
+    enum { COUNT = 34, SLICE = 32, SLICES = 2, DIM = 7 };
+    for (int ntxent = 0; ntxent < 2; ntxent++) {
+        const int n = ntxent ? COUNT : 2;
+        struct nce_args a = {};
+        a.step = new_step();
+        a.q = numbers((size_t)(n * DIM));
+        a.k = a.queue = ntxent ? a.q : numbers(COUNT * DIM);
+        a.positives = unset((size_t)n);
+        a.found = take<struct cuda_contrast>((size_t)(SLICES * n), 0xff);
+        a.softmax = take<struct cuda_softmax>((size_t)n, 0xff);
+        a.sums = unset((size_t)(SLICES * n * DIM));
+        a.results = take<double>((size_t)n * 5, 0xff);
+        a.d_q = unset((size_t)(n * DIM));
+        a.scale = 1;
+        a.n = n, a.dim = DIM, a.length = a.rows = COUNT, a.slices = SLICES, a.slice = SLICE;
+        a.own = ntxent ? COUNT / 2 : COUNT - 2, a.positive = ntxent ? CUDA_NTXENT : CUDA_AMONG;
+        LAUNCH(nce_slices, 1, SLICES, 1, a);
+        LAUNCH(nce_end, (unsigned)n, 1, 1, a);
+        expect_set("nce_end", a.d_q, (size_t)(n * DIM));
+        struct nce_args keys = a;
+        keys.q = a.queue, keys.k = keys.queue = a.q, keys.n = COUNT, keys.length = n, keys.own = COUNT - a.own;
+        keys.slices = ntxent ? SLICES : 1, keys.accumulate = ntxent;
+        keys.sums = unset((size_t)(keys.slices * COUNT * DIM));
+        keys.d_q = ntxent ? a.d_q : unset(COUNT * DIM);
+        LAUNCH(nce_keys, 1, (unsigned)keys.slices, 1, keys);
+        LAUNCH(nce_keys_end, 1, 1, 1, keys);
+        expect_set("nce_keys_end", keys.d_q, COUNT * DIM);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -409,7 +442,7 @@ static const struct {
               {"maps", maps, true},          {"batch_norm", batch_norm, true},
               {"vectors", vectors, false},   {"products", products, false},
               {"matrices", matrices, false}, {"losses", losses, false},
-              {"one_pass", one_pass, false}};
+              {"one_pass", one_pass, false}, {"one_pass_of_batch", one_pass_of_batch, false}};
 
 /* SEED [GROUP]: all kernels, or those of a group. Nothing is freed: the process ends. */
 int main(int argc, char **argv)
