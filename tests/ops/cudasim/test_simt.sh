@@ -96,6 +96,9 @@ mutated nce.cu 's/key < end ?/key <= end ?/' one_pass address "heap-buffer-overf
 mutated nce.cu 's/(int64_t)blockIdx.y \* a.n + row/row/' one_pass address "is not set"
 mutated nce.cu 's/query < end ? query : end - 1/query/' one_pass_of_batch address "heap-buffer-overflow"
 mutated nce.cu 's/query < a.length ? fmaf/query <= a.length ? fmaf/' one_pass_of_batch address "heap-buffer-overflow"
+mutated bn.cu 's/r + f \* step < my.end ? first/true ? first/' batch_norm address "heap-buffer-overflow"
+mutated bn.cu 's/a.c % 8 == 0/a.c > 8/' batch_norm address "heap-buffer-overflow"
+mutated kernel.cuh 's/wide \&\& c + 4 <= count/wide/' slabs address "heap-buffer-overflow"
 mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' slabs address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed

@@ -23,18 +23,6 @@ enum {
 
 static_assert(CUDA_NCE_QUERIES == CUDA_BLOCK / 32 * 16, "a warp has 16 queries");
 
-/* Numbers [c, c + 4) of a row; beyond its end 0. */
-static __device__ __forceinline__ struct quad four_of(const float *row, int c, int dim, bool wide)
-{
-    struct quad out = {};
-    if (wide && c < dim)
-        return *(const struct quad *)(const void *)(row + c);
-    UNROLL for (int j = 0; j < 4; j++)
-        if (c + j < dim)
-            out.v[j] = row[c + j];
-    return out;
-}
-
 static __device__ __forceinline__ void load_keys(struct quad (&out)[NCE_LOADS], const struct nce_args &a, int at,
                                                  int end, bool wide)
 {
