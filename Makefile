@@ -199,7 +199,7 @@ test_support := $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard tests/support/*.c tes
                 $(patsubst %.cc,$(BUILD)/obj/%.o,$(wildcard tests/support/cudasim/*.cc)) $(cuda_obj)
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
-.PHONY: gpu gpu-programs cuda-check fuzz fuzz-campaign fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
+.PHONY: gpu gpu-programs cuda-check cudasim-campaign fuzz fuzz-campaign fuzz-cover fuzz-planted campaign all lib examples benches bench tests check check-avx2 check-late check-cudasim check-clang check-san check-tsan check-peers install uninstall list clean format format-check demo
 
 all: lib examples reference ## library, examples, manual pages and HTML reference (default)
 	@echo '$(cuda_said)'
@@ -237,6 +237,14 @@ check-cudasim: $(tests) ## what computes on the simulated CUDA device (many minu
 	@[ -z "$(cudasim_unnamed)" ] || { echo "not in $(cudasim_list): $(cudasim_unnamed)"; exit 1; }
 	@$(run_cudasim) $(addprefix $(BUILD)/tests/,$(cudasim_quick) $(call cudasim_of,full))
 	@$(subst cudasim:0,cudasim:1,$(run_cudasim)) $(addprefix $(BUILD)/tests/ops/test_,backend_program backend_contract backend_ops)
+
+# All of them, in several orders, and under the sanitizers (those of ops under ThreadSanitizer); ends with counts.
+CUDASIM_FOLDER ?= $(BUILD)/cudasim-campaign
+cudasim_suites := $(cudasim_quick) $(call cudasim_of,full)
+cudasim-campaign: $(addprefix $(BUILD)/tests/,$(cudasim_suites)) ## suites on cudasim in three orders, under AddressSanitizer and ThreadSanitizer, in CUDASIM_FOLDER: stopped and started again, it goes on (hours)
+	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" $(addprefix $(BUILD)/san/tests/,$(cudasim_suites))
+	$(MAKE) BUILD=$(BUILD)/tsan SAN=thread ONEDNN=0 CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" $(addprefix $(BUILD)/tsan/tests/,$(filter ops/%,$(cudasim_suites)))
+	@tests/campaign/cudasim_suites.sh $(CUDASIM_FOLDER) plain=$(BUILD) address=$(BUILD)/san thread=$(BUILD)/tsan
 
 check-late: $(tests) ## what computes on the late device, which runs behind its caller and records steps (minutes)
 	@$(run_late) $(foreach g,ops golden train robust,$(filter $(BUILD)/tests/$(g)/%,$(tests)))
@@ -328,13 +336,14 @@ export fuzz_support fault_flags LIBS WEBP
 fuzz-planted: ## bugs planted in a copy of the parsers: how many inputs until each is found (clang, minutes); FUZZ_TARGETS: only these
 	tests/fuzz/planted_bugs.sh $(FUZZ_TARGETS)
 
-campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times, and started by Slurm; a million embeddings; README's commands on bare Debians; files of 4 GiB; fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
+campaign: all tests check-late ## what is exhaustive: the late device; a run killed and its system calls failing, hundreds of times; ranks that are lost, a thousand times, and started by Slurm; a million embeddings; README's commands on bare Debians; files of 4 GiB; cudasim-campaign and fuzz-campaign (hours; strace, debootstrap, PyTorch, clang)
 	@BUILD=$(BUILD) tests/campaign/driver_faults.sh
 	@BUILD=$(BUILD) tests/campaign/rank_faults.sh
 	@BUILD=$(BUILD) tests/campaign/slurm.sh
 	$(BUILD)/tests/robust/tool_soak 1000000 4
 	@BUILD=$(BUILD) tests/campaign/readme_roots.sh
 	@BUILD=$(BUILD) tests/campaign/large_files.py
+	@$(MAKE) cudasim-campaign
 	@$(MAKE) fuzz-campaign
 
 BENCH ?=

@@ -21,7 +21,6 @@ static moco_status make_network(struct encoder *e, struct err *err)
     e->be->info(e->dev, &info);
     e->real_bytes = info.real_bytes;
     TRY(net_build(&e->graph, e->ctx, &e->config, err));
-    TRY(e->be->layout_create(&e->layout, e->dev, e->graph, info.master, err));
     e->names = mem_array(e->ctx, (size_t)e->graph->state_count, sizeof *e->names, err);
     if (e->names == NULL)
         return MOCO_ENOMEM;
@@ -234,8 +233,19 @@ moco_status encoder_stats_alloc(const struct encoder *encoder, struct encoder_nu
     return status;
 }
 
-moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
+/* A device may keep tables in proportion to the weights for a layout: what a file claims must not size them. */
+static moco_status need_layout(struct encoder *encoder, struct err *err)
 {
+    struct be_info info;
+    encoder->be->info(encoder->dev, &info);
+    return encoder->layout != NULL
+               ? MOCO_OK
+               : encoder->be->layout_create(&encoder->layout, encoder->dev, encoder->graph, info.master, err);
+}
+
+moco_status encoder_numbers_alloc(struct encoder *encoder, struct encoder_numbers *numbers, struct err *err)
+{
+    TRY(need_layout(encoder, err));
     TRY(encoder_stats_alloc(encoder, numbers, err));
     moco_status status =
         encoder->be->alloc(encoder->dev, encoder->be->layout_bytes(encoder->layout), &numbers->masters, err);

@@ -65,8 +65,8 @@ struct tensor_shape {
 /* Initial weights from config->seed; running variance 1, mean 0. */
 moco_status encoder_create(struct encoder **out, struct ctx *ctx, const struct backend *be, struct be_device *dev,
                            const struct net_config *config, struct err *err);
-/* All but the numbers, which encoder_numbers_alloc takes memory for: what a file says of itself is held against its
- * tensors before that. */
+/* All but the layout and the numbers, which encoder_numbers_alloc takes memory for: what a file says of itself is held
+ * against its tensors before that. */
 moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const struct backend *be,
                                   struct be_device *dev, const struct net_config *config, struct err *err);
 /* The same network with the same numbers. */
@@ -91,7 +91,7 @@ void owner_release(_Atomic(void *) *mark, void *owner);
 
 /* ---- numbers ---- */
 
-moco_status encoder_numbers_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
+moco_status encoder_numbers_alloc(struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
 /* All but the masters. */
 moco_status encoder_stats_alloc(const struct encoder *encoder, struct encoder_numbers *numbers, struct err *err);
 void encoder_numbers_free(const struct encoder *encoder, struct encoder_numbers *numbers);

@@ -17,8 +17,16 @@ fail() {
 table=tests/cuda/resources.txt
 log=$BUILD/obj/cuda/kernels.log
 
-# KERNEL TARGET REGISTERS SHARED STACK SPILLS
+# KERNEL TARGET REGISTERS SHARED STACK SPILLS BLOCKS. Blocks: how many of 256 threads fit on a multiprocessor, which has 2048
+# threads and 65536 registers in four parts (a warp takes them in 256s), and 164 KiB of shared memory on sm_80, 228 on the
+# others (a block takes 1 KiB more than it asks for, in 128s).
 awk '
+function least(a, b) { return a < b ? a : b }
+function blocks(target, registers, shared,    by_registers, room) {
+    by_registers = int(int(16384 / (int((registers * 32 + 255) / 256) * 256)) * 4 / 8)
+    room = (target == "sm_80" ? 164 : 228) * 1024
+    return least(least(8, by_registers), int(room / (int((shared + 127) / 128) * 128 + 1024)))
+}
 /Compiling entry function/ {
     split($0, part, "\047")
     name = part[2]; target = part[4]
@@ -31,7 +39,7 @@ awk '
         if ($i == "registers," || $i == "registers") registers = $(i - 1)
         if ($i ~ /^smem/) shared = $(i - 2)
     }
-    print name, target, registers, shared, stack, spills
+    print name, target, registers, shared, stack, spills, blocks(target, registers, shared)
 }' "$log" | LC_ALL=C sort >"$work/now"
 list=src/backend/cuda/kernels/args.h
 kernels=$(sed -n 's/^    K(\([a-z0-9_]*\),.*/\1/p; s/^    CUDA_STORED(K, \([a-z0-9_]*\),.*/\1 \1_bf16 \1_f16/p' $list)
@@ -44,7 +52,7 @@ awk '$5 != 0 { print $1, "for", $2, "has a stack of", $5, "bytes"; bad = 1 } $6 
      END { exit bad }' "$work/now" || failed=1
 version=$("$NVCC" --version | sed -n 's/.*release \([0-9.]*\),.*/\1/p')
 {
-    echo "# kernel target registers shared-bytes stack-bytes spilled-bytes, by nvcc $version"
+    echo "# kernel target registers shared-bytes stack-bytes spilled-bytes blocks-of-a-multiprocessor, by nvcc $version"
     cat "$work/now"
 } >"$work/table"
 cp "$work/table" "$BUILD/obj/cuda/resources.txt"
@@ -56,19 +64,28 @@ elif ! diff "$table" "$work/table" >"$work/diff"; then
 fi
 
 toolkit=$(dirname "$(dirname "$NVCC")")
-# Products run on tensor cores and load four numbers at a time, in machine code (cuobjdump and nvdisasm are on PATH or in
-# the toolkit; pip has them as nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm).
+# In machine code: products and losses run on tensor cores; they, batch norm and what walks over slabs move 16 bytes at a time
+# (cuobjdump and nvdisasm are on PATH or in the toolkit; pip has them as nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm).
 PATH=$PATH:$toolkit/bin
+code_of() { awk -v name="moco_$1" '/Function :/ { on = $3 == name } on' "$work/sass"; }
+machine_code() { # INSTRUCTION KERNEL...
+    instruction=$1
+    shift
+    for kernel in "$@"; do
+        code_of "$kernel" | grep -q -- "$instruction" || fail "$kernel for $target has no $instruction"
+    done
+}
+stored() { for kernel in "$@"; do echo "$kernel ${kernel}_bf16 ${kernel}_f16"; done; }
 if command -v cuobjdump >/dev/null && command -v nvdisasm >/dev/null; then
     for target in sm_80 sm_90a sm_100a; do
         cuobjdump -sass -arch "$target" "$BUILD/obj/cuda/kernels.fatbin" >"$work/sass" 2>&1 || fail "no machine code for $target"
-        for kernel in product_forward product_data product_weights nce_slices; do
-            awk -v name="moco_$kernel" '/Function :/ { on = $3 == name } on' "$work/sass" >"$work/one"
-            for instruction in 'HMMA.1688.F32.TF32' 'LDG.E.128'; do
-                grep -q -- "$instruction" "$work/one" || fail "$kernel for $target has no $instruction"
-            done
-        done
-        awk '/Function :/ { on = $3 == "moco_slab_sums" } on' "$work/sass" | grep -q HMMA && fail "every kernel has HMMA: nothing was looked at"
+        tensor="product_forward product_data product_weights nce_slices nce_keys"
+        machine_code HMMA.1688.F32.TF32 $tensor
+        machine_code LDG.E.128 $tensor slab_sums $(stored slab_update slab_readers bn_sums bn_apply bn_back_sums bn_back_apply)
+        machine_code STG.E.128 slab_update $(stored bn_apply bn_back_apply)
+        machine_code STG.E.64 slab_update_bf16 slab_update_f16 slab_readers_bf16 slab_readers_f16
+        code_of slab_sums | grep -q HMMA && fail "every kernel has HMMA: nothing was looked at"
+        code_of loss_end | grep -q LDG.E.128 && fail "every kernel has LDG.E.128: nothing was looked at"
     done
 else
     echo "SKIPPED: machine code: there is no cuobjdump with nvdisasm"

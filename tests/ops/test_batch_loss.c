@@ -37,6 +37,7 @@ static const struct shape shapes[] = {
     {194, 0, 0, 128, 0.5},  {400, 0, 0, 20, 0.1},    {1, 1, 0, 5, 0.2},        {8, 8, 0, 16, 0.2},
     {65, 65, 0, 100, 0.07}, {200, 200, 0, 24, 0.07}, {16, 64, 32, 32, 0.2},    {70, 500, 430, 12, 0.1},
     {33, 40, 1, 1, 0.3},    {12, 0, 0, 33, 0.005},   {129, 193, 64, 40, 0.01}, {64, 0, 0, 64, 20},
+    {70, 0, 0, 130, 0.1},   {20, 90, 60, 132, 0.07}, {300, 700, 400, 16, 0.1}, {600, 0, 0, 8, 0.1},
 };
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
@@ -235,62 +236,192 @@ static void check_gradient(const char *who, const struct batch *b, const char *w
                  b->s.dim, b->s.temperature, what, sqrt(error), sqrt(size));
 }
 
+static void open_on(struct harness *h, const struct harness_subject *subject)
+{
+    const struct harness_spec spec = {.device = subject->device,
+                                      .precision = (int)subject->precision,
+                                      .threads = 2,
+                                      .n = 2,
+                                      .groups = 1,
+                                      .queue = 4,
+                                      .seed = 1,
+                                      .config = harness_net(18, 0.125, STEM_SMALL, HEAD_MLP, 16, 16)};
+    harness_open(h, &spec);
+}
+
+/* What a device makes of a batch. */
+struct found {
+    struct host_sums sums;
+    double *d_q, *d_k;
+};
+
+/* `constants`: keys have no gradient. */
+static struct found run_on(struct harness *h, const struct batch *b, int constants)
+{
+    const struct shape *s = &b->s;
+    struct err err = {0};
+    size_t nq = (size_t)(s->n * s->dim), nk = (size_t)(s->keys * s->dim);
+    struct be_memory q = harness_reals(h, nq), k = harness_reals(h, nk + 1), d_q = harness_reals(h, nq),
+                     d_k = harness_reals(h, nk + 1),
+                     scratch = harness_alloc(h, h->be->batch_loss_scratch(h->dev, s->n, s->keys, s->dim));
+    struct found out = {.d_q = numbers(nq), .d_k = numbers(nk)};
+    for (size_t i = 0; i < nq; i++) /* outputs are overwritten, not added to */
+        out.d_q[i] = 3;
+    for (size_t i = 0; i < nk; i++)
+        out.d_k[i] = 3;
+    harness_write(h, q.at, b->q, nq);
+    harness_write(h, k.at, b->k, nk);
+    harness_write(h, d_q.at, out.d_q, nq);
+    harness_write(h, d_k.at, out.d_k, nk);
+    const struct be_batch_loss io = {.q = q.at,
+                                     .k = s->keys > 0 ? k.at : NULL,
+                                     .n = s->n,
+                                     .keys = s->keys,
+                                     .first = s->first,
+                                     .dim = s->dim,
+                                     .scale = SCALE,
+                                     .d_q = d_q.at,
+                                     .d_k = s->keys > 0 && !constants ? d_k.at : NULL};
+    const struct be_scalars scalars = {
+        .temperature = s->temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
+    harness_begin(h, &scalars);
+    harness_ok(h->be->batch_loss(h->program, &io, scratch.at, &err), &err);
+    const struct be_outcome sums = harness_drop(h);
+    out.sums = (struct host_sums){sums.loss, sums.top1, sums.top5, sums.pos, sums.neg};
+    harness_read(h, d_q.at, nq, out.d_q);
+    harness_read(h, d_k.at, nk, out.d_k);
+    struct be_memory *all[] = {&q, &k, &d_q, &d_k, &scratch};
+    for (size_t m = 0; m < 5; m++)
+        h->be->release(h->dev, all[m]);
+    return out;
+}
+
+static void found_close(struct found *f)
+{
+    free(f->d_q);
+    free(f->d_k);
+}
+
+static void check_on(struct harness *h, const char *device, const struct shape *s)
+{
+    struct batch b;
+    batch_open(&b, s);
+    double tolerance = h->info.real_bytes == 8 ? 1e-12 : TOL_INFONCE_F32(s->temperature);
+    for (int constants = 0; constants < 2; constants++) {
+        struct found f = run_on(h, &b, constants);
+        check_sums(s->keys > 0 ? "InfoNCE" : "NT-Xent", &b, &f.sums, tolerance);
+        check_gradient(device, &b, "d_q", f.d_q, b.d_q, s->n * s->dim, tolerance);
+        if (!constants)
+            check_gradient(device, &b, "d_k", f.d_k, b.d_k, s->keys * s->dim, tolerance);
+        for (int i = 0; constants && i < s->keys * s->dim; i++)
+            assert_true(f.d_k[i] == 3);
+        found_close(&f);
+    }
+    batch_close(&b);
+}
+
+#define FOR_EACH_SUBJECT(s)                                                                                            \
+    struct harness_subject subjects[HARNESS_SUBJECTS];                                                                 \
+    int subject_count = harness_subjects(subjects);                                                                    \
+    for (const struct harness_subject *s = subjects; s < subjects + subject_count; s++)
+
 static void test_devices(void **state)
 {
     (void)state;
-    struct harness_subject subjects[HARNESS_SUBJECTS];
-    int count = harness_subjects(subjects);
-    for (int at = 0; at < count; at++) {
+    FOR_EACH_SUBJECT(subject)
+    {
         struct harness h;
-        struct err err = {0};
-        struct harness_spec spec = {.device = subjects[at].device,
-                                    .precision = (int)subjects[at].precision,
-                                    .threads = 2,
-                                    .n = 2,
-                                    .groups = 1,
-                                    .queue = 4,
-                                    .seed = 1,
-                                    .config = harness_net(18, 0.125, STEM_SMALL, HEAD_MLP, 16, 16)};
-        harness_open(&h, &spec);
-        for (size_t i = 0; i < SHAPES; i++) {
+        open_on(&h, subject);
+        for (size_t i = 0; i < SHAPES; i++)
+            check_on(&h, subject->device, &shapes[i]);
+        harness_close(&h);
+    }
+}
+
+static double chance(double places, double larger, double equal)
+{
+    return fmin(1, fmax(0, (places - larger) / (equal + 1)));
+}
+
+/* What ranks come to where rows are copies of a few, so that similarities are equal to the bit or far apart. */
+static void expect_ranks(const struct batch *b, double *top1, double *top5)
+{
+    const struct shape *s = &b->s;
+    const double *rows = s->keys > 0 ? b->k : b->q;
+    int count = s->keys > 0 ? s->keys : s->n;
+    *top1 = *top5 = 0;
+    for (int i = 0; i < s->n; i++) {
+        int own = s->keys > 0 ? s->first + i : (i + s->n / 2) % s->n, larger = 0, equal = 0;
+        const double *q = b->q + i * s->dim, *mine = rows + own * s->dim;
+        double positive = cosine(q, mine, s->dim);
+        for (int j = 0; j < count; j++) {
+            const double *row = rows + j * s->dim;
+            if (j == own || (s->keys == 0 && j == i))
+                continue;
+            int same = memcmp(row, mine, sizeof *row * (size_t)s->dim) == 0;
+            assert_true(same || fabs(cosine(q, row, s->dim) - positive) > 1e-5);
+            equal += same;
+            larger += !same && cosine(q, row, s->dim) > positive;
+        }
+        *top1 += chance(1, larger, equal);
+        *top5 += chance(5, larger, equal);
+    }
+}
+
+/* Ties are chance, exactly, whether rows collapsed to one or to a few; keys that are not the query's own among them. */
+static void test_device_ranks(void **state)
+{
+    (void)state;
+    const int kinds[] = {1, 3, 11};
+    FOR_EACH_SUBJECT(subject)
+    {
+        struct harness h;
+        open_on(&h, subject);
+        for (size_t c = 0; c < SHAPES; c++) {
             struct batch b;
-            const struct shape *s = &shapes[i];
-            size_t nq = (size_t)(s->n * s->dim), nk = (size_t)(s->keys * s->dim);
-            batch_open(&b, s);
-            struct be_memory q = harness_reals(&h, nq), k = harness_reals(&h, nk + 1), d_q = harness_reals(&h, nq),
-                             d_k = harness_reals(&h, nk + 1),
-                             scratch = harness_alloc(&h, h.be->batch_loss_scratch(h.dev, s->n, s->keys, s->dim));
-            harness_write(&h, q.at, b.q, nq);
-            harness_write(&h, k.at, b.k, nk);
-            struct be_batch_loss io = {.q = q.at,
-                                       .k = s->keys > 0 ? k.at : NULL,
-                                       .n = s->n,
-                                       .keys = s->keys,
-                                       .first = s->first,
-                                       .dim = s->dim,
-                                       .scale = SCALE,
-                                       .d_q = d_q.at,
-                                       .d_k = s->keys > 0 ? d_k.at : NULL};
-            double *g = numbers(nq + nk), tolerance = h.info.real_bytes == 8 ? 1e-12 : TOL_INFONCE_F32(s->temperature);
-            for (int again = 0; again < 2;
-                 again++) { /* outputs are overwritten, not added to; then keys as constants */
-                const struct be_scalars scalars = {
-                    .temperature = s->temperature, .loss_scale = 1, .gradient_limit = (double)INFINITY};
-                harness_begin(&h, &scalars);
-                harness_ok(h.be->batch_loss(h.program, &io, scratch.at, &err), &err);
-                struct be_outcome found = harness_drop(&h);
-                const struct host_sums sums = {found.loss, found.top1, found.top5, found.pos, found.neg};
-                check_sums(s->keys > 0 ? "InfoNCE" : "NT-Xent", &b, &sums, tolerance);
-                harness_read(&h, d_q.at, nq, g);
-                check_gradient(subjects[at].device, &b, "d_q", g, b.d_q, (int)nq, tolerance);
-                harness_read(&h, d_k.at, nk, g);
-                check_gradient(subjects[at].device, &b, "d_k", g, b.d_k, (int)nk, tolerance);
-                io.d_k = NULL;
+            int kind = kinds[c % 3];
+            batch_open(&b, &shapes[c]);
+            size_t row = sizeof(double) * (size_t)b.s.dim;
+            if (b.s.dim < 5 || b.s.n + b.s.keys < kind) { /* rows that are not copies may be too near each other */
+                batch_close(&b);
+                continue;
             }
-            struct be_memory *all[] = {&q, &k, &d_q, &d_k, &scratch};
-            for (size_t m = 0; m < 5; m++)
-                h.be->release(h.dev, all[m]);
-            free(g);
+            double *from = numbers((size_t)(kind * b.s.dim)), top1, top5;
+            draw_rows(from, kind, b.s.dim, 31, 1000);
+            for (int r = 0; r < b.s.n; r++)
+                memcpy(b.q + r * b.s.dim, from + (r * 7 + r / 9) % kind * b.s.dim, row);
+            for (int r = 0; r < b.s.keys; r++)
+                memcpy(b.k + r * b.s.dim, from + (r * 5 + r / 4) % kind * b.s.dim, row);
+            expect_ranks(&b, &top1, &top5);
+            struct found f = run_on(&h, &b, 0);
+            check_near(f.sums.top1, top1, 1e-9, 0, "top1", c);
+            check_near(f.sums.top5, top5, 1e-9, 0, "top5", c);
+            found_close(&f);
+            free(from);
+            batch_close(&b);
+        }
+        harness_close(&h);
+    }
+}
+
+/* A number that is none, anywhere: the loss is none either, which is what the step's check sees. */
+static void test_device_not_finite(void **state)
+{
+    (void)state;
+    static const double bad[] = {(double)NAN, (double)INFINITY, -(double)INFINITY};
+    const struct shape at[] = {{70, 0, 0, 20, 0.2}, {5, 300, 4, 20, 0.2}, {2, 0, 0, 4, 0.2}};
+    FOR_EACH_SUBJECT(subject)
+    {
+        struct harness h;
+        open_on(&h, subject);
+        for (int c = 0; c < 18; c++) {
+            struct batch b;
+            batch_open(&b, &at[c % 3]);
+            double *rows = c / 9 && b.s.keys > 0 ? b.k : b.q;
+            rows[rows == b.k ? 299 * 20 + 3 : b.s.dim + 1] = bad[c / 3 % 3];
+            struct found f = run_on(&h, &b, 0);
+            assert_false(isfinite(f.sums.loss));
+            found_close(&f);
             batch_close(&b);
         }
         harness_close(&h);
@@ -496,11 +627,12 @@ static void test_scratch(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_definition), cmocka_unit_test(test_ntxent_is_the_references),
-        cmocka_unit_test(test_devices),    cmocka_unit_test(test_ref_refuses),
+        cmocka_unit_test(test_definition),   cmocka_unit_test(test_ntxent_is_the_references),
+        cmocka_unit_test(test_devices),      cmocka_unit_test(test_ref_refuses),
+        cmocka_unit_test(test_device_ranks), cmocka_unit_test(test_device_not_finite),
 #ifdef MOCO_HAVE_ONEDNN
-        cmocka_unit_test(test_levels),     cmocka_unit_test(test_ties),
-        cmocka_unit_test(test_not_finite), cmocka_unit_test(test_repeatable),
+        cmocka_unit_test(test_levels),       cmocka_unit_test(test_ties),
+        cmocka_unit_test(test_not_finite),   cmocka_unit_test(test_repeatable),
         cmocka_unit_test(test_scratch),
 #endif
     };

@@ -30,6 +30,10 @@ int test_device_is_behind(const char *name);
  * its memory from the context. */
 int64_t test_device_own_bytes(const char *name);
 
+/* How often devices of this kind have asked their driver for memory so far; -1: there is no driver that counts. A simulated
+ * driver touches pages of its own at any time, so that fresh pages of the process say nothing of such a device. */
+int64_t test_device_takes(const char *name);
+
 /* ---- devices that only tests have ---- */
 
 /* "twin:0" and "twin:1": "ref" under a name that nothing in src/ knows. */

@@ -10,7 +10,7 @@
 enum {
     NCE_BLOCKS = 256,        /* about two for each multiprocessor of a large GPU */
     NCE_SLICES = CUDA_BLOCK, /* most: nce_end has a thread for each */
-    NCE_KEYS = 256,          /* least keys of a slice */
+    NCE_KEYS = 64,           /* least candidates of a slice */
     NCE_TILE = 32            /* of which they are a multiple */
 };
 
@@ -21,52 +21,83 @@ static moco_status zero(struct be_device *dev, void *at, int64_t numbers, struct
 
 /* ---- in one pass ---- */
 
-/* How a queue is cut, and where things are in the scratch memory. A queue's length and the batch alone decide. */
-struct nce_room {
+/* How candidates are cut into slices: their number and the queries' decide, and nothing else. */
+struct nce_cut {
     int slices, slice;
-    size_t found, sums, results, bytes;
 };
 
-static struct nce_room nce_room_of(int n, int64_t length, int dim)
+static int64_t nce_blocks(int64_t n)
 {
-    int64_t blocks = (n + CUDA_NCE_QUERIES - 1) / CUDA_NCE_QUERIES, slices = NCE_BLOCKS / blocks;
+    return (n + CUDA_NCE_QUERIES - 1) / CUDA_NCE_QUERIES;
+}
+
+static struct nce_cut nce_cut_of(int64_t n, int64_t length)
+{
+    int64_t slices = NCE_BLOCKS / nce_blocks(n);
     slices = slices < 1 ? 1 : slices > NCE_SLICES ? NCE_SLICES : slices;
     int64_t keys = (length + slices - 1) / slices;
     keys = ((keys < NCE_KEYS ? NCE_KEYS : keys) + NCE_TILE - 1) / NCE_TILE * NCE_TILE;
     slices = (length + keys - 1) / keys;
-    struct nce_room r = {.slices = slices < 1 ? 1 : (int)slices, .slice = keys > INT32_MAX ? INT32_MAX : (int)keys};
-    size_t parts = (size_t)r.slices * (size_t)n;
-    r.found = cuda_up((size_t)n * sizeof(float));
-    r.sums = r.found + cuda_up(parts * sizeof(struct cuda_contrast));
-    r.results = r.sums + cuda_up(parts * (size_t)dim * sizeof(float));
+    return (struct nce_cut){slices < 1 ? 1 : (int)slices, keys > INT32_MAX ? INT32_MAX : (int)keys};
+}
+
+/* Where things are in the scratch memory. */
+struct nce_room {
+    size_t found, softmax, sums, results, bytes;
+};
+
+/* `keys`: candidates that have a gradient; 0: they have none. */
+static struct nce_room nce_room_of(int n, int64_t length, int keys, int dim)
+{
+    size_t parts = (size_t)nce_cut_of(n, length).slices * (size_t)n;
+    size_t of_keys = keys > 0 ? (size_t)nce_cut_of(keys, n).slices * (size_t)keys : 0;
+    struct nce_room r = {.found = cuda_up((size_t)n * sizeof(float))};
+    r.softmax = r.found + cuda_up(parts * sizeof(struct cuda_contrast));
+    r.sums = r.softmax + cuda_up(keys > 0 ? (size_t)n * sizeof(struct cuda_softmax) : 0);
+    r.results = r.sums + cuda_up((parts > of_keys ? parts : of_keys) * (size_t)dim * sizeof(float));
     r.bytes = r.results + cuda_up((size_t)n * 5 * sizeof(double));
     return r;
 }
 
-static moco_status one_pass(struct be_program *program, const struct be_infonce *io, void *scratch, struct err *err)
+/* Candidates against queries: the gradient of the candidates, added to that of the queries where they are the same. */
+static moco_status pass_of_keys(struct be_device *dev, const struct nce_args *queries, float *d_keys, struct err *err)
+{
+    struct nce_args args = *queries;
+    const struct nce_cut cut = nce_cut_of(queries->length, queries->n);
+    args.q = queries->queue;
+    args.k = args.queue = queries->q;
+    args.d_q = d_keys;
+    args.accumulate = d_keys == queries->d_q;
+    args.n = queries->length;
+    args.length = queries->n;
+    args.own = (queries->rows - queries->own) % queries->rows; /* the query of which it is the positive */
+    args.slices = cut.slices;
+    args.slice = cut.slice;
+    TRY(cuda_launch(dev, CUDA_nce_keys, nce_blocks(args.n), args.slices, 1, &args, err));
+    return cuda_launch_items(dev, CUDA_nce_keys_end, (int64_t)args.n * args.dim, &args, err);
+}
+
+/* `args` has the inputs; `d_keys` NULL: candidates are constants. */
+static moco_status one_pass(struct be_program *program, struct nce_args args, float *d_keys, void *scratch,
+                            struct err *err)
 {
     struct be_device *dev = program->dev;
-    const struct nce_room room = nce_room_of(io->n, io->length, io->dim);
+    const struct nce_cut cut = nce_cut_of(args.n, args.length);
+    const struct nce_room room = nce_room_of(args.n, args.length, d_keys != NULL ? args.length : 0, args.dim);
     char *at = scratch;
-    const struct nce_args args = {.step = program->step,
-                                  .q = io->q,
-                                  .k = io->k,
-                                  .queue = io->queue,
-                                  .positives = scratch,
-                                  .found = (struct cuda_contrast *)(void *)(at + room.found),
-                                  .sums = (float *)(void *)(at + room.sums),
-                                  .results = (double *)(void *)(at + room.results),
-                                  .d_q = io->d_q,
-                                  .scale = io->scale,
-                                  .n = io->n,
-                                  .dim = io->dim,
-                                  .length = (int32_t)io->length,
-                                  .slices = room.slices,
-                                  .slice = room.slice};
-    const struct loss_args end = {.step = program->step, .results = args.results, .n = io->n};
-    int64_t blocks = (io->n + CUDA_NCE_QUERIES - 1) / CUDA_NCE_QUERIES;
-    TRY(cuda_launch(dev, CUDA_nce_slices, blocks, room.slices, 1, &args, err));
-    TRY(cuda_launch(dev, CUDA_nce_end, io->n, 1, 1, &args, err));
+    args.step = program->step;
+    args.positives = scratch;
+    args.found = (struct cuda_contrast *)(void *)(at + room.found);
+    args.softmax = d_keys != NULL ? (struct cuda_softmax *)(void *)(at + room.softmax) : NULL;
+    args.sums = (float *)(void *)(at + room.sums);
+    args.results = (double *)(void *)(at + room.results);
+    args.slices = cut.slices;
+    args.slice = cut.slice;
+    const struct loss_args end = {.step = program->step, .results = args.results, .n = args.n};
+    TRY(cuda_launch(dev, CUDA_nce_slices, nce_blocks(args.n), args.slices, 1, &args, err));
+    TRY(cuda_launch(dev, CUDA_nce_end, args.n, 1, 1, &args, err));
+    if (d_keys != NULL)
+        TRY(pass_of_keys(dev, &args, d_keys, err));
     return cuda_launch(dev, CUDA_loss_end, 1, 1, 1, &end, err);
 }
 
@@ -104,13 +135,14 @@ static struct room room_of(int n, int64_t count, int dim)
 size_t cuda_infonce_scratch(struct be_device *dev, int n, int dim, int64_t length)
 {
     (void)dev;
-    return dim <= CUDA_NCE_DIM ? nce_room_of(n, length, dim).bytes : room_of(n, length, dim).bytes;
+    return dim <= CUDA_NCE_DIM ? nce_room_of(n, length, 0, dim).bytes : room_of(n, length, dim).bytes;
 }
 
 size_t cuda_batch_loss_scratch(struct be_device *dev, int n, int keys, int dim)
 {
     (void)dev;
-    return room_of(n, keys > 0 ? keys : n, dim).bytes;
+    int count = keys > 0 ? keys : n;
+    return dim <= CUDA_NCE_DIM ? nce_room_of(n, count, count, dim).bytes : room_of(n, count, dim).bytes;
 }
 
 /* ---- a loss ---- */
@@ -222,7 +254,17 @@ moco_status cuda_infonce(struct be_program *program, const struct be_infonce *io
                        "%s: InfoNCE of %d queries of %d numbers against %lld keys, or its temperature, is not possible",
                        program->dev->name, io->n, io->dim, (long long)io->length);
     if (io->dim <= CUDA_NCE_DIM) {
-        CUDA_WITHIN(program->dev, one_pass(program, io, scratch, err));
+        const struct nce_args args = {.q = io->q,
+                                      .k = io->k,
+                                      .queue = io->queue,
+                                      .d_q = io->d_q,
+                                      .scale = io->scale,
+                                      .n = io->n,
+                                      .dim = io->dim,
+                                      .length = (int32_t)io->length,
+                                      .rows = io->n,
+                                      .positive = CUDA_APART};
+        CUDA_WITHIN(program->dev, one_pass(program, args, NULL, scratch, err));
         return MOCO_OK;
     }
     struct loss l = loss_of(program, io->n, io->dim, io->length, scratch);
@@ -248,7 +290,24 @@ moco_status cuda_batch_loss(struct be_program *program, const struct be_batch_lo
                        "%s: a loss of %d queries of %d numbers against %d keys from %d on, or its temperature, is not "
                        "possible",
                        program->dev->name, io->n, io->dim, io->keys, io->first);
-    struct loss l = loss_of(program, io->n, io->dim, ntxent ? io->n : io->keys, scratch);
+    const int count = ntxent ? io->n : io->keys;
+    if (io->dim <= CUDA_NCE_DIM) {
+        const float *candidates = ntxent ? io->q : io->k;
+        const struct nce_args args = {.q = io->q,
+                                      .k = candidates,
+                                      .queue = candidates,
+                                      .d_q = io->d_q,
+                                      .scale = io->scale,
+                                      .n = io->n,
+                                      .dim = io->dim,
+                                      .length = count,
+                                      .own = ntxent ? io->n / 2 : io->first,
+                                      .rows = count,
+                                      .positive = ntxent ? CUDA_NTXENT : CUDA_AMONG};
+        CUDA_WITHIN(program->dev, one_pass(program, args, ntxent ? io->d_q : io->d_k, scratch, err));
+        return MOCO_OK;
+    }
+    struct loss l = loss_of(program, io->n, io->dim, count, scratch);
     l.args.q = io->q;
     l.args.d_q = io->d_q;
     l.args.scale = io->scale;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * cuda_loss: InfoNCE and NT-Xent. InfoNCE of rows of up to 128 numbers is one pass over the queue (kernels/nce.cu); all
- * else is similarities by a product, softmax, gradients by products (kernels/loss.cu). What a reader would get wrong: such
- * a batch is done some queries at a time, so that its similarities take at most 16 MiB, or one row. */
+ * cuda_loss: InfoNCE and NT-Xent. Rows of up to 128 numbers are done in one pass over the candidates, and one over the
+ * queries if candidates have a gradient (kernels/nce.cu); longer ones are similarities by a product, softmax, gradients by
+ * products (kernels/loss.cu). What a reader would get wrong: such a batch is done some queries at a time, so that its
+ * similarities take at most 16 MiB, or one row. */
 #ifndef MOCO_BACKEND_CUDA_LOSS_H
 #define MOCO_BACKEND_CUDA_LOSS_H
 

@@ -137,7 +137,8 @@ static moco_status run_back(const struct program_backward *run, const struct pro
     TRY(cuda_launch(plan->dev, cuda_stored(plan, CUDA_bn_back_sums, node->in), channel_blocks(&args), args.splits,
                     args.groups, &args, err));
     TRY(cuda_launch_items(plan->dev, CUDA_bn_back_end, args.c, &args, err));
-    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_bn_back_apply, node->in), count_of(&args), &args, err);
+    return cuda_launch_items(plan->dev, cuda_stored(plan, CUDA_bn_back_apply, node->in), (count_of(&args) + 7) / 8,
+                             &args, err);
 }
 
 static moco_status fold(struct be_weights *weights, const struct graph_op *op, const struct graph_op *bn,

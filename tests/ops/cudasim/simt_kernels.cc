@@ -247,9 +247,10 @@ static void vectors(void)
     LAUNCH(bias_back, 2, 1, 1, a);
 }
 
-static void batch_norm(void)
+static void batch_norm_of(int c)
 {
-    enum { ROWS = 37, C = 35, GROUPS = 2, SPLITS = 3, COUNT = GROUPS * ROWS * C };
+    enum { ROWS = 37, GROUPS = 2, SPLITS = 3 };
+    const size_t C = (size_t)c, COUNT = GROUPS * ROWS * C;
     struct bn_args a = {};
     a.x = map_numbers(COUNT);
     a.other = map_numbers(COUNT);
@@ -257,13 +258,13 @@ static void batch_norm(void)
     a.beta = numbers(C);
     a.out = map_unset(COUNT);
     a.mask = take<unsigned char>((COUNT + 7) / 8, 0);
-    a.sums = take<double>((size_t)GROUPS * SPLITS * 2 * C, 0xff);
-    a.saved = unset((size_t)GROUPS * 2 * C);
-    a.means = unset((size_t)GROUPS * 2 * C);
+    a.sums = take<double>(GROUPS * SPLITS * 2 * C, 0xff);
+    a.saved = unset(GROUPS * 2 * C);
+    a.means = unset(GROUPS * 2 * C);
     a.stage = numbers(2 * C);
     a.rows = ROWS;
     a.eps = 1e-5;
-    a.c = C, a.groups = GROUPS, a.splits = SPLITS, a.relu = 1;
+    a.c = c, a.groups = GROUPS, a.splits = SPLITS, a.relu = 1;
     LAUNCH_STORED(bn_sums, 2, SPLITS, GROUPS, a);
     LAUNCH_STORED(bn_statistics, 1, 1, 1, a);
     LAUNCH_STORED(bn_apply, 2, 1, 1, a);
@@ -277,10 +278,17 @@ static void batch_norm(void)
     LAUNCH(bn_back_end, 1, 1, 1, a);
     LAUNCH_STORED(bn_back_apply, 3, 1, 1, a);
     expect_map("bn_back_apply", a.out, COUNT);
-    struct fold_args f = {numbers(C * 6), numbers(C), numbers(C), unset(C), take<float>(2 * C, 0), C * 6, 1e-5, C, 6};
+    struct fold_args f = {numbers(C * 6), numbers(C), numbers(C), unset(C), take<float>(2 * C, 0), c * 6, 1e-5, c, 6};
     LAUNCH(fold_bn, 1, 1, 1, f);
     LAUNCH(fold_weights, 1, 1, 1, f);
     expect_set("fold", f.weight, C * 6);
+}
+
+/* Channels that are read one by one, and 16 bytes at a time; with one row of threads that has nothing to do. */
+static void batch_norm(void)
+{
+    batch_norm_of(35);
+    batch_norm_of(40);
 }
 
 static void products(void)
@@ -387,7 +395,7 @@ static void one_pass(void)
         a.results = take<double>(N * 5, 0xff);
         a.d_q = unset((size_t)(N * dim));
         a.scale = 1;
-        a.n = N, a.dim = dim, a.length = LENGTH, a.slices = SLICES, a.slice = SLICE;
+        a.n = N, a.dim = dim, a.length = LENGTH, a.slices = SLICES, a.slice = SLICE, a.rows = N;
         LAUNCH(nce_slices, 1, SLICES, 1, a);
         LAUNCH(nce_end, N, 1, 1, a);
         expect_set("nce_end", a.d_q, (size_t)(N * dim));
@@ -401,6 +409,39 @@ static void one_pass(void)
     }
 }
 
+/* NT-Xent of 34 rows, and InfoNCE against 34 keys of which the last two are the positives. */
+static void one_pass_of_batch(void)
+{
+    enum { COUNT = 34, SLICE = 32, SLICES = 2, DIM = 7 };
+    for (int ntxent = 0; ntxent < 2; ntxent++) {
+        const int n = ntxent ? COUNT : 2;
+        struct nce_args a = {};
+        a.step = new_step();
+        a.q = numbers((size_t)(n * DIM));
+        a.k = a.queue = ntxent ? a.q : numbers(COUNT * DIM);
+        a.positives = unset((size_t)n);
+        a.found = take<struct cuda_contrast>((size_t)(SLICES * n), 0xff);
+        a.softmax = take<struct cuda_softmax>((size_t)n, 0xff);
+        a.sums = unset((size_t)(SLICES * n * DIM));
+        a.results = take<double>((size_t)n * 5, 0xff);
+        a.d_q = unset((size_t)(n * DIM));
+        a.scale = 1;
+        a.n = n, a.dim = DIM, a.length = a.rows = COUNT, a.slices = SLICES, a.slice = SLICE;
+        a.own = ntxent ? COUNT / 2 : COUNT - 2, a.positive = ntxent ? CUDA_NTXENT : CUDA_AMONG;
+        LAUNCH(nce_slices, 1, SLICES, 1, a);
+        LAUNCH(nce_end, (unsigned)n, 1, 1, a);
+        expect_set("nce_end", a.d_q, (size_t)(n * DIM));
+        struct nce_args keys = a;
+        keys.q = a.queue, keys.k = keys.queue = a.q, keys.n = COUNT, keys.length = n, keys.own = COUNT - a.own;
+        keys.slices = ntxent ? SLICES : 1, keys.accumulate = ntxent;
+        keys.sums = unset((size_t)(keys.slices * COUNT * DIM));
+        keys.d_q = ntxent ? a.d_q : unset(COUNT * DIM);
+        LAUNCH(nce_keys, 1, (unsigned)keys.slices, 1, keys);
+        LAUNCH(nce_keys_end, 1, 1, 1, keys);
+        expect_set("nce_keys_end", keys.d_q, COUNT * DIM);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -409,7 +450,7 @@ static const struct {
               {"maps", maps, true},          {"batch_norm", batch_norm, true},
               {"vectors", vectors, false},   {"products", products, false},
               {"matrices", matrices, false}, {"losses", losses, false},
-              {"one_pass", one_pass, false}};
+              {"one_pass", one_pass, false}, {"one_pass_of_batch", one_pass_of_batch, false}};
 
 /* SEED [GROUP]: all kernels, or those of a group. Nothing is freed: the process ends. */
 int main(int argc, char **argv)

@@ -94,6 +94,11 @@ mutated product.cu 's/if (to_row >= e.rows || to_column >= e.columns)/if (to_row
 mutated product.cu 's/row < p.rows \&\& k < p.end ? F::at/row < p.rows ? F::at/' matrices address "heap-buffer-overflow"
 mutated nce.cu 's/key < end ?/key <= end ?/' one_pass address "heap-buffer-overflow"
 mutated nce.cu 's/(int64_t)blockIdx.y \* a.n + row/row/' one_pass address "is not set"
+mutated nce.cu 's/query < end ? query : end - 1/query/' one_pass_of_batch address "heap-buffer-overflow"
+mutated nce.cu 's/query < a.length ? fmaf/query <= a.length ? fmaf/' one_pass_of_batch address "heap-buffer-overflow"
+mutated bn.cu 's/r + f \* step < my.end ? first/true ? first/' batch_norm address "heap-buffer-overflow"
+mutated bn.cu 's/a.c % 8 == 0/a.c > 8/' batch_norm address "heap-buffer-overflow"
+mutated kernel.cuh 's/wide \&\& c + 4 <= count/wide/' slabs address "heap-buffer-overflow"
 mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' slabs address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed

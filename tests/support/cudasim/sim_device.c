@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * sim_device: "cudasim:0" to "cudasim:7", the CUDA backend's own host code on a simulated driver (sim_driver.h). */
+ * sim_device: "cudasim:0" to "cudasim:7", the CUDA backend's own host code on a simulated driver (sim_driver.h).
+ * MOCO_SIMT_SEED: another order of threads, blocks and streams in all of a test program. */
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "backend/cuda/cuda.h"
 #include "support/cudasim/sim_dnn.h"
 #include "support/cudasim/sim_driver.h"
 #include "support/cudasim/sim_nccl.h"
+#include "support/cudasim/simt.h"
 
 static moco_status find_nccl(const struct nccl_library **out, struct err *err)
 {
@@ -38,6 +41,11 @@ static struct backend be;
 
 static void fill(void)
 {
+    const char *seed = getenv("MOCO_SIMT_SEED");
+    if (seed != NULL) {
+        simt_seed(strtoull(seed, NULL, 10));
+        sim_seed(strtoull(seed, NULL, 10));
+    }
     be = cuda_slots;
     be.abi = BACKEND_ABI;
     be.name = "cudasim";

@@ -53,6 +53,8 @@ enum sim_failure {
 void sim_plant(enum sim_failure failure, int after);
 int sim_planted_is_due(void); /* 1: it has not happened yet */
 
+void sim_seed(uint64_t seed); /* of the order in which streams run */
+
 /* Calls that could fail so far, by the kind of failure. */
 int64_t sim_calls(enum sim_failure failure);
 

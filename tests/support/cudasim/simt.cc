@@ -546,12 +546,15 @@ QUIET void simt_exchange(unsigned mask, unsigned from, const void *value, void *
     copy_bytes(out, the_run->lanes[first + from].out[turn], bytes);
 }
 
-/* A float in TF32 has 13 bits of zeros at its end; of others the hardware reads what it likes. */
-QUIET static int is_tf32(float x)
+/* A float in TF32 has 13 bits of zeros at its end; of what is not finite the hardware reads what it likes. */
+QUIET static int are_tf32(const float *x, int count)
 {
-    uint32_t bits;
-    __builtin_memcpy(&bits, &x, sizeof bits);
-    return x - x != 0 || !(bits & 0x1fff);
+    uint32_t bits, any = 0;
+    for (int i = 0; i < count; i++) {
+        __builtin_memcpy(&bits, x + i, sizeof bits);
+        any |= (bits & 0x7f800000u) == 0x7f800000u ? 0 : bits & 0x1fff;
+    }
+    return any == 0;
 }
 
 /* Towards 0, as tensor cores add: whoever sums much in them is off by as much as here. */
@@ -577,20 +580,22 @@ QUIET void simt_mma(float d[4], const float a[4], const float b[2], const char *
     float mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
     l->file = file;
     l->line = line;
-    for (int i = 0; i < 6; i++)
-        if (!is_tf32(mine[i]))
-            fail("a factor of a product is not in TF32", l);
+    if (!are_tf32(mine, 6))
+        fail("a factor of a product is not in TF32", l);
     copy_bytes(l->out[turn], mine, sizeof mine);
     wait_here(AT_EXCHANGE, 0xffffffffu, file, line, NULL);
-    for (unsigned i = 0; i < 4; i++) {
-        double sum = (double)d[i];
-        for (unsigned k = 0; k < 8; k++) {
-            const float *left = (const float *)(const void *)warp[g * 4 + k % 4].out[turn];
-            const float *right = (const float *)(const void *)warp[(2 * t + i % 2) * 4 + k % 4].out[turn];
-            sum += (double)left[i / 2 + k / 4 * 2] * (double)right[4 + k / 4];
-        }
-        d[i] = cut(sum);
+    double sum[4] = {(double)d[0], (double)d[1], (double)d[2], (double)d[3]};
+    for (unsigned k = 0; k < 8; k++) {
+        const float *left = (const float *)(const void *)warp[g * 4 + k % 4].out[turn] + k / 4 * 2;
+        const float *right = (const float *)(const void *)warp[2 * t * 4 + k % 4].out[turn];
+        const float *next = (const float *)(const void *)warp[(2 * t + 1) * 4 + k % 4].out[turn];
+        const double rows[2] = {(double)left[0], (double)left[1]};
+        const double columns[2] = {(double)right[4 + k / 4], (double)next[4 + k / 4]};
+        for (unsigned i = 0; i < 4; i++)
+            sum[i] += rows[i / 2] * columns[i % 2];
     }
+    for (unsigned i = 0; i < 4; i++)
+        d[i] = cut(sum[i]);
 }
 
 QUIET void *simt_shared(const void *key, size_t bytes, const char *file, unsigned line)

@@ -49,3 +49,8 @@ int64_t test_device_counted(const char *name)
         return sim_live();
     return strcmp(name, "late") == 0 ? late_live() : -1;
 }
+
+int64_t test_device_takes(const char *name)
+{
+    return strncmp(name, "cudasim", 7) == 0 ? sim_calls(SIM_NO_MEMORY) : -1;
+}

@@ -13,7 +13,7 @@ enum {
     CUDA_SLICE = 1 << 14,  /* numbers of a parameter that one block works on */
     CUDA_TILE = 64,        /* rows and columns of a product that one block computes */
     CUDA_BN_CHANNELS = 32, /* channels of a block of batch norm */
-    CUDA_NCE_DIM = 128,    /* the longest rows of one-pass InfoNCE */
+    CUDA_NCE_DIM = 128,    /* the longest rows of losses in one pass */
     CUDA_NCE_QUERIES = 128 /* queries of a block there */
 };
 
@@ -82,6 +82,12 @@ struct cuda_contrast {
     float top, sum; /* the largest similarity; of exp((similarity - top) / temperature) */
     float total;    /* of similarities */
     int32_t larger, equal;
+};
+
+/* A query's softmax, when all candidates are known: candidate c weighs each * exp((similarity - top) / temperature) in the
+ * gradient, and the positive `pull`. */
+struct cuda_softmax {
+    float top, each, pull, unused;
 };
 
 /* ---- arguments ---- */
@@ -205,17 +211,24 @@ struct loss_args {
     int32_t ntxent;
 };
 
-/* Queries against a queue, in slices of it. */
+/* What the positive is to the candidates. */
+enum { CUDA_APART, CUDA_AMONG, CUDA_NTXENT }; /* none of them; one of them; and so is the query itself */
+
+/* Queries against candidates, in slices of them. nce_keys and nce_keys_end: candidates against queries, so that a "query"
+ * is a candidate and the other way round. */
 struct nce_args {
     struct cuda_step *step;
-    const float *q, *k, *queue;
-    float *positives;            /* [n] similarity with k */
-    struct cuda_contrast *found; /* [slice][n] */
-    float *sums;                 /* [slice][n][dim] of weight * key, weights as in `found` */
-    double *results;             /* [n][5] */
+    const float *q, *k, *queue;   /* k: the positive of query i is row (i + own) % rows */
+    float *positives;             /* [n] similarity with it */
+    struct cuda_contrast *found;  /* [slice][n] */
+    struct cuda_softmax *softmax; /* [n], nce_keys: [length]; NULL: not wanted */
+    float *sums;                  /* [slice][n][dim] of weight * candidate, weights as in `found` */
+    double *results;              /* [n][5] */
     float *d_q;
     double scale;
-    int32_t n, dim, length, slices, slice; /* slice: keys of one */
+    int32_t n, dim, length, slices, slice; /* slice: candidates of one */
+    int32_t own, rows, positive;           /* positive: CUDA_APART, ... */
+    int32_t accumulate;                    /* nce_keys_end: d_q is added to */
 };
 
 /* A kernel over maps: of f32, bf16 and fp16, in this order. */
@@ -266,7 +279,9 @@ struct nce_args {
     K(loss_pull, loss)                                                                                                 \
     K(loss_end, loss)                                                                                                  \
     K(nce_slices, nce)                                                                                                 \
-    K(nce_end, nce)
+    K(nce_end, nce)                                                                                                    \
+    K(nce_keys, nce)                                                                                                   \
+    K(nce_keys_end, nce)
 
 #define CUDA_NUMBER(name, args) CUDA_##name,
 enum cuda_kernel { CUDA_KERNELS(CUDA_NUMBER) CUDA_KERNEL_COUNT };

@@ -12,8 +12,10 @@
 #ifdef __CUDACC__
 #define SHARED(type, name, dims) __shared__ type name dims
 #define UNROLL _Pragma("unroll") /* of loops over arrays that are to stay in registers */
+#define MAY_ALIAS
 #else
 #define UNROLL
+#define MAY_ALIAS __attribute__((may_alias))
 #endif
 
 #define KERNEL(name, args)                                                                                             \
@@ -27,6 +29,18 @@
 struct alignas(16) quad {
     float v[4];
 };
+
+/* Numbers [c, c + 4) of a row; beyond its end 0. `wide`: the row begins, and c is, at a multiple of 16 bytes. */
+static __device__ __forceinline__ struct quad four_of(const float *row, int c, int count, bool wide)
+{
+    struct quad out = {};
+    if (wide && c + 4 <= count)
+        return *(const struct quad *)(const void *)(row + c);
+    UNROLL for (int j = 0; j < 4; j++)
+        if (c + j < count)
+            out.v[j] = row[c + j];
+    return out;
+}
 
 /* The number of this thread in the grid, and how many there are; in one dimension. */
 static __device__ __forceinline__ int64_t first_item()

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * nce: InfoNCE in one pass over the queue. A block takes 128 queries through a slice of the queue, 32 keys at a time: their
- * similarities, what they add to the softmax, to the ranks and to the gradient (the mean of the keys, each weighted by its
- * part of the softmax). nce_end puts the slices together. Nothing of the size of queries times keys is ever stored.
+ * nce: losses in one pass over the candidates: InfoNCE against a queue or the batch's keys, and NT-Xent. A block takes 128
+ * queries through a slice of the candidates, 32 at a time: their similarities, what they add to the softmax, to the ranks
+ * and to the gradient (the mean of the candidates, each weighted by its part of the softmax). nce_end puts the slices
+ * together. Where candidates have a gradient, nce_keys takes 128 of them through the queries in the same way, whose softmax
+ * is known by then. Nothing of the size of queries times candidates is ever stored.
  *
- * What a reader would get wrong: the softmax is not known before the last key, so that sums are of exp((s - top) / T) with
- * the largest similarity seen so far, and shrink whenever there is a larger one. And the similarity with the positive is
- * computed by the same instructions in the same order as all others, so that equal vectors tie exactly. */
+ * What a reader would get wrong: the softmax is not known before the last candidate, so that sums are of exp((s - top) / T)
+ * with the largest similarity seen so far, and shrink whenever there is a larger one. The positive is in none of these sums,
+ * even where it is a candidate: nce_end adds it. And the similarity with it is computed by the same instructions in the same
+ * order as all others, so that equal vectors tie exactly. */
 #include "backend/cuda/kernels/loss.cuh"
 #include "backend/cuda/kernels/mma.cuh"
 
@@ -19,18 +22,6 @@ enum {
 };
 
 static_assert(CUDA_NCE_QUERIES == CUDA_BLOCK / 32 * 16, "a warp has 16 queries");
-
-/* Numbers [c, c + 4) of a row; beyond its end 0. */
-static __device__ __forceinline__ struct quad four_of(const float *row, int c, int dim, bool wide)
-{
-    struct quad out = {};
-    if (wide && c < dim)
-        return *(const struct quad *)(const void *)(row + c);
-    UNROLL for (int j = 0; j < 4; j++)
-        if (c + j < dim)
-            out.v[j] = row[c + j];
-    return out;
-}
 
 static __device__ __forceinline__ void load_keys(struct quad (&out)[NCE_LOADS], const struct nce_args &a, int at,
                                                  int end, bool wide)
@@ -71,7 +62,14 @@ static __device__ __forceinline__ void add_similarity(float (&s)[4], const struc
     multiply(s, q, key, true);
 }
 
-/* Of rows g and g + 8 of a warp, the similarity with their own keys: the diagonal of queries times keys. */
+/* The row of `k` that is the positive of a query. */
+static __device__ __forceinline__ int own_of(const struct nce_args &a, int query)
+{
+    const unsigned own = (unsigned)query + (unsigned)a.own;
+    return (int)(own < (unsigned)a.rows ? own : own - (unsigned)a.rows);
+}
+
+/* Of rows g and g + 8 of a warp, the similarity with their positives: the diagonal of queries times positives. */
 static __device__ __forceinline__ void own_similarities(float (&out)[2], const nce_queries &q, const struct nce_args &a,
                                                         int first)
 {
@@ -80,13 +78,14 @@ static __device__ __forceinline__ void own_similarities(float (&out)[2], const n
     UNROLL for (int k = 0; k < NCE_STEPS; k++) {
         if (k * 8 >= a.dim)
             break;
-        struct halves<4> query;
-        split(query, q[k], true);
+        struct halves<4> left;
+        split(left, q[k], true);
         UNROLL for (int n = 0; n < 2; n++) {
-            const int key = first + n * 8 + g, c = k * 8 + t;
-            const float *row = a.k + (int64_t)key * a.dim;
-            const float x[2] = {key < a.n && c < a.dim ? row[c] : 0.0f, key < a.n && c + 4 < a.dim ? row[c + 4] : 0.0f};
-            add_similarity(s[n], query, x);
+            const int query = first + n * 8 + g, c = k * 8 + t;
+            const float *row = a.k + (int64_t)own_of(a, query) * a.dim;
+            const float x[2] = {query < a.n && c < a.dim ? row[c] : 0.0f,
+                                query < a.n && c + 4 < a.dim ? row[c + 4] : 0.0f};
+            add_similarity(s[n], left, x);
         }
     }
     UNROLL for (int r = 0; r < 2; r++)
@@ -145,16 +144,23 @@ template <class T> static __device__ __forceinline__ T lanes_sum(T value)
     return value + __shfl_xor_sync(0xffffffffu, value, 2);
 }
 
-/* Row r of this lane: similarities of `keys` keys become weights; what the sums of weights shrink by. */
-static __device__ __forceinline__ float take_in(struct nce_query &query, float (&s)[NCE_COLUMNS][4], int r, int keys,
-                                                float inverse)
+/* Does candidate `at` take part in the sums of a query? */
+static __device__ __forceinline__ bool takes_part(const struct nce_args &a, int query, int at, int end)
+{
+    return at < end && !(a.positive != CUDA_APART && at == own_of(a, query)) &&
+           !(a.positive == CUDA_NTXENT && at == query);
+}
+
+/* Row r of this lane: similarities of candidates [at, end) become weights; what the sums of weights shrink by. */
+static __device__ __forceinline__ float take_in(struct nce_query &query, float (&s)[NCE_COLUMNS][4], int r,
+                                                const struct nce_args &a, int row, int at, int end, float inverse)
 {
     const int t = (int)threadIdx.x % 4;
     float top = query.top;
     UNROLL for (int n = 0; n < NCE_COLUMNS; n++)
         UNROLL for (int c = 0; c < 2; c++) {
             float &x = s[n][2 * r + c];
-            if (n * 8 + 2 * t + c < keys) {
+            if (takes_part(a, row + 8 * r, at + n * 8 + 2 * t + c, end)) {
                 query.larger += x > query.positive;
                 query.equal += x == query.positive;
                 query.total += x;
@@ -177,20 +183,29 @@ static __device__ __forceinline__ float take_in(struct nce_query &query, float (
     return shrink;
 }
 
-static __device__ __forceinline__ void write_slice(const struct nce_args &a, const struct nce_query (&query)[2],
-                                                   const float (&sums)[NCE_STEPS][4], int row)
+/* The same where the columns are queries, whose softmax is known. */
+static __device__ __forceinline__ void weigh(float (&s)[NCE_COLUMNS][4], const struct nce_args &a, int row, int at,
+                                             int end, float inverse)
+{
+    const int t = (int)threadIdx.x % 4;
+    UNROLL for (int n = 0; n < NCE_COLUMNS; n++)
+        UNROLL for (int c = 0; c < 2; c++) {
+            const int query = at + n * 8 + 2 * t + c;
+            const struct cuda_softmax softmax = a.softmax[query < end ? query : end - 1];
+            UNROLL for (int r = 0; r < 2; r++) {
+                float &x = s[n][2 * r + c];
+                x = takes_part(a, row + 8 * r, query, end) ? expf((x - softmax.top) * inverse) * softmax.each : 0.0f;
+            }
+        }
+}
+
+static __device__ __forceinline__ void write_sums(const struct nce_args &a, const float (&sums)[NCE_STEPS][4], int row)
 {
     const int t = (int)threadIdx.x % 4;
     UNROLL for (int r = 0; r < 2; r++) {
-        const struct cuda_contrast found = {query[r].top, lanes_sum(query[r].sum), lanes_sum(query[r].total),
-                                            lanes_sum(query[r].larger), lanes_sum(query[r].equal)};
         const int64_t at = (int64_t)blockIdx.y * a.n + row + 8 * r;
         if (row + 8 * r >= a.n)
             continue;
-        if (t == 0)
-            a.found[at] = found;
-        if (t == 0 && blockIdx.y == 0)
-            a.positives[row + 8 * r] = query[r].positive;
         UNROLL for (int c = 0; c < NCE_STEPS; c++)
             UNROLL for (int j = 0; j < 2; j++)
                 if (c * 8 + 2 * t + j < a.dim)
@@ -198,8 +213,21 @@ static __device__ __forceinline__ void write_slice(const struct nce_args &a, con
     }
 }
 
-/* Grid: queries in hundreds and twenty-eights, slices. */
-KERNEL(nce_slices, nce)
+static __device__ __forceinline__ void write_found(const struct nce_args &a, const struct nce_query (&query)[2], int row)
+{
+    UNROLL for (int r = 0; r < 2; r++) {
+        const struct cuda_contrast found = {query[r].top, lanes_sum(query[r].sum), lanes_sum(query[r].total),
+                                            lanes_sum(query[r].larger), lanes_sum(query[r].equal)};
+        if (row + 8 * r >= a.n || threadIdx.x % 4 != 0)
+            continue;
+        a.found[(int64_t)blockIdx.y * a.n + row + 8 * r] = found;
+        if (blockIdx.y == 0)
+            a.positives[row + 8 * r] = query[r].positive;
+    }
+}
+
+/* Grid: queries in hundreds and twenty-eights, slices. `known`: the columns' softmax is. */
+template <bool known> static __device__ __forceinline__ void walk(const struct nce_args &a)
 {
     SHARED(struct quad, tile, [NCE_TILE * NCE_STRIDE / 4]);
     const float *keys = (const float *)(const void *)tile;
@@ -211,9 +239,9 @@ KERNEL(nce_slices, nce)
     nce_queries q;
     float sums[NCE_STEPS][4] = {}, positive[2] = {};
     load_queries(q, a, row);
-    if (first < a.n)
+    if (!known && first < a.n)
         own_similarities(positive, q, a, first);
-    struct nce_query query[2] = {{positive[0], -INFINITY, 0, 0, 0, 0}, {positive[1], -INFINITY, 0, 0, 0, 0}};
+    struct nce_query query[2] = {{positive[0], positive[0], 0, 0, 0, 0}, {positive[1], positive[1], 0, 0, 0, 0}};
     struct quad next[NCE_LOADS];
     load_keys(next, a, begin, end, wide);
     for (int at = begin; at < end; at += NCE_TILE) {
@@ -225,8 +253,10 @@ KERNEL(nce_slices, nce)
             continue;
         float s[NCE_COLUMNS][4] = {};
         similarities(s, q, keys, a.dim);
-        UNROLL for (int r = 0; r < 2; r++) {
-            const float shrink = take_in(query[r], s, r, end - at, inverse);
+        if (known)
+            weigh(s, a, row, at, end, inverse);
+        UNROLL for (int r = 0; !known && r < 2; r++) {
+            const float shrink = take_in(query[r], s, r, a, row, at, end, inverse);
             UNROLL for (int c = 0; c < NCE_STEPS; c++) {
                 sums[c][2 * r] *= shrink;
                 sums[c][2 * r + 1] *= shrink;
@@ -234,8 +264,21 @@ KERNEL(nce_slices, nce)
         }
         add_keys(sums, s, keys, a.dim);
     }
-    if (first < a.n)
-        write_slice(a, query, sums, row);
+    if (first >= a.n)
+        return;
+    if (!known)
+        write_found(a, query, row);
+    write_sums(a, sums, row);
+}
+
+KERNEL(nce_slices, nce)
+{
+    walk<false>(a);
+}
+
+KERNEL(nce_keys, nce)
+{
+    walk<true>(a);
 }
 
 /* A block a query; a thread a slice first, then a number of the gradient. */
@@ -255,13 +298,32 @@ WIDE_KERNEL(nce_end, nce)
     const double sum = spread(block_sum((double)weight[t] * found.sum) + mine);
     const double unit = a.scale * a.step->loss_scale / a.step->temperature;
     const float each = (float)(unit / sum), pull = (float)(unit * (mine / sum - 1));
+    const float *own = a.k + (int64_t)own_of(a, (int)query) * a.dim;
     for (int c = t; c < a.dim; c += CUDA_BLOCK) {
         float d = 0;
         for (int s = 0; s < a.slices; s++)
             d = fmaf(weight[s], a.sums[(s * (int64_t)a.n + query) * a.dim + c], d);
-        a.d_q[query * a.dim + c] = fmaf(pull, a.k[query * a.dim + c], each * d);
+        a.d_q[query * a.dim + c] = fmaf(pull, own[c], each * d);
     }
-    if (t == 0)
-        write_result(a.results + query * 5, log(sum) - (double)(positive - top) / a.step->temperature, positive, larger,
-                     equal, total, a.length);
+    if (t != 0)
+        return;
+    write_result(a.results + query * 5, log(sum) - (double)(positive - top) / a.step->temperature, positive, larger, equal,
+                 total, (double)a.length - a.positive);
+    if (a.softmax != nullptr) {
+        const struct cuda_softmax softmax = {top, each, pull, 0};
+        a.softmax[query] = softmax;
+    }
+}
+
+/* A thread a number: the slices of a candidate, and the query whose positive it is. */
+KERNEL(nce_keys_end, nce)
+{
+    const int64_t count = (int64_t)a.n * a.dim;
+    for (int64_t i = first_item(); i < count; i += item_step()) {
+        const int query = own_of(a, (int)(i / a.dim));
+        float d = a.accumulate ? a.d_q[i] : 0.0f;
+        for (int s = 0; s < a.slices; s++)
+            d += a.sums[s * count + i];
+        a.d_q[i] = query < a.length ? fmaf(a.softmax[query].pull, a.k[(int64_t)query * a.dim + i % a.dim], d) : d;
+    }
 }

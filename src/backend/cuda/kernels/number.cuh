@@ -88,6 +88,56 @@ template <class T> static __device__ __forceinline__ void put(void *at, int64_t 
     store((T *)at + i, value);
 }
 
+/* What one load or store of 16 or 8 bytes moves, whatever the numbers are. */
+struct alignas(16) words16 {
+    uint32_t w[4];
+} MAY_ALIAS;
+typedef uint64_t word8 MAY_ALIAS;
+
+/* Number j of 16 bits of words that were 0. */
+template <class T> static __device__ __forceinline__ void pack(uint32_t *words, int j, float value)
+{
+    T one;
+    store(&one, value);
+    words[j / 2] |= (uint32_t)one.bits << j % 2 * 16;
+}
+
+/* How many numbers that is. */
+template <class T> struct many {
+    enum { N = (int)(16 / sizeof(T)) };
+};
+
+/* Numbers [i, i + N) of an array, at a multiple of 16 bytes; N numbers are a multiple of it, too. */
+template <class T, int N> static __device__ __forceinline__ void get_many(float (&out)[N], const void *at, int64_t i)
+{
+    UNROLL for (int m = 0; m < N; m += many<T>::N) {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            const struct quad in = *(const struct quad *)(const void *)((const float *)at + i + m);
+            UNROLL for (int j = 0; j < 4; j++)
+                out[m + j] = in.v[j];
+        } else {
+            const struct words16 in = *(const struct words16 *)(const void *)((const T *)at + i + m);
+            UNROLL for (int j = 0; j < 8; j++)
+                out[m + j] = widened(T{(uint16_t)(in.w[j / 2] >> j % 2 * 16)});
+        }
+    }
+}
+
+template <class T, int N> static __device__ __forceinline__ void put_many(void *at, int64_t i, const float (&in)[N])
+{
+    UNROLL for (int m = 0; m < N; m += many<T>::N) {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            const struct quad out = {in[m], in[m + 1], in[m + 2], in[m + 3]};
+            *(struct quad *)(void *)((float *)at + i + m) = out;
+        } else {
+            struct words16 out = {};
+            UNROLL for (int j = 0; j < 8; j++)
+                pack<T>(out.w, j, in[m + j]);
+            *(struct words16 *)(void *)((T *)at + i + m) = out;
+        }
+    }
+}
+
 /* Three kernels of one body: `name` of T = float, and name_bf16, name_f16 (CUDA_STORED). */
 #define STORED_KERNEL(name, args)                                                                                      \
     template <class T> static __device__ __forceinline__ void name(const struct args##_args &a);                       \
