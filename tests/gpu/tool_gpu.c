@@ -243,7 +243,7 @@ static moco_status time_one(const struct place *p, const struct dnn_conv *conv, 
     moco_status status = cuda_enter(p->dev, err);
     if (status != MOCO_OK)
         return status;
-    status = dnn_choose(&plan, &p->dev->dnn, conv, err);
+    status = dnn_choose(&plan, &p->dev->dnn, conv, 1, NULL, err);
     for (int i = -2; i < p->runs && status == MOCO_OK; i++) { /* the first two are not counted */
         double begin = now();
         status = cuda_dnn_run(p->dev, &plan, p->x.at, p->w.at, p->y.at, p->workspace.at, err);
@@ -254,7 +254,7 @@ static moco_status time_one(const struct place *p, const struct dnn_conv *conv, 
     }
     if (status == MOCO_OK) {
         *ms = 1e3 * median(seconds, p->runs);
-        *engine = plan.engine;
+        *engine = plan.engine[0].number;
         *workspace = plan.workspace;
     }
     dnn_plan_free(&plan);

@@ -78,14 +78,20 @@ static moco_status make_lock(struct be_device *dev, struct err *err)
 }
 
 /* Without cuDNN the device is there all the same, and slower. */
-static void open_dnn(struct be_device *dev, const struct cuda_tables *tables)
+static moco_status open_dnn(struct be_device *dev, const struct cuda_tables *tables, struct err *err)
 {
     struct err why = {0};
+    moco_status status = MOCO_ENODEV;
     if (tables->dnn == NULL)
         err_set(&why, MOCO_ENODEV, "%s", tables->without);
-    else if (dnn_open(&dev->dnn, tables->dnn, dev->stream, &why) == MOCO_OK)
-        return;
-    ctx_log(dev->ctx, LOG_WARN, "%s: convolutions run on kernels of our own, slowly: %.400s", dev->name, why.text);
+    else
+        status = dnn_open(&dev->dnn, tables->dnn, dev->stream, &why);
+    if (status == MOCO_OK && dev->ctx->tuning_file != NULL)
+        return dnn_tuning_open(&dev->tuning, dev->ctx, dev->ctx->tuning_file, dev->gpu, (int)dev->dnn.lib->version(),
+                               err);
+    if (status != MOCO_OK)
+        ctx_log(dev->ctx, LOG_WARN, "%s: convolutions run on kernels of our own, slowly: %.400s", dev->name, why.text);
+    return MOCO_OK;
 }
 
 static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tables, int number, struct err *err)
@@ -104,7 +110,7 @@ static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tab
     if (status == MOCO_OK)
         status = make_queue(dev, err);
     if (status == MOCO_OK)
-        open_dnn(dev, tables);
+        status = open_dnn(dev, tables, err);
     cuda_leave(dev);
     return status;
 }
@@ -135,6 +141,7 @@ void cuda_close(struct be_device *dev)
     }
     if (dev->has_lock)
         pthread_mutex_destroy(&dev->lock);
+    dnn_tuning_close(dev->tuning);
     mem_free(ctx, dev);
     ctx_unref(ctx);
 }

@@ -42,6 +42,15 @@ expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --max-st
 expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --resume auto --out "$work/parts"
 cmp "$work/whole/checkpoint_0001.safetensors" "$work/parts/checkpoint_0001.safetensors" || fail "fp16 in two parts is not what it is in one"
 grep -aq '"state.loss_scale":"' "$work/whole/checkpoint_0001.safetensors" || fail "the checkpoint has no loss scale"
+# With a file of tuning, which the second run finds and leaves as it is: the same bytes in two parts.
+expect 0 "" $train --precision bf16 --epochs 2 --schedule 1 --no-report --tuning "$work/tuning.json" --out "$work/tuned"
+cp "$work/tuning.json" "$work/tuning.before"
+grep -q '^"simulated GPU 0, cuDNN 9.19.0: forward in bf16 of a convolution of .*":"4"' "$work/tuning.json" || fail "no engine is in the file of tuning"
+expect 0 "" $train --precision bf16 --epochs 2 --schedule 1 --no-report --max-steps 1 --tuning "$work/tuning.json" --out "$work/tuned2"
+expect 0 "" $train --precision bf16 --epochs 2 --schedule 1 --no-report --resume auto --tuning "$work/tuning.json" --out "$work/tuned2"
+cmp "$work/tuned/checkpoint_0001.safetensors" "$work/tuned2/checkpoint_0001.safetensors" || fail "bf16 with tuning in two parts is not what it is in one"
+cmp "$work/tuning.json" "$work/tuning.before" || fail "a run that found all engines in the file wrote it anew"
+expect 0 "engines are timed again" $train --precision bf16 --epochs 1 --no-report --tuning "$work/bf16/metrics.jsonl" --out "$work/tuned3"
 expect 1 "does not compute in f64; it has f32, bf16, fp16, tf32" $train --precision f64 --epochs 1 --out "$work/no"
 expect 1 "does not compute in fp16; it has f32" "$BUILD/examples/train_imagenet" "$work/data" --preset demo $small --batch-size 12 \
     --bn-group-size 6 --moco-k 24 --precision fp16 --epochs 1 --out "$work/no"
