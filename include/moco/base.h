@@ -92,7 +92,7 @@ MOCO_API void moco_tensor_init_sized(moco_tensor *tensor, size_t size);
  *
  * Each device supports some of these. moco_device_describe lists them; any other is refused with MOCO_ENOTSUP, and
  * the sentence names those that are supported. AUTO is the one in which the device trains fastest: on "cpu" BF16 if
- * the CPU has instructions for it, otherwise F32; on "ref" F64. */
+ * the CPU has instructions for it, otherwise F32; on "cuda" BF16 if there is cuDNN, otherwise F32; on "ref" F64. */
 typedef enum moco_precision {
     MOCO_PRECISION_AUTO = 0,
     MOCO_PRECISION_F32 = 1,

@@ -174,6 +174,12 @@ int cuda_precisions(const struct be_device *dev)
     return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) | BE_HAS(BE_BF16) | BE_HAS(BE_F16) : 0);
 }
 
+/* Every GPU that is taken (OLDEST_MAJOR) has instructions for bf16; but without cuDNN there are no engines that use them. */
+static enum be_precision auto_precision(const struct be_device *dev)
+{
+    return dev->dnn.lib != NULL ? BE_BF16 : BE_F32;
+}
+
 int cuda_storage(enum be_precision precision)
 {
     return precision == BE_BF16 ? 1 : precision == BE_F16 ? 2 : 0;
@@ -182,6 +188,7 @@ int cuda_storage(enum be_precision precision)
 void cuda_info(const struct be_device *dev, struct be_info *info)
 {
     *info = (struct be_info){.threads = 1,
+                             .bf16_native = auto_precision(dev) == BE_BF16,
                              .real_bytes = sizeof(float),
                              .precisions = cuda_precisions(dev),
                              .master = BE_F32,
@@ -206,7 +213,7 @@ moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_prec
 {
     if (wanted != 0)
         TRY(backend_has_precision(dev->name, cuda_precisions(dev), wanted, err));
-    *out = wanted == 0 ? BE_F32 : (enum be_precision)wanted;
+    *out = wanted == 0 ? auto_precision(dev) : (enum be_precision)wanted;
     return MOCO_OK;
 }
 

@@ -110,6 +110,12 @@ static struct harness_tensors step_of(enum way way)
     h.be->info(h.dev, &info);
     assert_string_equal(info.library,
                         way == WITHOUT_DNN ? "simulated GPU 1, no cuDNN" : "simulated GPU 0, cuDNN 9.19.0");
+    /* What no precision asked for means. */
+    enum be_precision best;
+    struct err err = {0};
+    harness_ok(h.be->precision(h.dev, 0, &best, &err), &err);
+    assert_int_equal(best, way == WITHOUT_DNN ? BE_F32 : BE_BF16);
+    assert_int_equal(info.bf16_native, way != WITHOUT_DNN);
     harness_train(&h);
     struct harness_tensors step = harness_collect(&h, HARNESS_STEP | HARNESS_STATE);
     harness_close(&h);

@@ -42,6 +42,15 @@ expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --max-st
 expect 0 "" $train --precision fp16 --epochs 2 --schedule 1 --no-report --resume auto --out "$work/parts"
 cmp "$work/whole/checkpoint_0001.safetensors" "$work/parts/checkpoint_0001.safetensors" || fail "fp16 in two parts is not what it is in one"
 grep -aq '"state.loss_scale":"' "$work/whole/checkpoint_0001.safetensors" || fail "the checkpoint has no loss scale"
+# Nothing asked for: bf16 where there is cuDNN, else f32; and a run goes on in the precision that it began in, or says why not.
+expect 0 "" $train --epochs 1 --no-report --out "$work/auto"
+grep -q '"precision":"bf16"' "$work/auto/metrics.jsonl" || fail "auto is not bf16 with cuDNN"
+cmp "$work/auto/checkpoint_0000.safetensors" "$work/bf16/checkpoint_0000.safetensors" || fail "auto is not what bf16 is"
+expect 0 "" $train --device cudasim:1 --epochs 1 --no-report --out "$work/auto1"
+grep -q '"precision":"f32"' "$work/auto1/metrics.jsonl" || fail "auto is not f32 without cuDNN"
+expect 0 "" $train --epochs 2 --no-report --resume auto --out "$work/auto1"
+tail -n 1 "$work/auto1/metrics.jsonl" | grep -q '"precision":"f32"' || grep -q '"precision":"bf16"' "$work/auto1/metrics.jsonl" && fail "a run in f32 went on in bf16"
+expect 2 "is of a run in bf16, which device cudasim:1 does not have" $train --device cudasim:1 --epochs 2 --no-report --resume auto --out "$work/auto"
 # With a file of tuning, which the second run finds and leaves as it is: the same bytes in two parts.
 expect 0 "" $train --precision bf16 --epochs 2 --schedule 1 --no-report --tuning "$work/tuning.json" --out "$work/tuned"
 cp "$work/tuning.json" "$work/tuning.before"
