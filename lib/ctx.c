@@ -52,6 +52,12 @@ int ctx_default_threads(void)
     return threads < 1 ? 1 : threads;
 }
 
+/* A context has its path behind it, in one block: memory that it counts is that of others. */
+static size_t block_bytes(const char *tuning_file)
+{
+    return sizeof(struct ctx) + (tuning_file == NULL ? 0 : strlen(tuning_file) + 1);
+}
+
 moco_status ctx_create(struct ctx **out, const struct ctx_options *options, struct err *err)
 {
     *out = NULL;
@@ -60,13 +66,16 @@ moco_status ctx_create(struct ctx **out, const struct ctx_options *options, stru
         return err_set(err, MOCO_EINVAL, "context: alloc and release go together; one of them is NULL");
     if (o.threads < 0 || o.threads > 4096)
         return err_set(err, MOCO_EINVAL, "context: threads is %d; it must be 0 (automatic) to 4096", o.threads);
+    if (o.tuning_file != NULL && o.tuning_file[0] == 0)
+        return err_set(err, MOCO_EINVAL, "context: tuning_file is empty; NULL means none");
     if (o.alloc == NULL) {
         o.alloc = default_alloc;
         o.release = default_release;
     }
-    struct ctx *ctx = o.alloc(o.user, sizeof *ctx, ALIGN);
+    size_t bytes = block_bytes(o.tuning_file);
+    struct ctx *ctx = o.alloc(o.user, bytes, ALIGN);
     if (ctx == NULL)
-        return err_set(err, MOCO_ENOMEM, "context: no memory for %zu bytes", sizeof *ctx);
+        return err_set(err, MOCO_ENOMEM, "context: no memory for %zu bytes", bytes);
     memset(ctx, 0, sizeof *ctx);
     ctx->alloc = o.alloc;
     ctx->release = o.release;
@@ -76,6 +85,8 @@ moco_status ctx_create(struct ctx **out, const struct ctx_options *options, stru
     ctx->threads = ctx->automatic ? ctx_default_threads() : o.threads;
     ctx->process = (int64_t)getpid();
     atomic_init(&ctx->refs, 1);
+    if (o.tuning_file != NULL)
+        ctx->tuning_file = strcpy((char *)(ctx + 1), o.tuning_file);
     *out = ctx;
     return MOCO_OK;
 }
@@ -90,7 +101,7 @@ void ctx_unref(struct ctx *ctx)
 {
     if (ctx == NULL || atomic_fetch_sub_explicit(&ctx->refs, 1, memory_order_acq_rel) != 1)
         return;
-    ctx->release(ctx->user, ctx, sizeof *ctx);
+    ctx->release(ctx->user, ctx, block_bytes(ctx->tuning_file));
 }
 
 moco_status ctx_check(const struct ctx *ctx, struct err *err)

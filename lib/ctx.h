@@ -19,9 +19,11 @@ struct ctx {
     void (*release)(void *user, void *memory, size_t size);
     void (*log)(void *user, int level, const char *line);
     void *user;
-    int threads;     /* compute threads, >= 1, fixed at creation */
-    int automatic;   /* nobody asked for so many: a device may take fewer */
-    int64_t process; /* pid at creation: a forked child is refused */
+    const char
+        *tuning_file; /* where a device keeps what it found to be fast here; NULL: nowhere, and it tries nothing */
+    int threads;      /* compute threads, >= 1, fixed at creation */
+    int automatic;    /* nobody asked for so many: a device may take fewer */
+    int64_t process;  /* pid at creation: a forked child is refused */
     _Atomic int refs;
     _Atomic int64_t live_bytes, peak_bytes, alloc_calls; /* of mem_*, for tests and reports */
 };
@@ -31,7 +33,8 @@ struct ctx_options {
     void (*release)(void *user, void *memory, size_t size);
     void (*log)(void *user, int level, const char *line); /* NULL: silent */
     void *user;
-    int threads; /* 0: from affinity and cgroup quota */
+    int threads;             /* 0: from affinity and cgroup quota */
+    const char *tuning_file; /* copied; NULL: none */
 };
 
 moco_status ctx_create(struct ctx **out, const struct ctx_options *options, struct err *err);

@@ -163,6 +163,10 @@ static const struct cli_option table[] = {
     {"device", NULL, 0, CLI_NAME, AT(device), 0, 0, NULL, 0, "NAME",
      "== The machine\n" DEVICE_HELP ";\nwith ranks each takes one GPU of its host"},
     {"precision", NULL, 0, CLI_NAME, AT(precision), 0, 0, PRECISION_CHOICES, REVISABLE, "NAME", PRECISION_HELP},
+    {"tuning", NULL, 0, CLI_PATH, AT(tuning), 0, 0, NULL, 0, "FILE",
+     "cuda: time the engines that cuDNN has for each convolution, take the\n"
+     "fastest, and keep in FILE which it was; with the same FILE a resumed run\n"
+     "takes the same, and repeats the bits (default: the first, none is timed)"},
     {"threads", NULL, 0, CLI_INT, AT(threads), 0, 1024, NULL, 0, "N",
      "compute threads (default 0: what the process may use)"},
     {"ranks", NULL, 0, CLI_NAME, AT(ranks), 0, 0, "auto|mpi|nccl|none", 0, "ENGINE",

@@ -14,8 +14,8 @@
 #define NOTE_PATHS 1000 /* bytes of a path in it, as note_text writes them */
 
 struct run_config {
-    char data[CLI_PATH_SIZE], out[CLI_PATH_SIZE], resume[CLI_PATH_SIZE], save_index[CLI_PATH_SIZE], init[CLI_PATH_SIZE],
-        prefix[CLI_PATH_SIZE];
+    char data[CLI_PATH_SIZE], out[CLI_PATH_SIZE], resume[CLI_PATH_SIZE], save_index[CLI_PATH_SIZE],
+        tuning[CLI_PATH_SIZE], init[CLI_PATH_SIZE], prefix[CLI_PATH_SIZE];
     char preset[CLI_NAME_SIZE], arch[CLI_NAME_SIZE], stem[CLI_NAME_SIZE], head[CLI_NAME_SIZE];
     char augment[CLI_PATH_SIZE]; /* changes to the recipe: see augment_text.h */
     char recipe[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], lr_schedule[CLI_NAME_SIZE];

@@ -45,6 +45,7 @@ void train_context(struct run *r, moco_context_options *o)
     o->threads = (int32_t)(c->threads > 0 ? c->threads : r->ranks.processors);
     o->log = on_log;
     o->user = r;
+    o->tuning_file = c->tuning[0] != 0 ? c->tuning : NULL;
 }
 
 /* Ranks with GPUs over NCCL have opened theirs; over MPI each takes the one of its place on the host. */

@@ -12,8 +12,8 @@
 #define PRECISION_CHOICES "auto|f32|bf16|f64|fp16|tf32"
 #define PRECISION_HELP                                                                                                 \
     "auto (default): the one in which the device trains fastest, bf16 if the\n"                                        \
-    "CPU has instructions for it, otherwise f32; f32; bf16; fp16 and tf32 (cuda);\n"                                   \
-    "f64 (ref)"
+    "CPU or the GPU has instructions for it, otherwise f32; f32; bf16; fp16 and\n"                                     \
+    "tf32 (cuda); f64 (ref)"
 #define DEVICE_HELP "cpu (default); cuda or cuda:N, a GPU (docs/cuda.md); ref: plain C in double, very slow"
 
 moco_precision precision_parse(const char *name); /* AUTO for "auto", and for what is none */

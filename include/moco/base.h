@@ -92,7 +92,7 @@ MOCO_API void moco_tensor_init_sized(moco_tensor *tensor, size_t size);
  *
  * Each device supports some of these. moco_device_describe lists them; any other is refused with MOCO_ENOTSUP, and
  * the sentence names those that are supported. AUTO is the one in which the device trains fastest: on "cpu" BF16 if
- * the CPU has instructions for it, otherwise F32; on "ref" F64. */
+ * the CPU has instructions for it, otherwise F32; on "cuda" BF16 if there is cuDNN, otherwise F32; on "ref" F64. */
 typedef enum moco_precision {
     MOCO_PRECISION_AUTO = 0,
     MOCO_PRECISION_F32 = 1,
@@ -131,6 +131,14 @@ typedef struct moco_context_options {
      * any thread that runs libmoco code, loader threads included, several at a time. It must not call libmoco. */
     void (*log)(void *user, int level, const char *line);
     void *user; /* is passed to the three callbacks */
+    /* Path of a file (copied) in which devices keep what they found to be the fastest on this machine; NULL: none, and
+     * nothing is tried. Only "cuda" tries anything: when a trainer or a model takes its memory, convolutions that the
+     * file does not know run on up to five engines of cuDNN, a few times each, and the fastest is noted. All of them give
+     * equal bits for equal arguments, and two engines may differ in the last bits: who wants a later run to repeat an
+     * earlier one gives it the same file. A file that does not exist is made; one that is damaged, or that cannot be
+     * read or written, is one line of the log, and no failure. A file that is something else is left as it is. Several
+     * processes may use one file: it is always replaced whole. */
+    const char *tuning_file;
 } moco_context_options;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_context_options_init_sized(moco_context_options *options, size_t size);

@@ -48,7 +48,7 @@ MOCO_API moco_status moco_preset_get_sized(moco_preset *preset, size_t size, con
 #define moco_preset_get(p, name) moco_preset_get_sized((p), sizeof *(p), (name))
 
 /* Fill the options of network and training with those of a preset; the strings inside are static. No preset names a
- * precision: it stays MOCO_PRECISION_AUTO, which is bf16 on a CPU with instructions for it. Set MOCO_PRECISION_F32
+ * precision: it stays MOCO_PRECISION_AUTO, which is bf16 on a CPU or GPU with instructions for it. Set MOCO_PRECISION_F32
  * for a run that every machine can repeat.
  * Errors: MOCO_EINVAL, MOCO_ENOTFOUND.
  * Threads: any thread may call it at any time. Since 0.1. */

@@ -28,8 +28,12 @@ static moco_status context_create(moco_context **out, const moco_context_options
     moco_context_options o = {0};
     if (given != NULL)
         TRY(struct_read(&o, sizeof o, given, "options", err));
-    struct ctx_options options = {
-        .alloc = o.alloc, .release = o.release, .log = o.log, .user = o.user, .threads = o.threads};
+    struct ctx_options options = {.alloc = o.alloc,
+                                  .release = o.release,
+                                  .log = o.log,
+                                  .user = o.user,
+                                  .threads = o.threads,
+                                  .tuning_file = o.tuning_file};
     struct ctx *ctx = NULL;
     TRY(ctx_create(&ctx, &options, err));
     moco_context *context = handle_new(ctx, sizeof *context, HANDLE_CONTEXT, NULL, err);

@@ -95,7 +95,7 @@ static void ask(const struct dnn *dnn, const struct dnn_conv *conv, struct answe
     struct err err = {0};
     double begin = processor_seconds();
     a->asked++;
-    moco_status status = dnn_choose(&plan, dnn, conv, &err);
+    moco_status status = dnn_choose(&plan, dnn, conv, 1, NULL, &err);
     a->seconds += processor_seconds() - begin;
     if (status != MOCO_OK) {
         printf("# %s\n", err.text);
@@ -107,8 +107,9 @@ static void ask(const struct dnn *dnn, const struct dnn_conv *conv, struct answe
     a->first += plan.passed == 0;
     if (plan.workspace > a->workspace[conv->pass])
         a->workspace[conv->pass] = plan.workspace;
-    if (dnn_choose(&again, dnn, conv, &err) != MOCO_OK || again.engine != plan.engine ||
-        again.workspace != plan.workspace)
+    /* What a file of tuning does: the engine is found by its name. */
+    if (dnn_choose(&again, dnn, conv, 1, plan.engine[0].name, &err) != MOCO_OK ||
+        again.engine[0].number != plan.engine[0].number || again.workspace != plan.workspace)
         a->engines_differ++;
     dnn_plan_free(&again);
     dnn_plan_free(&plan);

@@ -64,7 +64,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct dataset *ds;
     struct err err = {0};
     const char *path = memory_file(bytes, size), *const paths[2] = {path, path};
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     faulty_calls_begin((int)(how >> 2 & 7), excuse.reason);
     moco_status status = dataset_open_cifar10(&ds, ctx, paths, files, &err);

@@ -55,7 +55,10 @@ static void start(void)
     both.optimizer = MOCO_OPTIMIZER_LARS;
     both.groups_per_launch = 0;
     struct err err = {0};
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK ||
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK ||
         backend_find(&be, "ref", &err) != MOCO_OK || be->open(&dev, ctx, "ref", &err) != MOCO_OK ||
         net_config_parse(&config, "resnet18", "small", "linear", &err) != MOCO_OK ||
         encoder_create(&encoder, ctx, be, dev, &config, &err) != MOCO_OK ||

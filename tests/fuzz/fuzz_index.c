@@ -103,7 +103,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     if (bytes[size] % 2 == 0)
         make_good(file, size);
     const char *path = memory_file(file, size);
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     moco_status status = dataset_open_index(&ds, ctx, path, &err);
     if (status == MOCO_OK)

@@ -38,7 +38,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct dataset *ds;
     struct err err = {0};
     const char *path = memory_file(bytes, size);
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     moco_status status = dataset_open_list(&ds, ctx, path, &err);
     for (int64_t id = 0; status == MOCO_OK && id < ds->count; id++) {

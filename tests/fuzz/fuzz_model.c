@@ -31,7 +31,10 @@ static void start(void)
 {
     struct net_config config = {.width = 1.0 / 128, .dim = 2, .image_h = 8, .image_w = 8, .std = {1, 1, 1}, .seed = 1};
     struct err err = {0};
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK ||
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK ||
         backend_find(&be, "ref", &err) != MOCO_OK || be->open(&dev, ctx, "ref", &err) != MOCO_OK ||
         net_config_parse(&config, "resnet18", "small", "linear", &err) != MOCO_OK ||
         encoder_create(&there, ctx, be, dev, &config, &err) != MOCO_OK) {

@@ -127,7 +127,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct pickle p;
     struct err err = {0};
     const char *path = memory_file(bytes, size);
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     if (file_open(&file, ctx, path, &err) == MOCO_OK) {
         int64_t end = -1;

@@ -32,7 +32,10 @@ static moco_status save_base(const char *path, struct err *err)
 static void start(void)
 {
     struct err err = {0};
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK ||
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK ||
         backend_find(&be, "ref", &err) != MOCO_OK || be->open(&dev, ctx, "ref", &err) != MOCO_OK) {
         fprintf(stderr, "%s\n", err.text);
         abort();

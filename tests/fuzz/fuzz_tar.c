@@ -91,7 +91,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     memcpy(archive, bytes, size);
     set_checksums(archive, size);
     const char *path = memory_file(archive, size);
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     check_walk(ctx, path, (int64_t)size, cut);
     moco_status status = dataset_open_tar(&ds, ctx, &path, 1, &err);

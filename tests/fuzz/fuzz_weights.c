@@ -145,7 +145,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     struct weights *w = NULL;
     struct err err = {0};
     const char *path = memory_file(made, made_size);
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return 0;
     if (*bytes == 'b')
         open_as_ours(ctx, path, &memory);

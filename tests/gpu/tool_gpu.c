@@ -9,9 +9,12 @@
  *                                      training steps of pictures of noise for so long: pictures a second, of steps that
  *                                      are queued call by call and of steps that are repeated from a recording; ends
  *                                      with 1 if both have not come to the same bits after the first few
- *   tool_gpu engines DEVICE IMAGES     median milliseconds of the engine of every convolution of ResNet-50
+ *   tool_gpu engines DEVICE IMAGES     median milliseconds of the engines of every convolution of ResNet-50: the first five
+ *                                      that may be taken in bf16 and fp16, the first in tf32 and f32
+ *   tool_gpu products DEVICE           the same of a large product of matrices, which no convolution is faster than
  *
- * Durations are of the host's clock, between points where the device has nothing left to do. */
+ * Durations are of the host's clock, between points where the device has nothing left to do; those of engines are the
+ * GPU's own, between two events. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +230,7 @@ static int step(moco_device *device, char **argv)
 struct place {
     struct be_device *dev;
     int runs;
+    cu_event event[2];
     struct be_memory x, w, y, workspace;
 };
 
@@ -235,38 +239,123 @@ static size_t number_bytes(const struct dnn_conv *c)
     return c->precision == BE_BF16 || c->precision == BE_F16 ? 2 : 4;
 }
 
-static moco_status time_one(const struct place *p, const struct dnn_conv *conv, double *ms, int *engine,
-                            size_t *workspace, struct err *err)
+static moco_status run_once(const struct place *p, struct dnn_plan *plan, double *ms, struct err *err)
+{
+    const struct cuda_driver *cu = p->dev->cu;
+    float took = 0;
+    TRY(cuda_said(p->dev, cu->event_record(p->event[0], p->dev->stream), "cuEventRecord", err));
+    TRY(cuda_dnn_run(p->dev, plan, p->x.at, p->w.at, p->y.at, p->workspace.at, err));
+    TRY(cuda_said(p->dev, cu->event_record(p->event[1], p->dev->stream), "cuEventRecord", err));
+    TRY(cuda_said(p->dev, cu->event_sync(p->event[1]), "cuEventSynchronize", err));
+    TRY(cuda_said(p->dev, cu->event_elapsed(&took, p->event[0], p->event[1]), "cuEventElapsedTime", err));
+    *ms = took;
+    return MOCO_OK;
+}
+
+/* The first two runs are not counted. */
+static moco_status time_engine(const struct place *p, struct dnn_plan *plan, double *ms, struct err *err)
+{
+    double each[TIMED], ignored;
+    for (int i = -2; i < p->runs; i++)
+        TRY(run_once(p, plan, i < 0 ? &ignored : &each[i], err));
+    *ms = median(each, p->runs);
+    return MOCO_OK;
+}
+
+/* A line for each engine, in the order in which cuDNN names them. `count`: channels that count as work. */
+static moco_status time_conv(const struct place *p, const struct dnn_conv *c, const char *name, int count,
+                             struct err *err)
 {
     struct dnn_plan plan = {0};
-    double seconds[TIMED];
+    double flops = 2.0 * c->n * c->oh * c->ow * c->co * c->kernel * c->kernel * count;
     moco_status status = cuda_enter(p->dev, err);
     if (status != MOCO_OK)
         return status;
-    status = dnn_choose(&plan, &p->dev->dnn, conv, err);
-    for (int i = -2; i < p->runs && status == MOCO_OK; i++) { /* the first two are not counted */
-        double begin = now();
-        status = cuda_dnn_run(p->dev, &plan, p->x.at, p->w.at, p->y.at, p->workspace.at, err);
+    status = dnn_choose(&plan, &p->dev->dnn, c, number_bytes(c) == 2 ? DNN_ENGINES : 1, NULL, err);
+    for (int i = 0; i < plan.count && status == MOCO_OK; i++) {
+        double ms = 0;
+        plan.taken = i;
+        status = time_engine(p, &plan, &ms, err);
         if (status == MOCO_OK)
-            status = cuda_said(p->dev, p->dev->cu->stream_sync(p->dev->stream), "cuStreamSynchronize", err);
-        if (i >= 0)
-            seconds[i] = now() - begin;
-    }
-    if (status == MOCO_OK) {
-        *ms = 1e3 * median(seconds, p->runs);
-        *engine = plan.engine;
-        *workspace = plan.workspace;
+            printf("{\"conv\": \"%s\", \"precision\": \"%s\", \"pass\": %d, \"n\": %d, \"number_bytes\": %zu, "
+                   "\"place\": %d, \"engine\": \"%s\", \"workspace\": %zu, \"ms\": %.4f, \"tflops\": %.4g}\n",
+                   name, backend_precision_name((int)c->precision), (int)c->pass, c->n, number_bytes(c), i,
+                   plan.engine[i].name, plan.engine[i].workspace, ms, flops / ms * 1e-9);
     }
     dnn_plan_free(&plan);
     cuda_leave(p->dev);
     return status;
 }
 
-static moco_status time_all(struct be_device *dev, const struct graph *g, int n, int simulated, struct err *err)
+static const enum be_precision timed_precisions[] = {BE_BF16, BE_F16, BE_TF32, BE_F32};
+enum { TIMED_PRECISIONS = sizeof timed_precisions / sizeof *timed_precisions };
+
+/* Bytes of the three tensors. */
+static moco_status take_place(struct place *p, size_t x, size_t w, size_t y, int simulated, struct err *err)
 {
-    static const enum be_precision precisions[] = {BE_BF16, BE_F16, BE_TF32, BE_F32};
-    struct place p = {.dev = dev, .runs = simulated ? 1 : TIMED};
+    p->runs = simulated ? 1 : TIMED;
+    TRY(cuda_alloc(p->dev, x, &p->x, err));
+    TRY(cuda_alloc(p->dev, w, &p->w, err));
+    TRY(cuda_alloc(p->dev, y, &p->y, err));
+    TRY(cuda_alloc(p->dev, simulated ? 2 * SIM_DNN_WORKSPACE : dnn_reserve(BE_F32), &p->workspace, err));
+    TRY(cuda_enter(p->dev, err));
+    moco_status status = MOCO_OK;
+    for (int i = 0; i < 2 && status == MOCO_OK; i++)
+        status = cuda_said(p->dev, p->dev->cu->event_create(&p->event[i], CU_EVENT_WITH_TIME), "cuEventCreate", err);
+    cuda_leave(p->dev);
+    return status;
+}
+
+static void leave_place(struct place *p)
+{
+    cuda_enter_lost(p->dev);
+    for (int i = 0; i < 2; i++)
+        if (p->event[i] != NULL)
+            p->dev->cu->event_destroy(p->event[i]);
+    cuda_leave(p->dev);
+    cuda_release(p->dev, &p->x);
+    cuda_release(p->dev, &p->w);
+    cuda_release(p->dev, &p->y);
+    cuda_release(p->dev, &p->workspace);
+}
+
+static moco_status time_network(const struct place *p, const struct graph *g, int n, struct err *err)
+{
+    for (int i = 0; i < g->op_count; i++) {
+        const struct graph_op *op = &g->ops[i];
+        if (op->kind != OP_CONV)
+            continue;
+        const struct graph_value *in = &g->values[op->in[0]], *out = &g->values[op->out];
+        for (int k = 0; k < TIMED_PRECISIONS; k++)
+            for (int pass = DNN_FORWARD; pass <= DNN_WEIGHTS; pass++) {
+                const struct dnn_conv c = {.pass = (enum dnn_pass)pass,
+                                           .precision = timed_precisions[k],
+                                           .n = n,
+                                           .h = in->h,
+                                           .w = in->w,
+                                           .ci = dnn_channels(timed_precisions[k], in->c),
+                                           .oh = out->h,
+                                           .ow = out->w,
+                                           .co = out->c,
+                                           .kernel = op->kernel,
+                                           .stride = op->stride,
+                                           .pad = op->pad};
+                if (op->in[0] != g->input || pass != DNN_DATA) /* pictures have no gradient */
+                    TRY(time_conv(p, &c, op->name, in->c, err));
+            }
+    }
+    return MOCO_OK;
+}
+
+static moco_status time_engines(struct be_device *dev, struct ctx *ctx, int n, int simulated, struct err *err)
+{
+    struct net_config config = {.dim = 128, .width = simulated ? 0.125 : 1, .seed = 1, .std = {1, 1, 1}};
+    struct place p = {.dev = dev};
+    struct graph *g = NULL;
     size_t most = 0, weights = 0;
+    config.image_h = config.image_w = simulated ? 32 : 224;
+    TRY(net_config_parse(&config, "resnet50", "imagenet", "mlp", err));
+    TRY(net_build(&g, ctx, &config, err));
     for (int i = 0; i < g->value_count; i++) {
         size_t bytes = (size_t)n * (size_t)g->values[i].c * (size_t)g->values[i].h * (size_t)g->values[i].w * 4;
         most = bytes > most ? bytes : most;
@@ -275,62 +364,51 @@ static moco_status time_all(struct be_device *dev, const struct graph *g, int n,
         size_t bytes = (size_t)g->params[i].count * 4 * 3; /* the first convolution's, for pictures of 8 channels */
         weights = bytes > weights ? bytes : weights;
     }
-    TRY(cuda_alloc(dev, 3 * most, &p.x, err)); /* pictures of 8 channels */
-    TRY(cuda_alloc(dev, most, &p.y, err));
-    TRY(cuda_alloc(dev, weights, &p.w, err));
-    TRY(cuda_alloc(dev, simulated ? SIM_DNN_WORKSPACE : dnn_reserve(BE_F32), &p.workspace, err));
-    for (int i = 0; i < g->op_count; i++) {
-        const struct graph_op *op = &g->ops[i];
-        if (op->kind != OP_CONV)
-            continue;
-        const struct graph_value *in = &g->values[op->in[0]], *out = &g->values[op->out];
-        for (size_t k = 0; k < sizeof precisions / sizeof *precisions; k++)
-            for (int pass = DNN_FORWARD; pass <= DNN_WEIGHTS; pass++) {
-                struct dnn_conv c = {.pass = (enum dnn_pass)pass,
-                                     .precision = precisions[k],
-                                     .n = n,
-                                     .h = in->h,
-                                     .w = in->w,
-                                     .ci = dnn_channels(precisions[k], in->c),
-                                     .oh = out->h,
-                                     .ow = out->w,
-                                     .co = out->c,
-                                     .kernel = op->kernel,
-                                     .stride = op->stride,
-                                     .pad = op->pad};
-                double ms = 0, flops = 2.0 * n * out->h * out->w * out->c * op->kernel * op->kernel * in->c;
-                int engine = -1;
-                size_t workspace = 0;
-                if (op->in[0] == g->input && pass == DNN_DATA)
-                    continue;
-                TRY(time_one(&p, &c, &ms, &engine, &workspace, err));
-                printf("{\"conv\": \"%s\", \"precision\": \"%s\", \"pass\": %d, \"n\": %d, \"number_bytes\": %zu, "
-                       "\"engine\": %d, \"workspace\": %zu, \"ms\": %.4f, \"tflops\": %.1f}\n",
-                       op->name, backend_precision_name((int)precisions[k]), pass, n, number_bytes(&c), engine,
-                       workspace, ms, flops / ms * 1e-9);
-            }
-    }
-    cuda_release(dev, &p.x);
-    cuda_release(dev, &p.y);
-    cuda_release(dev, &p.w);
-    cuda_release(dev, &p.workspace);
-    return MOCO_OK;
+    moco_status status = take_place(&p, 3 * most, weights, most, simulated, err); /* pictures of 8 channels */
+    if (status == MOCO_OK)
+        status = time_network(&p, g, n, err);
+    leave_place(&p);
+    graph_free(g);
+    return status;
 }
 
-/* The module's devices are behind its table; this opens one of its own, without kernels. */
+/* A convolution with a kernel of one pixel is a product of matrices: [n h w][c] by [c][c]. */
+static moco_status time_products(struct be_device *dev, int simulated, struct err *err)
+{
+    const int n = simulated ? 2 : 64, side = simulated ? 4 : 16, channels = simulated ? 16 : 4096;
+    const size_t map = (size_t)n * (size_t)side * (size_t)side * (size_t)channels * 4;
+    struct place p = {.dev = dev};
+    moco_status status = take_place(&p, map, (size_t)channels * (size_t)channels * 4, map, simulated, err);
+    for (int k = 0; k < TIMED_PRECISIONS && status == MOCO_OK; k++)
+        for (int pass = DNN_FORWARD; pass <= DNN_WEIGHTS && status == MOCO_OK; pass++) {
+            const struct dnn_conv c = {.pass = (enum dnn_pass)pass,
+                                       .precision = timed_precisions[k],
+                                       .n = n,
+                                       .h = side,
+                                       .w = side,
+                                       .ci = channels,
+                                       .oh = side,
+                                       .ow = side,
+                                       .co = channels,
+                                       .kernel = 1,
+                                       .stride = 1};
+            status = time_conv(&p, &c, "product", channels, err);
+        }
+    leave_place(&p);
+    return status;
+}
+
+/* The module's devices are behind its table; this opens one of its own, without kernels. `n`: images; 0: products. */
 static int engines(const char *name, int n)
 {
     static struct cuda_driver driver;
     static struct dnn_library lib;
     const int simulated = strncmp(name, "cudasim", 7) == 0;
     struct cuda_tables tables = {.cu = &sim_driver, .image = NULL, .dnn = &sim_dnn, .without = ""};
-    struct net_config config = {.dim = 128, .width = simulated ? 0.125 : 1, .seed = 1, .std = {1, 1, 1}};
     struct ctx *ctx = NULL;
-    struct graph *g = NULL;
     struct be_device *dev = NULL;
     struct err err = {0};
     int version = 0;
-    config.image_h = config.image_w = simulated ? 32 : 224;
     moco_status status = ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err);
     if (status == MOCO_OK && !simulated) {
         tables.cu = &driver;
@@ -342,12 +420,7 @@ static int engines(const char *name, int n)
     if (status == MOCO_OK)
         status = cuda_open(&dev, ctx, &tables, name, cuda_number(name), &err);
     if (status == MOCO_OK)
-        status = net_config_parse(&config, "resnet50", "imagenet", "mlp", &err);
-    if (status == MOCO_OK)
-        status = net_build(&g, ctx, &config, &err);
-    if (status == MOCO_OK)
-        status = time_all(dev, g, n, simulated, &err);
-    graph_free(g);
+        status = n > 0 ? time_engines(dev, ctx, n, simulated, &err) : time_products(dev, simulated, &err);
     cuda_close(dev);
     ctx_unref(ctx);
     return status == MOCO_OK ? 0 : fail("engines", err.text);
@@ -359,9 +432,11 @@ int main(int argc, char **argv)
     moco_device *device;
     int status;
     if (argc < 3)
-        return fail("Usage", "tool_gpu describe | copy | step | engines DEVICE ...");
-    if (strcmp(argv[1], "engines") == 0 && argc == 4)
+        return fail("Usage", "tool_gpu describe | copy | step | engines | products DEVICE ...");
+    if (strcmp(argv[1], "engines") == 0 && argc == 4 && atoi(argv[3]) > 0)
         return engines(argv[2], atoi(argv[3]));
+    if (strcmp(argv[1], "products") == 0 && argc == 3)
+        return engines(argv[2], 0);
     if (moco_context_create(&context, NULL) != MOCO_OK || moco_device_open(&device, context, argv[2]) != MOCO_OK)
         return fail(argv[2], moco_error());
     if (strcmp(argv[1], "describe") == 0)

@@ -13,6 +13,7 @@
 #include "backend/backend.h"
 #include "backend/cuda/cuda_driver.h"
 #include "backend/cuda/dnn/dnn_graph.h"
+#include "backend/cuda/dnn/dnn_tuning.h"
 #include "backend/cuda/kernels/args.h"
 
 /* What lies behind each other in one block begins where the driver would begin a block. */
@@ -53,8 +54,9 @@ struct cuda_tables {
 struct be_device {
     struct ctx *ctx;
     const struct cuda_driver *cu;
-    char name[24], gpu[64]; /* "cuda:0"; what the driver calls it */
-    struct dnn dnn;         /* its `lib` NULL: convolutions are kernels of our own */
+    char name[24], gpu[64];    /* "cuda:0"; what the driver calls it */
+    struct dnn dnn;            /* its `lib` NULL: convolutions are kernels of our own */
+    struct dnn_tuning *tuning; /* NULL: engines are not timed */
     moco_status (*nccl)(const struct nccl_library **out, struct err *err);
     cu_device id;
     cu_context context;

@@ -78,14 +78,20 @@ static moco_status make_lock(struct be_device *dev, struct err *err)
 }
 
 /* Without cuDNN the device is there all the same, and slower. */
-static void open_dnn(struct be_device *dev, const struct cuda_tables *tables)
+static moco_status open_dnn(struct be_device *dev, const struct cuda_tables *tables, struct err *err)
 {
     struct err why = {0};
+    moco_status status = MOCO_ENODEV;
     if (tables->dnn == NULL)
         err_set(&why, MOCO_ENODEV, "%s", tables->without);
-    else if (dnn_open(&dev->dnn, tables->dnn, dev->stream, &why) == MOCO_OK)
-        return;
-    ctx_log(dev->ctx, LOG_WARN, "%s: convolutions run on kernels of our own, slowly: %.400s", dev->name, why.text);
+    else
+        status = dnn_open(&dev->dnn, tables->dnn, dev->stream, &why);
+    if (status == MOCO_OK && dev->ctx->tuning_file != NULL)
+        return dnn_tuning_open(&dev->tuning, dev->ctx, dev->ctx->tuning_file, dev->gpu, (int)dev->dnn.lib->version(),
+                               err);
+    if (status != MOCO_OK)
+        ctx_log(dev->ctx, LOG_WARN, "%s: convolutions run on kernels of our own, slowly: %.400s", dev->name, why.text);
+    return MOCO_OK;
 }
 
 static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tables, int number, struct err *err)
@@ -104,7 +110,7 @@ static moco_status open_gpu(struct be_device *dev, const struct cuda_tables *tab
     if (status == MOCO_OK)
         status = make_queue(dev, err);
     if (status == MOCO_OK)
-        open_dnn(dev, tables);
+        status = open_dnn(dev, tables, err);
     cuda_leave(dev);
     return status;
 }
@@ -135,6 +141,7 @@ void cuda_close(struct be_device *dev)
     }
     if (dev->has_lock)
         pthread_mutex_destroy(&dev->lock);
+    dnn_tuning_close(dev->tuning);
     mem_free(ctx, dev);
     ctx_unref(ctx);
 }
@@ -167,6 +174,12 @@ int cuda_precisions(const struct be_device *dev)
     return BE_HAS(BE_F32) | (dev->dnn.lib != NULL ? BE_HAS(BE_TF32) | BE_HAS(BE_BF16) | BE_HAS(BE_F16) : 0);
 }
 
+/* Every GPU that is taken (OLDEST_MAJOR) has instructions for bf16; but without cuDNN there are no engines that use them. */
+static enum be_precision auto_precision(const struct be_device *dev)
+{
+    return dev->dnn.lib != NULL ? BE_BF16 : BE_F32;
+}
+
 int cuda_storage(enum be_precision precision)
 {
     return precision == BE_BF16 ? 1 : precision == BE_F16 ? 2 : 0;
@@ -175,6 +188,7 @@ int cuda_storage(enum be_precision precision)
 void cuda_info(const struct be_device *dev, struct be_info *info)
 {
     *info = (struct be_info){.threads = 1,
+                             .bf16_native = auto_precision(dev) == BE_BF16,
                              .real_bytes = sizeof(float),
                              .precisions = cuda_precisions(dev),
                              .master = BE_F32,
@@ -199,7 +213,7 @@ moco_status cuda_precision(const struct be_device *dev, int wanted, enum be_prec
 {
     if (wanted != 0)
         TRY(backend_has_precision(dev->name, cuda_precisions(dev), wanted, err));
-    *out = wanted == 0 ? BE_F32 : (enum be_precision)wanted;
+    *out = wanted == 0 ? auto_precision(dev) : (enum be_precision)wanted;
     return MOCO_OK;
 }
 

@@ -42,7 +42,7 @@ enum {
 };
 enum { CU_MULTIPROCESSORS = 16, CU_MAJOR = 75, CU_MINOR = 76 }; /* attributes of a device */
 enum { CU_HOST_PORTABLE = 1, CU_HOST_MAPPED = 2 };
-enum { CU_EVENT_NO_TIMING = 2 };
+enum { CU_EVENT_WITH_TIME = 0, CU_EVENT_NO_TIMING = 2 };
 enum { CU_STREAM_OF_ITS_OWN = 1 }; /* does not wait for the default stream */
 enum { CU_CAPTURE_OF_THREAD = 1 }; /* what must not be done while a stream records is an error in this thread alone */
 
@@ -84,6 +84,7 @@ enum { CU_CAPTURE_OF_THREAD = 1 }; /* what must not be done while a stream recor
     F(event_record, cuEventRecord, (cu_event event, cu_stream stream))                                                 \
     F(event_query, cuEventQuery, (cu_event event))                                                                     \
     F(event_sync, cuEventSynchronize, (cu_event event))                                                                \
+    F(event_elapsed, cuEventElapsedTime, (float *milliseconds, cu_event from, cu_event to))                            \
     F(module_load, cuModuleLoadData, (cu_module * module, const void *image))                                          \
     F(module_unload, cuModuleUnload, (cu_module module))                                                               \
     F(module_function, cuModuleGetFunction, (cu_function * function, cu_module module, const char *name))              \

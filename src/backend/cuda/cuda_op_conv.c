@@ -6,6 +6,7 @@
  * without. And our kernel reads and writes f32: in 16 bits its factors are widened first, and its result is rounded. */
 #include "backend/cuda/cuda_params.h"
 #include "backend/cuda/cuda_product.h"
+#include "backend/cuda/dnn/dnn_fastest.h"
 #include "backend/program/program_buffers.h"
 
 /* One pass of a convolution: by cuDNN, or by our own kernel. */
@@ -88,12 +89,15 @@ static moco_status choose_dnn(struct be_plan *plan, const struct program_node *n
                                   .kernel = a.kernel,
                                   .stride = a.stride,
                                   .pad = a.pad};
-    if (dnn_choose(&out->plan, &plan->dev->dnn, &conv, &why) != MOCO_OK) {
+    if (dnn_fastest_choose(&out->plan, plan->dev, &conv, &why) != MOCO_OK) {
         ctx_log(plan->dev->ctx, LOG_WARN, "%s: %.60s runs on a kernel of our own, slowly: %.300s", plan->dev->name,
                 node->op->name, why.text);
         return MOCO_OK;
     }
     out->chosen = 1;
+    size_t weight = (size_t)numbers_of(&a, W) * (storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float));
+    if (out->plan.count > 1 && weight > plan->timed_weight)
+        plan->timed_weight = weight;
     return program_buffer(&plan->program, &out->workspace, out->plan.workspace, CLASS_SCRATCH, moment, err);
 }
 
@@ -125,6 +129,35 @@ static void free_node(struct program_node *node)
 static void free_step(struct program_step *step)
 {
     forget(&((struct cuda_conv_back *)step->state)->pass);
+}
+
+/* ---- taking the fastest engine, when the plan is bound ---- */
+
+static moco_status take(const struct be_plan *plan, struct pass *pass, const void *x, const void *w, const void *y,
+                        struct err *err)
+{
+    if (!pass->chosen)
+        return MOCO_OK;
+    return dnn_fastest_take(plan->dev, &pass->plan, x, w, y, cuda_buffer(plan, pass->workspace), err);
+}
+
+static moco_status warm(const struct program_forward *run, const struct program_node *node, void *zeros,
+                        struct err *err)
+{
+    const struct be_plan *plan = run->plan;
+    return take(plan, &((struct cuda_conv *)node->state)->pass, cuda_value_at(plan, node->in), zeros,
+                cuda_value_at(plan, node->out), err);
+}
+
+static moco_status warm_back(const struct program_backward *run, const struct program_step *step, void *zeros,
+                             struct err *err)
+{
+    const struct be_plan *plan = run->plan;
+    struct cuda_conv_back *state = step->state;
+    const void *dy = cuda_buffer(plan, step->in[0]);
+    if (step->kind == STEP_WEIGHTS)
+        return take(plan, &state->pass, cuda_buffer(plan, step->in[1]), cuda_buffer(plan, state->gradient), dy, err);
+    return take(plan, &state->pass, cuda_buffer(plan, step->out[0]), zeros, dy, err);
 }
 
 /* ---- running ---- */
@@ -332,6 +365,8 @@ const struct program_op cuda_op_conv = {.state = sizeof(struct cuda_conv),
                                         .run = run,
                                         .run_back = run_back,
                                         .fold = fold,
+                                        .warm = warm,
+                                        .warm_back = warm_back,
                                         .free = free_node,
                                         .free_back = free_step};
 

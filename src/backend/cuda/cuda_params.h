@@ -12,6 +12,8 @@
 struct be_plan {
     struct program program;
     struct be_device *dev;
+    size_t
+        timed_weight; /* bytes of the largest weight of a convolution that has engines to be timed; 0: there is none */
 };
 
 struct be_weights {

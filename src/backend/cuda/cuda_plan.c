@@ -120,9 +120,30 @@ void cuda_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
     *bytes = plan->program.bytes;
 }
 
+/* Takes the fastest engines, and keeps which they are. Without memory for a weight it is the first of each. */
+static moco_status tune(struct be_plan *plan, struct err *err)
+{
+    struct be_device *dev = plan->dev;
+    struct be_memory zeros = {NULL};
+    struct err why = {0};
+    if (cuda_take(dev, plan->timed_weight, &zeros, &why) != MOCO_OK) {
+        ctx_log(dev->ctx, LOG_WARN, "%s: engines are not timed: %.300s", dev->name, why.text);
+        return dev->lost.status == MOCO_OK ? MOCO_OK : err_set(err, why.status, "%s", why.text);
+    }
+    moco_status status = program_warm(&plan->program, zeros.at, err);
+    cuda_give(dev, &zeros);
+    if (status == MOCO_OK)
+        dnn_tuning_save(dev->tuning);
+    plan->timed_weight = 0;
+    return status;
+}
+
 moco_status cuda_plan_bind(struct be_plan *plan, void *slab, struct err *err)
 {
-    return program_bind(&plan->program, slab, err);
+    TRY(program_bind(&plan->program, slab, err));
+    if (plan->timed_weight > 0)
+        CUDA_WITHIN(plan->dev, tune(plan, err));
+    return MOCO_OK;
 }
 
 /* ---- running ---- */

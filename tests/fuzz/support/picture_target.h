@@ -104,7 +104,10 @@ static void check_memory(const uint8_t *bytes, size_t size, int fail_at, moco_st
     struct decoder d;
     struct image image;
     struct err err = {0};
-    if (ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(
+            &ctx,
+            &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+            &err) != MOCO_OK)
         return;
     decoder_init(&d, ctx, PIXELS, NULL);
     const char *path = memory_file(bytes, size);

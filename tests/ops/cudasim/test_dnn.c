@@ -46,7 +46,7 @@ static void each_precision_takes_its_engine(void **state)
     static const struct {
         enum be_precision precision;
         int engine, passed;
-    } wanted[] = {{BE_BF16, 4, 4}, {BE_F16, 4, 4}, {BE_TF32, 4, 4}, {BE_F32, 5, 6}};
+    } wanted[] = {{BE_BF16, 4, 4}, {BE_F16, 4, 4}, {BE_TF32, 4, 4}, {BE_F32, 5, 8}};
     struct dnn dnn = open_dnn();
     for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++)
         for (int pass = DNN_FORWARD; pass <= DNN_WEIGHTS; pass++) {
@@ -55,8 +55,9 @@ static void each_precision_takes_its_engine(void **state)
             struct dnn_conv conv = some;
             conv.pass = (enum dnn_pass)pass;
             conv.precision = wanted[i].precision;
-            harness_ok(dnn_choose(&plan, &dnn, &conv, &err), &err);
-            assert_int_equal(plan.engine, wanted[i].engine);
+            harness_ok(dnn_choose(&plan, &dnn, &conv, 1, NULL, &err), &err);
+            assert_int_equal(plan.count, 1);
+            assert_int_equal(plan.engine[0].number, wanted[i].engine);
             assert_int_equal(plan.passed, wanted[i].passed);
             assert_int_equal(plan.workspace, SIM_DNN_WORKSPACE);
             assert_true(plan.workspace <= dnn_reserve(conv.precision));
@@ -74,14 +75,14 @@ static void what_cannot_be_is_refused_in_a_sentence(void **state)
     struct dnn_conv conv = some;
     struct err narrow = {0}, none = {0};
     conv.ow++;
-    assert_int_equal(dnn_choose(&plan, &dnn, &conv, &narrow), MOCO_EDEVICE);
+    assert_int_equal(dnn_choose(&plan, &dnn, &conv, 1, NULL, &narrow), MOCO_EDEVICE);
     assert_string_equal(narrow.text, "cuDNN: an operation was not taken: BAD_PARAM: the shapes do not belong together");
     sim_dnn_without_engines(1);
-    assert_int_equal(dnn_choose(&plan, &dnn, &some, &none), MOCO_ENOTSUP);
+    assert_int_equal(dnn_choose(&plan, &dnn, &some, 1, NULL, &none), MOCO_ENOTSUP);
     sim_dnn_without_engines(0);
     assert_string_equal(
-        none.text, "cuDNN: no engine in f32 for the forward of a convolution of 2 x 9 x 7 x 8, 16 channels, kernel 3, "
-                   "stride 2: 4 were looked at");
+        none.text, "cuDNN: no engine for the forward in f32 of a convolution of 2 x 9 x 7 x 8, 16 channels, kernel 3, "
+                   "stride 2, pad 1: 4 were looked at");
     dnn_close(&dnn);
     assert_int_equal(sim_dnn_live(), 0);
 }
@@ -109,6 +110,12 @@ static struct harness_tensors step_of(enum way way)
     h.be->info(h.dev, &info);
     assert_string_equal(info.library,
                         way == WITHOUT_DNN ? "simulated GPU 1, no cuDNN" : "simulated GPU 0, cuDNN 9.19.0");
+    /* What no precision asked for means. */
+    enum be_precision best;
+    struct err err = {0};
+    harness_ok(h.be->precision(h.dev, 0, &best, &err), &err);
+    assert_int_equal(best, way == WITHOUT_DNN ? BE_F32 : BE_BF16);
+    assert_int_equal(info.bf16_native, way != WITHOUT_DNN);
     harness_train(&h);
     struct harness_tensors step = harness_collect(&h, HARNESS_STEP | HARNESS_STATE);
     harness_close(&h);

@@ -17,16 +17,22 @@ expect() { # FOLDER STAGE STATUS
 }
 
 CUDNN=$work/none BUILD=$BUILD tests/gpu/run "$work/dry" cudasim:0 >"$work/said" || fail "the dry run ended with $?: $(cat "$work/said")"
-for stage in describe copy ops step engines; do
+for stage in describe copy ops step products engines; do
     expect "$work/dry" $stage passed
 done
 expect "$work/dry" plans absent
 expect "$work/dry" cifar absent
 for numbers in '"device": "cudasim:0", "library": "simulated GPU 0, cuDNN 9.19.0"' '"in_bytes_per_s": [0-9.e+]*' \
-    '"recorded": 0, .*"img_per_s": [0-9.]*, .*"loss": [0-9.e-]*, "grad_norm": [0-9.e-]*}$' '"recorded": 1, ' '"conv": "layer4.2.conv3", "precision": "f32", "pass": 2, .*"engine": 5'; do
+    '"recorded": 0, .*"img_per_s": [0-9.]*, .*"loss": [0-9.e-]*, "grad_norm": [0-9.e-]*}$' '"recorded": 1, ' '"conv": "layer4.2.conv3", "precision": "f32", "pass": 2, .*"place": 0, "engine": "5", .*"ms": 1.0000, ' \
+    '"conv": "layer4.2.conv3", "precision": "bf16", "pass": 2, .*"place": 2, "engine": "6 2=1", .*"ms": 1.0000, ' '"conv": "product", "precision": "fp16", "pass": 1, .*"place": 1, "engine": "4 2=7", '; do
     cat "$work/dry"/*.json | grep -q "^{.*$numbers" || fail "no line with $numbers"
 done
-[ "$(grep -c '"conv"' "$work/dry/engines.json")" = $((53 * 3 * 4 - 4)) ] || fail "$(grep -c '"conv"' "$work/dry/engines.json") convolutions were timed"
+# Three engines in bf16 and fp16, one in tf32 and f32; the picture has no gradient.
+[ "$(grep -c '"conv"' "$work/dry/engines.json")" = $(((53 * 3 - 1) * 8)) ] || fail "$(grep -c '"conv"' "$work/dry/engines.json") engines were timed"
+[ "$(grep -c '"conv": "product"' "$work/dry/products.json")" = $((3 * 8)) ] || fail "$(grep -c '"conv"' "$work/dry/products.json") products were timed"
+# The fastest and the slowest engine have the same work to do.
+awk -F'[:,}]' '{ for (i = 1; i < NF; i++) { if ($i ~ /"ms"/) ms = $(i + 1); if ($i ~ /"tflops"/) rate = $(i + 1) } if (ms * rate <= 0) exit 1 }' \
+    "$work/dry/products.json" || fail "a product without a rate"
 
 # A tool that fails at one stage, hangs at another, and a suite that fails.
 mkdir -p "$work/fake/tests/gpu" "$work/fake/tests/ops" "$work/fake/tests/cuda"

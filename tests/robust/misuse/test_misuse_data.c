@@ -48,6 +48,9 @@ static void contexts(void **state)
     moco_context_options_init(&options);
     options.release = failing_release;
     REFUSED(EINVAL, "alloc", moco_context_create(&made, &options));
+    moco_context_options_init(&options);
+    options.tuning_file = "";
+    REFUSED(EINVAL, "tuning_file", moco_context_create(&made, &options));
     misuse_ok(moco_context_memory(misuse.context, NULL, NULL, NULL));
     moco_context_free(NULL);
 }

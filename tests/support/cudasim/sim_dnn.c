@@ -34,7 +34,7 @@ struct cudnnContext {
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static int live, without_engines;
+static int live, without_engines, ran[SIM_DNN_CONFIGS];
 static _Thread_local char why[128];
 
 static void count_live(int by)
@@ -52,20 +52,28 @@ static dnn_status refuse(dnn_status status, const char *text)
 
 /* ---- engines ---- */
 
-/* What the heuristics name, in order: BEST all but the last, FALLBACK the last two. */
-static const struct engine {
+enum { BEST = 1, FALLBACK = 2 };
+
+/* Configurations, in the order in which the heuristics name them. Those that must not be taken are the fastest. */
+static struct engine {
+    int named;               /* by which heuristics */
     int numerical, behavior; /* one note each; -1: none */
     int64_t workspace;
-    int runs_here;
-} engines[] = {
-    {DNN_NOTE_NONDETERMINISTIC, -1, 0, 1},
-    {-1, DNN_NOTE_COMPILES, 0, 1},
-    {-1, -1, (int64_t)1 << 40, 1}, /* more workspace than any reserve */
-    {-1, -1, 0, 0},
-    {DNN_NOTE_TENSOR_CORE, -1, SIM_DNN_WORKSPACE, 1}, /* right, but for f32 */
-    {-1, -1, SIM_DNN_WORKSPACE, 1},                   /* right */
+    int runs_here, number;
+    int64_t knob; /* the value of its only knob; -1: it has none */
+    int right;
+    double milliseconds;
+} engines[SIM_DNN_CONFIGS] = {
+    {BEST, DNN_NOTE_NONDETERMINISTIC, -1, 0, 1, 0, -1, 0, 0.1},
+    {BEST, -1, DNN_NOTE_COMPILES, 0, 1, 1, -1, 0, 0.1},
+    {BEST, -1, -1, (int64_t)1 << 40, 1, 2, -1, 0, 0.1}, /* more workspace than any reserve */
+    {BEST, -1, -1, 0, 0, 3, -1, 0, 0.1},
+    {BEST | FALLBACK, DNN_NOTE_TENSOR_CORE, -1, SIM_DNN_WORKSPACE, 1, 4, -1, 1, 1}, /* right, but for f32 */
+    {BEST, DNN_NOTE_TENSOR_CORE, -1, SIM_DNN_WORKSPACE, 1, 4, 7, 1, 1},
+    {BEST, DNN_NOTE_TENSOR_CORE, -1, 2 * SIM_DNN_WORKSPACE, 1, 6, 1, 1, 1},
+    {FALLBACK, -1, -1, SIM_DNN_WORKSPACE, 1, 5, -1, 1, 1}, /* right */
+    {FALLBACK, -1, -1, SIM_DNN_WORKSPACE / 2, 1, 5, 2, 1, 1},
 };
-enum { TENSOR_CORE = 4, STRICT = 5, ENGINES = 6 };
 
 /* ---- descriptors ---- */
 
@@ -288,25 +296,41 @@ static dnn_status get_results(const struct descriptor *d, int64_t room, int64_t 
 {
     int mode;
     memcpy(&mode, values_of(d, DNN_HEURISTICS_MODE), sizeof mode);
-    int first = mode == DNN_HEURISTICS_FALLBACK ? TENSOR_CORE : 0;
-    int end = mode == DNN_HEURISTICS_FALLBACK ? ENGINES : STRICT;
-    if (mode != DNN_HEURISTICS_FALLBACK && mode != DNN_HEURISTICS_BEST)
+    int named = mode == DNN_HEURISTICS_FALLBACK ? FALLBACK : mode == DNN_HEURISTICS_BEST ? BEST : 0;
+    if (named == 0)
         return refuse(BAD_PARAM, "no such mode");
     pthread_mutex_lock(&lock);
-    if (without_engines)
-        end = mode == DNN_HEURISTICS_FALLBACK ? first : TENSOR_CORE;
+    int none_is_right = without_engines;
     pthread_mutex_unlock(&lock);
-    *count = end - first;
-    for (int i = first; i < end && i - first < room; i++) {
-        struct descriptor *config = ((struct descriptor **)values)[i - first];
-        if (config == NULL || config->thing != DNN_THING_CONFIG)
-            return refuse(BAD_PARAM, "results go into configurations");
-        config->engine = i;
-        config->final = 1;
-        config->attributes[0] = (struct attribute){.name = DNN_HEURISTICS_GRAPH};
-        memcpy(config->attributes[0].values, values_of(d, DNN_HEURISTICS_GRAPH), sizeof(void *));
-        config->count = 1;
+    *count = 0;
+    for (int i = 0; i < SIM_DNN_CONFIGS; i++) {
+        if (!(engines[i].named & named) || (none_is_right && engines[i].right))
+            continue;
+        if (*count < room) {
+            struct descriptor *config = ((struct descriptor **)values)[*count];
+            if (config == NULL || config->thing != DNN_THING_CONFIG)
+                return refuse(BAD_PARAM, "results go into configurations");
+            config->engine = i;
+            config->final = 1;
+            config->attributes[0] = (struct attribute){.name = DNN_HEURISTICS_GRAPH};
+            memcpy(config->attributes[0].values, values_of(d, DNN_HEURISTICS_GRAPH), sizeof(void *));
+            config->count = 1;
+        }
+        ++*count;
     }
+    return DNN_OK;
+}
+
+static dnn_status get_knobs(const struct descriptor *config, int64_t room, int64_t *count, void *values)
+{
+    *count = engines[config->engine].knob >= 0;
+    if (*count == 0)
+        return DNN_OK;
+    struct descriptor *knob = room < 1 ? NULL : *(struct descriptor **)values;
+    if (knob == NULL || knob->thing != DNN_THING_KNOB)
+        return refuse(BAD_PARAM, "knobs go into choices of knobs");
+    knob->engine = config->engine;
+    knob->final = 1;
     return DNN_OK;
 }
 
@@ -339,7 +363,13 @@ static dnn_status sim_get(dnn_descriptor descriptor, dnn_attribute name, dnn_typ
     if (d->thing == DNN_THING_ENGINE && name == DNN_ENGINE_BEHAVIOR && type == DNN_TYPE_BEHAVIOR)
         return get_note(engines[d->engine].behavior, count, values);
     if (d->thing == DNN_THING_ENGINE && name == DNN_ENGINE_NUMBER && type == DNN_TYPE_INT64)
-        return give(values, &(int64_t){d->engine}, sizeof(int64_t), count);
+        return give(values, &(int64_t){engines[d->engine].number}, sizeof(int64_t), count);
+    if (d->thing == DNN_THING_CONFIG && name == DNN_CONFIG_KNOBS && type == DNN_TYPE_DESCRIPTOR)
+        return get_knobs(d, room, count, values);
+    if (d->thing == DNN_THING_KNOB && name == DNN_KNOB_TYPE && type == DNN_TYPE_KNOB)
+        return give(values, &(int){SIM_DNN_KNOB}, sizeof(int), count);
+    if (d->thing == DNN_THING_KNOB && name == DNN_KNOB_VALUE && type == DNN_TYPE_INT64)
+        return give(values, &engines[d->engine].knob, sizeof(int64_t), count);
     if (d->thing == DNN_THING_PLAN && name == DNN_PLAN_WORKSPACE && type == DNN_TYPE_INT64)
         return give(values, &engines[child_of(d, DNN_PLAN_CONFIG)->engine].workspace, sizeof(int64_t), count);
     return refuse(BAD_PARAM, "nothing of that kind is told");
@@ -349,8 +379,7 @@ static dnn_status sim_get(dnn_descriptor descriptor, dnn_attribute name, dnn_typ
 
 struct job {
     struct conv conv;
-    int right; /* an engine that may run */
-    int tensor_core;
+    const struct engine *engine;
     void *x, *w, *y, *workspace;
 };
 
@@ -433,19 +462,20 @@ static void row_weights(int64_t ci, int64_t co, int64_t step, double *x, double 
 static void compute(const struct job *job)
 {
     const struct conv *c = &job->conv;
-    int cores = job->tensor_core;
+    int cores = job->engine->numerical == DNN_NOTE_TENSOR_CORE;
     double *x = take_in(&c->x, job->x, cores), *w = take_in(&c->w, job->w, cores), *y = take_in(&c->y, job->y, cores);
     double *out = c->pass == DNN_THING_FORWARD ? y : c->pass == DNN_THING_DATA ? x : w;
     const struct tensor *to = c->pass == DNN_THING_FORWARD ? &c->y : c->pass == DNN_THING_DATA ? &c->x : &c->w;
     for (size_t i = 0; i < numbers_of(to); i++)
-        out[i] = job->right ? 0 : (double)NAN;
-    if (job->right)
+        out[i] = job->engine->right ? 0 : (double)NAN;
+    if (job->engine->right)
         walk(c, x, w, y,
              c->pass == DNN_THING_FORWARD ? row_forward
              : c->pass == DNN_THING_DATA  ? row_data
                                           : row_weights);
     put_out(to, c->pass == DNN_THING_FORWARD ? job->y : c->pass == DNN_THING_DATA ? job->x : job->w, out);
-    memset(job->workspace, 0xff, SIM_DNN_WORKSPACE);
+    memset(job->workspace, 0xff, (size_t)job->engine->workspace);
+    sim_take_time(job->engine->milliseconds);
     free(x);
     free(w);
     free(y);
@@ -474,12 +504,18 @@ static dnn_status sim_execute(dnn_handle handle, dnn_descriptor plan, dnn_descri
     memcpy(&job->workspace, values_of(p, DNN_PACK_WORKSPACE), sizeof job->workspace);
     for (int i = 0; i < 3; i++)
         *(names[i] == job->conv.x.name ? &job->x : names[i] == job->conv.w.name ? &job->w : &job->y) = at[i];
-    job->right = config->engine >= TENSOR_CORE;
-    job->tensor_core = config->engine == TENSOR_CORE;
+    job->engine = &engines[config->engine];
+    pthread_mutex_lock(&lock);
+    ran[config->engine]++;
+    pthread_mutex_unlock(&lock);
+    if (job->engine->milliseconds < 0) {
+        free(job);
+        return refuse(EXECUTION_FAILED, "this engine does not run after all");
+    }
     const struct sim_span spans[] = {{job->x, bytes_of_tensor(&job->conv.x)},
                                      {job->w, bytes_of_tensor(&job->conv.w)},
                                      {job->y, bytes_of_tensor(&job->conv.y)},
-                                     {job->workspace, SIM_DNN_WORKSPACE}};
+                                     {job->workspace, (size_t)job->engine->workspace}};
     for (int i = 0; i < 3; i++)
         if ((uintptr_t)spans[i].at % ALIGNMENT != 0) {
             free(job);
@@ -542,6 +578,20 @@ int sim_dnn_live(void)
 {
     pthread_mutex_lock(&lock);
     int count = live;
+    pthread_mutex_unlock(&lock);
+    return count;
+}
+
+void sim_dnn_times(const double milliseconds[SIM_DNN_CONFIGS])
+{
+    for (int i = 0; i < SIM_DNN_CONFIGS; i++)
+        engines[i].milliseconds = milliseconds[i];
+}
+
+int sim_dnn_ran(int config)
+{
+    pthread_mutex_lock(&lock);
+    int count = ran[config];
     pthread_mutex_unlock(&lock);
     return count;
 }

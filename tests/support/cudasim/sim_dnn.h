@@ -10,7 +10,13 @@
 
 extern const struct dnn_library sim_dnn;
 
-enum { SIM_DNN_WORKSPACE = 12288 }; /* bytes that the right engine wants */
+enum { SIM_DNN_WORKSPACE = 12288 }; /* bytes that the first right engine wants */
+
+/* Its configurations, numbered as it names them: SIM_DNN_TRAPS that must not be taken, engine 4 without and with a knob, and
+ * engine 6, none of which is for f32; and engine 5 without and with a knob, for f32. */
+enum { SIM_DNN_CONFIGS = 9, SIM_DNN_TRAPS = 4, SIM_DNN_KNOB = 2 };
+void sim_dnn_times(const double milliseconds[SIM_DNN_CONFIGS]); /* what each takes from now on; < 0: it is refused */
+int sim_dnn_ran(int config);                                    /* how many times it was queued */
 
 /* Descriptors and handles that were made and not given back. */
 int sim_dnn_live(void);

@@ -449,9 +449,10 @@ static cu_result sim_stream_wait(cu_stream stream, cu_event event, unsigned flag
 static cu_result sim_event_create(cu_event *event, unsigned flags)
 {
     cu_result result = begin_apart();
-    (void)flags;
     if (result == CU_OK && (*event = calloc(1, sizeof **event)) == NULL)
         sim_fail("no memory");
+    if (result == CU_OK)
+        (*event)->timed = flags == CU_EVENT_WITH_TIME;
     return end(result);
 }
 
@@ -467,6 +468,23 @@ static cu_result sim_event_destroy(cu_event event)
 static cu_result sim_event_record(cu_event event, cu_stream stream)
 {
     return queue_event(stream, event, WORK_RECORD);
+}
+
+static cu_result sim_event_elapsed(float *milliseconds, cu_event from, cu_event to)
+{
+    cu_result result = begin();
+    if (result == CU_OK && (!from->timed || !to->timed || from->recorded == 0 || to->recorded == 0))
+        result = BAD_VALUE;
+    if (result == CU_OK && (from->reached < from->recorded || to->reached < to->recorded))
+        result = CU_NOT_READY;
+    if (result == CU_OK)
+        *milliseconds = (float)(to->at - from->at);
+    return end(result);
+}
+
+void sim_take_time(double milliseconds)
+{
+    sim.clock += milliseconds;
 }
 
 /* Asking brings the queues on by a few works: a thread that only asks, and sleeps between, sees them end all the same. */

@@ -27,6 +27,7 @@ struct sim_span {
 };
 cu_result sim_call(cu_stream stream, void (*call)(void *arg), void (*drop)(void *arg), void *arg,
                    const struct sim_span *spans, int span_count);
+void sim_take_time(double milliseconds); /* within call: so long a GPU would be at it, as events tell */
 
 /* The same for what ranks do together (sim_nccl.h): the stream goes on once ready(arg) is true, which is asked with the
  * driver's lock held, whenever the stream might go on. A thread that waits for it lets others queue their part for

@@ -25,6 +25,8 @@ struct block { /* of device memory, or page-locked */
 
 struct CUevent_st {
     int64_t recorded, reached; /* how many times; a wait is for those that were queued before it */
+    int timed;
+    double at; /* reached last, milliseconds of sim.clock */
 };
 
 enum work_kind { WORK_KERNEL, WORK_CALL, WORK_COPY, WORK_FILL, WORK_RECORD, WORK_WAIT, WORK_GRAPH };
@@ -85,6 +87,7 @@ struct sim_state {
     int error; /* for good */
     int64_t live, pending, graphs, graph_runs;
     int64_t meetings; /* works that wait to be ready */
+    double clock;     /* what works have said that they take, in all */
     enum sim_fault fault;
 };
 extern struct sim_state sim;

@@ -62,6 +62,7 @@ static void run(struct work *w)
         memset(w->to, w->value, w->bytes);
     } else if (w->kind == WORK_RECORD) {
         w->event->reached++;
+        w->event->at = sim.clock;
     } else if (w->kind == WORK_GRAPH) {
         run_graph(w->graph);
     }

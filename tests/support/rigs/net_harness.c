@@ -211,7 +211,9 @@ int harness_try_open(struct harness *h, const struct harness_spec *spec)
         h->spec.temperature = 0.2;
     if (h->spec.loss_scale == 0)
         h->spec.loss_scale = 1;
-    OK(ctx_create(&h->ctx, &(struct ctx_options){.threads = spec->threads}, &err));
+    const struct ctx_options context = {
+        .threads = spec->threads, .tuning_file = spec->tuning_file, .log = spec->log, .user = spec->log_user};
+    OK(ctx_create(&h->ctx, &context, &err));
     if (!open_device(h))
         return 0;
     OK(h->be->ready(h->dev, &err));

@@ -22,9 +22,12 @@ struct harness;
 typedef void (*harness_watch)(struct harness *h, int launch, void *user);
 
 struct harness_spec {
-    const char *device; /* "ref", "cpu", ... */
-    int precision;      /* enum be_precision, or 0: the device's own choice */
-    int threads;        /* 0: as many as the machine gives */
+    const char *device;                                   /* "ref", "cpu", ... */
+    int precision;                                        /* enum be_precision, or 0: the device's own choice */
+    int threads;                                          /* 0: as many as the machine gives */
+    const char *tuning_file;                              /* of the context; NULL: none */
+    void (*log)(void *user, int level, const char *line); /* of the context; may be NULL */
+    void *log_user;
     int n, groups;      /* samples and BN groups of a launch */
     int launches;       /* of a batch; 0: 1 */
     int queue;          /* rows */

@@ -465,8 +465,12 @@ static void test_no_memory(void **state)
         struct ctx *ctx;
         struct err err = {0};
         struct augment_scratch scratch;
-        assert_int_equal(ctx_create(&ctx, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err),
-                         MOCO_OK);
+        assert_int_equal(
+            ctx_create(
+                &ctx,
+                &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                &err),
+            MOCO_OK);
         augment_scratch_init(&scratch, ctx);
         status = augment_apply(&p, &image, 32, &scratch, view, &err);
         assert_true(status == MOCO_OK || status == MOCO_ENOMEM);

@@ -559,7 +559,10 @@ static void test_no_memory(void **state)
             struct err err = {0};
             struct image image;
             assert_int_equal(
-                ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err),
+                ctx_create(&tight,
+                           &(struct ctx_options){
+                               .alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                           &err),
                 MOCO_OK);
             decoder_init(&small, tight, DECODE_MAX_PIXELS, NULL);
             status = decode_memory(&small, files[f].at, files[f].size, &image, &err);

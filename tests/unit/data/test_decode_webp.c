@@ -400,8 +400,10 @@ static void test_large_file(void **state)
         struct failing_alloc memory = {.fail_at = fail_at};
         struct ctx *small;
         struct decoder d;
-        if (ctx_create(&small, &(struct ctx_options){failing_alloc, failing_release, NULL, &memory, 1}, &err) !=
-            MOCO_OK)
+        if (ctx_create(&small,
+                       &(struct ctx_options){
+                           .alloc = failing_alloc, .release = failing_release, .user = &memory, .threads = 1},
+                       &err) != MOCO_OK)
             continue;
         decoder_init(&d, small, DECODE_MAX_PIXELS, NULL);
         moco_status status = decode_file(&d, path, &image, &err);

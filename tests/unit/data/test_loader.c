@@ -669,7 +669,11 @@ static void test_no_memory(void **state)
         struct err err = {0};
         moco_batch b = {0};
         assert_int_equal(
-            ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
+            ctx_create(
+                &tight,
+                &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                &err),
+            MOCO_OK);
         struct loader_options o = options(n % 3);
         o.batch_size = 2;
         o.bad = n / 2 % 2; /* replaced, skipped */

@@ -527,7 +527,11 @@ static void no_memory_for_keys(void **state)
         struct err err = {0};
         moco_batch b = {0};
         assert_int_equal(
-            ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
+            ctx_create(
+                &tight,
+                &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                &err),
+            MOCO_OK);
         struct loader_options o = options();
         o.drop_last = 1;
         o.workers = 1;

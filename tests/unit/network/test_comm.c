@@ -473,7 +473,10 @@ static void memory_that_is_written_to_is_left(void **state)
         h.seat[0].fails_at = 1;
         h.seat[0].writes_on = writes_on;
         assert_int_equal(
-            ctx_create(&counting, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err),
+            ctx_create(
+                &counting,
+                &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                &err),
             MOCO_OK);
         moco_comm_engine engine = hall_engine(&h.seat[0], 0, 2);
         assert_int_equal(comm_create(&c, counting, &engine, NULL, &err), MOCO_OK);
@@ -512,7 +515,11 @@ static void one_that_cannot_be_made_is_closed(void **state)
         struct ctx *tight;
         struct err err = {0};
         assert_int_equal(
-            ctx_create(&tight, &(struct ctx_options){failing_alloc, failing_release, NULL, &hook, 1}, &err), MOCO_OK);
+            ctx_create(
+                &tight,
+                &(struct ctx_options){.alloc = failing_alloc, .release = failing_release, .user = &hook, .threads = 1},
+                &err),
+            MOCO_OK);
         moco_status status = comm_local(&c, 1, tight, NULL, &err);
         assert_int_equal(status, n < 7 ? MOCO_ENOMEM : MOCO_OK);
         comm_free(c);

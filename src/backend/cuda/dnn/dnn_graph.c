@@ -4,11 +4,12 @@
  * plan is made of it, so that a plan keeps everything it was made of. */
 #include "backend/cuda/dnn/dnn_graph.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { NAME_X = 1, NAME_W = 2, NAME_Y = 3 };
 enum { MOST_CONFIGS = 64, NAMED = 3, ALIGNMENT = 16 };
-enum { KEPT_X, KEPT_W, KEPT_Y, KEPT_CONV, KEPT_OP, KEPT_GRAPH, KEPT_CONFIG };
+enum { KEPT_X, KEPT_W, KEPT_Y, KEPT_CONV, KEPT_OP, KEPT_GRAPH };
 
 /* ---- errors ---- */
 
@@ -231,8 +232,42 @@ static moco_status look(const struct dnn_library *lib, dnn_descriptor config, en
     return MOCO_OK;
 }
 
+/* Types and values of the knobs of a configuration, behind the engine's number. */
+static dnn_status read_knobs(const struct dnn_library *lib, dnn_descriptor config, dnn_descriptor *knobs, char *name)
+{
+    size_t used = strlen(name);
+    int64_t count = 0, got = 0;
+    dnn_status status = lib->get(config, DNN_CONFIG_KNOBS, DNN_TYPE_DESCRIPTOR, DNN_KNOB_COUNT, &count, knobs);
+    for (int64_t i = 0; i < count && status == DNN_OK && used < DNN_NAME; i++) {
+        int type = -1;
+        int64_t value = -1;
+        status = lib->get(knobs[i], DNN_KNOB_TYPE, DNN_TYPE_KNOB, 1, &got, &type);
+        if (status == DNN_OK)
+            status = lib->get(knobs[i], DNN_KNOB_VALUE, DNN_TYPE_INT64, 1, &got, &value);
+        used += (size_t)snprintf(name + used, DNN_NAME - used, " %d=%lld", type, (long long)value);
+    }
+    return status;
+}
+
+static moco_status name_engine(const struct dnn_library *lib, dnn_descriptor config, int number, char name[DNN_NAME],
+                               struct err *err)
+{
+    dnn_descriptor knobs[DNN_KNOB_COUNT] = {0};
+    dnn_status status = DNN_OK;
+    snprintf(name, DNN_NAME, "%d", number);
+    for (int i = 0; i < DNN_KNOB_COUNT && status == DNN_OK; i++)
+        status = lib->make(DNN_THING_KNOB, &knobs[i]);
+    if (status == DNN_OK)
+        status = read_knobs(lib, config, knobs, name);
+    for (int i = 0; i < DNN_KNOB_COUNT; i++)
+        if (knobs[i] != NULL)
+            lib->drop(knobs[i]);
+    DNN_TRY(lib, status, "an engine does not say what its knobs are");
+    return MOCO_OK;
+}
+
 /* Makes the plan; *fits = 0: this configuration does not run here, or wants too much workspace. */
-static moco_status make_plan(struct dnn_plan *out, const struct dnn *dnn, dnn_descriptor config, size_t reserve,
+static moco_status make_plan(struct dnn_engine *out, const struct dnn *dnn, dnn_descriptor config, size_t reserve,
                              int *fits, struct err *err)
 {
     const struct dnn_library *lib = dnn->lib;
@@ -257,26 +292,48 @@ static moco_status make_plan(struct dnn_plan *out, const struct dnn *dnn, dnn_de
     return MOCO_OK;
 }
 
-static moco_status take_first(struct dnn_plan *out, const struct dnn *dnn, enum be_precision precision,
-                              dnn_descriptor *configs, int64_t count, struct err *err)
+/* What is looked for. */
+struct wish {
+    int most;
+    const char *name; /* NULL: any */
+};
+
+/* *took: this configuration is one of those, and is the plan's from now on. */
+static moco_status try_config(struct dnn_plan *out, const struct dnn *dnn, const struct wish *wish,
+                              dnn_descriptor config, int *took, struct err *err)
 {
-    for (int64_t i = 0; i < count && out->plan == NULL; i++) {
-        int will_do = 0, fits = 0;
-        TRY(look(dnn->lib, configs[i], precision, &will_do, &out->engine, err));
-        if (will_do)
-            TRY(make_plan(out, dnn, configs[i], dnn_reserve(precision), &fits, err));
-        if (fits) {
-            out->kept[KEPT_CONFIG] = configs[i];
+    struct dnn_engine *e = &out->engine[out->count];
+    int will_do = 0;
+    *took = 0;
+    TRY(look(dnn->lib, config, out->conv.precision, &will_do, &e->number, err));
+    if (!will_do)
+        return MOCO_OK;
+    TRY(name_engine(dnn->lib, config, e->number, e->name, err));
+    if (wish->name == NULL || strcmp(wish->name, e->name) == 0)
+        TRY(make_plan(e, dnn, config, dnn_reserve(out->conv.precision), took, err));
+    if (!*took)
+        return MOCO_OK;
+    e->config = config;
+    out->workspace = e->workspace > out->workspace ? e->workspace : out->workspace;
+    out->count++;
+    return MOCO_OK;
+}
+
+static moco_status try_configs(struct dnn_plan *out, const struct dnn *dnn, const struct wish *wish,
+                               dnn_descriptor *configs, int64_t count, struct err *err)
+{
+    for (int64_t i = 0; i < count && out->count < wish->most; i++) {
+        int took;
+        TRY(try_config(out, dnn, wish, configs[i], &took, err));
+        if (took)
             configs[i] = NULL;
-        } else {
-            out->passed++;
-        }
+        out->passed += out->count == 0;
     }
     return MOCO_OK;
 }
 
 /* One way of cuDNN's to name engines for a graph. */
-static moco_status try_mode(struct dnn_plan *out, const struct dnn *dnn, enum be_precision precision, int mode,
+static moco_status try_mode(struct dnn_plan *out, const struct dnn *dnn, const struct wish *wish, int mode,
                             dnn_descriptor heuristics, struct err *err)
 {
     const struct dnn_library *lib = dnn->lib;
@@ -300,55 +357,88 @@ static moco_status try_mode(struct dnn_plan *out, const struct dnn *dnn, enum be
     if (said != DNN_OK)
         status = failed(lib, said, MOCO_EDEVICE, "its engines cannot be listed", err);
     else
-        status = take_first(out, dnn, precision, configs, got, err);
+        status = try_configs(out, dnn, wish, configs, got, err);
     for (int64_t i = 0; i < count; i++)
         if (configs[i] != NULL)
             lib->drop(configs[i]);
     return status;
 }
 
-static moco_status choose(struct dnn_plan *out, const struct dnn *dnn, const struct dnn_conv *conv, struct err *err)
+static moco_status choose(struct dnn_plan *out, const struct dnn *dnn, const struct wish *wish, struct err *err)
 {
     static const int modes[] = {DNN_HEURISTICS_BEST, DNN_HEURISTICS_FALLBACK};
-    static const char *const passes[] = {"forward", "data gradient", "weight gradient"};
     const struct dnn_library *lib = dnn->lib;
-    TRY(make_graph(dnn, out->kept, conv, err));
-    for (size_t i = 0; i < sizeof modes / sizeof *modes && out->plan == NULL; i++) {
+    char text[DNN_CONV_TEXT];
+    TRY(make_graph(dnn, out->kept, &out->conv, err));
+    for (size_t i = 0; i < sizeof modes / sizeof *modes && out->count == 0; i++) {
         dnn_descriptor heuristics = NULL;
         DNN_TRY(lib, lib->make(DNN_THING_HEURISTICS, &heuristics), "heuristics cannot be made");
-        moco_status status = try_mode(out, dnn, conv->precision, modes[i], heuristics, err);
+        moco_status status = try_mode(out, dnn, wish, modes[i], heuristics, err);
         lib->drop(heuristics);
         if (status != MOCO_OK)
             return status;
     }
-    if (out->plan == NULL)
-        return err_set(
-            err, MOCO_ENOTSUP,
-            "cuDNN: no engine in %s for the %s of a convolution of %d x %d x %d x %d, %d channels, kernel %d, "
-            "stride %d: %d were looked at",
-            backend_precision_name((int)conv->precision), passes[conv->pass], conv->n, conv->h, conv->w, conv->ci,
-            conv->co, conv->kernel, conv->stride, out->passed);
-    return MOCO_OK;
+    if (out->count > 0)
+        return MOCO_OK;
+    if (wish->name != NULL)
+        return err_set(err, MOCO_ENOTSUP, "cuDNN: no engine \"%.120s\" that will do for the %s", wish->name,
+                       dnn_conv_text(&out->conv, text));
+    return err_set(err, MOCO_ENOTSUP, "cuDNN: no engine for the %s: %d were looked at", dnn_conv_text(&out->conv, text),
+                   out->passed);
 }
 
-moco_status dnn_choose(struct dnn_plan *out, const struct dnn *dnn, const struct dnn_conv *conv, struct err *err)
+const char *dnn_conv_text(const struct dnn_conv *conv, char text[DNN_CONV_TEXT])
 {
-    *out = (struct dnn_plan){.lib = dnn->lib};
-    moco_status status = choose(out, dnn, conv, err);
+    static const char *const passes[] = {"forward", "data gradient", "weight gradient"};
+    snprintf(text, DNN_CONV_TEXT,
+             "%s in %s of a convolution of %d x %d x %d x %d, %d channels, kernel %d, stride %d, pad %d",
+             passes[conv->pass], backend_precision_name((int)conv->precision), conv->n, conv->h, conv->w, conv->ci,
+             conv->co, conv->kernel, conv->stride, conv->pad);
+    return text;
+}
+
+moco_status dnn_choose(struct dnn_plan *out, const struct dnn *dnn, const struct dnn_conv *conv, int most,
+                       const char *name, struct err *err)
+{
+    const struct wish wish = {.most = name != NULL ? 1 : most, .name = name};
+    *out = (struct dnn_plan){.lib = dnn->lib, .conv = *conv};
+    moco_status status = choose(out, dnn, &wish, err);
     if (status != MOCO_OK)
         dnn_plan_free(out);
     return status;
 }
 
+static void drop(const struct dnn_library *lib, dnn_descriptor *descriptor)
+{
+    if (*descriptor != NULL)
+        lib->drop(*descriptor);
+    *descriptor = NULL;
+}
+
+static void free_engine(const struct dnn_library *lib, struct dnn_engine *e)
+{
+    drop(lib, &e->plan);
+    drop(lib, &e->config);
+}
+
+void dnn_take(struct dnn_plan *plan, int which)
+{
+    struct dnn_engine taken = plan->engine[which];
+    plan->engine[which] = (struct dnn_engine){.plan = NULL};
+    for (int i = 0; i < plan->count; i++)
+        free_engine(plan->lib, &plan->engine[i]);
+    plan->engine[0] = taken;
+    plan->count = 1;
+    plan->taken = 0;
+}
+
 void dnn_plan_free(struct dnn_plan *plan)
 {
-    dnn_descriptor first[] = {plan->pack, plan->plan};
-    for (size_t i = 0; i < sizeof first / sizeof *first; i++)
-        if (first[i] != NULL)
-            plan->lib->drop(first[i]);
+    drop(plan->lib, &plan->pack);
+    for (int i = 0; i < DNN_ENGINES; i++) /* one may be half made */
+        free_engine(plan->lib, &plan->engine[i]);
     for (int i = DNN_KEPT - 1; i >= 0; i--)
-        if (plan->kept[i] != NULL)
-            plan->lib->drop(plan->kept[i]);
+        drop(plan->lib, &plan->kept[i]);
     *plan = (struct dnn_plan){.lib = NULL};
 }
 
@@ -380,6 +470,7 @@ moco_status dnn_run(const struct dnn *dnn, struct dnn_plan *plan, const void *x,
 {
     const void *const at[4] = {x, w, y, workspace};
     TRY(pack(plan, at, err));
-    DNN_TRY(plan->lib, plan->lib->execute(dnn->handle, plan->plan, plan->pack), "a convolution was refused");
+    DNN_TRY(plan->lib, plan->lib->execute(dnn->handle, plan->engine[plan->taken].plan, plan->pack),
+            "a convolution was refused");
     return MOCO_OK;
 }

@@ -29,6 +29,7 @@ enum { /* descriptors */
        DNN_THING_CONFIG = 3,
        DNN_THING_HEURISTICS = 4,
        DNN_THING_PLAN = 5,
+       DNN_THING_KNOB = 7, /* a choice of one */
        DNN_THING_FORWARD = 10,
        DNN_THING_WEIGHTS = 11,
        DNN_THING_DATA = 12,
@@ -51,10 +52,13 @@ enum { /* their attributes */
        DNN_HEURISTICS_RESULTS = 202,
        DNN_HEURISTICS_DEVICE = 204,
        DNN_CONFIG_ENGINE = 300,
+       DNN_CONFIG_KNOBS = 302,
        DNN_PLAN_HANDLE = 400,
        DNN_PLAN_CONFIG = 401,
        DNN_PLAN_WORKSPACE = 402,
        DNN_PLAN_DEVICE = 407,
+       DNN_KNOB_TYPE = 600,
+       DNN_KNOB_VALUE = 601,
        DNN_FORWARD_ALPHA = 700, /* behind it: beta, convolution, w, x, y */
        DNN_FORWARD_BETA = 701,
        DNN_FORWARD_CONV = 702,
@@ -97,6 +101,7 @@ enum { /* what attributes hold */
        DNN_TYPE_ADDRESS = 6,
        DNN_TYPE_CONV_MODE = 7,
        DNN_TYPE_HEURISTICS = 8,
+       DNN_TYPE_KNOB = 9,
        DNN_TYPE_NUMERICAL = 11,
        DNN_TYPE_DESCRIPTOR = 15,
        DNN_TYPE_BEHAVIOR = 19,
@@ -115,6 +120,7 @@ enum {                                                         /* numerical note
        DNN_NOTE_WINOGRAD = 5,
        DNN_NOTE_COUNT = 10
 };
+enum { DNN_KNOB_COUNT = 64 };                                                  /* more than an engine has */
 enum { DNN_NOTE_COMPILES = 0, DNN_NOTE_CUBLASLT = 4, DNN_BEHAVIOR_COUNT = 5 }; /* notes on its behavior */
 
 /* Member, symbol, result, arguments. */
