@@ -95,5 +95,10 @@ mutated product.cu 's/row < p.rows \&\& k < p.end ? F::at/row < p.rows ? F::at/'
 mutated nce.cu 's/key < end ?/key <= end ?/' one_pass address "heap-buffer-overflow"
 mutated nce.cu 's/(int64_t)blockIdx.y \* a.n + row/row/' one_pass address "is not set"
 mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' slabs address "heap-buffer-overflow"
+mutated view.cu 's/^    __syncthreads();//' views thread "data race"
+mutated view.cu 's/^        __syncthreads();//' views thread "data race"
+mutated view.cu 's/if (x >= a.size || y >= a.size)/if (x >= a.size)/' views address "heap-buffer-overflow"
+mutated view.cu 's/k > last ? last : k/k/' views address "views: byte"
+mutated view.cu 's/a.size - first < rows ? a.size - first : rows/rows/' views address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed
