@@ -2,32 +2,10 @@
 # The programs with --device and --precision on a GPU: in every precision that the CUDA backend has, on its simulated driver
 # (tests/support/cudasim), which is a module beside libmoco.so here. A precision that a device lacks is refused by name.
 . "$(dirname "$0")/../judged.sh"
-: "${CC:=cc}" "${CXX:=c++}"
-
-# ---- libmoco_cudasim.so ----
-mkdir "$work/lib" "$work/data"
-cp -P "$BUILD"/libmoco.so* "$work/lib"
-cat >"$work/module.c" <<'SOURCE'
-#include "support/cudasim/sim_driver.h"
-extern struct backend moco_backend __attribute__((visibility("default")));
-struct backend moco_backend;
-__attribute__((constructor)) static void fill(void)
-{
-    moco_backend = *backend_of_cudasim();
-}
-SOURCE
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/*/*.o "$BUILD"/obj/tests/support/cudasim/*.o |
-    grep -v /cuda_module.o)
-san=$(nm "$BUILD/libmoco.so" | sed -n 's/.* U __\(asan\|ubsan\|tsan\)_.*/\1/p' | sort -u | tr '\n' ' ')
-flags=
-case $san in *asan*) flags=-fsanitize=address ;; *tsan*) flags=-fsanitize=thread ;; esac
-case $san in *ubsan*) flags="$flags -fsanitize=undefined" ;; esac
-$CC -std=c11 -D_POSIX_C_SOURCE=200809L -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -Itests -c -o "$work/module.o" "$work/module.c" || exit 1
-$CXX $flags -shared -o "$work/lib/libmoco_cudasim.so" "$work/module.o" $objects "$BUILD/libmoco_internal.a" \
-    -Wl,--exclude-libs,ALL -Wl,-z,defs -lm -lpthread || exit 1
-export LD_LIBRARY_PATH="$work/lib"
+. "$(dirname "$0")/../cudasim_module.sh"
 
 # ---- training ----
+mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 24 24 || exit 1
 small="--size 16 --width 0.125 --threads 1"
 train="$BUILD/examples/train_imagenet $work/data --device cudasim:0 --preset demo $small --batch-size 12 --bn-group-size 6 \
