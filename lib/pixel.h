@@ -61,7 +61,7 @@ struct pixel_filter {
     int32_t cubic, in;
 };
 
-PIXEL_FN struct pixel_filter pixel_filter(int32_t cubic, int32_t in, int32_t out)
+PIXEL_FN struct pixel_filter pixel_filter_make(int32_t cubic, int32_t in, int32_t out)
 {
     struct pixel_filter f;
     f.scale = (double)in / out;

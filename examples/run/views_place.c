@@ -23,7 +23,7 @@ moco_status views_place(struct views_place *place, const char *wish, moco_device
     moco_status status = moco_pictures_estimate(device, train, &place->bytes);
     if (strcmp(wish, "device") == 0)
         TRY(from_moco(status, err));
-    place->on_device = strcmp(wish, "device") == 0 ||
-                       (status == MOCO_OK && place->bytes >= 0 && fits(device, place->bytes));
+    place->on_device =
+        strcmp(wish, "device") == 0 || (status == MOCO_OK && place->bytes >= 0 && fits(device, place->bytes));
     return MOCO_OK;
 }

@@ -144,7 +144,8 @@ static moco_status resize(const struct pixel_view *p, const struct image *image,
         return MOCO_OK;
     }
     int across, down;
-    const struct pixel_filter fx = pixel_filter(p->cubic, p->w, p->rw), fy = pixel_filter(p->cubic, p->h, p->rh);
+    const struct pixel_filter fx = pixel_filter_make(p->cubic, p->w, p->rw),
+                              fy = pixel_filter_make(p->cubic, p->h, p->rh);
     TRY(filter_taps(scratch, 0, &fx, p->ox, size, &across, err));
     TRY(filter_taps(scratch, 1, &fy, p->oy, size, &down, err));
     const int *bounds = scratch->bounds[1];

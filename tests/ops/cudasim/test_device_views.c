@@ -146,7 +146,8 @@ static void make(struct bench *b, int v)
 
 static int has_room(const struct pixel_view *v)
 {
-    const struct pixel_filter across = pixel_filter(v->cubic, v->w, v->rw), down = pixel_filter(v->cubic, v->h, v->rh);
+    const struct pixel_filter across = pixel_filter_make(v->cubic, v->w, v->rw),
+                              down = pixel_filter_make(v->cubic, v->h, v->rh);
     return pixel_filter_width(&across) <= CUDA_VIEW_TAPS && pixel_filter_width(&down) <= CUDA_VIEW_TAPS;
 }
 

@@ -22,7 +22,7 @@ static __device__ __forceinline__ void tile_taps(struct view_tile &tile, const s
     if (at >= size)
         return;
     at += down ? v->oy : v->ox;
-    const struct pixel_filter f = pixel_filter(v->cubic, down ? v->h : v->w, down ? v->rh : v->rw);
+    const struct pixel_filter f = pixel_filter_make(v->cubic, down ? v->h : v->w, down ? v->rh : v->rw);
     int32_t low, count = pixel_filter_span(&f, at, &low);
     double total = 0;
     for (int t = 0; t < count; t++)

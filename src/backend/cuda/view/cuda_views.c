@@ -125,7 +125,7 @@ static const char *wrong(const struct pixel_view *v, const struct cuda_picture *
 
 static int has_room(int cubic, int in, int out)
 {
-    const struct pixel_filter f = pixel_filter(cubic, in, out);
+    const struct pixel_filter f = pixel_filter_make(cubic, in, out);
     return f.support < CUDA_VIEW_TAPS && pixel_filter_width(&f) <= CUDA_VIEW_TAPS;
 }
 
