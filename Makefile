@@ -145,7 +145,7 @@ $(BUILD)/obj/lib/module_file.o: CPPFLAGS_ALL += -DMOCO_LIBDIR='"$(LIBDIR)"'
 # ---- sources ---------------------------------------------------------------------------------------------------------
 src_c := $(wildcard lib/*.c lib/*/*.c src/graph/*.c src/net/*.c src/backend/*.c src/backend/program/*.c src/backend/ref/*.c \
            src/comm/*.c src/format/*.c src/format/torch/*.c src/data/*.c src/data/*/*.c src/algo/*.c src/algo/import/*.c \
-           src/algo/export/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c src/api/*/*.c)
+           src/algo/export/*.c src/algo/resident/*.c src/algo/serve/*.c src/eval/*.c src/api/*.c src/api/*/*.c)
 without := $(if $(filter 1,$(WEBP)),,src/data/decode/decode_webp.c)
 src_c := $(filter-out $(without),$(src_c))
 src_cc :=
@@ -171,7 +171,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
-cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c)))
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c src/backend/cuda/view/*.c)))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
@@ -474,9 +474,9 @@ $(BUILD)/libmoco.so: $(BUILD)/libmoco.so.$(VERSION)
 # kept for cuda-check. No fma but where the source says so: the same bits in every kernel, and on the simulated device.
 cuda_targets := -gencode arch=compute_80,code=sm_80 -gencode arch=compute_90a,code=sm_90a \
                 -gencode arch=compute_100a,code=sm_100a -gencode arch=compute_80,code=compute_80
-$(BUILD)/obj/cuda/kernels.fatbin: $(wildcard src/backend/cuda/kernels/*) Makefile
+$(BUILD)/obj/cuda/kernels.fatbin: $(wildcard src/backend/cuda/kernels/*) lib/pixel.h Makefile
 	@mkdir -p $(@D)
-	$(NVCC) -std=c++17 -Isrc -fmad=false -Werror=all-warnings -Xptxas -v -fatbin $(cuda_targets) -o $@ \
+	$(NVCC) -std=c++17 -Isrc -Ilib -fmad=false -Werror=all-warnings -Xptxas -v -fatbin $(cuda_targets) -o $@ \
 	    src/backend/cuda/kernels/all.cu >$(@D)/kernels.log 2>&1 || { cat $(@D)/kernels.log; exit 1; }
 
 $(BUILD)/obj/src/backend/cuda/cuda_module.o: $(BUILD)/obj/cuda/kernels.fatbin

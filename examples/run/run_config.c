@@ -181,6 +181,10 @@ static const struct cli_option table[] = {
     {"workers", NULL, 'j', CLI_INT, AT(workers), 0, 1024, NULL, 0, "N",
      "threads that read and augment images (default: as many as compute\n"
      "threads); results do not depend on it"},
+    {"views", NULL, 0, CLI_NAME, AT(views), 0, 0, "auto|device|host", 0, "WHERE",
+     "where views are made: device (a GPU, of pictures that it keeps decoded),\n"
+     "host (by --workers), or auto (default): device where the pictures' sizes\n"
+     "are known, as of CIFAR-10, and they fit; results do not depend on it"},
     {"help", NULL, 'h', CLI_FLAG, AT(help), 0, 1, NULL, 0, NULL, "print this and stop"},
 };
 const struct cli run_cli = {"train_imagenet", table, (int)(sizeof table / sizeof table[0]), cli_reference_moco};
@@ -211,6 +215,7 @@ static moco_status from_preset(struct run_config *c, const char *name, struct er
     snprintf(c->knn_on, sizeof c->knn_on, "%s", p.knn_projection ? "projection" : "features");
     snprintf(c->out, sizeof c->out, "moco-run");
     snprintf(c->ranks, sizeof c->ranks, "auto");
+    snprintf(c->views, sizeof c->views, "auto");
     c->silence = 30;
     c->width = m.width;
     c->dim = m.dim;

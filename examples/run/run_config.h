@@ -20,7 +20,7 @@ struct run_config {
     char augment[CLI_PATH_SIZE]; /* changes to the recipe: see augment_text.h */
     char recipe[CLI_NAME_SIZE], eval_recipe[CLI_NAME_SIZE], lr_schedule[CLI_NAME_SIZE];
     char device[CLI_NAME_SIZE], precision[CLI_NAME_SIZE], ranks[CLI_NAME_SIZE], wait[CLI_NAME_SIZE],
-        knn_on[CLI_NAME_SIZE];
+        knn_on[CLI_NAME_SIZE], views[CLI_NAME_SIZE];
     char negatives[CLI_NAME_SIZE], encoder_k[CLI_NAME_SIZE], loss[CLI_NAME_SIZE], optimizer[CLI_NAME_SIZE];
     int64_t size, dim, queue, batch, group, groups_per_launch, recompute, epochs, seed, symmetric, shuffle, interleave;
     int64_t zero_init, warmup_epochs;

@@ -12,6 +12,7 @@
 #include "support/from_moco.h"
 #include "support/human.h"
 #include "support/processors.h"
+#include "views_place.h"
 
 #define BUSY 0.85    /* a part of the processors below this is worth a word */
 #define PREFETCHED 3 /* batches that a loader holds: two ready and one in use */
@@ -102,7 +103,11 @@ moco_status run_report_estimate(const struct run_config *c, moco_device *device,
     run_config_trainer(c, &trainer);
     moco_memory_estimate_init(&e);
     TRY(from_moco(moco_trainer_estimate(device, &model, c->queue, &trainer, &e), err));
+    struct views_place place;
+    TRY(views_place(&place, c->views, device, data->train, err));
     int64_t views = PREFETCHED * 2 * c->batch * c->size * c->size * 3;
+    if (place.on_device)
+        views = place.bytes > 0 ? place.bytes : 0;
     printf("memory (nothing of it was taken)\n");
     printf("  %-18s %10s  trainable numbers\n", "parameters", human_count(e.parameters));
     int shared = trainer.encoder_k == MOCO_KEY_SHARED, lars = trainer.optimizer == MOCO_OPTIMIZER_LARS;
@@ -114,7 +119,14 @@ moco_status run_report_estimate(const struct run_config *c, moco_device *device,
     kind("slab", e.slab_bytes,
          shared ? "the whole batch, both views: activations, their gradients, scratch"
                 : "one launch: activations, their gradients, scratch");
-    kind("views", views, "batches that the loader holds");
+    if (!place.on_device)
+        kind("views", views, "batches that the loader holds, which makes them on the host");
+    else if (place.bytes >= 0)
+        kind("pictures", views, "decoded, on the device, which makes the views");
+    else
+        printf(
+            "  %-18s %10s  how much is not known before they are read: decoded, on the device, which makes the views\n",
+            "pictures", "?");
     kind("all", e.total_bytes + views, "");
     printf("  %-18s %10d  per pass over a batch\n", "launches", (int)e.launches);
     print_time(c, info.threads, data, &e);

@@ -14,11 +14,13 @@
 #include "ranks_gpus.h"
 #include "run_report.h"
 #include "support/from_moco.h"
+#include "support/human.h"
 #include "support/precision.h"
 #include "support/stop_signal.h"
 #include "train_advice.h"
 #include "train_init.h"
 #include "verify.h"
+#include "views_place.h"
 
 static void on_log(void *user, int level, const char *line)
 {
@@ -167,10 +169,35 @@ static moco_status make_model(struct run *r, struct err *err)
     return MOCO_OK;
 }
 
+/* What nobody asked for is no reason to fail. */
+static moco_status keep_pictures(struct run *r, moco_pictures **pictures, struct err *err)
+{
+    const struct run_config *c = &r->note.config;
+    struct views_place place;
+    char sentence[900];
+    *pictures = NULL;
+    TRY(views_place(&place, c->views, r->device, r->data.train, err));
+    if (!place.on_device)
+        return MOCO_OK;
+    moco_status status = moco_pictures_create(pictures, r->device, r->data.train, c->max_pixels);
+    if (status != MOCO_OK && strcmp(c->views, "auto") == 0 && status != MOCO_EDEVICE) {
+        snprintf(sentence, sizeof sentence, "views are made on the host: %.700s", moco_error());
+        train_warn(sentence);
+        return MOCO_OK;
+    }
+    TRY(from_moco(status, err));
+    if (ranks_is_first(&r->ranks))
+        progress_say(&r->progress, "views are made on %s, of %s pictures that take %s there", c->device,
+                     human_count(moco_dataset_count(r->data.train)), human_bytes(moco_pictures_bytes(*pictures)));
+    return MOCO_OK;
+}
+
 static moco_status make_loader(struct run *r, struct err *err)
 {
     const struct run_config *c = &r->note.config;
     moco_loader_options loader;
+    moco_pictures *pictures;
+    TRY(keep_pictures(r, &pictures, err));
     moco_loader_options_init(&loader);
     loader.rank = r->ranks.rank;
     loader.ranks = r->ranks.ranks;
@@ -185,7 +212,10 @@ static moco_status make_loader(struct run *r, struct err *err)
     loader.max_bad = count / 10 > r->bad_limit ? count / 10 : r->bad_limit;
     loader.max_pixels = c->max_pixels;
     loader.recipe[0] = loader.recipe[1] = &r->train_view;
-    return from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err);
+    loader.pictures = pictures;
+    moco_status status = from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err);
+    moco_pictures_free(pictures); /* the loader keeps them */
+    return status;
 }
 
 /* Ranks agree before the trainer is made, which all of them do together. */

@@ -258,6 +258,36 @@ MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *opt
 
 /* ---- loader ---- */
 
+/* ---- pictures in the memory of a device ---- */
+
+/* Decodes all pictures of a data set, and keeps them in the memory of a device that makes views itself: 3 bytes a pixel. A
+ * loader that is given them (moco_loader_options) gives a trainer on that device what is drawn instead of pixels. Training
+ * then has the same bits as with views of the host. `max_pixels` as in moco_loader_options; 0: its default. Every picture is
+ * read twice, and none is replaced: one that cannot be read fails the call. A view is made of a picture that is at most 63
+ * times as large (bilinear: 127 times); of a larger one a step is MOCO_ENOTSUP. Owned; it holds references on the device
+ * and the data set.
+ * Errors: MOCO_ENOTSUP (the device makes no views: "cpu" and "ref" do not), MOCO_ENOMEM (also of the device),
+ * MOCO_EFORMAT (a picture that cannot be read, by name), MOCO_EIO, MOCO_EINVAL, MOCO_EDEVICE.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_pictures_create(moco_pictures **pictures, moco_device *device, moco_dataset *dataset,
+                                          int64_t max_pixels);
+
+/* What moco_pictures_create would take of the device's memory; *bytes is -1 where the sizes of the pictures are not known
+ * before they are read (of CIFAR-10 and of images in memory they are).
+ * Errors: MOCO_ENOTSUP as there, MOCO_EINVAL.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API moco_status moco_pictures_estimate(const moco_device *device, const moco_dataset *dataset, int64_t *bytes);
+
+/* Frees the handle. NULL is allowed. Loaders that were made with it keep the pictures until they are freed, and their batches stay good.
+ * Threads: any thread may free it, once; nobody may use it afterwards. Since 0.1. */
+MOCO_API void moco_pictures_free(moco_pictures *pictures);
+
+/* Bytes of device memory that they take; 0 of an invalid handle.
+ * Threads: any thread may call it at any time. Since 0.1. */
+MOCO_API int64_t moco_pictures_bytes(const moco_pictures *pictures);
+
+/* ---- loaders ---- */
+
 typedef struct moco_loader moco_loader;
 
 /* What a loader does with an image that cannot be read: damaged, cut, not an image, or larger than max_pixels. */
@@ -301,6 +331,10 @@ typedef struct moco_loader_options {
                             none, this loader skips the batch */
     int32_t bad;         /* moco_bad; default MOCO_BAD_REPLACE */
     int32_t interleave;  /* as in moco_trainer_options. 1: the share is rows rank, rank + ranks, ... of each batch */
+    moco_pictures *pictures; /* NULL: the loader makes the views. Else the pictures of this data set in the memory of a
+                                device: the loader draws, decodes nothing, and the trainer's device makes the views, with the
+                                same bytes. Its batches have no pixels (see moco_batch) and are for moco_trainer_step on
+                                that device. The loader holds a reference */
 } moco_loader_options;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);

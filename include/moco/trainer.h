@@ -14,6 +14,7 @@ extern "C" {
 #endif
 
 typedef struct moco_trainer moco_trainer;
+typedef struct moco_pictures moco_pictures;
 
 /* The images of one step: `views` contiguous uint8 RGB arrays [n,h,w,3]. A loader fills it (all pointers are then
  * borrowed until the next moco_loader_next), or the caller does. view[0] is the query view, view[1] the key view.
@@ -22,7 +23,10 @@ typedef struct moco_trainer moco_trainer;
  * key[d] is then the key view of sample order[i] of the batch, where order is moco_shuffle_permutation(seed, step,
  * d, batch_size) for the step that the batch is for. (With several ranks it is order[p], where p is the position of
  * row i of this rank's share.) d is the direction: key[0] holds views 1; key[1], only with a symmetric loss, views
- * 0. view[1] is then needed only with a symmetric loss. Training gives the same bits either way. */
+ * 0. view[1] is then needed only with a symmetric loss. Training gives the same bits either way.
+ *
+ * Or the trainer's device makes the views, of pictures that it keeps (moco_pictures_create in moco/data.h): a loader then
+ * fills `made` in place of view, and `made_key` in place of key, with what was drawn, in a form of its own. */
 typedef struct moco_batch {
     uint32_t struct_size;
     int32_t n, h, w; /* n: rows; of a loader with several ranks, those of its share */
@@ -35,6 +39,9 @@ typedef struct moco_batch {
     const uint8_t *key[2]; /* key views apart, [n,h,w,3] each; NULL: the trainer shuffles view[1] (and view[0]) */
     int64_t key_step;      /* with key[0]: number of committed steps before the step of this shuffle; without: -1 */
     uint64_t key_seed;     /* with key[0]: the seed of the shuffle, equal to the trainer's */
+    const moco_pictures *pictures; /* of which the views are made; NULL: view and key have them */
+    const void *made[2];           /* [n] each, of a loader; with pictures */
+    const void *made_key[2];
 } moco_batch;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_batch_init_sized(moco_batch *batch, size_t size);

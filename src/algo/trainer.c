@@ -203,6 +203,7 @@ static moco_status make_program(struct trainer *t, struct err *err)
     struct be_program_spec spec = {.layout = t->layout,
                                    .view_bytes = (size_t)t->share * (size_t)t->o.image_h * (size_t)t->o.image_w * 3,
                                    .views = t->directions == 2 ? 4 : 2, /* keys' may come apart */
+                                   .view_size = t->o.image_h == t->o.image_w ? t->o.image_h : 0,
                                    .index_count = rows_index_count(t),
                                    .replay = t->o.progress == NULL && t->ranks == 1};
     TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));

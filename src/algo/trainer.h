@@ -9,6 +9,7 @@
 
 #include "algo/encoder.h"
 #include "algo/queue.h"
+#include "algo/resident/resident.h"
 #include "comm/comm.h"
 #include "moco/trainer.h"
 
@@ -24,7 +25,9 @@ moco_status trainer_estimate(struct ctx *ctx, const struct backend *be, struct b
                              const struct net_config *config, int64_t queue_length, const moco_trainer_options *options,
                              int ranks, moco_memory_estimate *estimate, struct err *err);
 
-moco_status trainer_step(struct trainer *trainer, const moco_batch *batch, double lr, struct err *err);
+/* `resident`: the pictures that batch->pictures stands for; NULL: the batch has its views. */
+moco_status trainer_step(struct trainer *trainer, const moco_batch *batch, const struct resident *resident, double lr,
+                         struct err *err);
 /* Waits for the step in flight, and returns how it failed: also if another call has waited for it, once. */
 moco_status trainer_wait(struct trainer *trainer, struct err *err);
 /* Instead of a step, for a rank that cannot make one: other ranks' steps fail with what is in `err`. Returns what they

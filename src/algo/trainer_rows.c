@@ -106,14 +106,22 @@ void rows_index_step(struct trainer *t)
         place_pairs(t);
 }
 
-struct be_input rows_input(const struct trainer *t, const moco_batch *batch)
+struct be_input rows_input(const struct trainer *t, const struct step *step)
 {
-    if (!t->apart)
-        return (struct be_input){.view = {batch->view[0], batch->view[1]}, .index = t->host.index};
-    if (t->directions == 1)
-        return (struct be_input){.view = {batch->view[0], batch->key[0]}, .index = t->host.index};
-    return (struct be_input){.view = {batch->view[0], batch->view[1], batch->key[0], batch->key[1]},
-                             .index = t->host.index};
+    const moco_batch *b = step->batch;
+    const void *given[BE_VIEWS] = {rows_view(b, 0), rows_view(b, 1)};
+    struct be_input input = {.index = t->host.index};
+    if (t->apart && t->directions == 1)
+        given[1] = rows_key(b, 0);
+    for (int d = 0; d < 2 && t->apart && t->directions == 2; d++)
+        given[2 + d] = rows_key(b, d);
+    for (int v = 0; v < BE_VIEWS; v++)
+        if (step->resident != NULL)
+            input.made[v] = given[v];
+        else
+            input.view[v] = given[v];
+    input.pictures = step->resident != NULL ? step->resident->pictures : NULL;
+    return input;
 }
 
 const void *rows_key_images(const struct trainer *t, const struct step *step, int direction)

@@ -13,6 +13,7 @@
 /* A step that is being given to the device. */
 struct step {
     const moco_batch *batch;
+    const struct resident *resident; /* of which the device makes its views; NULL: it has them */
     double lr;
     int careful;        /* the update may overflow: it is looked at before the commit */
     double limit;       /* of the gradient's norm, above which it may */
@@ -68,7 +69,17 @@ const int32_t *rows_images_of_pairs(const struct trainer *t, const struct step *
 /* ---- images ---- */
 
 /* What goes to the device with a step. Key views that come apart are in the order of the step's shuffle. */
-struct be_input rows_input(const struct trainer *t, const moco_batch *batch);
+struct be_input rows_input(const struct trainer *t, const struct step *step);
+/* View v of a batch, or its key view of direction d that came apart: pixels, or how a device makes them; NULL: none. */
+static inline const void *rows_view(const moco_batch *batch, int v)
+{
+    return batch->pictures != NULL ? batch->made[v] : batch->view[v];
+}
+
+static inline const void *rows_key(const moco_batch *batch, int d)
+{
+    return batch->pictures != NULL ? batch->made_key[d] : batch->key[d];
+}
 const void *rows_key_images(const struct trainer *t, const struct step *step, int direction);
 
 /* ---- rows ---- */

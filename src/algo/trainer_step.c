@@ -22,8 +22,8 @@ static moco_status check_keys(const struct trainer *t, const moco_batch *b, stru
 {
     if (!t->o.shuffle)
         return err_set(err, MOCO_EINVAL, "batch.key is given and the trainer's shuffle is 0: there is none to follow");
-    if (b->key[0] == NULL || (t->directions == 2 && b->key[1] == NULL))
-        return err_set(err, MOCO_EINVAL, "batch.key[%d] is NULL and the other is not; %s", b->key[0] != NULL,
+    if (rows_key(b, 0) == NULL || (t->directions == 2 && rows_key(b, 1) == NULL))
+        return err_set(err, MOCO_EINVAL, "batch.key[%d] is NULL and the other is not; %s", rows_key(b, 0) != NULL,
                        t->directions == 2 ? "a symmetric loss needs both" : "key[0] is the key view");
     if (b->key_seed != t->o.seed)
         return err_set(err, MOCO_EINVAL, "batch.key_seed is %llu; the trainer's seed is %llu",
@@ -52,7 +52,7 @@ static moco_status check_batch(const struct trainer *t, const moco_batch *b, dou
     if (b->h != o->image_h || b->w != o->image_w)
         return err_set(err, MOCO_ESHAPE, "the batch has images of %d x %d; the trainer's are %d x %d", b->h, b->w,
                        o->image_h, o->image_w);
-    int apart = b->key[0] != NULL || b->key[1] != NULL, views = apart && t->directions == 1 ? 1 : 2;
+    int apart = rows_key(b, 0) != NULL || rows_key(b, 1) != NULL, views = apart && t->directions == 1 ? 1 : 2;
     if (apart)
         TRY(check_keys(t, b, err));
     else if (t->ranks > 1 && o->shuffle)
@@ -63,8 +63,8 @@ static moco_status check_batch(const struct trainer *t, const moco_batch *b, dou
     if (b->views < views || b->views > 2)
         return err_set(err, MOCO_ESHAPE, "the batch has %d views; a step needs 2, query and key", b->views);
     for (int v = 0; v < views; v++)
-        if (b->view[v] == NULL)
-            return err_set(err, MOCO_EINVAL, "batch.view[%d] is NULL", v);
+        if (rows_view(b, v) == NULL)
+            return err_set(err, MOCO_EINVAL, "batch.%s[%d] is NULL", b->pictures != NULL ? "made" : "view", v);
     if (b->epoch < 0 || b->position < 0)
         return err_set(err, MOCO_EINVAL, "batch.epoch is %lld and batch.position %lld; neither may be negative",
                        (long long)b->epoch, (long long)b->position);
@@ -136,7 +136,7 @@ static double next_scale(const struct trainer *t)
 
 static int is_apart(const moco_batch *batch)
 {
-    return batch->key[0] != NULL;
+    return rows_key(batch, 0) != NULL;
 }
 
 /* Gives the device everything that changes from step to step, at once. A careful step has no limit, because the host
@@ -159,7 +159,7 @@ static moco_status begin(struct trainer *t, struct step *step, struct err *err)
     if (is_apart(step->batch) != t->apart) /* other calls follow from here on */
         t->be->program_reset(t->program);
     t->apart = is_apart(step->batch);
-    struct be_input input = rows_input(t, step->batch);
+    struct be_input input = rows_input(t, step);
     rows_index_step(t);
     t->gradient_scale = scale;
     return t->be->program_begin(t->program, &scalars, &input, &step->at, &step->skip, err);
@@ -688,19 +688,23 @@ static moco_status try_step(struct trainer *t, struct step *step, moco_status mi
     return give(t, step, mine, again, err);
 }
 
-static moco_status check_call(const struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+static moco_status check_call(const struct trainer *t, const moco_batch *batch, const struct resident *resident,
+                              double lr, struct err *err)
 {
     TRY(trainer_check_whole(t, err));
+    if (resident != NULL && resident->dev != t->dev)
+        return err_set(err, MOCO_EINVAL, "batch.pictures are in the memory of another device than the trainer's");
     return check_batch(t, batch, lr, err);
 }
 
-static moco_status make_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+static moco_status make_step(struct trainer *t, const moco_batch *batch, const struct resident *resident, double lr,
+                             struct err *err)
 {
     enum again again;
-    struct step step = {.batch = batch, .lr = lr};
-    moco_status status = try_step(t, &step, check_call(t, batch, lr, err), &again, err);
+    struct step step = {.batch = batch, .resident = resident, .lr = lr};
+    moco_status status = try_step(t, &step, check_call(t, batch, resident, lr, err), &again, err);
     while (status == MOCO_OK && again != NOT_AGAIN) {
-        step = (struct step){.batch = batch, .lr = lr, .careful = again == AGAIN_CAREFULLY};
+        step = (struct step){.batch = batch, .resident = resident, .lr = lr, .careful = again == AGAIN_CAREFULLY};
         status = try_step(t, &step, MOCO_OK, &again, err);
     }
     if (status == MOCO_ECANCELED)
@@ -721,12 +725,13 @@ static moco_status land_before(struct trainer *t, moco_status failed, struct err
     return status;
 }
 
-moco_status trainer_step(struct trainer *t, const moco_batch *batch, double lr, struct err *err)
+moco_status trainer_step(struct trainer *t, const moco_batch *batch, const struct resident *resident, double lr,
+                         struct err *err)
 {
     encoder_step_begins(t->query);
     moco_status status = tell_late(t, err);
     if (status == MOCO_OK)
-        status = make_step(t, batch, lr, err);
+        status = make_step(t, batch, resident, lr, err);
     if (status != MOCO_OK)
         status = land_before(t, status, err);
     encoder_step_ends(t->query);

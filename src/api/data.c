@@ -7,7 +7,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "api/handle.h"
+#include "api/objects.h"
 #include "data/dataset/dataset_index.h"
 #include "data/loader.h"
 #include "data/view/augment.h"
@@ -18,15 +18,10 @@ _Static_assert(sizeof(moco_encoded_source) % 8 == 0, "struct sizes are multiples
 _Static_assert(sizeof(moco_image_source) % 8 == 0, "struct sizes are multiples of 8");
 _Static_assert(sizeof(moco_loader_stats) % 8 == 0, "struct sizes are multiples of 8");
 
-struct moco_dataset {
-    struct handle handle;
-    struct dataset *ds;
-    moco_dataset *below[2]; /* counted references: the sets that `ds` reads from; NULL: none */
-};
-
 struct moco_loader {
     struct handle handle;
-    moco_dataset *dataset; /* a counted reference */
+    moco_dataset *dataset;   /* a counted reference */
+    moco_pictures *pictures; /* the loader's own handle on them, which is good as long as its batches; NULL: none */
     struct loader *loader;
 };
 
@@ -402,6 +397,92 @@ moco_status moco_augment_options_preset_sized(moco_augment_options *options, siz
     return api_return(augment_preset(options, size, name, image_size, &err), "moco_augment_options_preset", &err);
 }
 
+/* ---- pictures in the memory of a device ---- */
+
+static void pictures_destroy(struct handle *handle)
+{
+    moco_pictures *pictures = (moco_pictures *)handle;
+    if (pictures->of != NULL) {
+        handle_unref(&pictures->of->handle);
+        return;
+    }
+    resident_free(pictures->resident);
+    if (pictures->dataset != NULL)
+        handle_unref(&pictures->dataset->handle);
+    if (pictures->device != NULL)
+        handle_unref(&pictures->device->handle);
+}
+
+static moco_status share_pictures(moco_pictures **out, moco_pictures *of, struct err *err)
+{
+    *out = handle_new(of->handle.ctx, sizeof **out, HANDLE_PICTURES, pictures_destroy, err);
+    if (*out == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&of->handle);
+    (*out)->of = of;
+    (*out)->resident = of->resident;
+    return MOCO_OK;
+}
+
+static moco_status make_pictures(moco_pictures **out, moco_device *device, moco_dataset *dataset, int64_t max_pixels,
+                                 struct err *err)
+{
+    TRY(api_not_null(out, "pictures", err));
+    *out = NULL;
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    if (max_pixels < 0)
+        return err_set(err, MOCO_EINVAL, "max_pixels is %lld; it must be positive, or 0 for the default",
+                       (long long)max_pixels);
+    moco_pictures *pictures = handle_new(device->handle.ctx, sizeof *pictures, HANDLE_PICTURES, pictures_destroy, err);
+    if (pictures == NULL)
+        return MOCO_ENOMEM;
+    handle_ref(&device->handle);
+    pictures->device = device;
+    handle_ref(&dataset->handle);
+    pictures->dataset = dataset;
+    moco_status status = resident_create(&pictures->resident, device->handle.ctx, device->backend, device->dev,
+                                         dataset->ds, max_pixels > 0 ? max_pixels : DECODE_MAX_PIXELS, err);
+    if (status != MOCO_OK) {
+        handle_free(pictures, HANDLE_PICTURES);
+        return status;
+    }
+    *out = pictures;
+    return MOCO_OK;
+}
+
+moco_status moco_pictures_create(moco_pictures **pictures, moco_device *device, moco_dataset *dataset,
+                                 int64_t max_pixels)
+{
+    struct err err = {0};
+    return api_return(make_pictures(pictures, device, dataset, max_pixels, &err), "moco_pictures_create", &err);
+}
+
+static moco_status estimate_pictures(const moco_device *device, const moco_dataset *dataset, int64_t *bytes,
+                                     struct err *err)
+{
+    TRY(handle_check(device, HANDLE_DEVICE, "device", err));
+    TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
+    TRY(api_not_null(bytes, "bytes", err));
+    return resident_estimate(device->backend, dataset->ds, bytes, err);
+}
+
+moco_status moco_pictures_estimate(const moco_device *device, const moco_dataset *dataset, int64_t *bytes)
+{
+    struct err err = {0};
+    return api_return(estimate_pictures(device, dataset, bytes, &err), "moco_pictures_estimate", &err);
+}
+
+void moco_pictures_free(moco_pictures *pictures)
+{
+    handle_free(pictures, HANDLE_PICTURES);
+}
+
+int64_t moco_pictures_bytes(const moco_pictures *pictures)
+{
+    return handle_valid(pictures, HANDLE_PICTURES) ? pictures->resident->bytes : 0;
+}
+
 /* ---- loaders ---- */
 
 static moco_loader_options loader_defaults(void)
@@ -433,9 +514,11 @@ static void loader_destroy(struct handle *handle)
     loader_free(loader->loader);
     if (loader->dataset != NULL)
         handle_unref(&loader->dataset->handle);
+    handle_free(loader->pictures, HANDLE_PICTURES);
 }
 
-static moco_status read_options(struct loader_options *to, const moco_loader_options *given, struct err *err)
+static moco_status read_options(struct loader_options *to, const moco_loader_options *given, moco_pictures **pictures,
+                                struct err *err)
 {
     moco_loader_options o = loader_defaults();
     TRY(struct_read(&o, sizeof o, given, "options", err));
@@ -457,6 +540,7 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
         TRY(struct_reserved(to->recipe[v].reserved0, "moco_augment_options.reserved0", err));
         to->views = v + 1;
     }
+    *pictures = o.pictures;
     return MOCO_OK;
 }
 
@@ -467,13 +551,22 @@ static moco_status make_loader(moco_loader **out, moco_dataset *dataset, const m
     *out = NULL;
     TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
     struct loader_options o;
-    TRY(read_options(&o, options, err));
+    moco_pictures *pictures;
+    TRY(read_options(&o, options, &pictures, err));
+    if (pictures != NULL) {
+        TRY(handle_check(pictures, HANDLE_PICTURES, "options.pictures", err));
+        if (pictures->dataset != dataset)
+            return err_set(err, MOCO_EINVAL, "options.pictures are those of another data set");
+        o.side = (const int32_t(*)[2])pictures->resident->side;
+    }
     moco_loader *loader = handle_new(dataset->handle.ctx, sizeof *loader, HANDLE_LOADER, loader_destroy, err);
     if (loader == NULL)
         return MOCO_ENOMEM;
     handle_ref(&dataset->handle);
     loader->dataset = dataset;
-    moco_status status = loader_create(&loader->loader, dataset->handle.ctx, dataset->ds, &o, err);
+    moco_status status = pictures != NULL ? share_pictures(&loader->pictures, pictures, err) : MOCO_OK;
+    if (status == MOCO_OK)
+        status = loader_create(&loader->loader, dataset->handle.ctx, dataset->ds, &o, err);
     if (status != MOCO_OK) {
         handle_free(loader, HANDLE_LOADER);
         return status;
@@ -534,6 +627,7 @@ static moco_status next_batch(moco_loader *loader, moco_batch *batch, struct err
     TRY(struct_check(batch, "batch", err));
     moco_batch filled = {0};
     TRY(loader_next(loader->loader, &filled, err));
+    filled.pictures = loader->pictures;
     struct_write(batch, &filled, sizeof filled);
     return MOCO_OK;
 }

@@ -35,10 +35,10 @@ moco_status api_not_null(const void *pointer, const char *name, struct err *err)
 
 static const char *kind_name(enum handle_kind kind)
 {
-    static const char *const names[] = {"handle",     "moco_context", "moco_device",  "moco_model",
-                                        "moco_queue", "moco_trainer", "moco_dataset", "moco_loader",
-                                        "moco_knn",   "moco_image",   "moco_augment", "moco_probe",
-                                        "moco_bank",  "moco_weights", "moco_encoder", "moco_comm"};
+    static const char *const names[] = {"handle",       "moco_context", "moco_device", "moco_model",   "moco_queue",
+                                        "moco_trainer", "moco_dataset", "moco_loader", "moco_knn",     "moco_image",
+                                        "moco_augment", "moco_probe",   "moco_bank",   "moco_weights", "moco_encoder",
+                                        "moco_comm",    "moco_pictures"};
     return (size_t)kind < sizeof names / sizeof names[0] ? names[kind] : names[0];
 }
 

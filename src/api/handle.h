@@ -51,7 +51,8 @@ enum handle_kind {
     HANDLE_BANK,
     HANDLE_WEIGHTS,
     HANDLE_ENCODER,
-    HANDLE_COMM
+    HANDLE_COMM,
+    HANDLE_PICTURES
 };
 
 struct handle { /* the first member of every public handle */

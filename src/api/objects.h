@@ -6,8 +6,10 @@
 
 #include "algo/encoder.h"
 #include "algo/queue.h"
+#include "algo/resident/resident.h"
 #include "api/handle.h"
 #include "comm/comm.h"
+#include "moco/data.h"
 #include "moco/export.h"
 #include "moco/model.h"
 #include "moco/queue.h"
@@ -38,6 +40,20 @@ struct moco_trainer {
     moco_queue *queue;
     moco_comm *comm; /* NULL: one rank */
     struct trainer *trainer;
+};
+
+struct moco_dataset {
+    struct handle handle;
+    struct dataset *ds;
+    moco_dataset *below[2]; /* counted references: the sets that `ds` reads from; NULL: none */
+};
+
+struct moco_pictures {
+    struct handle handle;
+    moco_device *device; /* counted references */
+    moco_dataset *dataset;
+    struct resident *resident;
+    moco_pictures *of; /* a loader's own handle, which its batches name: of these, a counted reference; else NULL */
 };
 
 struct moco_weights {

@@ -131,9 +131,11 @@ static moco_status step(moco_trainer *trainer, const moco_batch *batch, double l
     TRY(enter_ranks(&turns, trainer, err));
     moco_batch b = {0};
     moco_status status = read_batch(&b, batch, err);
+    if (status == MOCO_OK && b.pictures != NULL)
+        status = handle_check(b.pictures, HANDLE_PICTURES, "batch.pictures", err);
     if (status != MOCO_OK) /* other ranks wait for this one */
         return trainer_leave(trainer->trainer, status, err);
-    return trainer_step(trainer->trainer, &b, lr, err);
+    return trainer_step(trainer->trainer, &b, b.pictures != NULL ? b.pictures->resident : NULL, lr, err);
 }
 
 static moco_status leave(moco_trainer *trainer, moco_status why, const char *sentence, struct err *err)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 7. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 8. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
@@ -16,6 +16,7 @@
  *           plans of a network and a precision.
  *   launch  n samples that go through a plan at once: `groups` BN groups of n / groups contiguous samples each.
  *   step    the calls from program_begin to program_end: one training step.
+ *   pictures  decoded pictures that a device keeps, and of which it makes the views of a step itself. Optional.
  *
  * ---- memory ----
  *   Device memory is what `alloc` returns, and the addresses of views and indices that program_begin returns. Only slots
@@ -73,13 +74,15 @@
 #include "ctx.h"
 #include "err.h"
 #include "graph/graph.h"
+#include "pixel.h"
 
-#define BACKEND_ABI 7
+#define BACKEND_ABI 8
 #define BE_LIBRARY 32 /* room for a library's name, with its version */
 
 struct be_device; /* defined by each backend */
 struct be_layout;
 struct be_plan;
+struct be_pictures;
 struct be_program;
 struct be_weights;
 struct moco_comm_engine; /* moco/comm.h */
@@ -210,14 +213,19 @@ struct be_outcome {
 
 /* Images and indices of a step: as given, in host memory; as they come back from program_begin, in device memory. */
 struct be_input {
-    const void *view[BE_VIEWS]; /* u8 [batch, h, w, 3]; NULL: there is none */
+    const void *view[BE_VIEWS]; /* u8 [batch, h, w, 3]; NULL: there is none, or it is made */
     const int32_t *index;       /* [index_count]; NULL if that is 0 */
+    /* Only where the device has pictures, and the program a view_size: what view v is made of, in place of its bytes, in
+     * which it comes back. Every view of a step is given in one of the two ways, and steps may differ in it. */
+    const struct pixel_view *made[BE_VIEWS]; /* [view_bytes / (3 view_size^2)]; NULL: it is not made */
+    const struct be_pictures *pictures;      /* of which they are made; outlives the step */
 };
 
 struct be_program_spec {
     const struct be_layout *layout; /* of the slabs that it updates and checks */
     size_t view_bytes;              /* of one view: a device that copies takes room for `behind` + 1 steps of them */
     int views;                      /* given to a step, 0 to BE_VIEWS */
+    int view_size;                  /* of views that may be made of pictures: their side; 0: none is ever made */
     int index_count, range_count;
     int replay; /* 1: the caller keeps the promise of one sequence of calls, and the device may record. 0: it makes
                    calls of its own between (a reduction over ranks), and skip is always 0 */
@@ -481,6 +489,16 @@ struct backend {
      * weights_fold. Without: a slab is filled first. */
     moco_status (*weights_fold_from)(struct be_weights *weights, const struct be_params *from, const void *stats,
                                      struct err *err);
+    /* Pictures that stay in the device's memory, `count` of them, side[i] = {width, height}. Each is put once, RGB, rows
+     * without gaps, before a step names it (queued). pictures_bytes: what it takes. Views are made with the bytes that
+     * data/view makes of the same numbers, in the order of the queue or beside the step before. pictures_free waits for
+     * steps that were begun. program_begin answers MOCO_EINVAL to numbers that name no picture or reach outside of one, and
+     * MOCO_ENOTSUP where a picture is too large for the view. Without: views are made on the host. */
+    moco_status (*pictures_create)(struct be_pictures **out, struct be_device *dev, int64_t count,
+                                   const int32_t (*side)[2], struct err *err);
+    moco_status (*pictures_put)(struct be_pictures *pictures, int64_t index, const void *rgb, struct err *err);
+    void (*pictures_free)(struct be_pictures *pictures); /* NULL is fine */
+    int64_t (*pictures_bytes)(int64_t count, int64_t pixels);
     /* How ranks exchange device memory: ranks_id makes, on one rank, an id of MOCO_COMM_ID_BYTES, with which ranks_open
      * makes every rank's engine; `id` NULL: no id is made, and the answer is whether one could be. `library` gets the name
      * and version of what carries the bytes, which all ranks must have alike. Neither waits for another rank: an engine

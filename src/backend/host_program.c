@@ -76,6 +76,9 @@ moco_status host_program_begin(struct be_program *program, const struct be_scala
         return err_set(err, MOCO_ESTATE, "the outcome of step %lld has not been fetched",
                        (long long)program->so_far.step);
     TRY(scalars_check_ranges(scalars, program->spec.range_count, program->params, err));
+    for (int v = 0; input != NULL && v < program->spec.views; v++)
+        if (input->made[v] != NULL)
+            return err_set(err, MOCO_ENOTSUP, "view %d is to be made of pictures, and this device keeps none", v);
     program->now = *scalars;
     program->now.ranges = program->ranges;
     if (scalars->range_count > 0)

@@ -148,7 +148,8 @@ moco_status loader_create(struct loader **out, struct ctx *ctx, const struct dat
     l->o = o;
     l->rows = o.batch_size / o.ranks;
     l->slots = o.workers > 0 ? o.prefetch + 1 : 1;
-    l->view_bytes = (size_t)o.recipe[0].size * (size_t)o.recipe[0].size * 3;
+    l->view_bytes =
+        o.side != NULL ? sizeof(struct pixel_view) : (size_t)o.recipe[0].size * (size_t)o.recipe[0].size * 3;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->work, NULL);
     pthread_cond_init(&l->ready, NULL);
@@ -339,18 +340,25 @@ static int close_gaps(const struct loader *l, struct slot *slot)
     return rows;
 }
 
+/* Pixels, or how they are made. */
+static void give(const struct loader *l, const void *array, const uint8_t **view, const void **made)
+{
+    *view = l->o.side == NULL ? array : NULL;
+    *made = l->o.side != NULL ? array : NULL;
+}
+
 static void fill(const struct loader *l, const struct slot *slot, int rows, moco_batch *batch)
 {
     batch->n = rows;
     batch->h = batch->w = l->o.recipe[0].size;
     batch->views = l->keys.directions == 1 ? 1 : l->o.views;
-    batch->view[0] = slot->view[0];
-    batch->view[1] = batch->views == 2 ? slot->view[1] : NULL;
+    give(l, slot->view[0], &batch->view[0], &batch->made[0]);
+    give(l, batch->views == 2 ? slot->view[1] : NULL, &batch->view[1], &batch->made[1]);
     batch->ids = slot->ids;
     batch->epoch = l->epoch;
     batch->position = slot->end;
     for (int d = 0; d < 2; d++)
-        batch->key[d] = d < l->keys.directions ? loader_keys(l, slot, d) : NULL;
+        give(l, d < l->keys.directions ? loader_keys(l, slot, d) : NULL, &batch->key[d], &batch->made_key[d]);
     batch->key_step = l->keys.directions > 0 ? slot->step : -1;
     batch->key_seed = l->keys.seed;
 }

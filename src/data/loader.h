@@ -22,6 +22,10 @@ struct loader_options {
     int64_t max_pixels; /* 0: DECODE_MAX_PIXELS */
     int views;          /* 1 or 2 */
     moco_augment_options recipe[2];
+    const int32_t (
+        *side)[2]; /* NULL; or width and height of every picture of the set, which some device keeps: batches then
+                                 say how their views are made of them (struct pixel_view), and nothing is decoded.
+                                 Borrowed until loader_free */
 };
 
 struct loader;

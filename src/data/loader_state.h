@@ -52,7 +52,7 @@ struct loader {
     const struct dataset *ds;
     struct loader_options o;
     int rows;          /* of a full batch: this rank's share of batch_size */
-    size_t view_bytes; /* of one image */
+    size_t view_bytes; /* of one image, or of how it is made */
     int slots;
     struct slot *slot;
     struct worker *worker; /* max(1, workers) of them; with no workers the first is the caller's */

@@ -140,6 +140,31 @@ static struct item item_at(const struct loader *l, const struct slot *slot, int 
     return item;
 }
 
+/* Of pictures that some device keeps: there all are readable, and their sizes known. */
+static moco_status describe(struct drawing *drawing, const struct item *item, struct err *err)
+{
+    const struct loader *l = drawing->loader;
+    const int32_t *side = l->o.side[item->wanted];
+    struct image_box box;
+    TRY(draw_views(drawing, side[0], side[1], &box, err));
+    for (int v = item->first; v < item->end; v++) {
+        struct pixel_view *how = (struct pixel_view *)(void *)item->to[v];
+        augment_how(&drawing->params[v], how);
+        how->picture = (int32_t)item->wanted;
+    }
+    return MOCO_OK;
+}
+
+static moco_status name_of(const struct loader *l, int64_t id, moco_status status, struct err *err)
+{
+    char name[400];
+    if (status == MOCO_OK)
+        return status;
+    loader_name(l, id, name, sizeof name);
+    err_prefix(err, name);
+    return status;
+}
+
 /* Makes item `index` of a slot: reads its image or a replacement, draws the views if the decoder has not asked for
  * them already, and applies them. */
 moco_status loader_make(struct worker *w, struct slot *slot, int index, struct err *err)
@@ -151,6 +176,9 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
     struct image image;
     struct image_box box;
     slot->wanted[index] = item.wanted;
+    slot->ids[index] = id;
+    if (l->o.side != NULL)
+        return name_of(l, id, describe(&drawing, &item, err), err);
     moco_status status = read_readable(w, &drawing, &id, &image, err);
     slot->ids[index] = id;
     TRY(status);
@@ -160,12 +188,7 @@ moco_status loader_make(struct worker *w, struct slot *slot, int index, struct e
         status = draw_views(&drawing, image.w, image.h, &box, err);
     for (int v = item.first; v < item.end && status == MOCO_OK; v++)
         status = augment_apply(&drawing.params[v], &image, l->o.recipe[v].size, &w->scratch, item.to[v], err);
-    if (status != MOCO_OK) {
-        char name[400];
-        loader_name(l, id, name, sizeof name);
-        err_prefix(err, name);
-    }
-    return status;
+    return name_of(l, id, status, err);
 }
 
 /* The batch whose items are claimed next. */

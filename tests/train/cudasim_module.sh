@@ -1,6 +1,7 @@
-# The CUDA backend on its simulated driver (tests/support/cudasim) as a module that programs find beside libmoco.so, so that
-# they take `--device cudasim:0`. Sourced after judged.sh; leaves LD_LIBRARY_PATH set.
+# libmoco_cudasim.so, the CUDA backend on its simulated driver (tests/support/cudasim), as a module beside a copy of libmoco.so:
+# to be sourced behind judged.sh by scripts that run programs with --device cudasim:0.
 : "${CC:=cc}" "${CXX:=c++}"
+
 mkdir "$work/lib"
 cp -P "$BUILD"/libmoco.so* "$work/lib"
 cat >"$work/module.c" <<'SOURCE'

@@ -200,7 +200,7 @@ static void bench_close(struct bench *b)
 static moco_status bench_step(struct bench *b, struct err *err)
 {
     calls = in_commit = 0;
-    moco_status status = trainer_step(b->trainer, &b->batch, 0.05, err);
+    moco_status status = trainer_step(b->trainer, &b->batch, NULL, 0.05, err);
     fail_at = -1;
     return status;
 }
@@ -238,7 +238,7 @@ static void a_device_may_fail_at_any_call(void **state)
         err = (struct err){0};
         if (in_commit) {
             half_way++;
-            rig_expect(trainer_step(b.trainer, &b.batch, 0.05, &err), MOCO_ESTATE);
+            rig_expect(trainer_step(b.trainer, &b.batch, NULL, 0.05, &err), MOCO_ESTATE);
             err = (struct err){0};
             rig_expect(checkpoint_save(b.trainer, scratch_path(&folder, "half"), NULL, &err), MOCO_ESTATE);
             err = (struct err){0};

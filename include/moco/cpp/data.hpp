@@ -324,6 +324,43 @@ class dataset : public handle<moco_dataset, moco_dataset_free>
     }
 };
 
+/* ---- pictures in the memory of a device ---- */
+
+/* Of which a trainer on that device makes its views: loader_options.pictures = kept.get(). */
+class pictures : public handle<moco_pictures, moco_pictures_free>
+{
+  public:
+    using handle::handle;
+
+    static result<pictures> try_create(const device &on, const dataset &set, int64_t max_pixels = 0) noexcept
+    {
+        return detail::guarded([&]() -> result<pictures> {
+            keep alive = detail::both(on.kept(), set.kept());
+            moco_pictures *c = nullptr;
+            moco_status status = moco_pictures_create(&c, on.get(), set.get(), max_pixels);
+            return detail::made<pictures>(status, c, std::move(alive));
+        });
+    }
+    int64_t bytes() const noexcept { return moco_pictures_bytes(c_); }
+    /* -1: not known before the pictures are read. */
+    static result<int64_t> try_estimate(const device &on, const dataset &set) noexcept
+    {
+        int64_t bytes = -1;
+        moco_status status = moco_pictures_estimate(on.get(), set.get(), &bytes);
+        return detail::give(status, bytes);
+    }
+#if MOCO_CPP_EXCEPTIONS
+    static int64_t estimate(const device &on, const dataset &set)
+    {
+        return try_estimate(on, set).value();
+    }
+    static pictures create(const device &on, const dataset &set, int64_t max_pixels = 0)
+    {
+        return try_create(on, set, max_pixels).value();
+    }
+#endif
+};
+
 /* ---- loaders ---- */
 
 /* A batch of views: a loader's (borrowed until its next call), or the caller's. */

@@ -4,7 +4,7 @@
  * one stream, so that it is done in the order in which it was given; the input of a step comes in another, beside the step
  * before it. What a reader would get wrong: nothing here calls a library but through the tables of functions that the
  * device was opened with, and what computes is queued through cuda_launch, cuda_fill, cuda_move and cuda_dnn_run alone,
- * or a step that is recorded would be without it. */
+ * or a step that is recorded would be without it; what makes its input is not recorded, as little as what copies it. */
 #ifndef MOCO_BACKEND_CUDA_H
 #define MOCO_BACKEND_CUDA_H
 
@@ -106,6 +106,17 @@ struct be_layout {
 enum cuda_phase { CUDA_IDLE, CUDA_WORK, CUDA_COMMIT };
 enum cuda_mode { CUDA_EAGER, CUDA_RECORD, CUDA_REPEAT }; /* of the open step */
 
+/* Pictures that views are made of. */
+struct be_pictures {
+    struct be_device *dev;
+    int64_t count;
+    struct cuda_picture *host; /* [count] the table, as the device has it */
+    struct be_memory memory;   /* the table, and all pixels */
+    const struct cuda_picture *table;
+    uint8_t *pixels;
+    cu_event put; /* behind the last picture */
+};
+
 /* What steps have of their own, in turn: while one runs, the host fills and copies what belongs to the other. */
 struct cuda_turn {
     char *given, *input;     /* page-locked, and in device memory: the step's block with its ranges, views, indices */
@@ -126,8 +137,10 @@ struct be_program {
     struct cuda_turn turn[CUDA_TURNS];
     const struct cuda_step *given; /* of the open step */
     size_t step_bytes, view_bytes, input_bytes;
-    int64_t over, told;  /* steps that ended, and whose outcome was fetched */
-    int64_t failed_told; /* of those that were told, how many did not commit */
+    int made_count;           /* views of one kind that a step may have made; 0: none */
+    size_t made_at, views_at; /* where in the input what is made of pictures is described, and the views begin */
+    int64_t over, told;       /* steps that ended, and whose outcome was fetched */
+    int64_t failed_told;      /* of those that were told, how many did not commit */
     /* Recording (cuda_record.c). */
     cu_stream tape;          /* NULL: this program never records */
     cu_graph_exec commit;    /* recorded: the calls behind decide */
@@ -180,9 +193,12 @@ moco_status cuda_wait(struct be_device *dev, cu_event event, struct err *err);
 /* Within: zeros; and a copy within the device. */
 moco_status cuda_fill(struct be_device *dev, void *at, size_t bytes, struct err *err);
 moco_status cuda_move(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err);
-/* Within: queues a kernel over `blocks` x `rows` x `layers` blocks; and over as many as `items` threads fill, or 65536. */
+/* Within: queues a kernel over `blocks` x `rows` x `layers` blocks; and over as many as `items` threads fill, or 65536.
+ * cuda_launch_load: in the stream of inputs, which is never recorded. */
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
                         const void *args, struct err *err);
+moco_status cuda_launch_load(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, const void *args,
+                             struct err *err);
 moco_status cuda_launch_items(struct be_device *dev, enum cuda_kernel kernel, int64_t items, const void *args,
                               struct err *err);
 
@@ -284,6 +300,19 @@ moco_status cuda_stats_commit(struct be_program *program, const struct graph *gr
                               int groups, struct err *err);
 moco_status cuda_push(struct be_program *program, void *queue, int64_t length, const void *keys, int n, int dim,
                       struct err *err);
+
+/* ---- view/cuda_views.c ---- */
+moco_status cuda_pictures_create(struct be_pictures **out, struct be_device *dev, int64_t count,
+                                 const int32_t (*side)[2], struct err *err);
+moco_status cuda_pictures_put(struct be_pictures *pictures, int64_t index, const void *rgb, struct err *err);
+void cuda_pictures_free(struct be_pictures *pictures);
+int64_t cuda_pictures_bytes(int64_t count, int64_t pixels);
+/* MOCO_EINVAL or MOCO_ENOTSUP unless `count` views of `size` can be made of the pictures. */
+moco_status cuda_views_check(const struct be_pictures *pictures, const struct pixel_view *views, int count, int size,
+                             struct err *err);
+/* Within cuda_enter: queues, in the stream of inputs, what makes them; `views` and `out` in device memory. */
+moco_status cuda_views_make(const struct be_pictures *pictures, const struct pixel_view *views, int count, int size,
+                            void *out, struct err *err);
 
 /* ---- nccl/nccl_ranks.c ---- */
 moco_status cuda_ranks_id(struct be_device *dev, void *id, char library[BE_LIBRARY], struct err *err);

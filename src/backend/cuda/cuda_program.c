@@ -42,10 +42,25 @@ static moco_status make_memory(struct be_program *p, struct err *err)
     return MOCO_OK;
 }
 
+/* The block, indices, what is made, and last the views: a step whose views are made copies nothing of them. */
+static void place_input(struct be_program *p)
+{
+    const struct be_program_spec *s = &p->spec;
+    size_t image = (size_t)s->view_size * (size_t)s->view_size * 3;
+    p->view_bytes = cuda_up(s->view_bytes);
+    p->made_count = image > 0 ? (int)(s->view_bytes / image) : 0;
+    p->made_at = cuda_up(p->step_bytes) + cuda_up((size_t)s->index_count * sizeof(int32_t));
+    p->views_at = p->made_at + cuda_up((size_t)s->views * (size_t)p->made_count * sizeof(struct pixel_view));
+    p->input_bytes = p->views_at + (size_t)s->views * p->view_bytes;
+}
+
 moco_status cuda_program_create(struct be_program **out, struct be_device *dev, const struct be_program_spec *spec,
                                 struct err *err)
 {
     *out = NULL;
+    if (spec->view_size < 0 || spec->view_size > PIXEL_SIDE_MAX)
+        return err_set(err, MOCO_EINVAL, "views of %d cannot be made of pictures: 1 to %d can", spec->view_size,
+                       PIXEL_SIDE_MAX);
     if (spec->views < 0 || spec->views > BE_VIEWS || spec->index_count < 0 || spec->range_count < 0)
         return err_set(err, MOCO_EINVAL, "a program of %d views, %d indices and %d ranges is not possible", spec->views,
                        spec->index_count, spec->range_count);
@@ -55,9 +70,7 @@ moco_status cuda_program_create(struct be_program **out, struct be_device *dev, 
     p->dev = dev;
     p->spec = *spec;
     p->step_bytes = sizeof(struct cuda_step) + (size_t)spec->range_count * sizeof(struct cuda_range);
-    p->view_bytes = cuda_up(spec->view_bytes);
-    p->input_bytes = cuda_up(p->step_bytes) + (size_t)spec->views * p->view_bytes +
-                     cuda_up((size_t)spec->index_count * sizeof(int32_t));
+    place_input(p);
     moco_status status = cuda_enter(dev, err);
     if (status == MOCO_OK) {
         status = make_memory(p, err);
@@ -150,29 +163,64 @@ static struct cuda_turn *turn_of(struct be_program *p)
     return &p->turn[p->over % CUDA_TURNS];
 }
 
-/* Copies the input behind the block, as `at` will have it in device memory. */
-static void fill_input(const struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
-                       struct be_input *at)
+/* Where in the input what view v is made of is described. */
+static size_t made_place(const struct be_program *p, int v)
 {
-    size_t place = cuda_up(p->step_bytes);
-    for (int v = 0; v < p->spec.views; v++, place += p->view_bytes)
+    return p->made_at + (size_t)v * (size_t)p->made_count * sizeof(struct pixel_view);
+}
+
+static moco_status check_input(const struct be_program *p, const struct be_input *input, struct err *err)
+{
+    for (int v = 0; v < p->spec.views; v++) {
+        if (input->made[v] == NULL)
+            continue;
+        if (p->made_count == 0 || input->pictures == NULL || input->pictures->dev != p->dev || input->view[v] != NULL)
+            return err_set(
+                err, MOCO_EINVAL,
+                "view %d cannot be made: the program has no view_size, or there are bytes of it, or there are "
+                "no pictures on %s",
+                v, p->dev->name);
+        TRY(cuda_views_check(input->pictures, input->made[v], p->made_count, p->spec.view_size, err));
+    }
+    return MOCO_OK;
+}
+
+/* Copies the input behind the block, as `at` will have it in device memory; returns how much of it is to be copied there. */
+static size_t fill_input(const struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
+                         struct be_input *at)
+{
+    size_t index = cuda_up(p->step_bytes), bytes = p->views_at;
+    if (p->spec.index_count > 0 && input->index != NULL) {
+        memcpy(turn->given + index, input->index, (size_t)p->spec.index_count * sizeof *input->index);
+        at->index = (const int32_t *)(const void *)(turn->input + index);
+    }
+    for (int v = 0; v < p->spec.views; v++) {
+        size_t place = p->views_at + (size_t)v * p->view_bytes;
+        if (input->made[v] != NULL)
+            memcpy(turn->given + made_place(p, v), input->made[v], (size_t)p->made_count * sizeof *input->made[v]);
         if (input->view[v] != NULL) {
             memcpy(turn->given + place, input->view[v], p->spec.view_bytes);
-            at->view[v] = turn->input + place;
+            bytes = place + p->view_bytes;
         }
-    if (p->spec.index_count > 0 && input->index != NULL) {
-        memcpy(turn->given + place, input->index, (size_t)p->spec.index_count * sizeof *input->index);
-        at->index = (const int32_t *)(const void *)(turn->input + place);
+        if (input->view[v] != NULL || input->made[v] != NULL)
+            at->view[v] = turn->input + place;
     }
+    return bytes;
 }
 
 /* The input comes beside what computes: once the step that had this turn before is over, and before this one begins. */
-static moco_status load(struct be_program *p, struct cuda_turn *turn, struct err *err)
+static moco_status load(struct be_program *p, struct cuda_turn *turn, const struct be_input *input, size_t bytes,
+                        struct err *err)
 {
     const struct cuda_driver *cu = p->dev->cu;
     TRY(cuda_said(p->dev, cu->stream_wait(p->dev->loads, turn->done, 0), "cuStreamWaitEvent", err));
-    TRY(cuda_said(p->dev, cu->copy_in(cuda_at(turn->input), turn->given, p->input_bytes, p->dev->loads),
-                  "cuMemcpyHtoDAsync", err));
+    TRY(cuda_said(p->dev, cu->copy_in(cuda_at(turn->input), turn->given, bytes, p->dev->loads), "cuMemcpyHtoDAsync",
+                  err));
+    for (int v = 0; input != NULL && v < p->spec.views; v++)
+        if (input->made[v] != NULL)
+            TRY(cuda_views_make(
+                input->pictures, (const struct pixel_view *)(const void *)(turn->input + made_place(p, v)),
+                p->made_count, p->spec.view_size, turn->input + p->views_at + (size_t)v * p->view_bytes, err));
     TRY(cuda_said(p->dev, cu->event_record(turn->loaded, p->dev->loads), "cuEventRecord", err));
     TRY(cuda_said(p->dev, cu->stream_wait(p->dev->stream, turn->loaded, 0), "cuStreamWaitEvent", err));
     return cuda_said(p->dev, cu->copy(cuda_at(p->step), cuda_at(turn->input), p->step_bytes, p->dev->stream),
@@ -192,12 +240,13 @@ static enum cuda_mode mode_of(const struct be_program *p, const struct cuda_turn
     return turn->work != NULL && p->commit != NULL ? CUDA_REPEAT : CUDA_RECORD;
 }
 
-static moco_status begin(struct be_program *p, struct cuda_turn *turn, struct err *err)
+static moco_status begin(struct be_program *p, struct cuda_turn *turn, const struct be_input *input, size_t bytes,
+                         struct err *err)
 {
     if (cuda_recorder(p->dev) != NULL)
         return err_set(err, MOCO_ESTATE, "%s: this thread is within a step of another program, which is recorded",
                        p->dev->name);
-    TRY(load(p, turn, err));
+    TRY(load(p, turn, input, bytes, err));
     p->mode = mode_of(p, turn);
     if (p->mode == CUDA_REPEAT)
         return replay(p, turn->work, err);
@@ -217,12 +266,13 @@ moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *sc
     if (p->over - p->told >= CUDA_BEHIND)
         return err_set(err, MOCO_ESTATE, "the outcomes of %d steps have not been fetched", CUDA_BEHIND);
     TRY(scalars_check_ranges(scalars, p->spec.range_count, p->spec.layout->count, err));
+    if (input != NULL)
+        TRY(check_input(p, input, err));
     TRY(cuda_wait(p->dev, turn->loaded, err)); /* of the step that had this turn before */
     fill_step(p, (struct cuda_step *)(void *)turn->given, scalars);
     p->given = (const struct cuda_step *)(const void *)turn->given;
-    if (input != NULL)
-        fill_input(p, turn, input, &placed);
-    CUDA_WITHIN(p->dev, begin(p, turn, err));
+    size_t bytes = input != NULL ? fill_input(p, turn, input, &placed) : p->step_bytes;
+    CUDA_WITHIN(p->dev, begin(p, turn, input, bytes, err));
     p->phase = CUDA_WORK;
     *skip = p->mode == CUDA_REPEAT;
     if (at != NULL)

@@ -121,6 +121,15 @@ static cu_result launch(const struct be_device *dev, cu_stream stream, enum cuda
                            NULL);
 }
 
+static moco_status check_grid(const struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows,
+                              int layers, struct err *err)
+{
+    if (blocks > INT32_MAX || rows > 65535 || layers > 65535)
+        return err_set(err, MOCO_ENOTSUP, "%s: %s of %lld x %d x %d blocks is larger than a GPU can run", dev->name,
+                       cuda_kernel_names[kernel], (long long)blocks, rows, layers);
+    return MOCO_OK;
+}
+
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
                         const void *args, struct err *err)
 {
@@ -128,15 +137,21 @@ moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t 
     const char *name = cuda_kernel_names[kernel];
     if (blocks < 1 || rows < 1 || layers < 1)
         return MOCO_OK; /* nothing to do */
-    if (blocks > INT32_MAX || rows > 65535 || layers > 65535)
-        return err_set(err, MOCO_ENOTSUP, "%s: %s of %lld x %d x %d blocks is larger than a GPU can run", dev->name,
-                       name, (long long)blocks, rows, layers);
+    TRY(check_grid(dev, kernel, blocks, rows, layers, err));
     const struct grid grid = {(unsigned)blocks, (unsigned)rows, (unsigned)layers,
                               kernel == CUDA_decide || kernel == CUDA_step_end ? 1 : CUDA_BLOCK};
     TRY(cuda_said(dev, launch(dev, dev->stream, kernel, &grid, args), name, err));
     if (recorder != NULL)
         cuda_recorded(recorder, launch(dev, recorder->tape, kernel, &grid, args), name);
     return MOCO_OK;
+}
+
+moco_status cuda_launch_load(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, const void *args,
+                             struct err *err)
+{
+    TRY(check_grid(dev, kernel, blocks, rows, 1, err));
+    const struct grid grid = {(unsigned)blocks, (unsigned)rows, 1, CUDA_BLOCK};
+    return cuda_said(dev, launch(dev, dev->loads, kernel, &grid, args), cuda_kernel_names[kernel], err);
 }
 
 moco_status cuda_launch_items(struct be_device *dev, enum cuda_kernel kernel, int64_t items, const void *args,

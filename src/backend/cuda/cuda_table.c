@@ -72,6 +72,10 @@ const struct backend cuda_slots = {
     .host_free = cuda_host_free,
     .mark = cuda_mark,
     .await = cuda_await,
+    .pictures_create = cuda_pictures_create,
+    .pictures_put = cuda_pictures_put,
+    .pictures_free = cuda_pictures_free,
+    .pictures_bytes = cuda_pictures_bytes,
     .ranks_id = cuda_ranks_id,
     .ranks_open = cuda_ranks_open,
     /* rate, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */

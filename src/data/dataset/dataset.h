@@ -32,6 +32,7 @@ struct dataset {
     int64_t count;
     int32_t classes;           /* 0: no labels */
     struct left_out *left_out; /* NULL: nothing */
+    int32_t w, h;              /* of every picture, where that is known before one is read; else 0 */
 };
 
 /* Is this file a picture by its name? */

@@ -97,7 +97,7 @@ moco_status dataset_from_callback(struct dataset **out, struct ctx *ctx, const s
     if (c == NULL)
         return MOCO_ENOMEM;
     const struct dataset_ops *ops = source->read != NULL ? &pixel_ops : &encoded_ops;
-    c->base = (struct dataset){ops, ctx_ref(ctx), source->count, source->classes, NULL};
+    c->base = (struct dataset){ops, ctx_ref(ctx), source->count, source->classes, NULL, 0, 0};
     c->source = *source;
     *out = &c->base;
     return MOCO_OK;

@@ -133,7 +133,7 @@ moco_status dataset_open_cifar10(struct dataset **out, struct ctx *ctx, const ch
     struct cifar *c = mem_zalloc(ctx, sizeof *c, err);
     if (c == NULL)
         return MOCO_ENOMEM;
-    c->base = (struct dataset){&cifar_ops, ctx_ref(ctx), 0, 10, NULL};
+    c->base = (struct dataset){&cifar_ops, ctx_ref(ctx), 0, 10, NULL, SIDE, SIDE};
     moco_status status = open_files(c, paths, count, err);
     if (status != MOCO_OK) {
         dataset_free(&c->base);

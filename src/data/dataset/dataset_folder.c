@@ -360,7 +360,7 @@ moco_status dataset_open_folder(struct dataset **out, struct ctx *ctx, const cha
     struct folder *f = mem_zalloc(ctx, sizeof *f, err);
     if (f == NULL)
         return MOCO_ENOMEM;
-    f->base = (struct dataset){&folder_ops, ctx_ref(ctx), 0, 0, NULL};
+    f->base = (struct dataset){&folder_ops, ctx_ref(ctx), 0, 0, NULL, 0, 0};
     struct walk *w = mem_zalloc(ctx, sizeof *w, err);
     moco_status status = MOCO_ENOMEM;
     if (w != NULL) {

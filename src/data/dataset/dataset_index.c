@@ -331,7 +331,7 @@ moco_status dataset_open_index(struct dataset **out, struct ctx *ctx, const char
     struct index_set *set = mem_zalloc(ctx, sizeof *set, err);
     if (set == NULL)
         return MOCO_ENOMEM;
-    set->base = (struct dataset){&index_ops, ctx_ref(ctx), 0, 0, NULL};
+    set->base = (struct dataset){&index_ops, ctx_ref(ctx), 0, 0, NULL, 0, 0};
     moco_status status = file_open(&file, ctx, path, err);
     if (status == MOCO_OK)
         status = open_file(set, &file, err);

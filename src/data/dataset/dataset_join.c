@@ -135,7 +135,11 @@ moco_status dataset_join(struct dataset **out, struct ctx *ctx, const struct dat
     struct join *j = mem_zalloc(ctx, sizeof *j, err);
     if (j == NULL)
         return MOCO_ENOMEM;
-    j->base = (struct dataset){&join_ops, ctx_ref(ctx), first->count + second->count, 0, NULL};
+    j->base = (struct dataset){&join_ops, ctx_ref(ctx), first->count + second->count, 0, NULL, 0, 0};
+    if (first->w == second->w && first->h == second->h) {
+        j->base.w = first->w;
+        j->base.h = first->h;
+    }
     j->part[0] = first;
     j->part[1] = second;
     moco_status status = join_classes(j, err);

@@ -213,7 +213,7 @@ moco_status dataset_open_list(struct dataset **out, struct ctx *ctx, const char 
     struct list *list = mem_zalloc(ctx, sizeof *list, err);
     if (list == NULL)
         return MOCO_ENOMEM;
-    list->base = (struct dataset){&list_ops, ctx_ref(ctx), 0, 0, NULL};
+    list->base = (struct dataset){&list_ops, ctx_ref(ctx), 0, 0, NULL, 0, 0};
     char *text = NULL;
     size_t size;
     moco_status status = MOCO_ENOMEM;

@@ -126,7 +126,7 @@ moco_status dataset_match(struct dataset **out, struct ctx *ctx, const struct da
     struct match *m = mem_zalloc(ctx, sizeof *m, err);
     if (m == NULL)
         return MOCO_ENOMEM;
-    m->base = (struct dataset){&match_ops, ctx_ref(ctx), 0, like->classes, NULL};
+    m->base = (struct dataset){&match_ops, ctx_ref(ctx), 0, like->classes, NULL, 0, 0};
     m->below = ds;
     moco_status status = fill(m, like, err);
     if (status != MOCO_OK) {

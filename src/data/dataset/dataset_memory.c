@@ -70,7 +70,7 @@ moco_status dataset_from_memory(struct dataset **out, struct ctx *ctx, const uin
     struct memory *m = mem_zalloc(ctx, sizeof *m, err);
     if (m == NULL)
         return MOCO_ENOMEM;
-    m->base = (struct dataset){&memory_ops, ctx_ref(ctx), n, classes, NULL};
+    m->base = (struct dataset){&memory_ops, ctx_ref(ctx), n, classes, NULL, w, h};
     m->pixels = pixels;
     m->w = w;
     m->h = h;

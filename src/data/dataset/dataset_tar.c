@@ -367,7 +367,7 @@ moco_status dataset_open_tar(struct dataset **out, struct ctx *ctx, const char *
     struct tar_set *set = mem_zalloc(ctx, sizeof *set, err);
     if (set == NULL)
         return MOCO_ENOMEM;
-    set->base = (struct dataset){&tar_ops, ctx_ref(ctx), 0, 0, NULL};
+    set->base = (struct dataset){&tar_ops, ctx_ref(ctx), 0, 0, NULL, 0, 0};
     moco_status status = MOCO_OK;
     for (int i = 0; i < count && status == MOCO_OK; i++)
         status = add_shard(set, ctx, paths[i], (uint32_t)i, err);

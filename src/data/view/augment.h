@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * augment: turns an image into a view. Drawing the parameters (augment_draw) and applying them (augment_apply) are
- * two pure functions, so that a test can pass any parameters to the second and compare with Pillow. What a reader
+ * augment: turns an image into a view. Drawing the parameters (augment_draw), turning them into the numbers that
+ * pixels are made with (augment_how) and making the pixels (augment_make) are pure functions, so that a test can pass any
+ * parameters to the second and compare with Pillow, and another device can do the third (pixel.h). What a reader
  * would get wrong: the order of the random draws is part of the format (docs/randomness.md). The order in which they
  * are applied is a different one, the reference's. */
 #ifndef MOCO_DATA_AUGMENT_H
@@ -14,12 +15,13 @@
 #include "data/decode/image.h"
 #include "moco/data.h"
 #include "philox.h"
+#include "pixel.h"
 
 enum { AUGMENT_CROP_NONE = 0, AUGMENT_CROP_RANDOM = 1, AUGMENT_CROP_CENTRE = 2, AUGMENT_CROP_MIDDLE = 3 };
 enum { AUGMENT_BILINEAR = 0, AUGMENT_BICUBIC = 1 };
 enum { AUGMENT_BRIGHTNESS = 0, AUGMENT_CONTRAST = 1, AUGMENT_SATURATION = 2, AUGMENT_HUE = 3 };
 
-#define AUGMENT_SIZE_MAX 4096
+#define AUGMENT_SIZE_MAX PIXEL_SIDE_MAX
 
 /* Everything about one view that was drawn. */
 struct augment_params {
@@ -59,7 +61,10 @@ moco_status augment_params_check(const struct augment_params *params, int w, int
  * and how it resizes. */
 void augment_params_recipe(const moco_augment_options *options, struct augment_params *params);
 
-/* Working memory of augment_apply: grows to what the largest image needed, reused from view to view. */
+/* The same in the numbers that a device makes the view with (pixel.h). `picture` is left 0. */
+void augment_how(const struct augment_params *params, struct pixel_view *how);
+
+/* Working memory of augment_make: grows to what the largest image needed, reused from view to view. */
 struct augment_scratch {
     struct ctx *ctx;
     const struct view_kernels *kernels; /* the fastest this CPU has; a test may choose another */
@@ -74,7 +79,9 @@ struct augment_scratch {
 void augment_scratch_init(struct augment_scratch *scratch, struct ctx *ctx);
 void augment_scratch_free(struct augment_scratch *scratch);
 
-/* view: [size,size,3]. The image is read only inside the crop box. */
+/* view: [size,size,3]. The image is read only inside the crop box. augment_apply is augment_how and augment_make. */
+moco_status augment_make(const struct pixel_view *how, const struct image *image, int size,
+                         struct augment_scratch *scratch, uint8_t *view, struct err *err);
 moco_status augment_apply(const struct augment_params *params, const struct image *image, int size,
                           struct augment_scratch *scratch, uint8_t *view, struct err *err);
 

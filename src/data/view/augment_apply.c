@@ -30,6 +30,65 @@ void augment_scratch_free(struct augment_scratch *scratch)
     augment_scratch_init(scratch, scratch->ctx);
 }
 
+/* ---- parameters to what is done ---- */
+
+/* BoxBlur.c, _gaussian_blur_radius: its mixture of float and double is kept. */
+static float box_radius(float sigma)
+{
+    float sigma2 = sigma * sigma / BLUR_PASSES;
+    float length = (float)sqrt(12.0 * (double)sigma2 + 1.0);
+    float whole = (float)floor(((double)length - 1.0) / 2.0);
+    float part = (2 * whole + 1) * (whole * (whole + 1) - 3 * sigma2);
+    part /= 6 * (sigma2 - (whole + 1) * (whole + 1));
+    return whole + part;
+}
+
+/* The fixed-point weights of a box: of its whole pixels, and of the two of which it has a part. */
+static void blur_how(double sigma, struct pixel_view *how)
+{
+    how->radius = -1;
+    if (!(sigma > 0))
+        return;
+    float exact = box_radius((float)sigma);
+    how->radius = (int)exact;
+    how->inside = (uint32_t)((float)(1 << 24) / (exact * 2 + 1));
+    how->edges = ((UINT32_C(1) << 24) - (uint32_t)(how->radius * 2 + 1) * how->inside) / 2;
+}
+
+static struct pixel_step jitter_step(const struct augment_params *p, int op)
+{
+    static const int kind[4] = {PIXEL_BLEND, PIXEL_MEAN, PIXEL_LUMA, PIXEL_HUE};
+    struct pixel_step step = {kind[op], 0, (float)p->factor[op]};
+    if (op == AUGMENT_HUE)
+        step.constant = (int)(p->factor[op] * 255) & 255;
+    return step;
+}
+
+void augment_how(const struct augment_params *p, struct pixel_view *how)
+{
+    *how = (struct pixel_view){.x = p->x,
+                               .y = p->y,
+                               .w = p->w,
+                               .h = p->h,
+                               .rw = p->rw,
+                               .rh = p->rh,
+                               .ox = p->ox,
+                               .oy = p->oy,
+                               .cubic = p->interpolation == AUGMENT_BICUBIC,
+                               .flip = p->flip != 0};
+    const struct pixel_step grey = {.kind = PIXEL_GREY};
+    if (p->grey && p->grey_first)
+        how->step[how->step_count++] = grey;
+    for (int i = 0; i < 4 && p->jitter; i++)
+        if (!p->skip[p->op[i]])
+            how->step[how->step_count++] = jitter_step(p, p->op[i]);
+    if (p->grey && !p->grey_first)
+        how->step[how->step_count++] = grey;
+    blur_how(p->sigma, how);
+}
+
+/* ---- pixels ---- */
+
 /* A block of at least `bytes`: the old one if it is long enough; what it held is lost otherwise. */
 static void *room(struct ctx *ctx, void *block, size_t bytes, struct err *err)
 {
@@ -45,44 +104,26 @@ static void *room(struct ctx *ctx, void *block, size_t bytes, struct err *err)
             return MOCO_ENOMEM;                                                                                        \
     } while (0)
 
-/* Resample.c, bilinear_filter and bicubic_filter (Keys' kernel with a = -0.5), at a distance >= 0. */
-static double filter(int interpolation, double distance)
-{
-    if (interpolation == AUGMENT_BILINEAR)
-        return distance < 1 ? 1 - distance : 0;
-    if (distance < 1)
-        return (1.5 * distance - 2.5) * distance * distance + 1;
-    return distance < 2 ? (((distance - 5) * distance + 8) * distance - 4) * -0.5 : 0;
-}
-
-/* Taps of outputs [first, first + count) when `in` samples become `out`: Resample.c, precompute_coeffs and
- * normalize_coeffs_8bpc. Cubic weights may be negative; they round away from zero like the others. */
-static moco_status filter_taps(struct augment_scratch *scratch, int interpolation, int axis, int in, int out, int first,
+/* Taps of outputs [first, first + count) of an axis. */
+static moco_status filter_taps(struct augment_scratch *scratch, int axis, const struct pixel_filter *filter, int first,
                                int count, int *stride, struct err *err)
 {
-    double scale = (double)in / out, stretch = scale < 1 ? 1 : scale;
-    double support = interpolation == AUGMENT_BICUBIC ? 2 * stretch : stretch;
-    int width = (int)ceil(support) * 2 + 1;
+    int width = pixel_filter_width(filter);
     *stride = width;
     ROOM(scratch->bounds[axis], (size_t)count * 2 * sizeof(int));
     ROOM(scratch->taps[axis], (size_t)count * (size_t)width * sizeof(int32_t));
     ROOM(scratch->weights, (size_t)width * sizeof(double));
     double *weight = scratch->weights;
     for (int o = 0; o < count; o++) {
-        double centre = (o + first + 0.5) * scale, total = 0;
-        int low = (int)(centre - support + 0.5), high = (int)(centre + support + 0.5);
-        low = low < 0 ? 0 : low;
-        high = high > in ? in : high;
-        int n = high - low;
+        double total = 0;
+        int low, n = pixel_filter_span(filter, o + first, &low);
         for (int t = 0; t < n; t++) {
-            weight[t] = filter(interpolation, fabs((t + low - centre + 0.5) * (1.0 / stretch)));
+            weight[t] = pixel_filter_weight(filter, o + first, low, t);
             total += weight[t];
         }
         int32_t *tap = scratch->taps[axis] + (size_t)o * (size_t)width;
-        for (int t = 0; t < n; t++) {
-            double part = total != 0 ? weight[t] / total : weight[t];
-            tap[t] = (int32_t)((part < 0 ? -0.5 : 0.5) + part * (1 << RESAMPLE_BITS));
-        }
+        for (int t = 0; t < n; t++)
+            tap[t] = pixel_filter_tap(weight[t], total);
         for (int t = n; t < width; t++)
             tap[t] = 0;
         scratch->bounds[axis][2 * o] = low;
@@ -92,7 +133,7 @@ static moco_status filter_taps(struct augment_scratch *scratch, int interpolatio
 }
 
 /* Crop, resize and flip. Rows are resized horizontally a band at a time, just before the vertical pass wants them. */
-static moco_status resize(const struct augment_params *p, const struct image *image, int size,
+static moco_status resize(const struct pixel_view *p, const struct image *image, int size,
                           struct augment_scratch *scratch, uint8_t *view, struct err *err)
 {
     const uint8_t *box = image->pixels + (size_t)(p->y - image->y0) * image->stride + (size_t)(p->x - image->x0) * 3;
@@ -103,8 +144,10 @@ static moco_status resize(const struct augment_params *p, const struct image *im
         return MOCO_OK;
     }
     int across, down;
-    TRY(filter_taps(scratch, p->interpolation, 0, p->w, p->rw, p->ox, size, &across, err));
-    TRY(filter_taps(scratch, p->interpolation, 1, p->h, p->rh, p->oy, size, &down, err));
+    const struct pixel_filter fx = pixel_filter_make(p->cubic, p->w, p->rw),
+                              fy = pixel_filter_make(p->cubic, p->h, p->rh);
+    TRY(filter_taps(scratch, 0, &fx, p->ox, size, &across, err));
+    TRY(filter_taps(scratch, 1, &fy, p->oy, size, &down, err));
     const int *bounds = scratch->bounds[1];
     int end = bounds[2 * size - 2] + bounds[2 * size - 1], from = 0, to = 0;
     int band = (int)(BAND_BYTES / row_bytes) & ~15;
@@ -131,46 +174,23 @@ static moco_status resize(const struct augment_params *p, const struct image *im
     return MOCO_OK;
 }
 
-/* The contrast op blends towards the mean luma of the picture as it is by then, so the steps before it are run first.
- */
-static void recolour(const struct augment_params *p, const struct view_kernels *k, uint8_t *view, size_t pixels)
+/* A blend towards the mean needs the picture as it is by then, so the steps before it are run first. */
+static void recolour(const struct pixel_view *view, const struct view_kernels *k, uint8_t *rgb, size_t pixels)
 {
-    struct colour_step steps[6];
+    struct pixel_step steps[PIXEL_STEPS];
     int count = 0;
-    if (p->grey && p->grey_first)
-        steps[count++] = (struct colour_step){COLOUR_GREY, 0, 0};
-    for (int i = 0; i < 4 && p->jitter; i++) {
-        int op = p->op[i];
-        if (p->skip[op])
-            continue;
-        struct colour_step step = {COLOUR_BLEND, 0, (float)p->factor[op]};
-        if (op == AUGMENT_CONTRAST) {
-            uint64_t sum = k->colour(view, pixels, steps, count);
-            step.constant = (int)((double)sum / (double)pixels + 0.5);
+    for (int i = 0; i < view->step_count; i++) {
+        struct pixel_step step = view->step[i];
+        if (step.kind == PIXEL_MEAN) {
+            uint64_t sum = k->colour(rgb, pixels, steps, count);
+            step.kind = PIXEL_BLEND;
+            step.constant = pixel_mean((double)sum, (double)pixels);
             count = 0;
-        } else if (op == AUGMENT_SATURATION) {
-            step.kind = COLOUR_LUMA;
-        } else if (op == AUGMENT_HUE) {
-            step.kind = COLOUR_HUE;
-            step.constant = (int)(p->factor[op] * 255) & 255;
         }
         steps[count++] = step;
     }
-    if (p->grey && !p->grey_first)
-        steps[count++] = (struct colour_step){COLOUR_GREY, 0, 0};
     if (count > 0)
-        k->colour(view, pixels, steps, count);
-}
-
-/* BoxBlur.c, _gaussian_blur_radius: its mixture of float and double is kept. */
-static float box_radius(float sigma)
-{
-    float sigma2 = sigma * sigma / BLUR_PASSES;
-    float length = (float)sqrt(12.0 * (double)sigma2 + 1.0);
-    float whole = (float)floor(((double)length - 1.0) / 2.0);
-    float part = (2 * whole + 1) * (whole * (whole + 1) - 3 * sigma2);
-    part /= 6 * (sigma2 - (whole + 1) * (whole + 1));
-    return whole + part;
+        k->colour(rgb, pixels, steps, count);
 }
 
 static int clamp(int value, int most)
@@ -204,14 +224,12 @@ static void blur_down(const uint8_t *in, int size, int radius, uint32_t ww, uint
 #undef ROW
 }
 
-/* Pillow's GaussianBlur: three box passes along each row, then three along each column. `ww` and `fw` are the
- * fixed-point weights of the inside and of the fractional edge of a box. */
-static moco_status blur(double sigma, int size, struct augment_scratch *scratch, uint8_t *view, struct err *err)
+/* Pillow's GaussianBlur: three box passes along each row, then three along each column. */
+static moco_status blur(const struct pixel_view *p, int size, struct augment_scratch *scratch, uint8_t *view,
+                        struct err *err)
 {
-    float exact = box_radius((float)sigma);
-    int radius = (int)exact, margin = radius + 1;
-    uint32_t ww = (uint32_t)((float)(1 << 24) / (exact * 2 + 1));
-    uint32_t fw = ((UINT32_C(1) << 24) - (uint32_t)(radius * 2 + 1) * ww) / 2;
+    int radius = p->radius, margin = radius + 1;
+    uint32_t ww = p->inside, fw = p->edges;
     size_t bytes = (size_t)size * 3, line = bytes + (size_t)margin * 6;
     ROOM(scratch->rows, bytes * (size_t)size);
     ROOM(scratch->line, 2 * line);
@@ -234,12 +252,20 @@ static moco_status blur(double sigma, int size, struct augment_scratch *scratch,
     return MOCO_OK;
 }
 
+moco_status augment_make(const struct pixel_view *how, const struct image *image, int size,
+                         struct augment_scratch *scratch, uint8_t *view, struct err *err)
+{
+    TRY(resize(how, image, size, scratch, view, err));
+    recolour(how, scratch->kernels, view, (size_t)size * (size_t)size);
+    if (how->radius >= 0)
+        TRY(blur(how, size, scratch, view, err));
+    return MOCO_OK;
+}
+
 moco_status augment_apply(const struct augment_params *params, const struct image *image, int size,
                           struct augment_scratch *scratch, uint8_t *view, struct err *err)
 {
-    TRY(resize(params, image, size, scratch, view, err));
-    recolour(params, scratch->kernels, view, (size_t)size * (size_t)size);
-    if (params->sigma > 0)
-        TRY(blur(params->sigma, size, scratch, view, err));
-    return MOCO_OK;
+    struct pixel_view how;
+    augment_how(params, &how);
+    return augment_make(&how, image, size, scratch, view, err);
 }

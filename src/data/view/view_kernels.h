@@ -8,23 +8,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pixel.h"
+
 enum { RESAMPLE_LANES = 16 };  /* rows resampled at once */
 enum { RESAMPLE_SPAN = 4096 }; /* a box wider than this is resampled row by row */
-enum { RESAMPLE_BITS = 22 };   /* fraction bits of a resampling weight: 32 - 8 - 2, as in Pillow */
-
-enum colour_kind {
-    COLOUR_BLEND, /* towards a constant: brightness (black), contrast (the mean) */
-    COLOUR_LUMA,  /* towards the pixel's own luma: saturation */
-    COLOUR_HUE,   /* turn the hue by `constant` of 256 steps */
-    COLOUR_GREY   /* the luma, three times */
-};
-
-struct colour_step {
-    enum colour_kind kind;
-    int constant;
-    float factor;
-};
-
 struct view_kernels {
     const char *name;
     /* Horizontal pass over `rows` rows: out[row][o] = sum over t of taps[o][t] * in[row][bounds[2 o] + t], RGB.
@@ -35,8 +22,9 @@ struct view_kernels {
     /* Vertical: one row of `bytes` from `count` rows. */
     void (*resample_column)(const uint8_t *in, size_t in_stride, int count, const int32_t *taps, size_t bytes,
                             uint8_t *out);
-    /* Applies `count` steps in turn to `pixels` pixels of [pixels,3] in place; returns the sum of the lumas then. */
-    uint64_t (*colour)(uint8_t *rgb, size_t pixels, const struct colour_step *steps, int count);
+    /* Applies `count` steps, none of them PIXEL_MEAN, in turn to `pixels` pixels of [pixels,3] in place; returns the sum
+     * of the lumas then. */
+    uint64_t (*colour)(uint8_t *rgb, size_t pixels, const struct pixel_step *steps, int count);
     /* One box pass along a row of `pixels` pixels. `in` has radius + 1 pixels of margin on both sides. */
     void (*blur_row)(const uint8_t *in, int pixels, int radius, uint32_t ww, uint32_t fw, uint8_t *out);
     /* One box pass down: a row of `bytes` from the column sums of 2 radius + 1 rows and the two rows beyond. `sums`

@@ -442,6 +442,34 @@ static void one_pass_of_batch(void)
     }
 }
 
+/* Two views of the last pictures of a set, one of them with all steps: memory ends where they do. A byte that is not set
+ * stays what the picture never is, and a part of the blur's boxes is beside each end. */
+static void views(void)
+{
+    enum { SIZE = 17, N = 2, PIXELS = 9 * 5 + 3 * 40 };
+    struct cuda_picture *pictures = take<struct cuda_picture>(2, 0);
+    pictures[0] = {0, 9, 5};
+    pictures[1] = {9 * 5 * 3, 3, 40};
+    struct pixel_view *v = take<struct pixel_view>(N, 0);
+    v[0].picture = 1, v[0].y = 1, v[0].w = 3, v[0].h = 39, v[0].rw = 20, v[0].rh = SIZE, v[0].ox = 3, v[0].cubic = 1;
+    v[0].flip = 1, v[0].step_count = 5, v[0].radius = 2, v[0].inside = 3000000, v[0].edges = 888608;
+    const enum pixel_kind kinds[PIXEL_STEPS] = {PIXEL_HUE, PIXEL_MEAN, PIXEL_LUMA, PIXEL_BLEND, PIXEL_GREY};
+    for (int s = 0; s < PIXEL_STEPS; s++)
+        v[0].step[s].kind = kinds[s], v[0].step[s].constant = 10 * (s == 0), v[0].step[s].factor = 0.9f;
+    v[1].w = 9, v[1].h = 5, v[1].rw = v[1].rh = SIZE, v[1].radius = -1;
+    struct view_args a = {take<uint8_t>(PIXELS * 3, 100), pictures, v, take<uint8_t>(N * SIZE * SIZE * 3, 0xff), SIZE};
+    LAUNCH(view_resize, 4, N, 1, a);
+    LAUNCH(view_colour, 1, N, 1, a);
+    LAUNCH(view_blur_rows, 1, N, 1, a);
+    LAUNCH(view_blur_columns, 1, N, 1, a);
+    for (int i = 0; i < N * SIZE * SIZE * 3; i++)
+        if (a.out[i] == 0xff || a.out[i] != (i < SIZE * SIZE * 3 ? a.out[0] : 100)) {
+            printf("views: byte %d is %d\n", i, a.out[i]);
+            failed = 1;
+            return;
+        }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
@@ -450,7 +478,8 @@ static const struct {
               {"maps", maps, true},          {"batch_norm", batch_norm, true},
               {"vectors", vectors, false},   {"products", products, false},
               {"matrices", matrices, false}, {"losses", losses, false},
-              {"one_pass", one_pass, false}, {"one_pass_of_batch", one_pass_of_batch, false}};
+              {"one_pass", one_pass, false}, {"one_pass_of_batch", one_pass_of_batch, false},
+              {"views", views, false}};
 
 /* SEED [GROUP]: all kernels, or those of a group. Nothing is freed: the process ends. */
 int main(int argc, char **argv)

@@ -100,5 +100,10 @@ mutated bn.cu 's/r + f \* step < my.end ? first/true ? first/' batch_norm addres
 mutated bn.cu 's/a.c % 8 == 0/a.c > 8/' batch_norm address "heap-buffer-overflow"
 mutated kernel.cuh 's/wide \&\& c + 4 <= count/wide/' slabs address "heap-buffer-overflow"
 mutated slab.cu 's/row \* param.padded + channel;/row * (param.padded + 1) + channel;/' slabs address "heap-buffer-overflow"
+mutated view.cu 's/^    __syncthreads();//' views thread "data race"
+mutated view.cu 's/^        __syncthreads();//' views thread "data race"
+mutated view.cu 's/if (x >= a.size || y >= a.size)/if (x >= a.size)/' views address "heap-buffer-overflow"
+mutated view.cu 's/k > last ? last : k/k/' views address "views: byte"
+mutated view.cu 's/a.size - first < rows ? a.size - first : rows/rows/' views address "heap-buffer-overflow"
 echo "$count kernels"
 exit $failed

@@ -292,6 +292,7 @@ static union {
     moco_bank *bank;
     moco_weights *weights;
     moco_encoder *encoder;
+    moco_pictures *pictures;
     void *any;
 } made; /* what a call that makes something made */
 
@@ -360,6 +361,10 @@ static union {
     X(join_to, "second", DATASET, OK, moco_dataset_join(&made.dataset, now->at[HANDLE_DATASET], h))                    \
     X(match, "dataset", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, h, h))                              \
     X(match_like, "like", DATASET, EINVAL, moco_dataset_match_classes(&made.dataset, now->at[HANDLE_DATASET], h))      \
+    X(pictures, "device", DEVICE, ENOTSUP, moco_pictures_create(&made.pictures, h, now->at[HANDLE_DATASET], 0))        \
+    X(pictures_of, "dataset", DATASET, ENOTSUP, moco_pictures_create(&made.pictures, now->at[HANDLE_DEVICE], h, 0))    \
+    X(pictures_on, "device", DEVICE, ENOTSUP, moco_pictures_estimate(h, now->at[HANDLE_DATASET], &number))             \
+    X(pictures_in, "dataset", DATASET, ENOTSUP, moco_pictures_estimate(now->at[HANDLE_DEVICE], h, &number))            \
     X(loader, "dataset", DATASET, OK, moco_loader_create(&made.loader, h, &loader_options))                            \
     X(start, "loader", LOADER, OK, moco_loader_start(h, 0))                                                            \
     X(start_at, "loader", LOADER, OK, moco_loader_start_at(h, 1, 2))                                                   \
@@ -453,10 +458,10 @@ static int harmless(void *dataset, void *loader, void *model, void *trainer, voi
     return moco_dataset_count(dataset) != 0 || moco_dataset_label(dataset, 0) != -1 ||
            moco_dataset_classes(dataset) != 0 || strcmp(moco_dataset_class_name(dataset, 0), "") != 0 ||
            moco_dataset_left_out(dataset, 0, NULL) != NULL || moco_dataset_index_hash(dataset) != NULL ||
-           moco_loader_batches(loader) != 0 || moco_model_tensor_name(model, 0) != NULL ||
-           moco_trainer_tensor_name(trainer, 0) != NULL || moco_weights_count(file) != 0 ||
-           strcmp(moco_weights_format(file), "") != 0 || moco_weights_key(file, 0) != NULL ||
-           moco_weights_note(file, 0) != NULL;
+           moco_loader_batches(loader) != 0 || moco_pictures_bytes(loader) != 0 ||
+           moco_model_tensor_name(model, 0) != NULL || moco_trainer_tensor_name(trainer, 0) != NULL ||
+           moco_weights_count(file) != 0 || strcmp(moco_weights_format(file), "") != 0 ||
+           moco_weights_key(file, 0) != NULL || moco_weights_note(file, 0) != NULL;
 }
 
 /* Every call goes through with the handle it wants: what the others check is then the handle, and nothing else. */
@@ -632,6 +637,8 @@ static moco_status use(const struct world *w, enum handle_kind kind)
         return moco_encoder_embed(h, &images, MOCO_PROJECTION, &projection);
     case HANDLE_COMM:
         return moco_comm_gather(h, text, 8);
+    case HANDLE_PICTURES: /* this device has none: ops/cudasim/test_resident.c */
+        break;
     }
     return MOCO_EINVAL;
 }

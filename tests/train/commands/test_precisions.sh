@@ -3,9 +3,9 @@
 # (tests/support/cudasim), which is a module beside libmoco.so here. A precision that a device lacks is refused by name.
 . "$(dirname "$0")/../judged.sh"
 . "$(dirname "$0")/../cudasim_module.sh"
-mkdir "$work/data"
 
 # ---- training ----
+mkdir "$work/data"
 "$BUILD/tests/train/tool_draw" "$work/data" 24 24 || exit 1
 small="--size 16 --width 0.125 --threads 1"
 train="$BUILD/examples/train_imagenet $work/data --device cudasim:0 --preset demo $small --batch-size 12 --bn-group-size 6 \

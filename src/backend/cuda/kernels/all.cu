@@ -8,3 +8,4 @@
 #include "backend/cuda/kernels/product.cu"
 #include "backend/cuda/kernels/slab.cu"
 #include "backend/cuda/kernels/step.cu"
+#include "backend/cuda/kernels/view.cu"

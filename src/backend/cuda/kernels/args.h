@@ -8,13 +8,18 @@
 
 #include <stdint.h>
 
+#include "pixel.h"
+
 enum {
-    CUDA_BLOCK = 256,      /* threads of a block, but for those below */
-    CUDA_SLICE = 1 << 14,  /* numbers of a parameter that one block works on */
-    CUDA_TILE = 64,        /* rows and columns of a product that one block computes */
-    CUDA_BN_CHANNELS = 32, /* channels of a block of batch norm */
-    CUDA_NCE_DIM = 128,    /* the longest rows of losses in one pass */
-    CUDA_NCE_QUERIES = 128 /* queries of a block there */
+    CUDA_BLOCK = 256,       /* threads of a block, but for those below */
+    CUDA_SLICE = 1 << 14,   /* numbers of a parameter that one block works on */
+    CUDA_TILE = 64,         /* rows and columns of a product that one block computes */
+    CUDA_BN_CHANNELS = 32,  /* channels of a block of batch norm */
+    CUDA_NCE_DIM = 128,     /* the longest rows of losses in one pass */
+    CUDA_NCE_QUERIES = 128, /* queries of a block there */
+    CUDA_VIEW_TILE = 16,    /* rows and columns of a view that a block resizes: a pixel a thread */
+    CUDA_VIEW_TAPS = 256,   /* the most taps of a resize: pictures 63 times as large as the view, or 127 (bilinear) */
+    CUDA_VIEW_LINES = 3 * PIXEL_SIDE_MAX /* bytes of lines that a block blurs */
 };
 
 /* Findings of kernels: numbers of enum be_what, which is in a header for C alone. */
@@ -145,6 +150,21 @@ struct input_args {
     void *out;
     float mean[3], std[3];
     int32_t n, h, w, channels;
+};
+
+/* A picture of a resident set: RGB, rows without gaps. */
+struct cuda_picture {
+    int64_t at; /* its first byte */
+    int32_t w, h;
+};
+
+/* Views [n][size][size][3]. */
+struct view_args {
+    const uint8_t *pixels;
+    const struct cuda_picture *pictures;
+    const struct pixel_view *views; /* [n] */
+    uint8_t *out;
+    int32_t size;
 };
 
 /* Feature maps [n][h][w][c] and vectors [n][c]; pooling: [n][oh][ow][c]. */
@@ -281,7 +301,11 @@ struct nce_args {
     K(nce_slices, nce)                                                                                                 \
     K(nce_end, nce)                                                                                                    \
     K(nce_keys, nce)                                                                                                   \
-    K(nce_keys_end, nce)
+    K(nce_keys_end, nce)                                                                                               \
+    K(view_resize, view)                                                                                               \
+    K(view_colour, view)                                                                                               \
+    K(view_blur_rows, view)                                                                                            \
+    K(view_blur_columns, view)
 
 #define CUDA_NUMBER(name, args) CUDA_##name,
 enum cuda_kernel { CUDA_KERNELS(CUDA_NUMBER) CUDA_KERNEL_COUNT };
