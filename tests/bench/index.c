@@ -158,7 +158,9 @@ static int measure(const struct options *o, const char *kind, const char *const 
     struct ctx *ctx;
     struct dataset *ds = NULL;
     struct err err = {0};
-    if (ctx_create(&ctx, &(struct ctx_options){count_alloc, count_release, NULL, &memory, 1}, &err) != MOCO_OK)
+    if (ctx_create(&ctx,
+                   &(struct ctx_options){.alloc = count_alloc, .release = count_release, .user = &memory, .threads = 1},
+                   &err) != MOCO_OK)
         return 1;
     long long before = memory.live;
     memory.peak = before;

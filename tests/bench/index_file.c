@@ -88,7 +88,7 @@ static struct result use(const struct options *o, const char *index, int rank)
     struct ctx *ctx;
     struct dataset *ds;
     struct err err = {0};
-    must(ctx_create(&ctx, &(struct ctx_options){NULL, NULL, NULL, NULL, 1}, &err), &err);
+    must(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), &err);
     double before = own_bytes(), begun = now_ms();
     must(dataset_open_index(&ds, ctx, index, &err), &err);
     r.open_s = (now_ms() - begun) / 1e3;
@@ -151,7 +151,7 @@ static void run(const struct options *o)
         exit(1);
     }
     snprintf(index, sizeof index, "%s/index", base);
-    must(ctx_create(&ctx, &(struct ctx_options){NULL, NULL, NULL, NULL, 1}, &err), &err);
+    must(ctx_create(&ctx, &(struct ctx_options){.threads = 1}, &err), &err);
     make_shards(ctx, o, base, &names);
     double begun = now_ms();
     must(dataset_index_write(ctx, index, &(struct index_source){&names, o->pictures, 1000, entry, NULL}, &err), &err);
