@@ -144,7 +144,7 @@ grep -v '^#' "$work/plans" | awk '{ asked += $5; found += $6; first += $7 } END 
 # Planted: a GPU that has no bf16 has no engine for it, and one that is not described is none.
 sed 's/"deviceVer": 900/"deviceVer": 750/' tests/cuda/devices/h200.json >"$work/poor.json"
 "$tool" "$folders" "$work/poor.json" >"$work/poor" 2>/dev/null && fail "a GPU without bf16 has engines for it"
-grep -q "^# cuDNN: no engine in bf16" "$work/poor" || fail "another sentence: $(grep "^# cuDNN" "$work/poor" | head -n 1)"
+grep -q "^# cuDNN: no engine for the forward in bf16 of a convolution" "$work/poor" || fail "another sentence: $(grep "^# cuDNN" "$work/poor" | head -n 1)"
 grep -v warpSize tests/cuda/devices/h200.json >"$work/unknown.json"
 "$tool" "$folders" "$work/unknown.json" >/dev/null 2>"$work/said" && fail "a GPU without a warp size was taken"
 grep -q 'description of a GPU was not taken' "$work/said" || fail "another sentence: $(cat "$work/said")"
