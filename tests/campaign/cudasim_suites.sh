@@ -9,7 +9,7 @@
 #
 #   tests/campaign/cudasim_suites.sh FOLDER PART=PROGRAMS...     (PART: plain, address or thread; PROGRAMS: of its build)
 #   tests/campaign/cudasim_suites.sh --counts FOLDER             (prints the counts, runs nothing)
-set -u
+set -um # -m: a suite has a process group, which is ended as one
 : "${CUDASIM_SEEDS:=1 2 3}" "${CUDASIM_MINUTES:=0}" "${CUDASIM_LIMIT:=3600}"
 
 counts() { # FOLDER
@@ -28,7 +28,7 @@ touch "$folder/runs"
 list=tests/ops/cudasim/suites.txt
 commit=$(git describe --always --dirty 2>/dev/null || echo unknown)
 begin=$(date +%s) running= stopped=0 unbuilt=0
-trap 'stopped=1; [ -n "$running" ] && kill -TERM "$running" 2>/dev/null' INT TERM
+trap 'stopped=1; [ -n "$running" ] && kill -TERM -- "-$running" 2>/dev/null' INT TERM
 
 one() { # PART PROGRAMS SUITE SEED
     local log=$folder/log result status seconds
