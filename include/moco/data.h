@@ -256,8 +256,6 @@ MOCO_API moco_status moco_augment_options_preset_sized(moco_augment_options *opt
 #define moco_augment_options_preset(o, name, image_size)                                                               \
     moco_augment_options_preset_sized((o), sizeof *(o), (name), (image_size))
 
-/* ---- loader ---- */
-
 /* ---- pictures in the memory of a device ---- */
 
 /* Decodes all pictures of a data set, and keeps them in the memory of a device that makes views itself: 3 bytes a pixel. A

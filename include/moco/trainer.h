@@ -260,7 +260,8 @@ MOCO_API moco_status moco_trainer_set(moco_trainer *trainer, const char *name, c
 MOCO_API const char *moco_trainer_tensor_name(const moco_trainer *trainer, int index);
 
 /* How far training has come: the number of committed steps, and the epoch and position of the last committed batch
- * (0, 0 before the first step); a step in flight does not count. A loader continues there, with any number of ranks. Any output may be NULL.
+ * (0, 0 before the first step); a step in flight does not count. A loader continues there, with any number of ranks. Any
+ * output may be NULL.
  * Threads: the rule of moco_trainer_report. Since 0.1. */
 MOCO_API moco_status moco_trainer_cursor(const moco_trainer *trainer, int64_t *step, int64_t *epoch, int64_t *position);
 
