@@ -21,6 +21,8 @@ moco_status views_place(struct views_place *place, const char *wish, moco_device
     if (strcmp(wish, "host") == 0)
         return MOCO_OK;
     moco_status status = moco_pictures_estimate(device, train, &place->bytes);
+    if (strcmp(wish, "device") == 0 && status == MOCO_ENOTSUP)
+        return err_set(err, MOCO_EINVAL, "--views device: %.400s; try --views auto", moco_error());
     if (strcmp(wish, "device") == 0)
         TRY(from_moco(status, err));
     place->on_device =

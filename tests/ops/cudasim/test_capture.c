@@ -505,7 +505,11 @@ static void a_trainer_ahead_of_its_device_trains_to_the_same_bits(void **state)
 {
     (void)state;
     expect(check_a_trainer_ahead(SIM_FAULTLESS), NULL);
-    expect(check_a_trainer_ahead(SIM_NO_WAIT), "a step fails"); /* its rates are not there when it begins */
+    /* Without events a step begins before its rates or images are there, unless streams happen to run in the right order. */
+    const char *found = NULL;
+    for (int try = 0; try < 16 && found == NULL; try++)
+        found = check_a_trainer_ahead(SIM_NO_WAIT);
+    assert_non_null(found);
     expect(check_a_trainer_ahead(SIM_FROZEN), "the report differs");
 }
 
