@@ -186,6 +186,9 @@ tests := $(tests_c) $(tests_cc)
 # tool_*.c: programs that a test script drives
 test_tools := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/*/tool_*.c tests/*/*/tool_*.c))
 test_scripts := $(foreach g,$(test_groups),$(wildcard tests/$(g)/test_*.sh tests/$(g)/*/test_*.sh))
+# Scripts that plant faults in the source and compile it many times: PLANTED=0 leaves them out, for a second system on one machine.
+planting := $(filter %_mutations.sh %_mutants.sh %/test_simt.sh,$(test_scripts))
+test_scripts := $(filter-out $(if $(filter 0,$(PLANTED)),$(planting)),$(test_scripts))
 any_build := tests/robust/hostile/test_fuzz_replay.sh
 peer_scripts := $(wildcard tests/peers/peer_*.sh)
 fuzz_targets := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))

@@ -15,7 +15,7 @@ cleanup() {
 trap cleanup EXIT
 trap 'exit 1' INT TERM
 debian_root trixie "$root" && debian_source "$root/src" || exit 1
-in_debian "$root" 'cd /src && ./bootstrap test' >"$root/test.log" 2>&1
+in_debian "$root" 'cd /src && PLANTED=0 ./bootstrap test' >"$root/test.log" 2>&1 # what is planted is found, or not, on any system
 status=$?
 # What skips in there lacks a package or data that this script does not bring: reported, but not a skip of this script.
 sed 's/^SKIPPED: /in the chroot, skipped: /' "$root/test.log"
