@@ -107,9 +107,11 @@ static moco_loader *loader_of(struct training *t, const char *recipe, int on_dev
     return loader;
 }
 
+/* The network is as narrow as one can be: views are what is tested. */
 static void open_training(struct training *t, struct rig_spec *spec, const char *recipe, int of_files)
 {
     spec->device = "cudasim:0";
+    spec->model.width = 0.03125;
     rig_open(&t->rig, spec);
     t->set = of_files ? file_set(t->rig.context) : memory_set(t->rig.context);
     rig_ok(moco_pictures_create(&t->pictures, t->rig.device, t->set, 0));
