@@ -444,6 +444,26 @@ static void pictures(void **state)
     moco_image_free(NULL);
 }
 
+static void kept_pictures(void **state)
+{
+    (void)state;
+    static uint8_t black[SIDE * SIDE * 3];
+    moco_tensor image = TENSOR(MOCO_U8, black, 1, SIDE, SIDE, 3);
+    moco_pictures *made = NULL;
+    moco_dataset *dataset;
+    int64_t bytes;
+    misuse_ok(moco_dataset_from_memory(&dataset, misuse.context, &image, NULL));
+    REFUSED(EINVAL, "pictures is NULL", moco_pictures_create(NULL, misuse.device, dataset, 0));
+    REFUSED(EINVAL, "max_pixels", moco_pictures_create(&made, misuse.device, dataset, -1));
+    REFUSED(ENOTSUP, "makes no views", moco_pictures_create(&made, misuse.device, dataset, INT64_MAX));
+    REFUSED(EINVAL, "bytes is NULL", moco_pictures_estimate(misuse.device, dataset, NULL));
+    REFUSED(ENOTSUP, "makes no views", moco_pictures_estimate(misuse.device, dataset, &bytes));
+    assert_null(made);
+    assert_int_equal(moco_pictures_bytes(NULL), 0);
+    moco_pictures_free(NULL);
+    moco_dataset_free(dataset);
+}
+
 static void recipes(void **state)
 {
     (void)state;
@@ -719,9 +739,9 @@ int main(void)
         CASE(contexts),         CASE(devices),          CASE(init_macros),
         CASE(presets),          CASE(pure_functions),   CASE(opening_data_sets),
         CASE(data_in_memory),   CASE(data_by_callback), CASE(data_by_encoded_callback),
-        CASE(asking_data_sets), CASE(pictures),         CASE(recipes),
-        CASE(drawing),          CASE(applying),         CASE(loader_choices),
-        CASE(loader_order),     CASE(loader_key_views),
+        CASE(asking_data_sets), CASE(pictures),         CASE(kept_pictures),
+        CASE(recipes),          CASE(drawing),          CASE(applying),
+        CASE(loader_choices),   CASE(loader_order),     CASE(loader_key_views),
     };
     return cmocka_run_group_tests(tests, misuse_set_up, misuse_tear_down);
 }
