@@ -171,7 +171,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
-cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c src/backend/cuda/view/*.c)))
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c src/backend/cuda/tune/*.c src/backend/cuda/view/*.c)))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for

@@ -6,7 +6,7 @@
  * without. And our kernel reads and writes f32: in 16 bits its factors are widened first, and its result is rounded. */
 #include "backend/cuda/cuda_params.h"
 #include "backend/cuda/cuda_product.h"
-#include "backend/cuda/dnn/dnn_fastest.h"
+#include "backend/cuda/tune/dnn_fastest.h"
 #include "backend/program/program_buffers.h"
 
 /* One pass of a convolution: by cuDNN, or by our own kernel. */

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "backend/cuda/dnn/dnn_fastest.h"
+#include "backend/cuda/tune/dnn_fastest.h"
 #include "file/file.h"
 #include "support/cudasim/sim_dnn.h"
 #include "support/cudasim/sim_driver.h"

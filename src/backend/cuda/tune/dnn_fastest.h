@@ -4,8 +4,8 @@
  * the first few. They are chosen when a plan is made, where nothing can run yet, and timed when it is bound: in the plan's
  * own memory, on the addresses of its steps. What a reader would get wrong: a plan reserves workspace for all of the
  * engines that it may take. */
-#ifndef MOCO_BACKEND_CUDA_DNN_FASTEST_H
-#define MOCO_BACKEND_CUDA_DNN_FASTEST_H
+#ifndef MOCO_BACKEND_CUDA_TUNE_DNN_FASTEST_H
+#define MOCO_BACKEND_CUDA_TUNE_DNN_FASTEST_H
 
 #include "backend/cuda/cuda.h"
 

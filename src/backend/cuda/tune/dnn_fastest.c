@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * dnn_fastest: see dnn_fastest.h. */
-#include "backend/cuda/dnn/dnn_fastest.h"
+#include "backend/cuda/tune/dnn_fastest.h"
 
 #include <math.h>
 #include <string.h>
