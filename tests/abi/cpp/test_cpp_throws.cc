@@ -221,7 +221,7 @@ static void training(const moco::context &context, const moco::device &device)
     CHECK(failed.status() == MOCO_ECANCELED && failed.error().cause());
     angry = false;
     trainer.step(batch, 0.05); /* nothing is left of it */
-    trainer.wait(); // nothing is in flight
+    trainer.wait();            // nothing is in flight
     CHECK(trainer.report().step == 1 && trainer.cursor().step == 1);
     trainer.cancel();
     THROWS(trainer.step(batch, 0.05), MOCO_ECANCELED);
