@@ -17,9 +17,10 @@ static void three(double value, char text[AXIS_TEXT])
     int before = size >= 1e-3 ? (int)floor(log10(size) + 1e-12) : 0;
     if (size >= 1e9 || (size < 1e-3 && size > 0))
         snprintf(text, AXIS_TEXT, "%.2g", value);
-    else if (before >= 2)
-        snprintf(text, AXIS_TEXT, "%s", human_count((int64_t)llround(value)));
-    else
+    else if (before >= 2) {
+        double unit = pow(10, before - 2);
+        snprintf(text, AXIS_TEXT, "%s", human_count((int64_t)(round(value / unit) * unit)));
+    } else
         snprintf(text, AXIS_TEXT, "%.*f", 2 - before > 4 ? 4 : 2 - before, value);
 }
 

@@ -12,7 +12,10 @@
  *
  * bytes is what a rank hands to its engine in a step, and model_bytes what docs/scaling.md expects: gradients, BN statistics,
  * keys. wire_model_bytes is what all ranks send then if sums are made in the least number of bytes: 2 (R - 1) of the
- * summed, R - 1 of the gathered. What a reader would get wrong: milliseconds are of a machine that does nothing else. */
+ * summed, R - 1 of the gathered. wire_bytes is all that the devices sent; wire_headers of it are headers of packets,
+ * wire_again what TCP sent a second time; wire_ratio is what is left over the model. What a reader would get wrong: milliseconds
+ * are of a machine that does nothing else. A virtual link delivers packets out of order when two processors feed it, and TCP
+ * then sends up to 2 % again; on a busy machine there are more packets for the same bytes. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -158,11 +161,32 @@ static struct model model_of(const struct side *s)
                           4.0 * s->batch.n * info.dim};
 }
 
-/* What a network device has sent. A rank may have a network of its own. */
+/* Of Ethernet, IPv4, and TCP with its time stamps. */
+#define HEADER_BYTES (14 + 20 + 32)
+#define SEGMENT_BYTES (1500 - 20 - 32)
+
+/* What a network device has sent, and the segments that its network repeated. A rank may have a network of its own. */
 struct sent {
     uint64_t network;
-    double bytes;
+    double bytes, packets, repeated;
 };
+
+/* The segments of TCP that were sent again in this network: the twelfth number, on the second of two lines. */
+static double tcp_repeated(void)
+{
+    char line[512];
+    double repeated = -1;
+    FILE *file = fopen("/proc/self/net/snmp", "r");
+    while (repeated < 0 && file != NULL && fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Tcp: %*d %*d %*d %*d %*d %*d %*d %*d %*d %*d %*d %lf", &repeated) != 1)
+            repeated = -1;
+    if (repeated < 0) {
+        fprintf(stderr, "ranks: nothing counts what TCP sends again\n");
+        exit(1);
+    }
+    fclose(file);
+    return repeated;
+}
 
 static struct sent sent_on(const char *link)
 {
@@ -172,35 +196,41 @@ static struct sent sent_on(const char *link)
     int found = 0;
     FILE *file = fopen("/proc/self/net/dev", "r");
     while (!found && file != NULL && fgets(line, sizeof line, file) != NULL)
-        found = sscanf(line, " %63[^:]: %*s %*s %*s %*s %*s %*s %*s %*s %lf", name, &sent.bytes) == 2 &&
-                strcmp(name, link) == 0;
+        found =
+            sscanf(line, " %63[^:]: %*s %*s %*s %*s %*s %*s %*s %*s %lf %lf", name, &sent.bytes, &sent.packets) == 3 &&
+            strcmp(name, link) == 0;
     if (!found || stat("/proc/self/ns/net", &network) != 0) {
         fprintf(stderr, "ranks: there is no network device %s\n", link);
         exit(1);
     }
     fclose(file);
     sent.network = network.st_ino;
+    sent.repeated = tcp_repeated();
     return sent;
 }
 
 /* Of all ranks, since `before`. */
-static double all_sent(const struct side *s, const moco_comm_info *info, struct sent before)
+static struct sent all_sent(const struct side *s, const moco_comm_info *info, struct sent before)
 {
     struct sent *all = calloc((size_t)info->ranks, sizeof *all);
-    double bytes = 0;
+    struct sent sum = {0};
     if (all == NULL)
         exit(1);
     all[info->rank] = sent_on(s->o->link);
     all[info->rank].bytes -= before.bytes;
+    all[info->rank].packets -= before.packets;
+    all[info->rank].repeated -= before.repeated;
     must(moco_comm_gather(s->comm, all, sizeof *all));
     for (int r = 0; r < info->ranks; r++) {
         int counted = 0;
         for (int other = 0; other < r; other++)
             counted |= all[other].network == all[r].network;
-        bytes += counted ? 0 : all[r].bytes;
+        sum.bytes += counted ? 0 : all[r].bytes;
+        sum.packets += counted ? 0 : all[r].packets;
+        sum.repeated += counted ? 0 : all[r].repeated;
     }
     free(all);
-    return bytes;
+    return sum;
 }
 
 /* ---- the two forms ---- */
@@ -269,8 +299,8 @@ static void over_mpi(const struct options *o)
 {
     struct side side = {.o = o};
     moco_context *context;
-    double ms[STEPS_MAX], sent = 0;
-    struct sent sent_before = {0};
+    double ms[STEPS_MAX];
+    struct sent sent = {0}, sent_before = {0};
     int32_t *meet;
     must(moco_context_create(&context, NULL));
     void *library = dlopen(o->module, RTLD_NOW | RTLD_LOCAL);
@@ -295,9 +325,11 @@ static void over_mpi(const struct options *o)
     moco_comm_info after = info_of(&side);
     must(moco_comm_gather(side.comm, meet, sizeof *meet));
     if (o->link != NULL)
-        sent = all_sent(&side, &after, sent_before) / o->steps;
+        sent = all_sent(&side, &after, sent_before);
     struct model model = model_of(&side);
     double wire = (after.ranks - 1) * (2 * model.summed + after.ranks * model.gathered);
+    double sent_bytes = sent.bytes / o->steps, headers = HEADER_BYTES * sent.packets / o->steps;
+    double again = SEGMENT_BYTES * sent.repeated / o->steps;
     if (after.rank == 0) {
         print_head(o, &after);
         printf(
@@ -306,7 +338,9 @@ static void over_mpi(const struct options *o)
             (double)(after.bytes - before.bytes) / o->steps, model.summed + model.gathered,
             (double)(after.bytes - before.bytes) / o->steps / (model.summed + model.gathered));
         if (o->link != NULL)
-            printf(",\"wire_bytes\":%.0f,\"wire_model_bytes\":%.0f,\"wire_ratio\":%.4f", sent, wire, sent / wire);
+            printf(",\"wire_bytes\":%.0f,\"wire_headers\":%.0f,\"wire_again\":%.0f,\"wire_model_bytes\":%.0f,\"wire_"
+                   "ratio\":%.4f",
+                   sent_bytes, headers, again, wire, (sent_bytes - headers - again) / wire);
         printf("}\n");
     }
     free(meet);

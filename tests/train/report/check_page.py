@@ -97,6 +97,8 @@ def check_shown(element, scale=1):
     shown = float(digits)
     mantissa, _, exponent = digits.partition("e")
     unit = 10.0 ** (int(exponent or 0) - (len(mantissa.partition(".")[2])))
+    if len(digits) > 3 and not whole and digits.isdigit(): # 12,300: three digits are known
+        unit = 10.0 ** (len(digits) - 3)
     assert abs(shown - value) <= 0.5001 * unit + 1e-12 * abs(value), f"{value} is shown as {text}"
 
 
