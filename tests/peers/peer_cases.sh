@@ -4,7 +4,7 @@
 # there when it does. What a reader would get wrong: a case that neither ends with GOOD nor with FAULT has not run, and
 # counts as a fault.
 set -u
-: "${BUILD:=build}" "${MOCO_CASES:=../shared/cases}" "${MOCO_CASE_DEADLINE:=150}"
+: "${BUILD:=build}" "${MOCO_CASES:=../shared/cases}" "${MOCO_CASE_DEADLINE:=300}"
 not_yet=""
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
