@@ -124,7 +124,7 @@ void cuda_plan_bytes(const struct be_plan *plan, struct be_plan_bytes *bytes)
 static moco_status tune(struct be_plan *plan, struct err *err)
 {
     struct be_device *dev = plan->dev;
-    struct be_memory zeros = {NULL};
+    struct be_memory zeros = {0};
     struct err why = {0};
     if (cuda_take(dev, plan->timed_weight, &zeros, &why) != MOCO_OK) {
         ctx_log(dev->ctx, LOG_WARN, "%s: engines are not timed: %.300s", dev->name, why.text);
