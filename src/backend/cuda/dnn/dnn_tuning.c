@@ -194,7 +194,7 @@ static moco_status write_file(const struct dnn_tuning *t, struct json_writer *w,
     json_put_key(w, "engines");
     json_put_object(w);
     for (int i = 0; i < t->count; i++) {
-        json_put_raw(w, ",\n" + (i == 0), i == 0 ? 1 : 2); /* a line each, for who looks at the file */
+        json_put_raw(w, i == 0 ? "\n" : ",\n", i == 0 ? 1 : 2); /* a line each, for who looks at the file */
         w->comma = 0;
         json_put_key(w, t->entries[i].key);
         json_put_string(w, t->entries[i].engine);
