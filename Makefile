@@ -171,7 +171,7 @@ obj := $(src_c:%.c=$(BUILD)/obj/%.o) $(src_cc:%.cc=$(BUILD)/obj/%.o) \
        $(foreach l,$(simd_levels),$(src_simd:%.c=$(BUILD)/obj/%.$(l).o))
 
 # The host's part of the CUDA backend: in the module, and in test programs, on a simulated driver. Not in libmoco.
-cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c src/backend/cuda/tune/*.c src/backend/cuda/view/*.c)))
+cuda_obj := $(patsubst %.c,$(BUILD)/obj/%.o,$(filter-out %/cuda_module.c,$(wildcard src/backend/cuda/*.c src/backend/cuda/dnn/*.c src/backend/cuda/nccl/*.c src/backend/cuda/nearest/*.c src/backend/cuda/tune/*.c src/backend/cuda/view/*.c)))
 
 examples := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/*.c)) $(if $(filter 1,$(SQLITE)),$(BUILD)/examples/sqlite)
 program_parts := $(wildcard examples/*/*.c) # what programs share, by what it is for
@@ -262,7 +262,7 @@ endif
 
 # Programs that tests/gpu/run takes to a machine with a GPU: they look for the module in a folder that the script makes.
 gpu_programs := gpu/tool_gpu cuda/tool_plans $(addprefix ops/test_,backend_program backend_contract backend_ops plan_outputs \
-                batch_loss infonce) $(addprefix train/test_,transaction resume mechanisms) golden/test_golden
+                batch_loss infonce) ops/cudasim/test_nearest $(addprefix train/test_,transaction resume mechanisms) golden/test_golden
 gpu-programs: $(addprefix $(BUILD)/tests/,$(gpu_programs)) $(BUILD)/examples/train_imagenet $(if $(NVCC),$(BUILD)/libmoco_cuda.so)
 gpu: ## what tests/gpu/run takes to a machine with a GPU, in $(BUILD)/gpu (give CUDA=FOLDER)
 	$(MAKE) BUILD=$(BUILD)/gpu LIBDIR=/tmp/libmoco-gpu gpu-programs

@@ -15,8 +15,9 @@ extern "C" {
 typedef struct moco_knn moco_knn;
 
 /* A classifier of feature vectors of length `dim`. It normalises a vector, finds the `k` nearest vectors of its bank
- * by cosine, and lets them vote with weight exp(cosine / temperature). The search is exact. Ties go to the smaller
- * label. Owned; it holds a reference on the device.
+ * by cosine, and lets them vote with weight exp(cosine / temperature). The search is exact, as that of moco_knn_search,
+ * and the same on every device; one that finds neighbours itself (CUDA) gets a copy of the bank in its memory, if that
+ * takes at most half of what is free there. Ties go to the smaller label. Owned; it holds a reference on the device.
  * Errors: MOCO_EINVAL, MOCO_ENOMEM.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_knn_create(moco_knn **knn, moco_device *device, int dim, int k, double temperature);
@@ -37,7 +38,8 @@ MOCO_API moco_status moco_knn_add_queue(moco_knn *knn, const moco_queue *queue, 
 
 /* Predicts the labels of f32 [n, dim]. If the bank holds fewer than k vectors, all of them vote, and the log says so
  * once.
- * Errors: MOCO_ESHAPE; MOCO_ESTATE (the bank is empty); MOCO_ENUMERIC names a row that is not finite.
+ * Errors: MOCO_ESHAPE; MOCO_ESTATE (the bank is empty); MOCO_ENUMERIC names a row that is not finite; MOCO_ENOMEM,
+ * MOCO_EDEVICE.
  * Threads: a handle serves one call at a time. Since 0.1. */
 MOCO_API moco_status moco_knn_classify(moco_knn *knn, const moco_tensor *features, int32_t *labels);
 

@@ -15,7 +15,8 @@ extern "C" {
 typedef struct moco_bank moco_bank;
 
 /* Makes an empty bank for vectors of `dim` numbers (1 to 1048576), at most 4,294,967,295 of them. They are kept in
- * f32, scaled to length 1. Owned; it holds a reference on the device.
+ * f32, scaled to length 1. A device that finds neighbours itself (CUDA) gets a copy in its memory at the first search, if that
+ * takes at most half of what is free there; it goes with the bank. Owned; it holds a reference on the device.
  * Errors: MOCO_EINVAL, MOCO_ENOMEM.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_bank_create(moco_bank **bank, moco_device *device, int dim);
@@ -66,8 +67,8 @@ MOCO_API moco_status moco_bank_save(moco_bank *bank, const char *path);
  * Cosines are computed in double from vectors of length 1. The answer therefore does not depend on the device or on
  * how many queries are asked at once. One exception: where more than 16 vectors agree with the k-th nearest to seven
  * digits, others of them may be among the k.
- * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a query that is not finite, MOCO_ENOMEM; MOCO_ESTATE: the
- * bank is empty, or a thread appends to it.
+ * Errors: MOCO_EINVAL, MOCO_ESHAPE, MOCO_ENUMERIC names a query that is not finite, MOCO_ENOMEM, MOCO_EDEVICE;
+ * MOCO_ESTATE: the bank is empty, or a thread appends to it.
  * Threads: any number may call it at once. Since 0.1. */
 MOCO_API moco_status moco_knn_search(moco_bank *bank, const moco_tensor *queries, int k, int64_t *ids, float *cosines);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * backend: the contract between the algorithms and a device, version 8. A backend fills one `struct backend`; nothing
+ * backend: the contract between the algorithms and a device, version 9. A backend fills one `struct backend`; nothing
  * above it knows how it computes, and nothing below it knows what MoCo is.
  *
  * ---- words ----
@@ -76,7 +76,7 @@
 #include "graph/graph.h"
 #include "pixel.h"
 
-#define BACKEND_ABI 8
+#define BACKEND_ABI 9
 #define BE_LIBRARY 32 /* room for a library's name, with its version */
 
 struct be_device; /* defined by each backend */
@@ -303,6 +303,28 @@ struct be_sgd {
                   verdict. 0: after decide */
 };
 
+/* A row, and its cosine with a query. `mark` is whoever's who gets it. */
+struct be_hit {
+    double cosine;
+    uint32_t row, mark;
+};
+#define BE_NO_ROW UINT32_MAX
+
+/* Which of many rows are the nearest to each of n queries. Rows are f32, whatever the master type is, of length 1 or zero.
+ *
+ * The order is that of cosines, the largest first, and of equal ones the first row. A cosine is the sum in double of the
+ * products of all numbers, from the first to the last: the same bits on every device. Candidates may be chosen by sums in
+ * f32, BE_SPARE more than k of them, so that what f32 loses decides nothing, unless more than BE_SPARE rows agree with the
+ * k-th to seven digits: others of them may then be among the k. */
+struct be_nearest {
+    const void *rows;    /* [count][dim] */
+    const void *queries; /* [n][dim] */
+    int64_t count;       /* k to BE_NO_ROW */
+    int n, dim, k;
+    void *hits; /* struct be_hit [n][k]; BE_NO_ROW and -infinity behind the last where rows are not finite */
+};
+#define BE_SPARE 16
+
 /* Parameters that come one at a time. `get` writes `index`, in the reference's order; it is asked once for each, in any
  * order, and by several threads at once. */
 struct be_params {
@@ -499,6 +521,10 @@ struct backend {
     moco_status (*pictures_put)(struct be_pictures *pictures, int64_t index, const void *rgb, struct err *err);
     void (*pictures_free)(struct be_pictures *pictures); /* NULL is fine */
     int64_t (*pictures_bytes)(int64_t count, int64_t pixels);
+    /* The nearest of rows in device memory (queued). nearest_scratch: bytes of device memory; 0: not for so many rows or
+     * neighbours. Without: they are found on the host, by gemm_nt and on_host. */
+    size_t (*nearest_scratch)(struct be_device *dev, int n, int dim, int64_t count, int k);
+    moco_status (*nearest)(struct be_device *dev, const struct be_nearest *io, void *scratch, struct err *err);
     /* How ranks exchange device memory: ranks_id makes, on one rank, an id of MOCO_COMM_ID_BYTES, with which ranks_open
      * makes every rank's engine; `id` NULL: no id is made, and the answer is whether one could be. `library` gets the name
      * and version of what carries the bytes, which all ranks must have alike. Neither waits for another rank: an engine

@@ -6,9 +6,10 @@
 #define MOCO_EVAL_BANK_STATE_H
 
 #include "eval/bank.h"
+#include "eval/neighbours.h"
 #include "file/file_map.h"
 
-#define BANK_DIM_MOST (1 << 20)
+#define BANK_DIM_MOST NEIGHBOURS_DIM_MOST
 
 struct bank_part {
     const float *rows; /* [count][dim], of length 1 */
@@ -18,14 +19,13 @@ struct bank_part {
 
 struct bank {
     struct ctx *ctx;
-    const struct backend *backend;
-    struct be_device *dev;
     int dim;
     struct bank_part part[2]; /* a mapped file's, our own */
     float *rows;              /* of part 1: [capacity][dim] */
     int64_t *ids;             /* [capacity] */
     int64_t capacity;
     struct file_map map;
+    struct neighbours *neighbours;
 };
 
 /* Room for n more vectors of our own. */

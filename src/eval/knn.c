@@ -1,47 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * knn: see knn.h. Queries and bank are compared block by block in one matrix product, of which only the k best of
- * each query are kept. Memory is the bank and a few MiB, whatever their sizes. */
+ * knn: see knn.h. */
 #include "eval/knn.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/fallback.h"
-#include "eval/nearest.h"
+#include "eval/neighbours.h"
 #include "eval/unit_rows.h"
-
-enum {
-    QUERIES = 512, /* of one block, and rows of the bank: large enough that the product runs at its full rate */
-    BANK = 4096,
-    CANDIDATES = 1 << 22, /* of one block, and numbers of its queries: with a very large k or dim it has fewer */
-    NUMBERS = 1 << 24
-};
 
 struct knn {
     struct ctx *ctx;
-    const struct backend *backend;
-    struct be_device *dev;
-    int dim;
+    struct neighbours *neighbours;
+    int dim, k;
     double temperature;
     float *bank; /* [room][dim], unit rows */
     int32_t *labels;
     int64_t count, room;
     int warned;
-    float *queries;    /* [block][dim], unit rows */
-    float *cosines;    /* [QUERIES][BANK] */
-    uint64_t *nearest; /* [block][2 * size.room]: candidates, and room to sort their labels */
-    struct nearest_size size;
-    int block; /* queries looked for at once */
 };
 
 static moco_status check(int dim, int k, double temperature, struct err *err)
 {
-    if (dim < 1 || dim > 1 << 20)
-        return err_set(err, MOCO_EINVAL, "dim is %d; it must be 1 to 1048576", dim);
-    if (k < 1 || k > 1 << 20)
-        return err_set(err, MOCO_EINVAL, "k is %d; it must be 1 to 1048576", k);
+    if (dim < 1 || dim > NEIGHBOURS_DIM_MOST)
+        return err_set(err, MOCO_EINVAL, "dim is %d; it must be 1 to %d", dim, NEIGHBOURS_DIM_MOST);
+    if (k < 1 || k > NEIGHBOURS_K_MOST)
+        return err_set(err, MOCO_EINVAL, "k is %d; it must be 1 to %d", k, NEIGHBOURS_K_MOST);
     if (!(temperature > 0) || isinf(temperature))
         return err_set(err, MOCO_EINVAL, "temperature must be a positive number");
     return MOCO_OK;
@@ -56,19 +41,13 @@ moco_status knn_create(struct knn **out, struct ctx *ctx, const struct backend *
     if (knn == NULL)
         return MOCO_ENOMEM;
     knn->ctx = ctx_ref(ctx);
-    knn->backend = backend;
-    knn->dev = dev;
     knn->dim = dim;
+    knn->k = k;
     knn->temperature = temperature;
-    knn->cosines = mem_array(ctx, (size_t)QUERIES * BANK, sizeof *knn->cosines, err);
-    knn->size = nearest_size(k);
-    knn->block = CANDIDATES / knn->size.room < QUERIES ? CANDIDATES / knn->size.room : QUERIES;
-    knn->block = NUMBERS / dim < knn->block ? NUMBERS / dim : knn->block;
-    knn->queries = mem_array(ctx, (size_t)dim * (size_t)knn->block, sizeof *knn->queries, err);
-    knn->nearest = mem_array(ctx, (size_t)knn->size.room * 2 * (size_t)knn->block, sizeof *knn->nearest, err);
-    if (knn->queries == NULL || knn->cosines == NULL || knn->nearest == NULL) {
+    moco_status status = neighbours_create(&knn->neighbours, ctx, backend, dev, dim, err);
+    if (status != MOCO_OK) {
         knn_free(knn);
-        return MOCO_ENOMEM;
+        return status;
     }
     *out = knn;
     return MOCO_OK;
@@ -81,9 +60,7 @@ void knn_free(struct knn *knn)
     struct ctx *ctx = knn->ctx;
     mem_free(ctx, knn->bank);
     mem_free(ctx, knn->labels);
-    mem_free(ctx, knn->queries);
-    mem_free(ctx, knn->cosines);
-    mem_free(ctx, knn->nearest);
+    neighbours_free(knn->neighbours);
     mem_free(ctx, knn);
     ctx_unref(ctx);
 }
@@ -130,89 +107,53 @@ moco_status knn_add(struct knn *knn, const float *features, const int32_t *label
 
 /* ---- votes ---- */
 
+struct classified {
+    const struct knn *knn;
+    int32_t *labels;
+};
+
 static int by_label(const void *a, const void *b)
 {
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
+    const struct be_hit *x = a, *y = b;
+    if (x->mark != y->mark)
+        return x->mark < y->mark ? -1 : 1;
+    if (x->cosine != y->cosine)
+        return x->cosine > y->cosine ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
 }
 
-/* Sorts the labels of the neighbours, as 64 bits of label and number, in the room behind them. */
-static int32_t vote(const struct knn *knn, const struct nearest *c)
+/* Votes are summed label by label, relative to the nearest's, so that no temperature overflows. */
+static void vote(void *self, int64_t query, struct be_hit *hits, int found)
 {
-    uint64_t *order = c->at + knn->size.room, best_key = 0;
-    for (int i = 0; i < c->count; i++) {
-        best_key = c->at[i] > best_key ? c->at[i] : best_key;
-        order[i] = (uint64_t)(uint32_t)knn->labels[nearest_place(c->at[i])] << 32 | (uint32_t)i;
-    }
-    qsort(order, (size_t)c->count, sizeof *order, by_label);
-    double best = -1, nearest = nearest_cosine(best_key);
+    const struct classified *c = self;
+    double best = -1, nearest = found > 0 ? hits[0].cosine : 0;
     int32_t winner = 0;
-    for (int i = 0; i < c->count;) {
-        uint32_t label = (uint32_t)(order[i] >> 32);
-        double votes = 0; /* relative to the nearest's, so that no temperature overflows */
-        for (; i < c->count && order[i] >> 32 == label; i++)
-            votes += exp((nearest_cosine(c->at[(uint32_t)order[i]]) - nearest) / knn->temperature);
+    for (int i = 0; i < found; i++)
+        hits[i].mark = (uint32_t)c->knn->labels[hits[i].row];
+    qsort(hits, (size_t)found, sizeof *hits, by_label);
+    for (int i = 0; i < found;) {
+        uint32_t label = hits[i].mark;
+        double votes = 0;
+        for (; i < found && hits[i].mark == label; i++)
+            votes += exp((hits[i].cosine - nearest) / c->knn->temperature);
         if (votes > best) {
             best = votes;
             winner = (int32_t)label;
         }
     }
-    return winner;
-}
-
-/* Queries of a block on their way: parts of them are looked after by different threads. */
-struct block {
-    struct knn *knn;
-    int queries, rows; /* rows of the bank, from `first` */
-    int64_t first;
-    struct nearest candidates[QUERIES];
-    int32_t *labels;
-};
-
-static void offer_part(void *arg, int part, int parts)
-{
-    struct block *b = arg;
-    for (int q = b->queries * part / parts; q < b->queries * (part + 1) / parts; q++)
-        nearest_offer(&b->candidates[q], &b->knn->size, b->knn->cosines + (int64_t)q * b->rows, b->first, b->rows);
-}
-
-static void vote_part(void *arg, int part, int parts)
-{
-    struct block *b = arg;
-    for (int q = b->queries * part / parts; q < b->queries * (part + 1) / parts; q++) {
-        struct nearest *c = &b->candidates[q];
-        nearest_finish(c, &b->knn->size);
-        b->labels[q] = vote(b->knn, c);
-    }
-}
-
-static moco_status classify_block(struct knn *knn, int n, int32_t *labels, struct err *err)
-{
-    struct block b = {.knn = knn, .queries = n, .labels = labels};
-    for (int q = 0; q < n; q++)
-        nearest_begin(&b.candidates[q], knn->nearest + (size_t)q * 2 * (size_t)knn->size.room);
-    for (; b.first < knn->count; b.first += BANK) {
-        b.rows = (int)(knn->count - b.first < BANK ? knn->count - b.first : BANK);
-        TRY(backend_gemm_nt(knn->backend, knn->dev, n, b.rows, knn->dim, knn->queries, knn->bank + b.first * knn->dim,
-                            knn->cosines, err));
-        TRY(backend_on_host(knn->backend, knn->dev, offer_part, &b, err));
-    }
-    return backend_on_host(knn->backend, knn->dev, vote_part, &b, err);
+    c->labels[query] = winner;
 }
 
 moco_status knn_classify(struct knn *knn, const float *features, int64_t n, int32_t *labels, struct err *err)
 {
     if (knn->count == 0)
         return err_set(err, MOCO_ESTATE, "the bank is empty: add labelled vectors first");
-    if (knn->count < knn->size.k && !knn->warned) {
+    if (knn->count < knn->k && !knn->warned) {
         knn->warned = 1;
         ctx_log(knn->ctx, LOG_WARN, "kNN: the bank holds %lld vectors, fewer than k = %d: all of them vote",
-                (long long)knn->count, knn->size.k);
+                (long long)knn->count, knn->k);
     }
-    for (int64_t first = 0; first < n; first += knn->block) {
-        int rows = (int)(n - first < knn->block ? n - first : knn->block);
-        TRY(unit_rows(features, first, rows, knn->dim, knn->queries, err));
-        TRY(classify_block(knn, rows, labels + first, err));
-    }
-    return MOCO_OK;
+    const struct neighbours_part rows[2] = {{knn->bank, knn->count}};
+    struct classified c = {knn, labels};
+    return neighbours_find(knn->neighbours, rows, features, n, knn->k, vote, &c, err);
 }

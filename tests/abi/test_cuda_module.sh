@@ -21,7 +21,7 @@ compile() { # output, flags and sources...
     "$CC" -shared -std=c11 -fPIC -fvisibility=hidden -Iinclude -Ilib -Isrc -D_POSIX_C_SOURCE=200809L \
         -DMOCO_CUDA_FOLDERS="\"$work/driver:$work/second\"" -DMOCO_CUDNN_FOLDERS="\"$work/none\"" -DMOCO_NCCL_FOLDERS="\"$work/none\"" -o "$out" "$@" || exit 1
 }
-objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o "$BUILD"/obj/src/backend/cuda/nccl/*.o "$BUILD"/obj/src/backend/cuda/tune/*.o "$BUILD"/obj/src/backend/cuda/view/*.o |
+objects=$(ls "$BUILD"/obj/src/backend/cuda/*.o "$BUILD"/obj/src/backend/cuda/dnn/*.o "$BUILD"/obj/src/backend/cuda/nccl/*.o "$BUILD"/obj/src/backend/cuda/nearest/*.o "$BUILD"/obj/src/backend/cuda/tune/*.o "$BUILD"/obj/src/backend/cuda/view/*.o |
     grep -v -e cuda_module -e cuda_driver -e dnn_library -e nccl_library)
 module() { # output, source of the module
     # shellcheck disable=SC2086

@@ -79,9 +79,9 @@ stored() { for kernel in "$@"; do echo "$kernel ${kernel}_bf16 ${kernel}_f16"; d
 if command -v cuobjdump >/dev/null && command -v nvdisasm >/dev/null; then
     for target in sm_80 sm_90a sm_100a; do
         cuobjdump -sass -arch "$target" "$BUILD/obj/cuda/kernels.fatbin" >"$work/sass" 2>&1 || fail "no machine code for $target"
-        tensor="product_forward product_data product_weights nce_slices nce_keys"
+        tensor="product_forward product_data product_weights nce_slices nce_keys nearest_slices"
         machine_code HMMA.1688.F32.TF32 $tensor
-        machine_code LDG.E.128 $tensor slab_sums $(stored slab_update slab_readers bn_sums bn_apply bn_back_sums bn_back_apply)
+        machine_code LDG.E.128 $tensor nearest_end slab_sums $(stored slab_update slab_readers bn_sums bn_apply bn_back_sums bn_back_apply)
         machine_code STG.E.128 slab_update $(stored bn_apply bn_back_apply)
         machine_code STG.E.64 slab_update_bf16 slab_update_f16 slab_readers_bf16 slab_readers_f16
         code_of slab_sums | grep -q HMMA && fail "every kernel has HMMA: nothing was looked at"

@@ -314,6 +314,10 @@ moco_status cuda_views_check(const struct be_pictures *pictures, const struct pi
 moco_status cuda_views_make(const struct be_pictures *pictures, const struct pixel_view *views, int count, int size,
                             void *out, struct err *err);
 
+/* ---- nearest/cuda_nearest.c ---- */
+size_t cuda_nearest_scratch(struct be_device *dev, int n, int dim, int64_t count, int k);
+moco_status cuda_nearest(struct be_device *dev, const struct be_nearest *io, void *scratch, struct err *err);
+
 /* ---- nccl/nccl_ranks.c ---- */
 moco_status cuda_ranks_id(struct be_device *dev, void *id, char library[BE_LIBRARY], struct err *err);
 moco_status cuda_ranks_open(struct be_device *dev, const void *id, int rank, int ranks, struct moco_comm_engine *engine,

@@ -76,6 +76,8 @@ const struct backend cuda_slots = {
     .pictures_put = cuda_pictures_put,
     .pictures_free = cuda_pictures_free,
     .pictures_bytes = cuda_pictures_bytes,
+    .nearest_scratch = cuda_nearest_scratch,
+    .nearest = cuda_nearest,
     .ranks_id = cuda_ranks_id,
     .ranks_open = cuda_ranks_open,
     /* rate, on_host, param_get_f32 and param_set_f32: what stands in for them (fallback.h). */

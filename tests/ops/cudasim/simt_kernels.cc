@@ -442,6 +442,26 @@ static void one_pass_of_batch(void)
     }
 }
 
+/* What comes of them is looked at in simt_nearest.cc. */
+static void nearest(void)
+{
+    enum { N = 3, COUNT = 70, SLICE = 64, SLICES = 2, K = 5, DIM = 7 };
+    struct nearest_args a = {};
+    a.rows = numbers(COUNT * DIM);
+    a.queries = numbers(N * DIM);
+    a.keys = take<uint64_t>((size_t)(SLICES * N) * 2 * CUDA_NEAREST_KEYS, 0xff);
+    a.hits = take<struct cuda_hit>(N * K, 0xff);
+    a.count = COUNT, a.slice = SLICE, a.slices = SLICES;
+    a.n = N, a.dim = DIM, a.k = K, a.kept = K + 16;
+    LAUNCH(nearest_slices, 1, SLICES, 1, a);
+    LAUNCH(nearest_end, N, 1, 1, a);
+    for (int i = 0; i < N * K; i++)
+        if (a.hits[i].row >= COUNT) {
+            printf("nearest: neighbour %d is not set\n", i);
+            failed = 1;
+        }
+}
+
 /* Two views of the last pictures of a set, one of them with all steps: memory ends where they do. A byte that is not set
  * stays what the picture never is, and a part of the blur's boxes is beside each end. */
 static void views(void)
@@ -479,7 +499,7 @@ static const struct {
               {"vectors", vectors, false},   {"products", products, false},
               {"matrices", matrices, false}, {"losses", losses, false},
               {"one_pass", one_pass, false}, {"one_pass_of_batch", one_pass_of_batch, false},
-              {"views", views, false}};
+              {"nearest", nearest, false},   {"views", views, false}};
 
 /* SEED [GROUP]: all kernels, or those of a group. Nothing is freed: the process ends. */
 int main(int argc, char **argv)

@@ -92,6 +92,11 @@ static inline float not_before(float x)
     return x;
 }
 
+static inline int not_before(int x)
+{
+    return x;
+}
+
 #define mma_16x8x8(d, a, b) simt_mma(d, a, b, __FILE__, __LINE__)
 
 static inline unsigned long long atomicMin(unsigned long long *at, unsigned long long value)
@@ -100,6 +105,18 @@ static inline unsigned long long atomicMin(unsigned long long *at, unsigned long
     while (value < was && !__atomic_compare_exchange_n(at, &was, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
     }
     return was;
+}
+
+static inline unsigned __float_as_uint(float x)
+{
+    unsigned bits;
+    __builtin_memcpy(&bits, &x, sizeof bits);
+    return bits;
+}
+
+static inline int atomicAdd(int *at, int value)
+{
+    return __atomic_fetch_add(at, value, __ATOMIC_RELAXED);
 }
 
 static inline int atomicOr(int *at, int bits)

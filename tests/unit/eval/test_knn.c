@@ -244,6 +244,7 @@ static void failing_memory(void **state)
     (void)state;
     const float rows[] = {1, 0, 0, 1};
     const int32_t labels[] = {0, 1};
+    int32_t got[2];
     for (int forever = 0; forever < 2; forever++)
         for (long long n = 0;; n++) {
             struct failing_alloc memory = {.fail_at = n, .forever = forever};
@@ -258,13 +259,15 @@ static void failing_memory(void **state)
                 status = knn_create(&knn, failing, &product_only, NULL, 2, 2, 0.1, NULL);
                 if (status == MOCO_OK)
                     status = knn_add(knn, rows, labels, 2, NULL);
+                if (status == MOCO_OK)
+                    status = knn_classify(knn, rows, 2, got, NULL);
                 knn_free(knn);
                 ctx_unref(failing);
             }
             assert_int_equal(memory.live, 0);
             if (memory.refused == 0) {
                 assert_int_equal(status, MOCO_OK);
-                assert_true(n >= 6);
+                assert_true(n >= 9);
                 break;
             }
             assert_int_equal(status, MOCO_ENOMEM);

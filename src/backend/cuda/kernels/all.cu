@@ -5,6 +5,7 @@
 #include "backend/cuda/kernels/loss.cu"
 #include "backend/cuda/kernels/map.cu"
 #include "backend/cuda/kernels/nce.cu"
+#include "backend/cuda/kernels/nearest.cu"
 #include "backend/cuda/kernels/product.cu"
 #include "backend/cuda/kernels/slab.cu"
 #include "backend/cuda/kernels/step.cu"

@@ -11,14 +11,15 @@
 #include "pixel.h"
 
 enum {
-    CUDA_BLOCK = 256,       /* threads of a block, but for those below */
-    CUDA_SLICE = 1 << 14,   /* numbers of a parameter that one block works on */
-    CUDA_TILE = 64,         /* rows and columns of a product that one block computes */
-    CUDA_BN_CHANNELS = 32,  /* channels of a block of batch norm */
-    CUDA_NCE_DIM = 128,     /* the longest rows of losses in one pass */
-    CUDA_NCE_QUERIES = 128, /* queries of a block there */
-    CUDA_VIEW_TILE = 16,    /* rows and columns of a view that a block resizes: a pixel a thread */
-    CUDA_VIEW_TAPS = 256,   /* the most taps of a resize: pictures 63 times as large as the view, or 127 (bilinear) */
+    CUDA_BLOCK = 256,        /* threads of a block, but for those below */
+    CUDA_SLICE = 1 << 14,    /* numbers of a parameter that one block works on */
+    CUDA_TILE = 64,          /* rows and columns of a product that one block computes */
+    CUDA_BN_CHANNELS = 32,   /* channels of a block of batch norm */
+    CUDA_NCE_DIM = 128,      /* the longest rows of losses in one pass */
+    CUDA_NCE_QUERIES = 128,  /* queries of a block there */
+    CUDA_NEAREST_KEYS = 256, /* the most neighbours that are looked for, and their spare ones */
+    CUDA_VIEW_TILE = 16,     /* rows and columns of a view that a block resizes: a pixel a thread */
+    CUDA_VIEW_TAPS = 256,    /* the most taps of a resize: pictures 63 times as large as the view, or 127 (bilinear) */
     CUDA_VIEW_LINES = 3 * PIXEL_SIDE_MAX /* bytes of lines that a block blurs */
 };
 
@@ -251,6 +252,22 @@ struct nce_args {
     int32_t accumulate;                    /* nce_keys_end: d_q is added to */
 };
 
+/* What the nearest of rows are told as: struct be_hit, which is in a header for C alone. */
+struct cuda_hit {
+    double cosine;
+    uint32_t row, mark;
+};
+
+/* Rows [count][dim] against queries [n][dim], in slices of rows. */
+struct nearest_args {
+    const float *rows, *queries;
+    void *keys;            /* u64 [slice][n][2][CUDA_NEAREST_KEYS]: the best, and those that are not sorted in yet */
+    struct cuda_hit *hits; /* [n][k] */
+    int64_t count, slice;  /* slice: rows of one */
+    int32_t n, dim, slices;
+    int32_t k, kept; /* kept: k and the spare ones, or all rows */
+};
+
 /* A kernel over maps: of f32, bf16 and fp16, in this order. */
 #define CUDA_STORED(K, name, args) K(name, args) K(name##_bf16, args) K(name##_f16, args)
 
@@ -302,6 +319,8 @@ struct nce_args {
     K(nce_end, nce)                                                                                                    \
     K(nce_keys, nce)                                                                                                   \
     K(nce_keys_end, nce)                                                                                               \
+    K(nearest_slices, nearest)                                                                                         \
+    K(nearest_end, nearest)                                                                                            \
     K(view_resize, view)                                                                                               \
     K(view_colour, view)                                                                                               \
     K(view_blur_rows, view)                                                                                            \

@@ -27,6 +27,12 @@ static __device__ __forceinline__ float not_before(float x)
     return x;
 }
 
+static __device__ __forceinline__ int not_before(int x)
+{
+    asm volatile("" : "+r"(x));
+    return x;
+}
+
 static __device__ __forceinline__ void mma_16x8x8(float (&d)[4], const float (&a)[4], const float (&b)[2])
 {
     /* volatile: all lanes do it, so that it must not move into a branch that needs its result */
