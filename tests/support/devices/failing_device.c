@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "support/late/late_device.h"
 
 static struct backend failing;
 static const struct backend *base = &backend_ref;
@@ -147,10 +147,14 @@ static void fill(void)
     failing.batch_loss = failing_batch_loss;
 }
 
-void failing_device_over(const struct backend *other)
+void failing_device_over(const char *name, int ranks)
 {
-    base = other;
+    base = strcmp(name, "late") == 0 ? &backend_late : &backend_ref;
     fill();
+    if (ranks == 0) {
+        failing.ranks_id = NULL;
+        failing.ranks_open = NULL;
+    }
 }
 
 const struct backend *backend_failing(void)

@@ -9,8 +9,8 @@
 struct backend;
 
 const struct backend *backend_failing(void);
-/* From now on it is this one; while it is open nowhere. */
-void failing_device_over(const struct backend *other);
+/* From now on it is this one, "ref" or "late"; while it is open nowhere. ranks 0: without means to exchange its memory. */
+void failing_device_over(const char *name, int ranks);
 
 /* This thread's call number `call` from now on (0: the next) fails; -1: none. `half`: a backward pass that fails has
  * computed everything, and has told of half the gradients. */
