@@ -205,7 +205,8 @@ static moco_status make_program(struct trainer *t, struct err *err)
                                    .views = t->directions == 2 ? 4 : 2, /* keys' may come apart */
                                    .view_size = t->o.image_h == t->o.image_w ? t->o.image_h : 0,
                                    .index_count = rows_index_count(t),
-                                   .replay = t->o.progress == NULL && t->ranks == 1};
+                                   .parts = ranks_parts(t),
+                                   .replay = t->o.progress == NULL};
     TRY(t->be->cancel_alloc(t->dev, &t->cancel, err));
     return t->be->program_create(&t->program, t->dev, &spec, err);
 }
@@ -245,9 +246,9 @@ static moco_status make(struct trainer *t, struct encoder *encoder, struct queue
         TRY(encoder_copy(&t->key, encoder, err));
     TRY(take_host_memory(t, err));
     TRY(take_device_memory(t, err));
+    TRY(ranks_create(t, err));
     TRY(make_program(t, err));
     TRY(trainer_make_names(t, err));
-    TRY(ranks_create(t, err));
     t->readers_stale = 1;
     return trainer_refresh(t, err);
 }

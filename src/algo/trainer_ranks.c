@@ -4,7 +4,10 @@
  * backward makes those final first. Each is summed in place as soon as it is, while others are still computed; buckets
  * get smaller towards the front, since nothing is left to compute beside the last of them. What a reader would get
  * wrong: buckets start in one order on all ranks, so one that is final early waits for those before it. And a device
- * that is behind its caller has not computed yet what is exchanged: it is begun behind an event of the device's queue. */
+ * that is behind its caller has not computed yet what is exchanged: it is begun behind an event of the device's queue.
+ * There a part of the step's work ends, so that a device that repeats the step does what it is given here and nothing
+ * beyond; then nobody calls ranks_gradient, and ranks_sum begins all buckets, each behind the part that it was begun
+ * behind when the step was recorded. */
 #include "algo/trainer_ranks.h"
 
 #include <math.h>
@@ -55,6 +58,7 @@ struct ranks {
     int64_t ticket;   /* of the last exchange that was begun */
     moco_status lost; /* of an exchange that was begun in backward */
     struct err why;
+    struct err failed; /* status not MOCO_OK: a part could not be begun */
 
     int buckets, next;     /* of them; the one that is summed next */
     struct bucket *bucket; /* in the order of their sums */
@@ -72,17 +76,51 @@ static void *behind(const struct trainer *t)
     return backend_mark(t->be, t->dev, &event, NULL) == MOCO_OK ? event : NULL;
 }
 
-static moco_status gather_bytes(struct trainer *t, void *blocks, size_t each, int64_t *ticket, struct err *err)
+static moco_status gather_bytes(struct trainer *t, void *blocks, size_t each, void *event, int64_t *ticket,
+                                struct err *err)
 {
-    return t->own_memory ? comm_device_gather(t->comm, blocks, each, behind(t), ticket, err)
+    return t->own_memory ? comm_device_gather(t->comm, blocks, each, event, ticket, err)
                          : comm_gather(t->comm, blocks, each, ticket, err);
 }
 
-static moco_status sum_reals(struct trainer *t, void *reals, size_t count, int64_t *ticket, struct err *err)
+static moco_status sum_reals(struct trainer *t, void *reals, size_t count, void *event, int64_t *ticket,
+                             struct err *err)
 {
     moco_dtype real = t->real_bytes == sizeof(double) ? MOCO_F64 : MOCO_F32;
-    return t->own_memory ? comm_device_sum(t->comm, reals, count, real, behind(t), ticket, err)
+    return t->own_memory ? comm_device_sum(t->comm, reals, count, real, event, ticket, err)
                          : comm_sum(t->comm, reals, count, real, ticket, err);
+}
+
+/* ---- parts of a step ---- */
+
+/* What an exchange begins behind: of keys, of each bucket, of statistics. The first queries, beside that of keys. Nothing,
+ * while keys and while sums are waited for. What is looked at. */
+int ranks_parts(const struct trainer *t)
+{
+    return t->ranks == 1 ? 1 : 1 + t->others->buckets + 1 + 1 + 2 + 1;
+}
+
+/* Where an exchange begins, and before and behind the wait for one. What a rank has failed in is dropped: it owes the
+ * others exchanges, and its device nothing more. */
+static void next_part(struct trainer *t, moco_status mine)
+{
+    if (mine == MOCO_OK && t->others->failed.status == MOCO_OK)
+        t->be->part(t->program, &t->others->failed);
+}
+
+/* `mine`, or how a part has failed. */
+static moco_status fared(const struct trainer *t, moco_status mine, struct err *err)
+{
+    const struct err *failed = &t->others->failed;
+    return mine != MOCO_OK || failed->status == MOCO_OK ? mine : err_set(err, failed->status, "%s", failed->text);
+}
+
+/* The device's memory is exchanged behind all that it was given; the part ends there. */
+static void *end_part(struct trainer *t, moco_status mine)
+{
+    void *event = t->own_memory ? behind(t) : NULL;
+    next_part(t, mine);
+    return event;
 }
 
 /* ---- making ---- */
@@ -234,7 +272,7 @@ static moco_status invite(struct trainer *t, struct invitation *all, struct err 
 static moco_status try_devices(struct trainer *t, struct err *err)
 {
     int64_t ticket;
-    TRY(sum_reals(t, step_stage(t, STAGE_QUERY, 0), (size_t)t->graph->stat_total, &ticket, err));
+    TRY(sum_reals(t, step_stage(t, STAGE_QUERY, 0), (size_t)t->graph->stat_total, behind(t), &ticket, err));
     return comm_wait(t->comm, ticket, err);
 }
 
@@ -356,11 +394,12 @@ static moco_status lost(const struct trainer *t, const char *phase, moco_status 
     return err_set(err, status, "in the exchange of %s of step %lld, %s", phase, (long long)t->step, why->text);
 }
 
-static moco_status begin_keys(struct trainer *t, struct err *err)
+static moco_status begin_keys(struct trainer *t, moco_status mine, struct err *err)
 {
+    void *event = end_part(t, mine);
     size_t each = (size_t)(t->shared ? 2 : 1) * (size_t)t->share * step_row(t);
     for (int d = 0; d < t->directions; d++)
-        TRY(gather_bytes(t, rows_exchange(t, d, 0), each, &t->others->ticket, err));
+        TRY(gather_bytes(t, rows_exchange(t, d, 0), each, event, &t->others->ticket, err));
     return MOCO_OK;
 }
 
@@ -382,14 +421,14 @@ moco_status ranks_greet(struct trainer *t, const struct step *step, moco_status 
     memcpy(g->state, o->state, sizeof g->state);
     o->phase = GREETED;
     o->lost = MOCO_OK;
-    o->why = (struct err){0};
+    o->why = o->failed = (struct err){0};
     o->next = 0;
     for (int b = 0; b < o->buckets; b++)
         o->left[b] = o->bucket[b].params;
     moco_status status = comm_gather(t->comm, o->greetings, sizeof *g, &o->ticket, &late);
     if (status == MOCO_OK)
-        status = begin_keys(t, &late);
-    return lost(t, "keys", mine, status, &late, err);
+        status = begin_keys(t, mine, &late);
+    return lost(t, "keys", fared(t, mine, err), status, &late, err);
 }
 
 /* All ranks have these greetings, and find the same. */
@@ -439,23 +478,33 @@ moco_status ranks_meet(struct trainer *t, const struct step *step, moco_status m
     if (t->ranks == 1 || o->phase != GREETED)
         return mine;
     o->phase = APART;
+    next_part(t, mine);
     moco_status status = comm_wait(t->comm, o->ticket, &late);
     if (status != MOCO_OK)
-        return lost(t, "keys", mine, status, &late, err);
+        return lost(t, "keys", fared(t, mine, err), status, &late, err);
     TRY(comm_count(t->comm, o->greetings, sizeof *o->greetings, err));
     TRY(compare(t, err));
     o->phase = OWING;
-    return mine != MOCO_OK ? mine : place_keys(t, step, err);
+    next_part(t, mine);
+    mine = fared(t, mine, err);
+    return mine != MOCO_OK || step->skip ? mine : place_keys(t, step, err);
 }
 
 /* ---- sums ---- */
 
-static void sum_bucket(struct trainer *t)
+static void begin_sum(struct trainer *t, moco_status mine, void *reals, size_t count)
 {
     struct ranks *o = t->others;
-    const struct bucket *b = &o->bucket[o->next++];
-    if (o->lost == MOCO_OK)
-        o->lost = sum_reals(t, (char *)t->gradients.at + b->at, b->reals, &o->ticket, &o->why);
+    if (o->lost != MOCO_OK)
+        return;
+    void *event = end_part(t, mine);
+    o->lost = sum_reals(t, reals, count, event, &o->ticket, &o->why);
+}
+
+static void sum_bucket(struct trainer *t, moco_status mine)
+{
+    const struct bucket *b = &t->others->bucket[t->others->next++];
+    begin_sum(t, mine, (char *)t->gradients.at + b->at, b->reals);
 }
 
 void ranks_gradient(void *user, int first, int count)
@@ -465,7 +514,7 @@ void ranks_gradient(void *user, int first, int count)
     for (int i = first; i < first + count; i++)
         o->left[o->bucket_of[i]]--;
     while (o->next < o->buckets && o->left[o->next] == 0)
-        sum_bucket(t);
+        sum_bucket(t, MOCO_OK);
 }
 
 moco_status ranks_sum(struct trainer *t, const struct step *step, moco_status mine, struct err *err)
@@ -477,15 +526,16 @@ moco_status ranks_sum(struct trainer *t, const struct step *step, moco_status mi
     if (o->phase != OWING)
         return mine;
     while (o->next < o->buckets)
-        sum_bucket(t);
+        sum_bucket(t, mine);
     size_t reals = (size_t)t->encoders * (size_t)t->directions * (size_t)t->graph->stat_total;
-    if (o->lost == MOCO_OK)
-        o->lost = sum_reals(t, step_stage(t, STAGE_QUERY, 0), reals, &o->ticket, &o->why);
+    begin_sum(t, mine, step_stage(t, STAGE_QUERY, 0), reals);
     if (o->lost == MOCO_OK)
         o->lost = comm_wait(t->comm, o->ticket, &o->why);
-    if (o->lost != MOCO_OK)
+    if (o->lost == MOCO_OK)
+        next_part(t, mine);
+    else
         o->phase = APART;
-    return lost(t, "gradients", mine, o->lost, &o->why, err);
+    return lost(t, "gradients", fared(t, mine, err), o->lost, &o->why, err);
 }
 
 /* ---- agreeing ---- */

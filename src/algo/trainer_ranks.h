@@ -10,9 +10,11 @@
 
 #include "algo/trainer_rows.h"
 
-/* Memory and the buckets of gradients; last of what a trainer is made of. `kept`: the memory may be written to. */
+/* Memory and the buckets of gradients, once there is a layout. `kept`: the memory may be written to. */
 moco_status ranks_create(struct trainer *t, struct err *err);
 void ranks_free(struct trainer *t, int kept);
+/* Of every step: be_program_spec.parts. */
+int ranks_parts(const struct trainer *t);
 
 /* The end of making a trainer: `mine` is how this rank fared. MOCO_EINVAL says in what the ranks' trainings differ. */
 moco_status ranks_join(struct trainer *t, moco_status mine, struct err *err);
@@ -23,8 +25,8 @@ int ranks_have_looked(const struct trainer *t);
 
 /* Begins to greet, and returns `mine`, or MOCO_ECOMM. */
 moco_status ranks_greet(struct trainer *t, const struct step *step, moco_status mine, struct err *err);
-/* Waits for all greetings, and brings what all ranks have encoded into the order of samples. A second call returns
- * `mine`. */
+/* Waits for all greetings, and brings what all ranks have encoded into the order of samples, unless the device repeats
+ * that. A second call returns `mine`. */
 moco_status ranks_meet(struct trainer *t, const struct step *step, moco_status mine, struct err *err);
 /* be_backward.on_grad of the last launch; `user` is the trainer. */
 void ranks_gradient(void *user, int first, int count);

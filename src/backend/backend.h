@@ -16,6 +16,7 @@
  *           plans of a network and a precision.
  *   launch  n samples that go through a plan at once: `groups` BN groups of n / groups contiguous samples each.
  *   step    the calls from program_begin to program_end: one training step.
+ *   part    of a step's calls before decide: those between two calls of `part`. A step without any has one part.
  *   pictures  decoded pictures that a device keeps, and of which it makes the views of a step itself. Optional.
  *
  * ---- memory ----
@@ -51,6 +52,7 @@
  * ---- a step ----
  *   program_begin(scalars, input) -> where the input is, skip
  *       zero, copy, ema_readers, forward, backward, gather, scatter, check_*, row_std, infonce, batch_loss
+ *       [part]                                             between two of them: the caller has something to do there
  *   [verdict]                                              only if numbers are needed before the commit; waits
  *   decide(cancel, veto) -> skip
  *       sgd, stats_commit, push                            the commit: does nothing unless the step may commit
@@ -61,6 +63,10 @@
  * images and indices from the input. A program made with `replay` may therefore be recorded. skip = 1 then means that
  * the device repeats what it recorded, and that the caller must not make the calls up to decide (from decide: up to
  * program_end). Calls between verdict and decide are never recorded.
+ *
+ * A caller that does something of its own in the middle of the work, such as an exchange with other ranks, begins it
+ * where a part ends: mark, part, and then what is ordered behind the event. `part` is called in every step, repeated or
+ * not, in the same places: a device that repeats the step queues the next part there, and nothing of it before.
  *
  * An implementer would get two things wrong. A plan owns no memory: `plan_create` lays it out, `plan_bytes` says how
  * much it needs, and the caller binds the plan to an address in a slab that other plans may use at other times. And a
@@ -228,7 +234,8 @@ struct be_program_spec {
     int view_size;                  /* of views that may be made of pictures: their side; 0: none is ever made */
     int index_count, range_count;
     int replay; /* 1: the caller keeps the promise of one sequence of calls, and the device may record. 0: it makes
-                   calls of its own between (a reduction over ranks), and skip is always 0 */
+                   calls of its own between, and skip is always 0 */
+    int parts;  /* of every step: 1 and as many as `part` is called. 0: 1 */
 };
 
 struct be_forward {
@@ -254,7 +261,8 @@ struct be_backward {
     int accumulate;                /* 0: overwrite gradients; 1: add */
     /* NULL, or called on the caller's thread when all work that writes the gradients of parameters [first_param,
      * first_param + count) has been queued: they are final in queue order, and whatever is ordered behind the queue
-     * from then on (see mark) reads final numbers. Every parameter is named once. Not in a program with `replay`. */
+     * from then on (see mark) reads final numbers. Every parameter is named once. It may call mark and part, and no other
+     * slot. In a step that is repeated nobody calls it: parts end where it ended them. */
     void (*on_grad)(void *user, int first_param, int count);
     void *user;
     be_cancel *cancel;
@@ -424,6 +432,9 @@ struct backend {
     /* 1: something is known to be wrong already, so that the step will not commit; a device behind its caller may say 0
      * although something is. Does not wait. */
     int (*found)(const struct be_program *program);
+    /* Ends a part of the step's work and begins the next, which may be empty. Queued: a device that repeats the step
+     * begins to repeat that part. MOCO_ESTATE if it was the last of be_program_spec.parts, which decide asks for, too. */
+    moco_status (*part)(struct be_program *program, struct err *err);
     /* What the open step has found so far. Waits; a device that records ends its recording here. */
     moco_status (*verdict)(struct be_program *program, struct be_outcome *out, struct err *err);
     /* Begins the commit. The step may commit if nothing bad was found, *cancel is 0 (NULL: no such flag), veto is 0,
@@ -495,9 +506,10 @@ struct backend {
     moco_status (*host_alloc)(struct be_device *dev, size_t bytes, void **out, struct err *err);
     void (*host_free)(struct be_device *dev, void *memory, size_t bytes);
     /* How a reduction over ranks is ordered with the queue. mark: *event is reached when all that was queued before is
-     * done. await: what is queued afterwards starts when `event`, of the same kind, is reached. An event is what the
-     * device's own library calls one (CUDA: cudaEvent_t); it belongs to the device and is valid until 64 more were
-     * marked. Without: sync before device memory is touched. */
+     * done; it is never recorded, so that in a step that may be, a part ends behind it. await: what is queued afterwards
+     * starts when `event`, of the same kind, is reached. An event is what the device's own library calls one (CUDA:
+     * cudaEvent_t); it belongs to the device and is valid until 64 more were marked. Without: sync before device memory is
+     * touched. */
     moco_status (*mark)(struct be_device *dev, void **event, struct err *err);
     moco_status (*await)(struct be_device *dev, void *event, struct err *err);
     /* param_get and param_set of a device whose masters are f32, without the way through doubles: for files, which hold

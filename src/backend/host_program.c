@@ -85,6 +85,7 @@ moco_status host_program_begin(struct be_program *program, const struct be_scala
         memcpy(program->ranges, scalars->ranges, (size_t)scalars->range_count * sizeof *program->ranges);
     program->so_far = (struct be_outcome){.step = scalars->step, .bad = BE_NOTHING};
     program->phase = HOST_WORK;
+    program->part = 0;
     program->may = 0;
     if (at != NULL)
         *at = input != NULL ? *input : (struct be_input){.index = NULL};
@@ -111,6 +112,14 @@ int host_found(const struct be_program *program)
     return program->so_far.bad != BE_NOTHING;
 }
 
+moco_status host_part(struct be_program *program, struct err *err)
+{
+    TRY(host_in_work(program, "part", err));
+    TRY(scalars_check_part(&program->spec, program->part + 1, 0, err));
+    program->part++;
+    return MOCO_OK;
+}
+
 moco_status host_verdict(struct be_program *program, struct be_outcome *out, struct err *err)
 {
     TRY(host_in_work(program, "verdict", err));
@@ -122,6 +131,7 @@ moco_status host_decide(struct be_program *program, be_cancel *cancel, uint32_t 
 {
     *skip = 0;
     TRY(host_in_work(program, "decide", err));
+    TRY(scalars_check_part(&program->spec, program->part, 1, err));
     if (veto != 0)
         host_bad(program, BE_VETO, veto);
     program->so_far.cancelled = cancel != NULL && atomic_load(cancel) != 0;

@@ -20,6 +20,7 @@ struct be_program {
     struct be_range *ranges;  /* [spec.range_count] */
     struct be_outcome so_far; /* of the open step, or of the last one that ended */
     enum { HOST_IDLE, HOST_WORK, HOST_COMMIT } phase;
+    int part;   /* of the open step, from 0 */
     int may;    /* decided: it may commit */
     int untold; /* so_far is the outcome of a step that has ended, and was not fetched */
 };
@@ -36,6 +37,7 @@ void host_program_reset(struct be_program *program);
 moco_status host_program_begin(struct be_program *program, const struct be_scalars *scalars,
                                const struct be_input *input, struct be_input *at, int *skip, struct err *err);
 int host_found(const struct be_program *program);
+moco_status host_part(struct be_program *program, struct err *err);
 moco_status host_verdict(struct be_program *program, struct be_outcome *out, struct err *err);
 moco_status host_decide(struct be_program *program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err);
 moco_status host_program_end(struct be_program *program, struct err *err);

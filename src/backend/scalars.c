@@ -5,6 +5,15 @@
 
 #include <math.h>
 
+moco_status scalars_check_part(const struct be_program_spec *spec, int number, int last, struct err *err)
+{
+    int parts = scalars_parts(spec);
+    if (number >= parts || (last && number != parts - 1))
+        return err_set(err, MOCO_ESTATE, "part %d of a step, in a program whose steps have %d parts", number + 1,
+                       parts);
+    return MOCO_OK;
+}
+
 moco_status scalars_check_ranges(const struct be_scalars *scalars, int most, int params, struct err *err)
 {
     int64_t next = 0;

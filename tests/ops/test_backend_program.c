@@ -466,6 +466,95 @@ static void calls_out_of_order_are_refused(void **state)
     }
 }
 
+/* ---- parts ---- */
+
+/* What a step in parts is made of: rows are gathered, scattered back, looked at, and pushed. */
+struct parted {
+    struct be_program *program;
+    struct be_memory from, index, mid, out, ring;
+};
+
+static struct parted parted_open(struct harness *h)
+{
+    const int32_t order[ROWS] = {3, 0, 6, 1, 5, 2, 4};
+    const struct be_program_spec spec = {.layout = h->layout, .parts = 3, .replay = 1};
+    struct err err = {0};
+    struct parted p = {.from = numbered(h, ROWS, 1),
+                       .index = indices(h, order, ROWS),
+                       .mid = harness_reals(h, ROWS * DIM),
+                       .out = harness_reals(h, ROWS * DIM),
+                       .ring = harness_reals(h, ROWS * DIM)};
+    harness_ok(h->be->program_create(&p.program, h->dev, &spec, &err), &err);
+    return p;
+}
+
+static void parted_close(struct harness *h, struct parted *p)
+{
+    struct be_memory *all[] = {&p->from, &p->index, &p->mid, &p->out, &p->ring};
+    h->be->program_free(p->program);
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+        h->be->release(h->dev, all[i]);
+}
+
+/* Ends in the open step after `parts` calls of part, which are 2 in a whole one; otherwise it is dropped. */
+static void parted_step(struct harness *h, struct parted *p, int parts)
+{
+    struct err err = {0};
+    struct be_input at;
+    struct be_outcome o;
+    int skip, known;
+    harness_ok(h->be->program_begin(p->program, &plain, NULL, &at, &skip, &err), &err);
+    if (!skip)
+        harness_ok(h->be->gather(p->program, p->mid.at, p->from.at, p->index.at, ROWS, DIM, &err), &err);
+    for (int part = 1; part <= parts; part++) {
+        moco_status status = h->be->part(p->program, &err);
+        assert_int_equal(status, part <= 2 ? MOCO_OK : MOCO_ESTATE);
+        if (part == 1 && !skip)
+            harness_ok(h->be->scatter(p->program, p->out.at, p->mid.at, p->index.at, ROWS, DIM, &err), &err);
+        if (part == 2 && !skip)
+            harness_ok(h->be->row_std(p->program, p->out.at, ROWS, DIM, &err), &err);
+    }
+    if (parts != 2) {
+        if (parts == 1)
+            assert_int_equal(h->be->decide(p->program, NULL, 0, &skip, &err), MOCO_ESTATE);
+        h->be->program_drop(p->program);
+        return;
+    }
+    harness_ok(h->be->decide(p->program, NULL, 0, &skip, &err), &err);
+    if (!skip)
+        harness_ok(h->be->push(p->program, p->ring.at, ROWS, p->out.at, ROWS, DIM, &err), &err);
+    harness_ok(h->be->program_end(p->program, &err), &err);
+    harness_ok(h->be->outcome(p->program, 1, &known, &o, &err), &err);
+    assert_true(known && o.committed && o.feature_std > 0);
+}
+
+/* In every step as many; nothing of a part is done before it has begun, in one that is repeated least of all. */
+static void work_comes_in_parts(void **state)
+{
+    (void)state;
+    FOR_EACH_SUBJECT(s)
+    {
+        struct harness h;
+        double last = 0;
+        open_small(&h, s);
+        struct parted p = parted_open(&h);
+        assert_int_equal(h.be->part(p.program, NULL), MOCO_ESTATE);
+        for (int i = 0; i < 24; i++) {
+            const int parts = i % 2 == 0 ? 2 : i / 2 % 4; /* whole, and stopped somewhere, by turns */
+            put(&h, &p.from, 3 * DIM, 100 + i);           /* which is gathered first */
+            parted_step(&h, &p, parts);
+            assert_true(get(&h, &p.mid, 0) == 100 + i);
+            if (parts > 0)
+                last = 100 + i;
+            assert_true(get(&h, &p.out, 3 * DIM) == last);
+            if (parts == 2)
+                assert_true(get(&h, &p.ring, 3 * DIM) == last);
+        }
+        parted_close(&h, &p);
+        harness_close(&h);
+    }
+}
+
 /* ---- the optimizer's ranges ---- */
 
 struct slabs {
@@ -683,6 +772,7 @@ int main(void)
         cmocka_unit_test(a_commit_without_a_good_verdict_does_nothing),
         cmocka_unit_test(an_outcome_is_told_once),
         cmocka_unit_test(calls_out_of_order_are_refused),
+        cmocka_unit_test(work_comes_in_parts),
         cmocka_unit_test(ranges_have_rates_and_decays_of_their_own),
         cmocka_unit_test(ranges_that_are_none_are_refused),
         cmocka_unit_test(an_update_can_be_tried),

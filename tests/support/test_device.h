@@ -30,6 +30,9 @@ int test_device_is_behind(const char *name);
  * its memory from the context. */
 int64_t test_device_own_bytes(const char *name);
 
+/* How many parts of steps, and commits, all open devices "late" have repeated from a recording. */
+int64_t test_device_repeats(void);
+
 /* How often devices of this kind have asked their driver for memory so far; -1: there is no driver that counts. A simulated
  * driver touches pages of its own at any time, so that fresh pages of the process say nothing of such a device. */
 int64_t test_device_takes(const char *name);

@@ -122,7 +122,8 @@ struct cuda_turn {
     char *given, *input;     /* page-locked, and in device memory: the step's block with its ranges, views, indices */
     struct cuda_step *ended; /* page-locked: what the step has found */
     cu_event loaded, done;   /* `given` has been read; the step has ended, or was dropped */
-    cu_graph_exec work;      /* recorded: its calls before decide; they hold the addresses of `input` */
+    cu_graph_exec *work;     /* [parts] the calls before decide, with addresses in `input`; NULL: of an empty part */
+    int recorded;            /* of these */
 };
 
 struct be_program {
@@ -136,6 +137,7 @@ struct be_program {
     void *pinned;           /* `given` and `ended` of the turns */
     struct cuda_turn turn[CUDA_TURNS];
     const struct cuda_step *given; /* of the open step */
+    int parts, part;               /* of every step; which of them, from 0, the open one is in */
     size_t step_bytes, view_bytes, input_bytes;
     int made_count;           /* views of one kind that a step may have made; 0: none */
     size_t made_at, views_at; /* where in the input what is made of pictures is described, and the views begin */
@@ -147,6 +149,7 @@ struct be_program {
     struct be_program *next; /* of the device's list */
     pthread_t owner;         /* whose calls are recorded */
     int warm, recording;     /* a step has ended; between begin and end of a recording */
+    int taping;              /* the tape records: since the first call of the recording */
     struct err refused;      /* why the recording was not taken; status MOCO_OK: it was */
 };
 
@@ -263,6 +266,7 @@ void cuda_program_reset(struct be_program *program);
 moco_status cuda_program_begin(struct be_program *program, const struct be_scalars *scalars,
                                const struct be_input *input, struct be_input *at, int *skip, struct err *err);
 int cuda_found(const struct be_program *program);
+moco_status cuda_part(struct be_program *program, struct err *err);
 moco_status cuda_verdict(struct be_program *program, struct be_outcome *out, struct err *err);
 moco_status cuda_decide(struct be_program *program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err);
 moco_status cuda_program_end(struct be_program *program, struct err *err);
@@ -278,12 +282,15 @@ moco_status cuda_in_commit(const struct be_program *program, const char *call, s
 /* A recording: what this thread queues is queued as ever, and noted on the program's tape. Nothing of it can fail the
  * step: a recording that is not taken is told in the log, and the program's steps are queued call by call from then on. */
 void cuda_record_begin(struct be_program *program);
-/* *out gets it, in place of what it was; NULL if it was not taken. */
-void cuda_record_end(struct be_program *program, cu_graph_exec *out);
+/* *out gets it, in place of what it was; NULL if nothing was queued. 0: it was not taken. */
+int cuda_record_end(struct be_program *program, cu_graph_exec *out);
 void cuda_record_drop(struct be_program *program); /* an open recording, if there is one */
+void cuda_record_forget_turn(struct be_program *program, struct cuda_turn *turn);
 void cuda_record_forget(struct be_program *program);
-/* The program that records what this thread queues; NULL: none. And: its tape said so. */
+/* The program that records this thread's calls; NULL: none. cuda_tape: for a call that is made now. And: the tape said
+ * so. */
 struct be_program *cuda_recorder(const struct be_device *dev);
+struct be_program *cuda_tape(struct be_device *dev);
 void cuda_recorded(struct be_program *program, cu_result result, const char *what);
 
 /* ---- cuda_rows.c ---- */

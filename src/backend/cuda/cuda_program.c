@@ -3,10 +3,10 @@
  * cuda_program: steps. The step's block is in device memory: begin writes it, kernels read their scalars from it and
  * write what they find into it, and program_end copies it into page-locked memory, where the host finds the outcome
  * when the queue has come that far. The first step is queued call by call, the next two are recorded as well, one for
- * each turn, and all others are repeated (cuda_record.c). begin, decide and program_end are queued by themselves every
- * time, so that a flag to cancel or a veto is never in a recording. What a reader would get wrong: one block is enough for
- * steps that are queued one behind the other, since the next begin's write is in the queue, too; what is copied in from
- * the host, beside the step that computes, and out to it needs a place for each of two. */
+ * each turn, and all others are repeated, part by part (cuda_record.c). begin, decide and program_end are queued by
+ * themselves every time, so that a flag to cancel or a veto is never in a recording. What a reader would get wrong: one
+ * block is enough for steps that are queued one behind the other, since the next begin's write is in the queue, too; what
+ * is copied in from the host, beside the step that computes, and out to it needs a place for each of two. */
 #include <string.h>
 
 #include "backend/cuda/cuda.h"
@@ -37,6 +37,9 @@ static moco_status make_memory(struct be_program *p, struct err *err)
     for (int i = 0; i < CUDA_TURNS; i++)
         TRY(make_turn(p, &p->turn[i], (char *)p->pinned + (size_t)i * pinned,
                       (char *)p->memory.at + chain + step + (size_t)i * p->input_bytes, err));
+    for (int i = 0; i < CUDA_TURNS && p->spec.replay; i++)
+        if ((p->turn[i].work = mem_array(p->dev->ctx, (size_t)p->parts, sizeof *p->turn[i].work, err)) == NULL)
+            return MOCO_ENOMEM;
     if (p->spec.replay)
         TRY(cuda_said(p->dev, p->dev->cu->stream_create(&p->tape, CU_STREAM_OF_ITS_OWN), "cuStreamCreate", err));
     return MOCO_OK;
@@ -69,6 +72,7 @@ moco_status cuda_program_create(struct be_program **out, struct be_device *dev, 
         return MOCO_ENOMEM;
     p->dev = dev;
     p->spec = *spec;
+    p->parts = scalars_parts(spec);
     p->step_bytes = sizeof(struct cuda_step) + (size_t)spec->range_count * sizeof(struct cuda_range);
     place_input(p);
     moco_status status = cuda_enter(dev, err);
@@ -106,6 +110,7 @@ void cuda_program_free(struct be_program *p)
             cu->event_destroy(p->turn[i].loaded);
         if (p->turn[i].done != NULL)
             cu->event_destroy(p->turn[i].done);
+        mem_free(ctx, p->turn[i].work);
     }
     if (p->tape != NULL)
         cu->stream_destroy(p->tape);
@@ -227,8 +232,11 @@ static moco_status load(struct be_program *p, struct cuda_turn *turn, const stru
                      "cuMemcpyDtoDAsync", err);
 }
 
+/* NULL: nothing was queued in what was recorded. */
 static moco_status replay(struct be_program *p, cu_graph_exec graph, struct err *err)
 {
+    if (graph == NULL)
+        return MOCO_OK;
     return cuda_said(p->dev, p->dev->cu->graph_launch(graph, p->dev->stream), "cuGraphLaunch", err);
 }
 
@@ -237,7 +245,7 @@ static enum cuda_mode mode_of(const struct be_program *p, const struct cuda_turn
 {
     if (p->tape == NULL || !p->warm || p->refused.status != MOCO_OK)
         return CUDA_EAGER;
-    return turn->work != NULL && p->commit != NULL ? CUDA_REPEAT : CUDA_RECORD;
+    return turn->recorded == p->parts && p->commit != NULL ? CUDA_REPEAT : CUDA_RECORD;
 }
 
 static moco_status begin(struct be_program *p, struct cuda_turn *turn, const struct be_input *input, size_t bytes,
@@ -249,9 +257,11 @@ static moco_status begin(struct be_program *p, struct cuda_turn *turn, const str
     TRY(load(p, turn, input, bytes, err));
     p->mode = mode_of(p, turn);
     if (p->mode == CUDA_REPEAT)
-        return replay(p, turn->work, err);
-    if (p->mode == CUDA_RECORD)
+        return replay(p, turn->work[0], err);
+    if (p->mode == CUDA_RECORD) {
+        cuda_record_forget_turn(p, turn);
         cuda_record_begin(p);
+    }
     return MOCO_OK;
 }
 
@@ -274,6 +284,7 @@ moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *sc
     size_t bytes = input != NULL ? fill_input(p, turn, input, &placed) : p->step_bytes;
     CUDA_WITHIN(p->dev, begin(p, turn, input, bytes, err));
     p->phase = CUDA_WORK;
+    p->part = 0;
     *skip = p->mode == CUDA_REPEAT;
     if (at != NULL)
         *at = placed;
@@ -317,15 +328,37 @@ static struct be_outcome outcome_of(const struct cuda_step *s)
                                .feature_std = s->feature_std};
 }
 
-static void end_work(struct be_program *p)
+/* Ends the recording of the part, if it is recorded. */
+static void end_part(struct be_program *p)
 {
-    if (p->recording)
-        cuda_record_end(p, &turn_of(p)->work);
+    struct cuda_turn *turn = turn_of(p);
+    if (p->recording && cuda_record_end(p, &turn->work[p->part]))
+        turn->recorded = p->part + 1;
+}
+
+static moco_status next_part(struct be_program *p, struct err *err)
+{
+    int recording = p->recording;
+    end_part(p);
+    p->part++;
+    if (p->mode == CUDA_REPEAT)
+        return replay(p, turn_of(p)->work[p->part], err);
+    if (recording && p->refused.status == MOCO_OK)
+        cuda_record_begin(p);
+    return MOCO_OK;
+}
+
+moco_status cuda_part(struct be_program *p, struct err *err)
+{
+    TRY(cuda_in_work(p, "part", err));
+    TRY(scalars_check_part(&p->spec, p->part + 1, 0, err));
+    CUDA_WITHIN(p->dev, next_part(p, err));
+    return MOCO_OK;
 }
 
 static moco_status verdict(struct be_program *p, struct cuda_step *now, struct err *err)
 {
-    end_work(p);
+    end_part(p);
     return cuda_fetch(p->dev, now, p->step, sizeof *now, err);
 }
 
@@ -341,7 +374,7 @@ moco_status cuda_verdict(struct be_program *p, struct be_outcome *out, struct er
 /* What was recorded of the commit has no turn, so that the first recording serves all. */
 static moco_status decide(struct be_program *p, be_cancel *cancel, uint32_t veto, int *skip, struct err *err)
 {
-    end_work(p);
+    end_part(p);
     struct verdict_args args = {.step = p->step, .chain = p->chain, .veto = veto};
     cu_address flag = 0;
     if (cancel != NULL && p->dev->cu->host_address(&flag, (void *)(uintptr_t)cancel, 0) != CU_OK)
@@ -361,6 +394,7 @@ moco_status cuda_decide(struct be_program *p, be_cancel *cancel, uint32_t veto, 
 {
     *skip = 0;
     TRY(cuda_in_work(p, "decide", err));
+    TRY(scalars_check_part(&p->spec, p->part, 1, err));
     CUDA_WITHIN(p->dev, decide(p, cancel, veto, skip, err));
     p->phase = CUDA_COMMIT;
     return MOCO_OK;
@@ -395,10 +429,8 @@ void cuda_program_drop(struct be_program *p)
         return;
     cuda_enter_lost(p->dev);
     cuda_record_drop(p);
-    if (p->mode == CUDA_RECORD && turn->work != NULL) { /* perhaps of half the work */
-        p->dev->cu->graph_exec_destroy(turn->work);
-        turn->work = NULL;
-    }
+    if (p->mode == CUDA_RECORD) /* perhaps half the work */
+        cuda_record_forget_turn(p, turn);
     p->dev->cu->event_record(turn->done, p->dev->stream);
     cuda_leave(p->dev);
     p->phase = CUDA_IDLE;

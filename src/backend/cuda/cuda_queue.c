@@ -61,7 +61,7 @@ moco_status cuda_wait(struct be_device *dev, cu_event event, struct err *err)
 
 moco_status cuda_fill(struct be_device *dev, void *at, size_t bytes, struct err *err)
 {
-    struct be_program *recorder = cuda_recorder(dev);
+    struct be_program *recorder = cuda_tape(dev);
     TRY(cuda_said(dev, dev->cu->fill(cuda_at(at), 0, bytes, dev->stream), "cuMemsetD8Async", err));
     if (recorder != NULL)
         cuda_recorded(recorder, dev->cu->fill(cuda_at(at), 0, bytes, recorder->tape), "cuMemsetD8Async");
@@ -70,7 +70,7 @@ moco_status cuda_fill(struct be_device *dev, void *at, size_t bytes, struct err 
 
 moco_status cuda_move(struct be_device *dev, void *to, const void *from, size_t bytes, struct err *err)
 {
-    struct be_program *recorder = cuda_recorder(dev);
+    struct be_program *recorder = cuda_tape(dev);
     TRY(cuda_said(dev, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, dev->stream), "cuMemcpyDtoDAsync", err));
     if (recorder != NULL)
         cuda_recorded(recorder, dev->cu->copy(cuda_at(to), cuda_at(from), bytes, recorder->tape), "cuMemcpyDtoDAsync");
@@ -92,7 +92,7 @@ static void record_dnn(struct be_program *recorder, struct dnn_plan *plan, const
 moco_status cuda_dnn_run(struct be_device *dev, struct dnn_plan *plan, const void *x, const void *w, const void *y,
                          const void *workspace, struct err *err)
 {
-    struct be_program *recorder = cuda_recorder(dev);
+    struct be_program *recorder = cuda_tape(dev);
     struct err why = {0};
     moco_status status = dnn_run(&dev->dnn, plan, x, w, y, workspace, &why);
     if (status == MOCO_OK && recorder != NULL) {
@@ -133,7 +133,7 @@ static moco_status check_grid(const struct be_device *dev, enum cuda_kernel kern
 moco_status cuda_launch(struct be_device *dev, enum cuda_kernel kernel, int64_t blocks, int rows, int layers,
                         const void *args, struct err *err)
 {
-    struct be_program *recorder = cuda_recorder(dev);
+    struct be_program *recorder = cuda_tape(dev);
     const char *name = cuda_kernel_names[kernel];
     if (blocks < 1 || rows < 1 || layers < 1)
         return MOCO_OK; /* nothing to do */

@@ -46,6 +46,7 @@ const struct backend cuda_slots = {
     .program_reset = cuda_program_reset,
     .program_begin = cuda_program_begin,
     .found = cuda_found,
+    .part = cuda_part,
     .verdict = cuda_verdict,
     .decide = cuda_decide,
     .program_end = cuda_program_end,

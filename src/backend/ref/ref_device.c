@@ -201,6 +201,7 @@ const struct backend backend_ref = {
     .program_reset = host_program_reset,
     .program_begin = host_program_begin,
     .found = host_found,
+    .part = host_part,
     .verdict = host_verdict,
     .decide = host_decide,
     .program_end = host_program_end,

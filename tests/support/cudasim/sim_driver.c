@@ -287,6 +287,28 @@ static cu_result sim_fill(cu_address at, unsigned char value, size_t bytes, cu_s
     return end(result == CU_OK ? sim_queue(stream, &w) : result);
 }
 
+/* SIM_SHORT_PART: the last work of a recording is left for the next one. */
+static void cut_short(struct CUstream_st *stream, struct works *works)
+{
+    struct work **last = &works->first;
+    if (sim.fault != SIM_SHORT_PART || works->first == NULL || works->first->next == NULL)
+        return;
+    while ((*last)->next != NULL)
+        last = &(*last)->next;
+    stream->late = *last;
+    *last = NULL;
+    works->last = last;
+}
+
+static void take_late(struct CUstream_st *stream, struct works *works)
+{
+    if (stream->late == NULL)
+        return;
+    works->first = stream->late;
+    works->last = &works->first->next;
+    stream->late = NULL;
+}
+
 static cu_result sim_stream_create(cu_stream *stream, unsigned flags)
 {
     cu_result result = begin_apart();
@@ -312,6 +334,8 @@ static cu_result sim_stream_destroy(cu_stream stream)
     for (struct CUstream_st **s = &sim.streams; *s != NULL; s = &(*s)->next)
         if (*s == stream) {
             *s = stream->next;
+            take_late(stream, &stream->works);
+            sim_free_works(&stream->works);
             free(stream);
             break;
         }
@@ -359,6 +383,7 @@ static cu_result sim_capture_begin(cu_stream stream, cu_capture_mode mode)
     if (stream->records == NULL)
         sim_fail("no memory");
     stream->records->works.last = &stream->records->works.first;
+    take_late(stream, &stream->records->works);
     records_now = stream;
     return end(CU_OK);
 }
@@ -374,6 +399,7 @@ static cu_result sim_capture_end(cu_stream stream, cu_graph *graph)
     records_now = NULL;
     if (made->invalid)
         result = CU_CAPTURE_INVALIDATED;
+    cut_short(stream, &made->works);
     if (result == CU_OK) {
         *graph = made;
     } else {

@@ -66,7 +66,8 @@ enum sim_fault {
     SIM_NO_WAIT,    /* streams wait for no event */
     SIM_NO_VERDICT, /* a step commits whatever was found */
     SIM_FORGETS,    /* a step commits though one before it failed, and nobody was told */
-    SIM_NO_RESET    /* program_reset does nothing */
+    SIM_NO_RESET,   /* program_reset does nothing */
+    SIM_SHORT_PART  /* what a stream records ends one work early, which the next recording of it begins with */
 };
 void sim_fault(enum sim_fault fault);
 int sim_faulty(enum sim_fault fault); /* is it the one? */

@@ -11,7 +11,7 @@
 
 #include "support/cudasim/sim_driver.h"
 
-enum { MOST_RANKS = 8, MOST_DELAYS = 4, MAGIC = 0x51ccf };
+enum { MOST_RANKS = 8, MOST_DELAYS = 4, MAGIC = 0x51ccf, BAD_VALUE = 1 };
 
 struct clique {
     int ranks, joined, failed;
@@ -162,7 +162,8 @@ static struct meeting *meeting_of(struct clique *q, int64_t number)
     return *m;
 }
 
-/* With the lock held, which it gives back for the driver's: puts what was asked for into the stream. */
+/* With the lock held, which it gives back for the driver's: puts what was asked for into the stream. A driver that is lost
+ * is told by the next question. */
 static void put(struct ncclComm *c)
 {
     struct asked *a = c->asked;
@@ -170,9 +171,16 @@ static void put(struct ncclComm *c)
     c->asked = NULL;
     c->users++;
     pthread_mutex_unlock(&lock);
-    if (sim_meeting((cu_stream)a->stream, is_ready, run, forget, a, &span) != CU_OK)
-        fail("an exchange of memory that is not the GPU's");
+    cu_result result = sim_meeting((cu_stream)a->stream, is_ready, run, forget, a, &span);
     pthread_mutex_lock(&lock);
+    if (result == CU_OK)
+        return;
+    if (result == BAD_VALUE)
+        fail("an exchange of memory that is not the GPU's");
+    c->error = NCCL_CUDA_ERROR;
+    snprintf(c->why, sizeof c->why, "Cuda failure %d", result);
+    drop(c);
+    free(a);
 }
 
 static nccl_result ask(struct ncclComm *c, const struct meeting *wanted, const void *from, void *to, size_t bytes,

@@ -78,6 +78,7 @@ struct CUstream_st {
     struct CUstream_st *next;
     struct works works;
     struct CUgraph_st *records; /* NULL: what is queued runs */
+    struct work *late;          /* SIM_SHORT_PART */
     cu_context of;              /* whose GPU it is on */
 };
 

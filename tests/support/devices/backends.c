@@ -50,6 +50,11 @@ int64_t test_device_counted(const char *name)
     return strcmp(name, "late") == 0 ? late_live() : -1;
 }
 
+int64_t test_device_repeats(void)
+{
+    return late_repeated();
+}
+
 int64_t test_device_takes(const char *name)
 {
     return strncmp(name, "cudasim", 7) == 0 ? sim_calls(SIM_NO_MEMORY) : -1;

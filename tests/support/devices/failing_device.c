@@ -6,16 +6,27 @@
 #include <pthread.h>
 #include <string.h>
 
-#include "backend/backend.h"
+#include "support/late/late_device.h"
 
 static struct backend failing;
+static const struct backend *base = &backend_ref;
 static _Thread_local int calls, fail_at = -1, fail_half;
+static _Thread_local void (*at_call)(void *arg);
+static _Thread_local void *at_call_arg;
 
 void failing_device_arm(int call, int half)
 {
     calls = 0;
     fail_at = call;
     fail_half = half;
+    at_call = NULL;
+}
+
+void failing_device_call(int call, void (*then)(void *arg), void *arg)
+{
+    failing_device_arm(call, 0);
+    at_call = then;
+    at_call_arg = arg;
 }
 
 int failing_device_calls(void)
@@ -26,6 +37,8 @@ int failing_device_calls(void)
 static moco_status count(struct err *err)
 {
     int call = calls++;
+    if (call == fail_at && at_call != NULL)
+        return at_call(at_call_arg), MOCO_OK;
     return call == fail_at ? err_set(err, MOCO_EDEVICE, "the device was told to fail at call %d", call) : MOCO_OK;
 }
 
@@ -33,7 +46,7 @@ static moco_status count(struct err *err)
     static moco_status failing_##name params                                                                           \
     {                                                                                                                  \
         TRY(count(err));                                                                                               \
-        return backend_ref.name args;                                                                                  \
+        return base->name args;                                                                                        \
     }
 
 FAILING(ready, (struct be_device * dev, struct err *err), (dev, err))
@@ -44,6 +57,7 @@ FAILING(program_begin,
         (struct be_program * program, const struct be_scalars *scalars, const struct be_input *input,
          struct be_input *at, int *skip, struct err *err),
         (program, scalars, input, at, skip, err))
+FAILING(part, (struct be_program * program, struct err *err), (program, err))
 FAILING(verdict, (struct be_program * program, struct be_outcome *out, struct err *err), (program, out, err))
 FAILING(ema_readers, (struct be_program * program, const void *k, const void *q, void *out, struct err *err),
         (program, k, q, out, err))
@@ -92,12 +106,12 @@ static moco_status failing_backward(struct be_plan *plan, const struct be_backwa
     struct half h = {.io = io};
     moco_status status = count(err);
     if (status == MOCO_OK)
-        return backend_ref.backward(plan, io, err);
+        return base->backward(plan, io, err);
     if (!fail_half || io->on_grad == NULL)
         return status;
     halved.on_grad = tell_half;
     halved.user = &h;
-    backend_ref.backward(plan, &halved, err);
+    base->backward(plan, &halved, err);
     return status;
 }
 
@@ -106,18 +120,19 @@ static moco_status failing_open(struct be_device **out, struct ctx *ctx, const c
     *out = NULL;
     if (strcmp(name, "failing") != 0)
         return err_set(err, MOCO_ENODEV, "there is one device failing, and no \"%.40s\"", name);
-    return backend_ref.open(out, ctx, "ref", err);
+    return base->open(out, ctx, base->name, err);
 }
 
 static void fill(void)
 {
-    failing = backend_ref;
+    failing = *base;
     failing.name = "failing";
     failing.open = failing_open;
     failing.ready = failing_ready;
     failing.read = failing_read;
     failing.zero = failing_zero;
     failing.program_begin = failing_program_begin;
+    failing.part = failing_part;
     failing.verdict = failing_verdict;
     failing.ema_readers = failing_ema_readers;
     failing.forward = failing_forward;
@@ -130,6 +145,16 @@ static void fill(void)
     failing.row_std = failing_row_std;
     failing.infonce = failing_infonce;
     failing.batch_loss = failing_batch_loss;
+}
+
+void failing_device_over(const char *name, int ranks)
+{
+    base = strcmp(name, "late") == 0 ? &backend_late : &backend_ref;
+    fill();
+    if (ranks == 0) {
+        failing.ranks_id = NULL;
+        failing.ranks_open = NULL;
+    }
 }
 
 const struct backend *backend_failing(void)

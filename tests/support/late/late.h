@@ -38,6 +38,7 @@ typedef moco_status late_run(struct be_device *dev, const struct late_call *call
 /* When a call may be made, and whether it belongs to what is recorded. */
 enum late_when {
     LATE_ANY,    /* not within a step that may be recorded */
+    LATE_MARK,   /* anywhere, and never recorded: in a step that may be, a part ends behind it */
     LATE_STEP,   /* anywhere, and in every part of a step */
     LATE_WORK,   /* before decide */
     LATE_COMMIT, /* between decide and program_end */
@@ -139,9 +140,11 @@ struct be_program {
     enum { LATE_EAGER, LATE_RECORD, LATE_REPEAT } mode; /* of the open step */
     pthread_t owner;                                    /* of the open step */
     double temperature;
-    int warm, taped; /* a step was made since the last reset; one was recorded */
-    int dropped;     /* the last one that was begun */
-    struct late_tape work, commit;
+    int warm, taped;                /* a step was made since the last reset; one was recorded */
+    int part, ends;                 /* of the open step, from 0; a mark stands where it has to end */
+    int dropped;                    /* the last one that was begun */
+    struct late_tape *work, commit; /* [parts] */
+    int parts;
     const char *stale; /* why the tapes may not be repeated */
 
     struct be_memory memory; /* step blocks, staged inputs, two places for inputs */
@@ -207,6 +210,14 @@ void late_tape_free(struct late_tape *tape);
 const char *late_tape_lost(const struct be_device *dev, const struct late_tape *tape);
 int late_tape_has(const struct late_tape *tape, const struct be_plan *plan);
 
+/* late_device.c: with the lock held. */
+int late_reached(const struct late_event *event);
+
+/* late_ranks.c */
+moco_status late_ranks_id(struct be_device *dev, void *id, char library[BE_LIBRARY], struct err *err);
+moco_status late_ranks_open(struct be_device *dev, const void *id, int rank, int ranks, struct moco_comm_engine *engine,
+                            struct err *err);
+
 /* late_network.c */
 moco_status late_layout_create(struct be_layout **out, struct be_device *dev, const struct graph *graph,
                                enum be_precision precision, struct err *err);
@@ -243,12 +254,15 @@ void late_program_reset(struct be_program *program);
 moco_status late_program_begin(struct be_program *program, const struct be_scalars *scalars,
                                const struct be_input *input, struct be_input *at, int *skip, struct err *err);
 int late_found(const struct be_program *program);
+moco_status late_part(struct be_program *program, struct err *err);
 moco_status late_verdict(struct be_program *program, struct be_outcome *out, struct err *err);
 moco_status late_decide(struct be_program *program, be_cancel *cancel, uint32_t veto, int *skip, struct err *err);
 moco_status late_program_end(struct be_program *program, struct err *err);
 void late_program_drop(struct be_program *program);
 moco_status late_outcome(struct be_program *program, int wait, int *known, struct be_outcome *out, struct err *err);
 int late_behind(const struct be_program *program);
+/* With the lock held: is there a call of this plan in what was recorded? */
+int late_program_has(const struct be_program *program, const struct be_plan *plan);
 
 /* late_calls.c */
 moco_status late_ema_readers(struct be_program *program, const void *k, const void *q, void *out, struct err *err);

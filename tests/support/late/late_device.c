@@ -286,7 +286,8 @@ static moco_status device_mark(struct be_device *dev, void **event, struct err *
 {
     int none = 0;
     void *tail;
-    struct late_call call = {.name = "mark", .run = run_mark, .args = sizeof none, .tail = sizeof dev->marked};
+    struct late_call call = {
+        .name = "mark", .run = run_mark, .when = LATE_MARK, .args = sizeof none, .tail = sizeof dev->marked};
     TRY(late_queue_begin(dev, &call, &none, &tail, err));
     struct late_event *out = &dev->events[++dev->marked % LATE_EVENTS]; /* numbers are in the order of the queue */
     *out = (struct late_event){dev, dev->number, dev->marked};
@@ -295,7 +296,7 @@ static moco_status device_mark(struct be_device *dev, void **event, struct err *
     return late_queued(err);
 }
 
-static int is_reached(const struct late_event *event)
+int late_reached(const struct late_event *event)
 {
     const struct be_device *d = devices;
     while (d != NULL && d != event->dev)
@@ -309,7 +310,7 @@ static moco_status run_await(struct be_device *dev, const struct late_call *call
 {
     const struct late_event *event = args;
     (void)call;
-    while (dev->fault != LATE_NO_AWAIT && !is_reached(event))
+    while (dev->fault != LATE_NO_AWAIT && !late_reached(event))
         if (event->dev->running || !late_run_one(event->dev))
             return err_set(err, MOCO_ESTATE, "the event is never reached");
     return MOCO_OK;
@@ -336,6 +337,16 @@ int64_t late_repeats(struct be_device *dev)
 {
     late_lock();
     int64_t repeats = dev->repeats;
+    late_unlock();
+    return repeats;
+}
+
+int64_t late_repeated(void)
+{
+    int64_t repeats = 0;
+    late_lock();
+    for (const struct be_device *d = devices; d != NULL; d = d->next)
+        repeats += d->repeats;
     late_unlock();
     return repeats;
 }
@@ -407,6 +418,7 @@ const struct backend backend_late = {
     .program_reset = late_program_reset,
     .program_begin = late_program_begin,
     .found = late_found,
+    .part = late_part,
     .verdict = late_verdict,
     .decide = late_decide,
     .program_end = late_program_end,
@@ -431,4 +443,6 @@ const struct backend backend_late = {
     .host_free = host_free,
     .mark = device_mark,
     .await = device_await,
+    .ranks_id = late_ranks_id,
+    .ranks_open = late_ranks_open,
 };

@@ -29,9 +29,12 @@ enum late_fault {
 };
 void late_plant(struct be_device *dev, enum late_fault fault);
 
-/* Queued works that were not done yet; how many steps, or halves of one, were repeated from a recording. */
+/* Queued works that were not done yet; how many parts of steps, and commits, were repeated from a recording. */
 int64_t late_pending(struct be_device *dev);
 int64_t late_repeats(struct be_device *dev);
+
+/* The same of all that are open. */
+int64_t late_repeated(void);
 
 /* Bytes of blocks of all open ones. */
 int64_t late_live(void);

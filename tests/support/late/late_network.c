@@ -242,7 +242,7 @@ moco_status late_plan_create(struct be_plan **out, struct be_device *dev, const 
 static void forget(struct be_plan *plan, const char *why)
 {
     for (struct be_program *p = plan->dev->programs; p != NULL; p = p->next)
-        if (late_tape_has(&p->work, plan) || late_tape_has(&p->commit, plan))
+        if (late_program_has(p, plan))
             p->stale = why;
 }
 

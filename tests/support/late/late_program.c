@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * late_program: steps of the late device. The first of a program with replay is done as it is called, the second is
- * recorded, those after it are repeated. What a reader would get wrong: there are two clocks. Members named after calls
- * (`opened`, `ended`, `phase`) follow the caller, those with _run the queue, which may be two steps behind; what a work
- * must know of its step lies in the step's block in device memory. */
+ * recorded, those after it are repeated, each part of the work when the caller comes to it. What a reader would get wrong:
+ * there are two clocks. Members named after calls (`opened`, `ended`, `phase`) follow the caller, those with _run the
+ * queue, which may be two steps behind; what a work must know of its step lies in the step's block in device memory. */
 #include <stddef.h>
 
+#include "backend/scalars.h"
 #include "hash.h"
 #include "support/late/late.h"
 
@@ -74,12 +75,15 @@ static moco_status make(struct be_program *p, struct err *err)
 {
     struct be_program_spec inside = p->spec;
     inside.layout = p->layout->ref;
+    inside.parts = 1; /* they are of the queue's caller */
     TRY(backend_ref.program_create(&p->ref, p->dev->ref, &inside, err));
     TRY(backend_ref.program_create(&p->probe, p->dev->ref, &inside, err));
-    if (p->spec.replay) {
-        TRY(late_tape_make(&p->work, err));
+    if ((p->work = mem_array(p->dev->ctx, (size_t)p->parts, sizeof *p->work, err)) == NULL)
+        return MOCO_ENOMEM;
+    for (int i = 0; i < p->parts && p->spec.replay; i++)
+        TRY(late_tape_make(&p->work[i], err));
+    if (p->spec.replay)
         TRY(late_tape_make(&p->commit, err));
-    }
     p->block_bytes = up(sizeof(struct late_block_of_step) + (size_t)p->spec.range_count * sizeof(struct be_range));
     p->input_bytes = (size_t)p->spec.views * view_bytes(p) + up((size_t)p->spec.index_count * sizeof(int32_t));
     late_lock();
@@ -107,6 +111,7 @@ moco_status late_program_create(struct be_program **out, struct be_device *dev, 
     p->dev = dev;
     p->spec = *spec;
     p->layout = spec->layout;
+    p->parts = scalars_parts(spec);
     moco_status status = make(p, err);
     if (status != MOCO_OK) {
         late_program_free(p);
@@ -129,19 +134,22 @@ void late_program_free(struct be_program *p)
         }
     if (p->memory.at != NULL)
         late_unmap(p->dev, &p->memory);
-    late_tape_free(&p->work);
+    for (int i = 0; i < p->parts && p->work != NULL; i++)
+        late_tape_free(&p->work[i]);
     late_tape_free(&p->commit);
     late_unlock();
     if (p->ref != NULL)
         backend_ref.program_free(p->ref);
     if (p->probe != NULL)
         backend_ref.program_free(p->probe);
+    mem_free(p->dev->ctx, p->work);
     mem_free(p->dev->ctx, p);
 }
 
 static void forget_recorded(struct be_program *p)
 {
-    late_tape_clear(&p->work);
+    for (int i = 0; i < p->parts; i++)
+        late_tape_clear(&p->work[i]);
     late_tape_clear(&p->commit);
     p->taped = 0;
     p->stale = NULL;
@@ -280,6 +288,8 @@ static moco_status queue_own(struct be_program *p, const char *name, late_run *r
 static moco_status queue_repeat(struct be_program *p, const struct late_tape *tape, struct err *err)
 {
     struct repeat_args args = {tape};
+    if (tape->used == 0) /* an empty part */
+        return MOCO_OK;
     struct late_call call = {.name = "what was recorded", .run = run_repeat, .when = LATE_ONCE, .program = p};
     return late_queue(p->dev, &call, &args, sizeof args, err);
 }
@@ -305,7 +315,9 @@ static moco_status choose_mode(struct be_program *p, struct err *err)
     p->mode = !p->spec.replay || !p->warm ? LATE_EAGER : p->taped ? LATE_REPEAT : LATE_RECORD;
     if (p->mode != LATE_REPEAT)
         return MOCO_OK;
-    const char *lost = p->stale != NULL ? p->stale : late_tape_lost(p->dev, &p->work);
+    const char *lost = p->stale;
+    for (int i = 0; i < p->parts && lost == NULL; i++)
+        lost = late_tape_lost(p->dev, &p->work[i]);
     if (lost == NULL)
         lost = late_tape_lost(p->dev, &p->commit);
     if (lost == NULL)
@@ -368,8 +380,9 @@ moco_status late_program_begin(struct be_program *p, const struct be_scalars *sc
     hash_input(p, p->hash);
     TRY(queue_own(p, "program_begin", run_begin, &args, err));
     p->phase = LATE_WORKS;
+    p->part = p->ends = 0;
     p->opened++;
-    status = p->mode == LATE_REPEAT ? queue_repeat(p, &p->work, err) : MOCO_OK;
+    status = p->mode == LATE_REPEAT ? queue_repeat(p, &p->work[0], err) : MOCO_OK;
     if (status != MOCO_OK) {
         late_program_drop(p);
         return status;
@@ -386,6 +399,16 @@ int late_found(const struct be_program *p)
     int found = p->phase != LATE_IDLE && p->opened_run == p->opened && backend_ref.found(p->ref);
     late_unlock();
     return found;
+}
+
+moco_status late_part(struct be_program *p, struct err *err)
+{
+    if (p->phase != LATE_WORKS)
+        return err_set(err, MOCO_ESTATE, "late: part belongs between program_begin and verdict or decide");
+    TRY(scalars_check_part(&p->spec, p->part + 1, 0, err));
+    p->part++;
+    p->ends = 0;
+    return p->mode == LATE_REPEAT ? queue_repeat(p, &p->work[p->part], err) : MOCO_OK;
 }
 
 moco_status late_verdict(struct be_program *p, struct be_outcome *out, struct err *err)
@@ -417,6 +440,7 @@ moco_status late_decide(struct be_program *p, be_cancel *cancel, uint32_t veto, 
     *skip = 0;
     if (p->phase != LATE_WORKS && p->phase != LATE_JUDGED)
         return err_set(err, MOCO_ESTATE, "late: decide belongs between program_begin and program_end");
+    TRY(scalars_check_part(&p->spec, p->part, 1, err));
     TRY(check_cancel(p, cancel, err));
     struct step_args args = {.slot = slot_of(p), .cancel = cancel, .veto = veto};
     TRY(queue_own(p, "decide", run_decide, &args, err));
@@ -489,6 +513,14 @@ moco_status late_outcome(struct be_program *p, int wait, int *known, struct be_o
     moco_status status = fetch(p, wait, known, out, err);
     late_unlock();
     return status;
+}
+
+int late_program_has(const struct be_program *p, const struct be_plan *plan)
+{
+    int has = late_tape_has(&p->commit, plan);
+    for (int i = 0; i < p->parts; i++)
+        has |= late_tape_has(&p->work[i], plan);
+    return has;
 }
 
 int late_behind(const struct be_program *p)

@@ -119,11 +119,17 @@ static moco_status check_time(struct be_device *dev, const struct late_call *cal
         return MOCO_OK;
     if (call->when == LATE_ANY)
         return err_set(err, MOCO_ESTATE, "late: %s within a step that may be recorded", call->name);
+    if (call->when == LATE_MARK) {
+        p->ends = p->phase == LATE_WORKS;
+        return MOCO_OK;
+    }
+    if (p->ends)
+        return err_set(err, MOCO_ESTATE, "late: %s behind a mark, and no part has ended there", call->name);
     if (p->mode == LATE_REPEAT)
         return err_set(err, MOCO_ESTATE, "late: %s, though the device repeats this part of the step (skip was 1)",
                        call->name);
     if (p->mode == LATE_RECORD)
-        *tape = p->phase == LATE_WORKS ? &p->work : &p->commit;
+        *tape = p->phase == LATE_WORKS ? &p->work[p->part] : &p->commit;
     return MOCO_OK;
 }
 

@@ -165,12 +165,65 @@ static void on_the_device_in_one_step(void **state)
 {
     (void)state;
     if (test_device_own_bytes(test_device()) != 0 || test_device_is_behind(test_device()))
-        return; /* refused: see below */
+        return; /* late: below; a GPU each: ops/cudasim/test_nccl.c */
     for (int m = 0; m < RIG_SIMCLR_LARS; m++) {
         struct rig_spec spec = spec_of(NULL);
         rig_mechanism(&spec, m);
         spec.trainer.bn_group_size = 4;
         expect_equal_trainings(&spec, 8, 1, TOL_SUM_ORDER_F32);
+    }
+}
+
+/* ---- a device behind its caller, which records ---- */
+
+static void run_next(struct rank *k)
+{
+    int64_t step = 0;
+    moco_trainer_cursor(k->rig.trainer, &step, NULL, NULL);
+    rank_step(k, step);
+}
+
+/* To the bit, step by step: of the first, which is queued call by call, of the second, which is recorded, and of those that
+ * repeat it: what was encoded, the first queries, backward with the last keys' place in front and all buckets behind, what
+ * is looked at, and the commit. */
+static void expect_as_on_ref(const struct rig_spec *spec, int ranks)
+{
+    static struct team ref;
+    enum { AS_CALLED = 2, ALL = 5 };
+    struct rig_spec on_late = *spec;
+    int parts = 4 - (spec->trainer.encoder_k == MOCO_KEY_SHARED);
+    open_team(spec, ranks);
+    ref = team;
+    on_late.device = "late";
+    open_team(&on_late, ranks);
+    for (int s = 0; s < ALL; s++) {
+        struct team late = team;
+        int64_t before = test_device_repeats();
+        team_run(&team, run_next);
+        expect_all(MOCO_OK, "");
+        assert_int_equal(test_device_repeats() - before, s < AS_CALLED ? 0 : ranks * (parts + 1));
+        late = team;
+        team = ref;
+        team_run(&team, run_next);
+        expect_all(MOCO_OK, "");
+        ref = team;
+        team = late;
+        for (int r = 0; r < ranks; r++)
+            rig_expect_equal(&team.rank[r].rig, &ref.rank[r].rig);
+    }
+    team_close(&team);
+    team_close(&ref);
+}
+
+static void recorded_steps_are_those_of_ref(void **state)
+{
+    (void)state;
+    for (int m = 0; m < RIG_MECHANISMS; m++) {
+        struct rig_spec spec = spec_of("ref");
+        rig_mechanism(&spec, m);
+        spec.trainer.symmetric = m == RIG_MOCO;
+        spec.trainer.bn_group_size = 4;
+        expect_as_on_ref(&spec, m == RIG_MOCO ? 4 : 2);
     }
 }
 
@@ -192,8 +245,10 @@ static void what_cannot_be_shared_is_refused(void **state)
     expect_not_made(&spec, 3, MOCO_EINVAL, "8 BN groups of 4, which cannot be shared evenly by 3 ranks; 2 ranks can");
     rig_mechanism(&spec, RIG_SIMCLR);
     expect_not_made(&spec, 2, MOCO_ENOTSUP, "statistics cannot be taken over 2 ranks: it needs one rank");
-    spec = spec_of("late");
-    expect_not_made(&spec, 2, MOCO_ENOTSUP, "device late has memory of its own");
+    failing_device_over("late", 0);
+    spec = spec_of("failing");
+    expect_not_made(&spec, 2, MOCO_ENOTSUP, "device failing has memory of its own");
+    failing_device_over("ref", 1);
 }
 
 static void open_unlike(struct rank *k)
@@ -219,17 +274,17 @@ static void ranks_must_be_made_alike(void **state)
 
 /* What a body is to do on which rank. */
 static struct {
-    int who, call, half, calls[RANK_MAX];
-    moco_status status;
+    int who, call, half, step, calls;
 } plan;
 
 /* A step that fails on one rank, which is tried again. */
 static void fail_and_retry(struct rank *k)
 {
-    rank_draw(k, 1);
+    rank_draw(k, plan.step);
     failing_device_arm(k->rank == plan.who ? plan.call : -1, plan.half);
     rank_note(k, moco_trainer_step(k->rig.trainer, &k->batch, 0.05));
-    plan.calls[k->rank] = failing_device_calls();
+    if (k->rank == plan.who)
+        plan.calls = failing_device_calls();
     failing_device_arm(-1, 0);
 }
 
@@ -238,20 +293,29 @@ static void run_second(struct rank *k)
     rank_step(k, 1);
 }
 
-static void one_rank_may_fail_at_any_call(int mechanism, int half)
+static void run_until_step(struct rank *k)
+{
+    for (int i = 0; i < plan.step && (i == 0 || k->status == MOCO_OK); i++)
+        rank_step(k, i);
+}
+
+/* In step `step`, counted from 0. */
+static void one_rank_may_fail_at_any_call(const char *device, int step, int mechanism, int half)
 {
     static struct team twin;
     struct rig_spec spec = spec_of("failing");
+    failing_device_over(device, 1);
+    plan.step = step;
     spec.trainer.batch_size = 8;
     spec.trainer.symmetric = mechanism == RIG_MOCO;
     rig_mechanism(&spec, mechanism);
     spec.trainer.bn_group_size = 2;
     open_team(&spec, 4);
-    team_run(&team, run_one);
+    team_run(&team, run_until_step);
     expect_all(MOCO_OK, "");
     twin = team;
     open_team(&spec, 4);
-    team_run(&team, run_one);
+    team_run(&team, run_until_step);
     struct team one = twin;
     twin = team;
     team = one;
@@ -265,6 +329,8 @@ static void one_rank_may_fail_at_any_call(int mechanism, int half)
         snprintf(sentence, sizeof sentence, "rank %d of 4: the device was told to fail at call %d", plan.who,
                  plan.call);
         expect_all(MOCO_EDEVICE, sentence);
+        if (!half) /* a device that has failed is given nothing more */
+            assert_int_equal(plan.calls, plan.call + 1);
         if (plan.call % 8 == 0)
             for (int r = 0; r < 4; r++)
                 rig_expect_equal(&team.rank[r].rig, &twin.rank[r].rig);
@@ -272,23 +338,95 @@ static void one_rank_may_fail_at_any_call(int mechanism, int half)
     expect_all(MOCO_OK, "");
     print_message("%d calls\n", plan.call);
     assert_true(plan.call >= 12);
-    one = team;
-    team = twin;
-    team_run(&team, run_second);
-    expect_all(MOCO_OK, "");
-    for (int r = 0; r < 4; r++)
-        rig_expect_equal(&team.rank[r].rig, &one.rank[r].rig);
+    for (int more = 0; more < 2; more++) { /* the one that was tried, and the next, which may be repeated */
+        one = team;
+        if (more) {
+            team_run(&team, run_next);
+            expect_all(MOCO_OK, "");
+            one = team;
+        }
+        team = twin;
+        team_run(&team, run_next);
+        expect_all(MOCO_OK, "");
+        twin = team;
+        for (int r = 0; r < 4; r++)
+            rig_expect_equal(&team.rank[r].rig, &one.rank[r].rig);
+        team = one;
+    }
     team_close(&team);
-    team_close(&one);
+    team_close(&twin);
+    failing_device_over("ref", 1);
 }
 
 static void all_fail_with_one(void **state)
 {
     (void)state;
-    one_rank_may_fail_at_any_call(RIG_MOCO, 0);
-    one_rank_may_fail_at_any_call(RIG_MOCO, 1);
-    one_rank_may_fail_at_any_call(RIG_BATCH_KEYS, 1);
-    one_rank_may_fail_at_any_call(RIG_END_TO_END, 1);
+    one_rank_may_fail_at_any_call("ref", 1, RIG_MOCO, 0);
+    one_rank_may_fail_at_any_call("ref", 1, RIG_MOCO, 1);
+    one_rank_may_fail_at_any_call("ref", 1, RIG_BATCH_KEYS, 1);
+    one_rank_may_fail_at_any_call("ref", 1, RIG_END_TO_END, 1);
+}
+
+/* While it is recorded, and where each part of it is repeated. */
+static void all_fail_with_one_that_records(void **state)
+{
+    (void)state;
+    for (int step = 1; step < 4; step++) {
+        one_rank_may_fail_at_any_call("late", step, RIG_MOCO, 1);
+        one_rank_may_fail_at_any_call("late", step, RIG_END_TO_END, 0);
+    }
+}
+
+static void cancel_trainer(void *trainer)
+{
+    moco_trainer_cancel(trainer);
+}
+
+static void cancel_within(struct rank *k)
+{
+    rank_draw(k, plan.step);
+    if (k->rank == plan.who)
+        failing_device_call(plan.call, cancel_trainer, k->rig.trainer);
+    rank_note(k, moco_trainer_step(k->rig.trainer, &k->batch, 0.05));
+    failing_device_arm(-1, 0);
+}
+
+/* At whatever call of a step that is repeated: all return it, until the ranks have agreed. */
+static void a_cancel_stops_a_repeated_step(void **state)
+{
+    (void)state;
+    static struct team twin;
+    int stopped = 0;
+    struct rig_spec spec = spec_of("failing");
+    failing_device_over("late", 1);
+    plan.step = 3;
+    open_team(&spec, 2);
+    team_run(&team, run_until_step);
+    twin = team;
+    open_team(&spec, 2);
+    team_run(&team, run_until_step);
+    expect_all(MOCO_OK, "");
+    for (plan.call = 0; plan.call == 0 || team.rank[0].status != MOCO_OK; plan.call++) {
+        plan.who = plan.call % 2;
+        team_run(&team, cancel_within);
+        if (team.rank[0].status != MOCO_OK) {
+            char sentence[80];
+            snprintf(sentence, sizeof sentence, "rank %d of 2: step 3 was cancelled", plan.who);
+            expect_all(MOCO_ECANCELED, sentence);
+            stopped++;
+        }
+    }
+    expect_all(MOCO_OK, "");
+    assert_true(stopped >= (RANK_NARROW ? 8 : 12));
+    struct team one = team;
+    team = twin;
+    team_run(&team, run_next);
+    expect_all(MOCO_OK, "");
+    for (int r = 0; r < 2; r++)
+        rig_expect_equal(&team.rank[r].rig, &one.rank[r].rig);
+    team_close(&team);
+    team_close(&one);
+    failing_device_over("ref", 1);
 }
 
 /* ---- cancelled, gone, apart ---- */
@@ -510,10 +648,12 @@ static void a_step_takes_no_memory(void **state)
     team_close(&team);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranks_train_as_one),
+        cmocka_unit_test(recorded_steps_are_those_of_ref),
+        cmocka_unit_test(a_cancel_stops_a_repeated_step),
         cmocka_unit_test(what_cannot_be_shared_is_refused),
         cmocka_unit_test(ranks_must_be_made_alike),
         cmocka_unit_test(a_step_that_stops_on_one_has_not_been),
@@ -523,11 +663,12 @@ int main(void)
         cmocka_unit_test(a_step_takes_no_memory),
     };
     const struct CMUnitTest of_all_kinds[] = {
-        cmocka_unit_test(in_whatever_order_and_direction),
-        cmocka_unit_test(whatever_the_mechanism),
-        cmocka_unit_test(on_the_device_in_one_step),
-        cmocka_unit_test(all_fail_with_one),
+        cmocka_unit_test(in_whatever_order_and_direction), cmocka_unit_test(whatever_the_mechanism),
+        cmocka_unit_test(on_the_device_in_one_step),       cmocka_unit_test(all_fail_with_one),
+        cmocka_unit_test(all_fail_with_one_that_records),
     };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     return failed + (RANK_NARROW ? 0 : cmocka_run_group_tests(of_all_kinds, NULL, NULL));
 }
