@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# test_ahead or test_ahead_failures must fail when a trainer that leaves its step in flight is wrong in one of the ways in which that
-# is easily wrong: what is assumed of the step, who waits for it, who is told of its failure, and what becomes of the one behind it.
+# test_ahead, test_ahead_failures or test_lost must fail when a trainer that leaves its step in flight is wrong in one of the ways
+# in which that is easily wrong: what is assumed of the step, who waits for it, who is told of its failure, and what becomes of the one behind it.
 tree=${BUILD:-build}/mutants-ahead
 program=train/test_ahead_failures
 . "$(dirname "$0")/../support/mutants.sh"
@@ -30,7 +30,7 @@ fails() {
 }
 
 tests='*'
-for program in train/test_ahead train/test_ahead_failures; do
+for program in train/test_ahead train/test_ahead_failures ops/cudasim/test_lost; do
     build_test || { cat "$log"; exit 1; }
     judge || { echo "$program fails without any mutation"; cat "$log"; exit 1; }
 done
@@ -59,4 +59,6 @@ of 'whoever_looks*' "the queue is read without the step in flight" src/algo/queu
 fails '*nothing_in_flight' "a call that fails leaves its step in flight" $step -e 's/moco_status status = trainer_flies(t) ? land_now/moco_status status = 0 ? land_now/'
 fails '*who_waits' "a cancel takes effect twice" $step -e 's/^    if (status == MOCO_ECANCELED)$/    if (0)/'
 of '*in_between' "other calls are recorded with a step in flight" $step -e 's/is_apart(step->batch) != t->apart || step->careful/step->careful/'
+program=ops/cudasim/test_lost tests=
+mutant "the step behind a lost one counts" $step -e 's/^    t->broken |= status != MOCO_OK;$/    outcome.committed |= status != MOCO_OK, status = MOCO_OK;/'
 all_killed
