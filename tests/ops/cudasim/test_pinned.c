@@ -182,6 +182,24 @@ static void count_lines(void *user, int level, const char *line)
     lines += strstr(line, "ordinary memory") != NULL && strstr(line, "page-locked") != NULL;
 }
 
+static _Atomic int64_t blocks; /* of the context's allocator that are held */
+
+static void *take_block(void *user, size_t size, size_t align)
+{
+    void *memory = NULL;
+    (void)user;
+    blocks++;
+    return posix_memalign(&memory, align, size) == 0 ? memory : NULL;
+}
+
+static void release_block(void *user, void *memory, size_t size)
+{
+    (void)user;
+    (void)size;
+    blocks--;
+    free(memory);
+}
+
 struct training {
     struct rig rig;
     moco_dataset *set;
@@ -212,6 +230,8 @@ static void open_training(struct training *t, struct rig_spec spec)
     spec.model.width = 1.0 / 32;
     spec.trainer.groups_per_launch = 0;
     spec.context.log = count_lines;
+    spec.context.alloc = take_block;
+    spec.context.release = release_block;
     rig_open(&t->rig, &spec);
     for (int i = 0; i < PICTURES; i++)
         draw_pixels(&pixels[i][0][0][0], SIDE, SIDE, i + 1);
@@ -324,9 +344,17 @@ static void it_is_counted_and_held(void **state)
     }
     assert_true(of[0] > 4 * BATCH * 16 * 16 * 3);
     assert_int_equal(of[1] - of[0], 4 * (int64_t)sizeof(struct cuda_lent));
-    moco_device_free(t.rig.device); /* the loader holds it */
-    t.rig.device = NULL;
     run(&t, 0, 1);
+    moco_trainer_free(t.rig.trainer);
+    moco_queue_free(t.rig.queue);
+    moco_model_free(t.rig.model);
+    t.rig.trainer = NULL;
+    t.rig.queue = NULL;
+    t.rig.model = NULL;
+    int64_t with_device = held(&t);
+    moco_device_free(t.rig.device);
+    t.rig.device = NULL;
+    assert_int_equal(held(&t), with_device); /* the loader holds it */
     close_training(&t);
 }
 
@@ -362,6 +390,7 @@ static void where_there_is_none_ordinary_memory_does(void **state)
     }
     lines = 0;
     close_training(&plain);
+    assert_int_equal(blocks, 0);
 }
 
 /* Nothing can be had of a device that is lost, and what it has lent is given back all the same. */

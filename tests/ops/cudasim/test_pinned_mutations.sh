@@ -31,7 +31,7 @@ program_c=src/backend/cuda/cuda_program.c memory=src/backend/cuda/cuda_memory.c 
 contract='steps_are*' lookup='the_whole*'
 of "$contract" "a step returns before its views were read" $program_c -e 's/^    if (p->borrows) .*$/    if (0)/'
 of '*dropped*' "a step is dropped before its views were read" $program_c -e 's/^    if (p->borrows)$/    if (0)/'
-of "$contract" "views are loaded in place of others" $program_c -e 's/copy_in(p, turn->input + view_place(p, v), from/copy_in(p, turn->input + view_place(p, 0), from/'
+of "$lookup" "views are loaded in place of others" $program_c -e 's/copy_in(p, turn->input + view_place(p, v), from/copy_in(p, turn->input + view_place(p, 0), from/'
 of "$lookup" "one byte behind the end is taken" $memory -e 's/from - at <= l->bytes - bytes;/from - at <= l->bytes - bytes + 1;/'
 of "$lookup" "one byte before the begin is taken" $memory -e 's/is = from >= at \&\& bytes/is = from + 1 >= at \&\& bytes/' -e 's/from - at <= l->bytes - bytes;/from + 1 - at <= l->bytes - bytes + 1;/'
 of "$lookup" "only what begins a block is taken" $memory -e 's/is = from >= at \&\& bytes/is = from == at \&\& bytes/'
