@@ -274,7 +274,7 @@ check-clang: ## everything compiled with clang; the suite without oneDNN (two Op
 
 # An older CPU in the eyes of oneDNN and of the kernels that follow it; on a CPU that is no wider it repeats a part of check.
 # Without the tests that open devices of their own, which compute without vectors.
-avx2_not := $(foreach d,late cudasim,$(BUILD)/tests/ops/$(d)/%) $(BUILD)/tests/train/test_ahead
+avx2_not := $(foreach d,late cudasim,$(BUILD)/tests/ops/$(d)/%) $(BUILD)/tests/train/test_ahead $(BUILD)/tests/train/test_ahead_failures
 check-avx2: $(tests) ## the tests of ops, golden steps and training as a CPU without AVX-512 runs them
 	@ONEDNN_MAX_CPU_ISA=AVX2 BUILD=$(BUILD) tests/run.sh $(filter-out $(avx2_not),$(foreach g,ops golden train,$(filter $(BUILD)/tests/$(g)/%,$(tests))))
 

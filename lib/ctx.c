@@ -128,8 +128,17 @@ void ctx_log(struct ctx *ctx, enum log_level level, const char *format, ...)
     ctx->log(ctx->user, (int)level, line);
 }
 
-/* Allocates a block with its size before it, and counts it. The peak is kept without a lock: another thread may raise
- * it in between, hence the loop. */
+/* The peak is kept without a lock: another thread may raise it in between, hence the loop. */
+void mem_count(struct ctx *ctx, int64_t bytes)
+{
+    int64_t live = atomic_fetch_add_explicit(&ctx->live_bytes, bytes, memory_order_relaxed) + bytes;
+    int64_t peak = atomic_load_explicit(&ctx->peak_bytes, memory_order_relaxed);
+    while (live > peak && !atomic_compare_exchange_weak_explicit(&ctx->peak_bytes, &peak, live, memory_order_relaxed,
+                                                                 memory_order_relaxed)) {
+    }
+}
+
+/* Allocates a block with its size before it, and counts it. */
 static void *allocate(struct ctx *ctx, size_t bytes, int zero, struct err *err)
 {
     if (bytes > SIZE_MAX - ALIGN) {
@@ -145,11 +154,7 @@ static void *allocate(struct ctx *ctx, size_t bytes, int zero, struct err *err)
     block->bytes = bytes;
     block->magic = BLOCK_MAGIC;
     atomic_fetch_add_explicit(&ctx->alloc_calls, 1, memory_order_relaxed);
-    int64_t live = atomic_fetch_add_explicit(&ctx->live_bytes, (int64_t)bytes, memory_order_relaxed) + (int64_t)bytes;
-    int64_t peak = atomic_load_explicit(&ctx->peak_bytes, memory_order_relaxed);
-    while (live > peak && !atomic_compare_exchange_weak_explicit(&ctx->peak_bytes, &peak, live, memory_order_relaxed,
-                                                                 memory_order_relaxed)) {
-    }
+    mem_count(ctx, (int64_t)bytes);
     if (zero)
         memset(raw + ALIGN, 0, bytes);
     return raw + ALIGN;
@@ -214,6 +219,6 @@ void mem_free(struct ctx *ctx, void *block)
     struct block *head = (struct block *)((char *)block - ALIGN);
     size_t bytes = head->bytes;
     head->magic = 0;
-    atomic_fetch_sub_explicit(&ctx->live_bytes, (int64_t)bytes, memory_order_relaxed);
+    mem_count(ctx, -(int64_t)bytes);
     ctx->release(ctx->user, head, bytes + ALIGN);
 }

@@ -63,6 +63,8 @@ void *mem_grow(struct ctx *ctx, void *block, size_t bytes, struct err *err);  /*
  * many in reserve. On failure `block` is still there. */
 void *mem_reserve(struct ctx *ctx, void *block, size_t bytes, struct err *err);
 char *mem_strdup(struct ctx *ctx, const char *text, struct err *err);
+/* Counts memory that came from elsewhere, a device's driver say, as if it were a block; negative: it was given back. */
+void mem_count(struct ctx *ctx, int64_t bytes);
 size_t mem_size(const void *block);
 void mem_free(struct ctx *ctx, void *block); /* NULL is fine */
 

@@ -213,6 +213,7 @@ static moco_status make_loader(struct run *r, struct err *err)
     loader.max_pixels = c->max_pixels;
     loader.recipe[0] = loader.recipe[1] = &r->train_view;
     loader.pictures = pictures;
+    loader.device = r->device;
     moco_status status = from_moco(moco_loader_create(&r->loader, r->data.train, &loader), err);
     moco_pictures_free(pictures); /* the loader keeps them */
     return status;

@@ -122,8 +122,8 @@ typedef struct moco_context_options {
                         the quotas of the process's control group and of those above it, and OpenMP (OMP_THREAD_LIMIT,
                         OMP_NUM_THREADS), which is asked when the device is opened */
     /* Allocate and release memory. Set both or neither; NULL: the C library's. They serve everything except small
-     * blocks that oneDNN, libjpeg and libpng allocate themselves, and what libwebp allocates. `align` is a power of
-     * two. They are called from the threads that call libmoco and from loader threads, several at a time, and with
+     * blocks that oneDNN, libjpeg and libpng allocate themselves, what libwebp allocates, and page-locked memory.
+     * `align` is a power of two. They are called from the threads that call libmoco and from loader threads, several at a time, and with
      * locks held: neither may call libmoco, except moco_context_memory. */
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*release)(void *user, void *memory, size_t size);
@@ -160,8 +160,9 @@ MOCO_API moco_status moco_context_create(moco_context **context, const moco_cont
 MOCO_API void moco_context_free(moco_context *context);
 
 /* Memory of this context's allocator: the bytes held now, the most that were held at once so far, and how many
- * blocks were ever taken. Memory of the devices "cpu" and "ref" is included. Memory of a device that has its own is
- * not (see moco_device_memory). Any output may be NULL.
+ * blocks were ever taken. Memory of the devices "cpu" and "ref" is included, and so is what loaders make views in
+ * (moco_loader_options.device). Memory of a device that has its own is not (see moco_device_memory). Any output may be
+ * NULL.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_context_memory(const moco_context *context, int64_t *live_bytes, int64_t *peak_bytes,
                                          int64_t *allocations);

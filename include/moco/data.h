@@ -333,6 +333,11 @@ typedef struct moco_loader_options {
                                 device: the loader draws, decodes nothing, and the trainer's device makes the views, with the
                                 same bytes. Its batches have no pixels (see moco_batch) and are for moco_trainer_step on
                                 that device. The loader holds a reference */
+    /* NULL: views are made in ordinary memory. Else the device whose trainer they are for: they are made in memory that it
+     * reads without a copy by the host (on "cuda": page-locked). The bytes are the same, and any trainer takes the batches.
+     * moco_context_memory of that device's context counts it. If there is no such memory left, ordinary memory is taken,
+     * and one line of the log says so. With `pictures` it has no effect. The loader holds a reference */
+    moco_device *device;
 } moco_loader_options;
 /* Fills in the defaults; called through the macro below. Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API void moco_loader_options_init_sized(moco_loader_options *options, size_t size);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/objects.h"
+#include "backend/fallback.h"
 #include "data/dataset/dataset_index.h"
 #include "data/loader.h"
 #include "data/view/augment.h"
@@ -22,6 +23,7 @@ struct moco_loader {
     struct handle handle;
     moco_dataset *dataset;   /* a counted reference */
     moco_pictures *pictures; /* the loader's own handle on them, which is good as long as its batches; NULL: none */
+    moco_device *device;     /* whose memory views are made in: a counted reference; NULL: none's */
     struct loader *loader;
 };
 
@@ -515,10 +517,24 @@ static void loader_destroy(struct handle *handle)
     if (loader->dataset != NULL)
         handle_unref(&loader->dataset->handle);
     handle_free(loader->pictures, HANDLE_PICTURES);
+    if (loader->device != NULL)
+        handle_unref(&loader->device->handle);
+}
+
+static moco_status take_of_device(void *user, size_t bytes, void **out, struct err *err)
+{
+    const moco_device *device = user;
+    return backend_host_alloc(device->backend, device->dev, device->handle.ctx, bytes, out, err);
+}
+
+static void give_to_device(void *user, void *memory, size_t bytes)
+{
+    const moco_device *device = user;
+    backend_host_free(device->backend, device->dev, device->handle.ctx, memory, bytes);
 }
 
 static moco_status read_options(struct loader_options *to, const moco_loader_options *given, moco_pictures **pictures,
-                                struct err *err)
+                                moco_device **device, struct err *err)
 {
     moco_loader_options o = loader_defaults();
     TRY(struct_read(&o, sizeof o, given, "options", err));
@@ -541,6 +557,11 @@ static moco_status read_options(struct loader_options *to, const moco_loader_opt
         to->views = v + 1;
     }
     *pictures = o.pictures;
+    *device = o.device;
+    if (o.device != NULL) {
+        TRY(handle_check(o.device, HANDLE_DEVICE, "options.device", err));
+        to->memory = (struct loader_memory){take_of_device, give_to_device, o.device};
+    }
     return MOCO_OK;
 }
 
@@ -552,7 +573,8 @@ static moco_status make_loader(moco_loader **out, moco_dataset *dataset, const m
     TRY(handle_check(dataset, HANDLE_DATASET, "dataset", err));
     struct loader_options o;
     moco_pictures *pictures;
-    TRY(read_options(&o, options, &pictures, err));
+    moco_device *device;
+    TRY(read_options(&o, options, &pictures, &device, err));
     if (pictures != NULL) {
         TRY(handle_check(pictures, HANDLE_PICTURES, "options.pictures", err));
         if (pictures->dataset != dataset)
@@ -564,6 +586,9 @@ static moco_status make_loader(moco_loader **out, moco_dataset *dataset, const m
         return MOCO_ENOMEM;
     handle_ref(&dataset->handle);
     loader->dataset = dataset;
+    if (device != NULL)
+        handle_ref(&device->handle);
+    loader->device = device;
     moco_status status = pictures != NULL ? share_pictures(&loader->pictures, pictures, err) : MOCO_OK;
     if (status == MOCO_OK)
         status = loader_create(&loader->loader, dataset->handle.ctx, dataset->ds, &o, err);

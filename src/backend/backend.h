@@ -502,7 +502,9 @@ struct backend {
      * body must not wait for another one. Without: one part. */
     moco_status (*on_host)(struct be_device *dev, void (*body)(void *arg, int part, int parts), void *arg,
                            struct err *err);
-    /* Host memory that this device copies from faster (page-locked), for images. Without: the context's. */
+    /* Host memory that this device copies from faster (page-locked), for images: program_begin loads a view that lies in
+     * it from there, with no copy by the host. It is freed when no step is open that was given it. MOCO_ENOMEM: there is
+     * none left; ordinary memory does as well, and is slower. Without: the context's. */
     moco_status (*host_alloc)(struct be_device *dev, size_t bytes, void **out, struct err *err);
     void (*host_free)(struct be_device *dev, void *memory, size_t bytes);
     /* How a reduction over ranks is ordered with the queue. mark: *event is reached when all that was queued before is

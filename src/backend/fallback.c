@@ -53,18 +53,23 @@ moco_status backend_on_host(const struct backend *be, struct be_device *dev,
 moco_status backend_host_alloc(const struct backend *be, struct be_device *dev, struct ctx *ctx, size_t bytes,
                                void **out, struct err *err)
 {
-    if (be->host_alloc != NULL)
-        return be->host_alloc(dev, bytes, out, err);
+    if (be->host_alloc != NULL) {
+        TRY(be->host_alloc(dev, bytes, out, err));
+        mem_count(ctx, (int64_t)bytes);
+        return MOCO_OK;
+    }
     *out = mem_alloc(ctx, bytes, err);
     return *out != NULL ? MOCO_OK : MOCO_ENOMEM;
 }
 
 void backend_host_free(const struct backend *be, struct be_device *dev, struct ctx *ctx, void *memory, size_t bytes)
 {
-    if (be->host_free != NULL)
-        be->host_free(dev, memory, bytes);
-    else
+    if (be->host_free == NULL) {
         mem_free(ctx, memory);
+    } else if (memory != NULL) {
+        be->host_free(dev, memory, bytes);
+        mem_count(ctx, -(int64_t)bytes);
+    }
 }
 
 moco_status backend_param_get_f32(const struct backend *be, struct ctx *ctx, const struct be_layout *layout,

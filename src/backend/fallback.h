@@ -16,7 +16,7 @@ moco_status backend_gemm_tn(const struct backend *be, struct be_device *dev, int
                             const float *a, const float *b, float *c, struct err *err);
 moco_status backend_on_host(const struct backend *be, struct be_device *dev,
                             void (*body)(void *arg, int part, int parts), void *arg, struct err *err);
-/* Of the context, where the device has none of its own. */
+/* Of the context, where the device has none of its own; counted by the context either way. */
 moco_status backend_host_alloc(const struct backend *be, struct be_device *dev, struct ctx *ctx, size_t bytes,
                                void **out, struct err *err);
 void backend_host_free(const struct backend *be, struct be_device *dev, struct ctx *ctx, void *memory, size_t bytes);

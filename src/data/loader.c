@@ -63,13 +63,55 @@ static moco_status check_options(struct loader_options *o, int64_t count, struct
     return MOCO_OK;
 }
 
+/* What is lent is faster, and there may be less of it than wanted: that is no failure. */
+static moco_status borrow(struct loader *l, struct view_block *block, struct err *err)
+{
+    const struct loader_memory *memory = &l->o.memory;
+    struct err why = {0};
+    if (memory->take == NULL || l->o.side != NULL)
+        return MOCO_OK;
+    moco_status status = memory->take(memory->user, block->bytes, &block->at, &why);
+    block->lent = status == MOCO_OK;
+    if (status != MOCO_OK && status != MOCO_ENOMEM)
+        return err_set(err, status, "%s", why.text);
+    if (status == MOCO_ENOMEM && !l->ordinary) {
+        ctx_log(l->ctx, LOG_WARN, "loader: views are made in ordinary memory, which a step copies: %.400s", why.text);
+        l->ordinary = 1;
+    }
+    return MOCO_OK;
+}
+
+static moco_status take_view(struct loader *l, uint8_t **out, struct err *err)
+{
+    struct view_block block = {.bytes = (size_t)l->rows * l->view_bytes};
+    TRY(borrow(l, &block, err));
+    if (!block.lent && (block.at = mem_alloc(l->ctx, block.bytes, err)) == NULL)
+        return MOCO_ENOMEM;
+    l->blocks[l->block_count++] = block;
+    *out = block.at;
+    return MOCO_OK;
+}
+
+static void give_views(struct loader *l)
+{
+    for (int i = 0; i < l->block_count; i++) {
+        struct view_block *block = &l->blocks[i];
+        if (block->lent)
+            l->o.memory.give(l->o.memory.user, block->at, block->bytes);
+        else
+            mem_free(l->ctx, block->at);
+    }
+    mem_free(l->ctx, l->blocks);
+}
+
 /* Takes the memory of all slots and workers. Key views come later, at the first loader_start_keys. */
 static moco_status take_memory(struct loader *l, struct err *err)
 {
     size_t rows = (size_t)l->rows, workers = l->o.workers > 0 ? (size_t)l->o.workers : 1;
     l->slot = mem_array(l->ctx, (size_t)l->slots, sizeof *l->slot, err);
     l->worker = mem_array(l->ctx, workers, sizeof *l->worker, err);
-    if (l->slot == NULL || l->worker == NULL)
+    l->blocks = mem_array(l->ctx, (size_t)l->slots * 4, sizeof *l->blocks, err);
+    if (l->slot == NULL || l->worker == NULL || l->blocks == NULL)
         return MOCO_ENOMEM;
     for (size_t i = 0; i < workers; i++) {
         l->worker[i].loader = l;
@@ -83,8 +125,7 @@ static moco_status take_memory(struct loader *l, struct err *err)
         if (slot->ids == NULL || slot->wanted == NULL)
             return MOCO_ENOMEM;
         for (int v = 0; v < l->o.views; v++)
-            if ((slot->view[v] = mem_alloc(l->ctx, rows * l->view_bytes, err)) == NULL)
-                return MOCO_ENOMEM;
+            TRY(take_view(l, &slot->view[v], err));
     }
     return MOCO_OK;
 }
@@ -184,14 +225,12 @@ void loader_free(struct loader *l)
         augment_scratch_free(&l->worker[i].scratch);
     }
     for (int s = 0; l->slot != NULL && s < l->slots; s++) {
-        for (int i = 0; i < 2; i++) {
-            mem_free(l->ctx, l->slot[s].view[i]);
-            mem_free(l->ctx, l->slot[s].key[i]);
+        for (int i = 0; i < 2; i++)
             mem_free(l->ctx, l->slot[s].shuffle[i]);
-        }
         mem_free(l->ctx, l->slot[s].ids);
         mem_free(l->ctx, l->slot[s].wanted);
     }
+    give_views(l);
     for (int64_t i = 0; i < l->bad_count; i++)
         mem_free(l->ctx, l->bad[i].reason);
     mem_free(l->ctx, l->bad);
@@ -260,10 +299,10 @@ static moco_status take_key_memory(struct loader *l, int directions, struct err 
             struct slot *slot = &l->slot[s];
             if (slot->shuffle[d] == NULL)
                 slot->shuffle[d] = mem_array(l->ctx, (size_t)l->o.batch_size, sizeof *slot->shuffle[d], err);
-            if (slot->key[d] == NULL && directions == 2)
-                slot->key[d] = mem_alloc(l->ctx, (size_t)l->rows * l->view_bytes, err);
-            if (slot->shuffle[d] == NULL || (slot->key[d] == NULL && directions == 2))
+            if (slot->shuffle[d] == NULL)
                 return MOCO_ENOMEM;
+            if (slot->key[d] == NULL && directions == 2)
+                TRY(take_view(l, &slot->key[d], err));
         }
     return MOCO_OK;
 }

@@ -12,6 +12,14 @@
 #include "data/view/augment.h"
 #include "moco/data.h"
 
+/* Memory for views that a device reads faster than ordinary one. MOCO_ENOMEM: there is none left, and the loader takes
+ * ordinary memory. Any thread may give back. */
+struct loader_memory {
+    moco_status (*take)(void *user, size_t bytes, void **out, struct err *err);
+    void (*give)(void *user, void *memory, size_t bytes);
+    void *user; /* borrowed until loader_free */
+};
+
 struct loader_options {
     int batch_size, workers, prefetch, permuted, drop_last; /* batch_size: of all ranks together */
     int rank, ranks;                                        /* 0 ranks: 1 */
@@ -26,6 +34,7 @@ struct loader_options {
         *side)[2]; /* NULL; or width and height of every picture of the set, which some device keeps: batches then
                                  say how their views are made of them (struct pixel_view), and nothing is decoded.
                                  Borrowed until loader_free */
+    struct loader_memory memory; /* `take` NULL: ordinary. Pixels are made in it, not how views are made */
 };
 
 struct loader;

@@ -23,12 +23,19 @@ struct slot {
     int failed;            /* lowest item that failed; items: none */
     int64_t position, end; /* of all ranks' batch in the epoch: its first sample, and behind its last */
     int64_t step;          /* whose shuffle the key views follow */
-    uint8_t *view[2];
-    uint8_t *key[2];       /* memory of key views apart, if symmetric; see loader_keys */
+    uint8_t *view[2];      /* in loader.blocks */
+    uint8_t *key[2];       /* of key views apart, if symmetric; see loader_keys */
     int32_t *shuffle[2];   /* [batch_size], of each direction */
     int64_t *ids, *wanted; /* [items] the sample shown (or LEFT_OUT), and the one that is here in the order: differ
                               where that one is bad */
     struct err error;      /* of item `failed` */
+};
+
+/* Memory of one view of a batch. */
+struct view_block {
+    void *at;
+    size_t bytes;
+    int lent; /* by options.memory; else it is the context's */
 };
 
 /* An image that cannot be read. The list is sorted by id; an id enters when a worker meets it, and is counted when a
@@ -55,9 +62,11 @@ struct loader {
     size_t view_bytes; /* of one image, or of how it is made */
     int slots;
     struct slot *slot;
-    struct worker *worker; /* max(1, workers) of them; with no workers the first is the caller's */
-    int threads;           /* running */
-    _Atomic int cancel;    /* decoders give up */
+    struct view_block *blocks; /* room for 4 of each slot */
+    int block_count, ordinary; /* ordinary: some are, though others were asked for */
+    struct worker *worker;     /* max(1, workers) of them; with no workers the first is the caller's */
+    int threads;               /* running */
+    _Atomic int cancel;        /* decoders give up */
 
     int64_t epoch, start, batches; /* of the run since loader_start */
     struct sampler sampler;

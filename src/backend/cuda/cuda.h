@@ -39,6 +39,13 @@ struct cuda_block {
     void *at;
 };
 
+/* Page-locked memory of host_alloc, in which a loader makes views: a step loads them from there. */
+struct cuda_lent {
+    struct cuda_lent *next;
+    void *at;
+    size_t bytes;
+};
+
 struct nccl_library; /* nccl/nccl_library.h */
 
 /* What a device is opened with. */
@@ -68,6 +75,7 @@ struct be_device {
     int has_lock;
     struct cuda_staging staging;
     struct cuda_block *blocks;
+    struct cuda_lent *lent;
     int64_t live;
     struct err lost; /* status MOCO_OK: it is not */
     cu_event events[CUDA_EVENTS];
@@ -138,6 +146,7 @@ struct be_program {
     struct cuda_turn turn[CUDA_TURNS];
     const struct cuda_step *given; /* of the open step */
     int parts, part;               /* of every step; which of them, from 0, the open one is in */
+    int borrows;                   /* the open step loads views from where the caller has them */
     size_t step_bytes, view_bytes, input_bytes;
     int made_count;           /* views of one kind that a step may have made; 0: none */
     size_t made_at, views_at; /* where in the input what is made of pictures is described, and the views begin */
@@ -230,6 +239,8 @@ moco_status cuda_cancel_alloc(struct be_device *dev, _Atomic int **out, struct e
 void cuda_cancel_free(struct be_device *dev, _Atomic int *cancel);
 moco_status cuda_host_alloc(struct be_device *dev, size_t bytes, void **out, struct err *err);
 void cuda_host_free(struct be_device *dev, void *memory, size_t bytes);
+/* Not within: does all of it lie in one block of host_alloc? */
+int cuda_is_lent(struct be_device *dev, const void *memory, size_t bytes);
 moco_status cuda_mark(struct be_device *dev, void **event, struct err *err);
 moco_status cuda_await(struct be_device *dev, void *event, struct err *err);
 

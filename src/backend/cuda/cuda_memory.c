@@ -229,21 +229,62 @@ void cuda_cancel_free(struct be_device *dev, _Atomic int *cancel)
     cuda_leave(dev);
 }
 
+/* ---- host memory that is lent to callers ---- */
+
+static moco_status lend(struct be_device *dev, struct cuda_lent *lent, size_t bytes, struct err *err)
+{
+    void *memory;
+    TRY(cuda_pinned(dev, bytes, &memory, err));
+    *lent = (struct cuda_lent){.next = dev->lent, .at = memory, .bytes = bytes};
+    dev->lent = lent;
+    return MOCO_OK;
+}
+
 moco_status cuda_host_alloc(struct be_device *dev, size_t bytes, void **out, struct err *err)
 {
     *out = NULL;
-    CUDA_WITHIN(dev, cuda_pinned(dev, bytes, out, err));
-    return MOCO_OK;
+    struct cuda_lent *lent = mem_zalloc(dev->ctx, sizeof *lent, err);
+    if (lent == NULL)
+        return MOCO_ENOMEM;
+    moco_status status = cuda_enter(dev, err);
+    if (status == MOCO_OK) {
+        status = lend(dev, lent, bytes, err);
+        cuda_leave(dev);
+    }
+    if (status != MOCO_OK)
+        mem_free(dev->ctx, lent);
+    else
+        *out = lent->at;
+    return status;
 }
 
 void cuda_host_free(struct be_device *dev, void *memory, size_t bytes)
 {
+    struct cuda_lent *found = NULL;
     (void)bytes;
-    if (memory == NULL)
-        return;
     cuda_enter_lost(dev);
-    dev->cu->host_free(memory);
+    for (struct cuda_lent **l = &dev->lent; *l != NULL && memory != NULL; l = &(*l)->next)
+        if ((*l)->at == memory) {
+            found = *l;
+            *l = found->next;
+            dev->cu->host_free(memory);
+            break;
+        }
     cuda_leave(dev);
+    mem_free(dev->ctx, found);
+}
+
+int cuda_is_lent(struct be_device *dev, const void *memory, size_t bytes)
+{
+    uintptr_t from = (uintptr_t)memory;
+    int is = 0;
+    pthread_mutex_lock(&dev->lock);
+    for (const struct cuda_lent *l = dev->lent; l != NULL && !is; l = l->next) {
+        uintptr_t at = (uintptr_t)l->at;
+        is = from >= at && bytes <= l->bytes && from - at <= l->bytes - bytes;
+    }
+    pthread_mutex_unlock(&dev->lock);
+    return is;
 }
 
 /* ---- events ---- */

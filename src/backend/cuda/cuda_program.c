@@ -190,42 +190,56 @@ static moco_status check_input(const struct be_program *p, const struct be_input
     return MOCO_OK;
 }
 
-/* Copies the input behind the block, as `at` will have it in device memory; returns how much of it is to be copied there. */
-static size_t fill_input(const struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
-                         struct be_input *at)
+static size_t view_place(const struct be_program *p, int v)
 {
-    size_t index = cuda_up(p->step_bytes), bytes = p->views_at;
+    return p->views_at + (size_t)v * p->view_bytes;
+}
+
+/* Copies the input behind the block, as `at` will have it in device memory; views that lie in page-locked memory of the
+ * device's are loaded from there. from[v]: where view v is loaded from; NULL: it is not. */
+static void fill_input(struct be_program *p, const struct cuda_turn *turn, const struct be_input *input,
+                       struct be_input *at, const void *from[BE_VIEWS])
+{
+    size_t index = cuda_up(p->step_bytes);
     if (p->spec.index_count > 0 && input->index != NULL) {
         memcpy(turn->given + index, input->index, (size_t)p->spec.index_count * sizeof *input->index);
         at->index = (const int32_t *)(const void *)(turn->input + index);
     }
     for (int v = 0; v < p->spec.views; v++) {
-        size_t place = p->views_at + (size_t)v * p->view_bytes;
         if (input->made[v] != NULL)
             memcpy(turn->given + made_place(p, v), input->made[v], (size_t)p->made_count * sizeof *input->made[v]);
-        if (input->view[v] != NULL) {
-            memcpy(turn->given + place, input->view[v], p->spec.view_bytes);
-            bytes = place + p->view_bytes;
+        if (input->view[v] != NULL && cuda_is_lent(p->dev, input->view[v], p->spec.view_bytes)) {
+            from[v] = input->view[v];
+            p->borrows = 1;
+        } else if (input->view[v] != NULL) {
+            from[v] = turn->given + view_place(p, v);
+            memcpy(turn->given + view_place(p, v), input->view[v], p->spec.view_bytes);
         }
         if (input->view[v] != NULL || input->made[v] != NULL)
-            at->view[v] = turn->input + place;
+            at->view[v] = turn->input + view_place(p, v);
     }
-    return bytes;
+}
+
+static moco_status copy_in(struct be_program *p, void *to, const void *from, size_t bytes, struct err *err)
+{
+    return cuda_said(p->dev, p->dev->cu->copy_in(cuda_at(to), from, bytes, p->dev->loads), "cuMemcpyHtoDAsync", err);
 }
 
 /* The input comes beside what computes: once the step that had this turn before is over, and before this one begins. */
-static moco_status load(struct be_program *p, struct cuda_turn *turn, const struct be_input *input, size_t bytes,
-                        struct err *err)
+static moco_status load(struct be_program *p, struct cuda_turn *turn, const struct be_input *input,
+                        const void *const from[BE_VIEWS], struct err *err)
 {
     const struct cuda_driver *cu = p->dev->cu;
     TRY(cuda_said(p->dev, cu->stream_wait(p->dev->loads, turn->done, 0), "cuStreamWaitEvent", err));
-    TRY(cuda_said(p->dev, cu->copy_in(cuda_at(turn->input), turn->given, bytes, p->dev->loads), "cuMemcpyHtoDAsync",
-                  err));
+    TRY(copy_in(p, turn->input, turn->given, input != NULL ? p->views_at : p->step_bytes, err));
+    for (int v = 0; v < p->spec.views; v++)
+        if (from[v] != NULL)
+            TRY(copy_in(p, turn->input + view_place(p, v), from[v], p->spec.view_bytes, err));
     for (int v = 0; input != NULL && v < p->spec.views; v++)
         if (input->made[v] != NULL)
-            TRY(cuda_views_make(
-                input->pictures, (const struct pixel_view *)(const void *)(turn->input + made_place(p, v)),
-                p->made_count, p->spec.view_size, turn->input + p->views_at + (size_t)v * p->view_bytes, err));
+            TRY(cuda_views_make(input->pictures,
+                                (const struct pixel_view *)(const void *)(turn->input + made_place(p, v)),
+                                p->made_count, p->spec.view_size, turn->input + view_place(p, v), err));
     TRY(cuda_said(p->dev, cu->event_record(turn->loaded, p->dev->loads), "cuEventRecord", err));
     TRY(cuda_said(p->dev, cu->stream_wait(p->dev->stream, turn->loaded, 0), "cuStreamWaitEvent", err));
     return cuda_said(p->dev, cu->copy(cuda_at(p->step), cuda_at(turn->input), p->step_bytes, p->dev->stream),
@@ -248,13 +262,10 @@ static enum cuda_mode mode_of(const struct be_program *p, const struct cuda_turn
     return turn->recorded == p->parts && p->commit != NULL ? CUDA_REPEAT : CUDA_RECORD;
 }
 
-static moco_status begin(struct be_program *p, struct cuda_turn *turn, const struct be_input *input, size_t bytes,
-                         struct err *err)
+static moco_status start(struct be_program *p, struct cuda_turn *turn, const struct be_input *input,
+                         const void *const from[BE_VIEWS], struct err *err)
 {
-    if (cuda_recorder(p->dev) != NULL)
-        return err_set(err, MOCO_ESTATE, "%s: this thread is within a step of another program, which is recorded",
-                       p->dev->name);
-    TRY(load(p, turn, input, bytes, err));
+    TRY(load(p, turn, input, from, err));
     p->mode = mode_of(p, turn);
     if (p->mode == CUDA_REPEAT)
         return replay(p, turn->work[0], err);
@@ -265,11 +276,24 @@ static moco_status begin(struct be_program *p, struct cuda_turn *turn, const str
     return MOCO_OK;
 }
 
+static moco_status begin(struct be_program *p, struct cuda_turn *turn, const struct be_input *input,
+                         const void *const from[BE_VIEWS], struct err *err)
+{
+    if (cuda_recorder(p->dev) != NULL)
+        return err_set(err, MOCO_ESTATE, "%s: this thread is within a step of another program, which is recorded",
+                       p->dev->name);
+    moco_status status = start(p, turn, input, from, err);
+    if (status != MOCO_OK)
+        p->dev->cu->stream_sync(p->dev->loads); /* what the host may write from now on is not read any more */
+    return status;
+}
+
 moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *scalars, const struct be_input *input,
                                struct be_input *at, int *skip, struct err *err)
 {
     struct cuda_turn *turn = turn_of(p);
     struct be_input placed = {.index = NULL};
+    const void *from[BE_VIEWS] = {NULL};
     *skip = 0;
     if (p->phase != CUDA_IDLE)
         return err_set(err, MOCO_ESTATE, "a step of this program was begun and has not ended");
@@ -281,8 +305,10 @@ moco_status cuda_program_begin(struct be_program *p, const struct be_scalars *sc
     TRY(cuda_wait(p->dev, turn->loaded, err)); /* of the step that had this turn before */
     fill_step(p, (struct cuda_step *)(void *)turn->given, scalars);
     p->given = (const struct cuda_step *)(const void *)turn->given;
-    size_t bytes = input != NULL ? fill_input(p, turn, input, &placed) : p->step_bytes;
-    CUDA_WITHIN(p->dev, begin(p, turn, input, bytes, err));
+    p->borrows = 0;
+    if (input != NULL)
+        fill_input(p, turn, input, &placed, from);
+    CUDA_WITHIN(p->dev, begin(p, turn, input, from, err));
     p->phase = CUDA_WORK;
     p->part = 0;
     *skip = p->mode == CUDA_REPEAT;
@@ -415,6 +441,8 @@ moco_status cuda_program_end(struct be_program *p, struct err *err)
 {
     TRY(cuda_in_commit(p, "program_end", err));
     CUDA_WITHIN(p->dev, end(p, turn_of(p), err));
+    if (p->borrows) /* from here on the views are the caller's again */
+        TRY(cuda_wait(p->dev, turn_of(p)->loaded, err));
     p->phase = CUDA_IDLE;
     p->over++;
     p->warm = 1;
@@ -429,6 +457,8 @@ void cuda_program_drop(struct be_program *p)
         return;
     cuda_enter_lost(p->dev);
     cuda_record_drop(p);
+    if (p->borrows)
+        p->dev->cu->stream_sync(p->dev->loads);
     if (p->mode == CUDA_RECORD) /* perhaps half the work */
         cuda_record_forget_turn(p, turn);
     p->dev->cu->event_record(turn->done, p->dev->stream);

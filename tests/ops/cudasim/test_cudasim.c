@@ -374,6 +374,37 @@ static void copies_pageable_memory(struct taken *t)
     sim_driver.copy_out(bytes, cuda_at(t->rows.at), sizeof bytes, t->dev->stream);
 }
 
+/* A queued copy from page-locked memory, which the host then touches. */
+static float *loads_from(struct taken *t)
+{
+    void *pinned = NULL;
+    sim_driver.context_push(t->dev->context);
+    sim_driver.host_alloc(&pinned, sizeof(float), 0);
+    sim_driver.copy_in(cuda_at(t->rows.at), pinned, sizeof(float), t->dev->stream);
+    return pinned;
+}
+
+static void writes_what_a_copy_has_to_read(struct taken *t)
+{
+    float *pinned = loads_from(t);
+    *pinned = 3;
+    sim_driver.stream_sync(t->dev->stream);
+}
+
+static void frees_what_a_copy_has_to_read(struct taken *t)
+{
+    sim_driver.host_free(loads_from(t));
+}
+
+static void waits_for_a_copy(struct taken *t)
+{
+    float *pinned = loads_from(t);
+    sim_driver.stream_sync(t->dev->stream);
+    *pinned = 3;
+    sim_driver.stream_sync(t->dev->stream);
+    sim_driver.host_free(pinned);
+}
+
 static void writes_behind_a_block(struct taken *t)
 {
     sim_driver.context_push(t->dev->context);
@@ -408,6 +439,9 @@ static void faults_of_the_host_are_found(void **state)
     harness_ok(take(&t, &err), &err);
     assert_int_equal(ends_with(reads_device_memory, &t), SIGSEGV);
     assert_true(ends_with(copies_pageable_memory, &t) != 0);
+    assert_true(ends_with(writes_what_a_copy_has_to_read, &t) != 0);
+    assert_true(ends_with(frees_what_a_copy_has_to_read, &t) != 0);
+    assert_int_equal(ends_with(waits_for_a_copy, &t), 0);
     assert_true(ends_with(writes_behind_a_block, &t) != 0);
     assert_true(ends_with(touches_the_page_behind, &t) != 0);
     does_nothing_wrong(&t);

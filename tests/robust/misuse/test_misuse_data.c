@@ -633,6 +633,9 @@ static void loader_choices(void **state)
     options.recipe[0] = &recipe;
     REFUSED(EINVAL, "loader is NULL", moco_loader_create(NULL, dataset, &options));
     REFUSED(EINVAL, "options is NULL", moco_loader_create(&made, dataset, NULL));
+    options.device = (moco_device *)(void *)dataset;
+    REFUSED(EINVAL, "options.device", moco_loader_create(&made, dataset, &options));
+    options.device = NULL;
     misuse_ok(moco_augment_options_preset(&other, "none", SIDE * 2));
     options.recipe[1] = &other;
     REFUSED(EINVAL, "8 and 16", moco_loader_create(&made, dataset, &options));

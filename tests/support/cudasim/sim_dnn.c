@@ -529,9 +529,16 @@ static dnn_status sim_execute(dnn_handle handle, dnn_descriptor plan, dnn_descri
 
 /* ---- the library ---- */
 
+static _Atomic int release = 91900;
+
+void sim_dnn_release(int version)
+{
+    release = version;
+}
+
 static size_t sim_version(void)
 {
-    return 91900;
+    return (size_t)release;
 }
 
 static size_t sim_runtime_version(void)

@@ -21,6 +21,8 @@ int sim_dnn_ran(int config);                                    /* how many time
 /* Descriptors and handles that were made and not given back. */
 int sim_dnn_live(void);
 
+void sim_dnn_release(int version); /* of the library, from now on: 91900 is 9.19.0, and what it is at first */
+
 /* 1: from now on no engine is right, as if this GPU had none. */
 void sim_dnn_without_engines(int without);
 

@@ -236,7 +236,9 @@ static cu_result sim_host_free(void *memory)
 {
     if (begin_apart() == CU_CAPTURE_UNSUPPORTED)
         return end(CU_CAPTURE_UNSUPPORTED);
-    sim_run_all();
+    const struct block *b = sim_find(memory, 1);
+    if (b != NULL && sim.error == 0 && sim_is_queued(b))
+        sim_fail("page-locked memory is freed, and a copy of it is queued");
     return end(sim_give(memory, 1));
 }
 
@@ -251,15 +253,18 @@ static cu_result sim_host_address(cu_address *at, void *memory, unsigned flags)
 
 static cu_result copy(char *to, const char *from, size_t bytes, int to_host, int from_host, cu_stream stream)
 {
-    const struct work w = {.kind = WORK_COPY, .to = to, .from = from, .bytes = bytes};
+    struct work w = {.kind = WORK_COPY, .to = to, .from = from, .bytes = bytes};
     cu_result result = begin();
-    const struct block *a = sim_find(to, bytes), *b = sim_find(from, bytes);
+    struct block *a = sim_find(to, bytes), *b = sim_find(from, bytes);
     if (result != CU_OK)
         return end(result);
     if ((to_host && a == NULL) || (from_host && b == NULL))
         sim_fail("a copy of host memory that is not page-locked");
     if (a == NULL || b == NULL || a->host != to_host || b->host != from_host)
         return end(BAD_VALUE);
+    b->loads += from_host;
+    if (from_host)
+        w.hash = sim_hash(from, bytes);
     return end(sim_queue(stream, &w));
 }
 
@@ -669,6 +674,15 @@ int64_t sim_live(void)
 int64_t sim_pending(void)
 {
     return look(&sim.pending);
+}
+
+int64_t sim_loads(const void *host)
+{
+    pthread_mutex_lock(&sim_lock);
+    const struct block *b = sim_find(host, 1);
+    int64_t loads = b != NULL && b->host ? b->loads : -1;
+    pthread_mutex_unlock(&sim_lock);
+    return loads;
 }
 
 int64_t sim_graphs(void)

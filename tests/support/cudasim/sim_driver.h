@@ -3,7 +3,7 @@
  * sim_driver: a CUDA driver that promises what NVIDIA's promises, and no more. Work that is queued runs as late as it
  * may: when somebody waits for it, streams in a drawn order. Device memory faults when the host touches it, and is NaN
  * when it is taken; the bytes behind a block are looked at when it is freed. Page-locked memory is read when a copy runs,
- * not when it is queued, and copies of other host memory are refused. A stream that records keeps what it is given, with
+ * not when it is queued, and who has written or freed it meanwhile ends the program, as does a copy of other host memory. A stream that records keeps what it is given, with
  * numbers and addresses as they were given; what must not be done by a thread that records is refused, and spoils the
  * recording; a graph whose memory was freed is an illegal address. What a reader would get wrong: it is stricter
  * than a GPU, on purpose; that something passes here says nothing of speed, nor of a real driver's mistakes. */
@@ -86,5 +86,8 @@ int sim_recorded(void); /* how many kernels there are in it */
 /* Bytes of device memory that are held; works that are queued. */
 int64_t sim_live(void);
 int64_t sim_pending(void);
+
+/* Copies to a GPU that were queued so far out of the page-locked block in which `host` is; -1: it is in none. */
+int64_t sim_loads(const void *host);
 
 #endif

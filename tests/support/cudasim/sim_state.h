@@ -21,6 +21,7 @@ struct block { /* of device memory, or page-locked */
     char *map, *at;
     size_t bytes, mapped; /* asked for; without the guard page */
     int host;
+    int64_t loads; /* page-locked: copies to a GPU that were queued so far */
 };
 
 struct CUevent_st {
@@ -44,6 +45,7 @@ struct work {
     void *arg;
     int value, faults;
     int64_t records; /* WAIT: of the event, that have to be reached */
+    uint64_t hash;   /* COPY from the host: of what it was queued with; else 0 */
     struct CUevent_st *event;
     struct CUgraphExec_st *graph;
     _Alignas(16) char args[SIM_ARGS];
@@ -114,6 +116,8 @@ void sim_run_all(void); /* that is queued on the GPU of this thread's context */
  * that has come to nothing for SIM_PATIENCE seconds, or if nobody is waited for. `slices`: 0 at first. */
 void sim_wait_for_others(const char *what, int *slices);
 cu_result sim_queue(struct CUstream_st *stream, const struct work *work);
+uint64_t sim_hash(const void *bytes, size_t size); /* never 0 */
+int sim_is_queued(const struct block *block);      /* a copy of it, or to it */
 void sim_free_works(struct works *works);
 void sim_note_blocks(struct CUgraphExec_st *graph, const struct work *work);
 

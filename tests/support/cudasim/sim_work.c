@@ -40,6 +40,36 @@ static void drop_work(struct work *w)
     free(w);
 }
 
+/* Words are mixed as they come: a copy of the same bytes has the same hash, and what is no copy has another. */
+uint64_t sim_hash(const void *bytes, size_t size)
+{
+    uint64_t hash = size + 1, word;
+    for (size_t at = 0; at < size; at += sizeof word) {
+        word = 0;
+        memcpy(&word, (const char *)bytes + at, size - at < sizeof word ? size - at : sizeof word);
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+        hash ^= hash >> 29;
+    }
+    return hash | 1;
+}
+
+int sim_is_queued(const struct block *b)
+{
+    for (const struct CUstream_st *s = sim.streams; s != NULL; s = s->next)
+        for (const struct work *w = s->works.first; w != NULL; w = w->next)
+            if (w->kind == WORK_COPY && (sim_find(w->from, w->bytes) == b || sim_find(w->to, w->bytes) == b))
+                return 1;
+    return 0;
+}
+
+/* A GPU reads the host's memory at any time between the call and the copy's end. */
+static void run_copy(const struct work *w)
+{
+    if (w->hash != 0 && sim_hash(w->from, w->bytes) != w->hash)
+        sim_fail("page-locked memory was written before a copy that was queued has read it");
+    memcpy(w->to, w->from, w->bytes);
+}
+
 static void run_graph(struct CUgraphExec_st *graph);
 static void misjudge(const struct work *w);
 
@@ -57,7 +87,7 @@ static void run(struct work *w)
     } else if (w->kind == WORK_CALL) {
         w->call(w->arg);
     } else if (w->kind == WORK_COPY) {
-        memcpy(w->to, w->from, w->bytes);
+        run_copy(w);
     } else if (w->kind == WORK_FILL) {
         memset(w->to, w->value, w->bytes);
     } else if (w->kind == WORK_RECORD) {
