@@ -67,6 +67,15 @@ void *dl_symbol(void *library, const char *name)
     return dlsym(library, name);
 }
 
+int dl_function(void *to, void *library, const char *name)
+{
+    /* ISO C has no conversion from an address of data to one of a function; POSIX promises that both are alike. */
+    void *found = dlsym(library, name);
+    if (found != NULL)
+        memcpy(to, &found, sizeof found);
+    return found != NULL;
+}
+
 void dl_close(void *library)
 {
     if (library != NULL)

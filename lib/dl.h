@@ -24,6 +24,9 @@ moco_status dl_load(void **library, char path[DL_PATH], const char *what, const 
 /* The address of an exported symbol; NULL if there is none. */
 void *dl_symbol(void *library, const char *name);
 
+/* Writes the address of an exported function into `to`, a pointer to a pointer to one; 0: there is none. */
+int dl_function(void *to, void *library, const char *name);
+
 /* Gives the library back; it is unloaded if nobody else holds it. */
 void dl_close(void *library);
 

@@ -76,12 +76,10 @@ moco_status encoder_create_hollow(struct encoder **out, struct ctx *ctx, const s
     e->be = be;
     e->dev = dev;
     e->config = *config;
-    if (pthread_mutex_init(&e->lock, NULL) != 0) {
-        mem_free(ctx, e);
-        return err_set(err, MOCO_ENOMEM, "no memory for a lock");
-    }
-    if (pthread_cond_init(&e->flight.over, NULL) != 0) {
-        pthread_mutex_destroy(&e->lock);
+    int locks = pthread_mutex_init(&e->lock, NULL) == 0;
+    if (!locks || pthread_cond_init(&e->flight.over, NULL) != 0) {
+        if (locks)
+            pthread_mutex_destroy(&e->lock);
         mem_free(ctx, e);
         return err_set(err, MOCO_ENOMEM, "no memory for a lock");
     }

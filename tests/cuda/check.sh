@@ -81,9 +81,12 @@ if command -v cuobjdump >/dev/null && command -v nvdisasm >/dev/null; then
         cuobjdump -sass -arch "$target" "$BUILD/obj/cuda/kernels.fatbin" >"$work/sass" 2>&1 || fail "no machine code for $target"
         tensor="product_forward product_data product_weights nce_slices nce_keys nearest_slices"
         machine_code HMMA.1688.F32.TF32 $tensor
-        machine_code LDG.E.128 $tensor nearest_end slab_sums $(stored slab_update slab_readers bn_sums bn_apply bn_back_sums bn_back_apply)
+        machine_code HMMA.16816.F32.BF16 product_forward_bf16 product_data_bf16 product_weights_bf16
+        machine_code 'HMMA.16816.F32 ' product_forward_f16 product_data_f16 product_weights_f16
+        machine_code LDG.E.128 nce_slices nce_keys nearest_slices nearest_end $(stored product_forward product_data product_weights) slab_sums $(stored slab_update slab_readers bn_sums bn_apply bn_back_sums bn_back_apply)
         machine_code STG.E.128 slab_update $(stored bn_apply bn_back_apply)
         machine_code STG.E.64 slab_update_bf16 slab_update_f16 slab_readers_bf16 slab_readers_f16
+        code_of product_forward_bf16 | grep -q TF32 && fail "products of bf16 for $target are made in TF32"
         code_of slab_sums | grep -q HMMA && fail "every kernel has HMMA: nothing was looked at"
         code_of loss_end | grep -q LDG.E.128 && fail "every kernel has LDG.E.128: nothing was looked at"
     done

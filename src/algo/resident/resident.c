@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * resident: see resident.h. Every picture is read twice, first for its size alone, so that no more host memory is needed
- * than for one of them. */
+ * resident: see resident.h. Where a set does not say how large its pictures are, each is read twice, first for its size
+ * alone, so that no more host memory is needed than for one of them. */
 #include "algo/resident/resident.h"
 
 #include <stdio.h>
@@ -28,12 +28,19 @@ static moco_status named(const struct dataset *ds, int64_t id, moco_status statu
     return status;
 }
 
+/* Of a set that knows them, no picture is read for them. */
 static moco_status find_sizes(struct resident *r, const struct dataset *ds, struct decoder *decoder, int64_t *pixels,
                               struct err *err)
 {
     for (int64_t id = 0; id < r->count; id++) {
         struct err said = {0};
         struct image image;
+        if (ds->w > 0) {
+            r->side[id][0] = ds->w;
+            r->side[id][1] = ds->h;
+            *pixels += (int64_t)ds->w * ds->h;
+            continue;
+        }
         decoder->wish = only_size;
         decoder->wish_user = r->side[id];
         moco_status status = ds->ops->read(ds, id, decoder, &image, &said);
@@ -77,7 +84,10 @@ static moco_status put_all(struct resident *r, const struct dataset *ds, struct 
         const uint8_t *rgb;
         TRY(named(ds, id, ds->ops->read(ds, id, decoder, &image, err), err));
         if (image.w != r->side[id][0] || image.h != r->side[id][1])
-            return named(ds, id, err_set(err, MOCO_EFORMAT, "it has another size than a moment ago"), err);
+            return named(ds, id,
+                         err_set(err, MOCO_EFORMAT, "it is %d x %d pixels and not %d x %d, as it was said to be",
+                                 image.w, image.h, r->side[id][0], r->side[id][1]),
+                         err);
         TRY(pack(r, &image, packed, &rgb, err));
         TRY(r->be->pictures_put(r->pictures, id, rgb, err));
     }

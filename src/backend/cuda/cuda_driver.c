@@ -4,8 +4,6 @@
  * variable of the environment adds one; a driver is code that runs in this process. */
 #include "backend/cuda/cuda_driver.h"
 
-#include <string.h>
-
 #include "dl.h"
 
 #ifndef MOCO_CUDA_FOLDERS
@@ -17,17 +15,12 @@
 
 static moco_status fill_table(struct cuda_driver *out, void *library, const char *path, struct err *err)
 {
-    /* ISO C has no conversion from an address of data to one of a function; POSIX promises that both are alike. */
 #define FILL(member, symbol, args)                                                                                     \
-    {                                                                                                                  \
-        void *found = dl_symbol(library, #symbol);                                                                     \
-        if (found == NULL)                                                                                             \
-            return err_set(err, MOCO_ENODEV,                                                                           \
-                           "cuda: the driver %.200s is too old: it has no " #symbol "; version %d.%d or newer is "     \
-                           "needed",                                                                                   \
-                           path, CUDA_DRIVER_OLDEST / 1000, CUDA_DRIVER_OLDEST % 1000 / 10);                           \
-        memcpy(&out->member, &found, sizeof found);                                                                    \
-    }
+    if (!dl_function(&out->member, library, #symbol))                                                                  \
+        return err_set(err, MOCO_ENODEV,                                                                               \
+                       "cuda: the driver %.200s is too old: it has no " #symbol "; version %d.%d or newer is "         \
+                       "needed",                                                                                       \
+                       path, CUDA_DRIVER_OLDEST / 1000, CUDA_DRIVER_OLDEST % 1000 / 10);
     CUDA_DRIVER(FILL)
 #undef FILL
     return MOCO_OK;

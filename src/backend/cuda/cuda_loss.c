@@ -178,7 +178,7 @@ static moco_status product(const struct loss *l, enum cuda_kernel kernel, struct
         cuda_product_split(kernel, &args);
         args.parts = l->parts;
     }
-    return cuda_product(l->dev, kernel, &args, err);
+    return cuda_product(l->dev, kernel, 0, &args, err);
 }
 
 /* Queries [first, first + rows). */

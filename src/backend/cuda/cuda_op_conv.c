@@ -3,19 +3,17 @@
  * cuda_op_conv: convolutions, by cuDNN where there is one and it has an engine for the shape, else by a kernel of our own;
  * and linear layers, which are convolutions of 1 x 1 maps of f32, by that kernel always. What a reader would get wrong:
  * which engine cuDNN takes depends on the number of samples, so that a plan that promises the same bits at any number does
- * without. And our kernel reads and writes f32: in 16 bits its factors are widened first, and its result is rounded. */
+ * without. And our kernel's gradient of weights is f32, whatever the maps are, while cuDNN's is rounded to 16 bits. */
 #include "backend/cuda/cuda_params.h"
 #include "backend/cuda/cuda_product.h"
 #include "backend/cuda/tune/dnn_fastest.h"
 #include "backend/program/program_buffers.h"
 
 /* One pass of a convolution: by cuDNN, or by our own kernel. */
-enum { X, W, Y };
 struct pass {
     struct dnn_plan plan;
     int chosen;    /* 0: by our own kernel */
     int workspace; /* buffer; NONE */
-    int wide[3];   /* our own kernel and 16-bit numbers: buffers of x, w and y (or their gradients) as f32; else NONE */
 };
 
 struct cuda_conv {
@@ -24,7 +22,7 @@ struct cuda_conv {
 
 struct cuda_conv_back {
     struct pass pass;
-    int gradient; /* WEIGHTS: this launch's, before it is added; NONE: it is added as it comes */
+    int gradient; /* WEIGHTS: this launch's, before it is added: cuDNN's, or with padding; NONE: it is added as it comes */
     int parts;    /* WEIGHTS by our own kernel: of a product that is split */
 };
 
@@ -33,7 +31,6 @@ static int storage_of(const struct be_plan *plan, const struct graph_op *op)
     return op->kind == OP_LINEAR ? 0 : cuda_storage(plan->program.spec.precision);
 }
 
-/* In 16 bits our kernel's tensor cores lose nothing: TF32 has all bits of bf16 and fp16. */
 static struct product_args shape_of(const struct be_plan *plan, const struct program_node *node)
 {
     const struct graph_op *op = node->op;
@@ -49,7 +46,7 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
                                 .stride = op->stride,
                                 .pad = op->pad,
                                 .splits = 1,
-                                .tf32 = plan->program.spec.precision == BE_TF32 || storage_of(plan, op) > 0};
+                                .tf32 = plan->program.spec.precision == BE_TF32};
     if (op->kind == OP_LINEAR) {
         args.kernel = args.stride = 1;
         args.pad = 0;
@@ -57,11 +54,9 @@ static struct product_args shape_of(const struct be_plan *plan, const struct pro
     return args;
 }
 
-static int64_t numbers_of(const struct product_args *a, int which)
+static int64_t weights_of(const struct product_args *a)
 {
-    if (which == W)
-        return (int64_t)a->co * a->kernel * a->kernel * a->ci;
-    return which == X ? (int64_t)a->n * a->h * a->w * a->ci : (int64_t)a->n * a->oh * a->ow * a->co;
+    return (int64_t)a->co * a->kernel * a->kernel * a->ci;
 }
 
 /* ---- choosing ---- */
@@ -95,7 +90,7 @@ static moco_status choose_dnn(struct be_plan *plan, const struct program_node *n
         return MOCO_OK;
     }
     out->chosen = 1;
-    size_t weight = (size_t)numbers_of(&a, W) * (storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float));
+    size_t weight = (size_t)weights_of(&a) * (storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float));
     if (out->plan.count > 1 && weight > plan->timed_weight)
         plan->timed_weight = weight;
     return program_buffer(&plan->program, &out->workspace, out->plan.workspace, CLASS_SCRATCH, moment, err);
@@ -105,14 +100,8 @@ static moco_status choose_dnn(struct be_plan *plan, const struct program_node *n
 static moco_status choose(struct be_plan *plan, const struct program_node *node, enum dnn_pass pass, struct pass *out,
                           int moment, struct err *err)
 {
-    const struct product_args a = shape_of(plan, node);
-    *out = (struct pass){.workspace = NONE, .wide = {NONE, NONE, NONE}};
-    if (may_use_dnn(plan, node->op))
-        TRY(choose_dnn(plan, node, pass, out, moment, err));
-    for (int i = X; i <= Y && !out->chosen && storage_of(plan, node->op) > 0; i++)
-        TRY(program_buffer(&plan->program, &out->wide[i], (size_t)numbers_of(&a, i) * sizeof(float), CLASS_SCRATCH,
-                           moment, err));
-    return MOCO_OK;
+    *out = (struct pass){.workspace = NONE};
+    return may_use_dnn(plan, node->op) ? choose_dnn(plan, node, pass, out, moment, err) : MOCO_OK;
 }
 
 static void forget(struct pass *pass)
@@ -168,27 +157,6 @@ static moco_status run_dnn(const struct be_plan *plan, struct pass *pass, const 
     return cuda_dnn_run(plan->dev, &pass->plan, x, w, y, cuda_buffer(plan, pass->workspace), err);
 }
 
-/* *to: a factor of our own kernel's, as f32. */
-static moco_status widen(const struct be_plan *plan, const struct program_node *node, const struct pass *pass,
-                         int which, const void *from, const float **to, struct err *err)
-{
-    const struct product_args a = shape_of(plan, node);
-    struct map_args args = {.x = from, .y = cuda_buffer(plan, pass->wide[which]), .count = numbers_of(&a, which)};
-    *to = from;
-    if (pass->wide[which] == NONE)
-        return MOCO_OK;
-    *to = args.y;
-    return cuda_launch_items(plan->dev, CUDA_map_widen + storage_of(plan, node->op), args.count, &args, err);
-}
-
-/* What our kernel has computed is rounded to a map's numbers. */
-static moco_status narrow(const struct be_plan *plan, const struct program_node *node, struct map_args args,
-                          struct err *err)
-{
-    args.wide = 1;
-    return cuda_launch_items(plan->dev, CUDA_map_add + storage_of(plan, node->op), args.count, &args, err);
-}
-
 /* ---- forward ---- */
 
 static moco_status compile(struct be_plan *plan, struct program_node *node, int n, int moment, struct err *err)
@@ -201,21 +169,14 @@ static moco_status compile(struct be_plan *plan, struct program_node *node, int 
 static moco_status run_own(const struct be_plan *plan, const struct program_node *node, const struct map_args *behind,
                            const void *x, const void *w, struct err *err)
 {
-    const struct pass *pass = &((const struct cuda_conv *)node->state)->pass;
     struct product_args args = shape_of(plan, node);
-    struct map_args rest = *behind;
-    TRY(widen(plan, node, pass, X, x, &args.a, err));
-    TRY(widen(plan, node, pass, W, w, &args.b, err));
-    if (pass->wide[Y] == NONE) {
-        args.out = behind->y;
-        args.bias = behind->bias;
-        args.other = behind->other;
-        args.relu = behind->relu;
-        return cuda_product(plan->dev, CUDA_product_forward, &args, err);
-    }
-    rest.x = args.out = cuda_buffer(plan, pass->wide[Y]);
-    TRY(cuda_product(plan->dev, CUDA_product_forward, &args, err));
-    return narrow(plan, node, rest, err);
+    args.a = x;
+    args.b = w;
+    args.out = behind->y;
+    args.bias = behind->bias;
+    args.other = behind->other;
+    args.relu = behind->relu;
+    return cuda_product(plan->dev, CUDA_product_forward, storage_of(plan, node->op), &args, err);
 }
 
 static moco_status run(const struct program_forward *run, const struct program_node *node, struct err *err)
@@ -226,7 +187,7 @@ static moco_status run(const struct program_forward *run, const struct program_n
     const void *x = cuda_value_at(plan, node->in);
     struct map_args behind = {.y = cuda_value_at(plan, node->out),
                               .other = cuda_value_at(plan, node->other),
-                              .count = numbers_of(&shape, Y),
+                              .count = (int64_t)shape.n * shape.oh * shape.ow * shape.co,
                               .c = shape.co,
                               .relu = node->relu};
     if (node->bn != NULL)
@@ -252,15 +213,16 @@ static moco_status compile_back(struct be_plan *plan, struct program_step *step,
     struct cuda_conv_back *state = step->state;
     const struct program_node *node = step->node;
     struct product_args args = shape_of(plan, node);
-    size_t number = storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float);
     state->parts = state->gradient = NONE;
     TRY(choose(plan, node, step->kind == STEP_WEIGHTS ? DNN_WEIGHTS : DNN_DATA, &state->pass, moment, err));
     if (step->kind != STEP_WEIGHTS)
         return MOCO_OK;
+    size_t number = state->pass.chosen && storage_of(plan, node->op) > 0 ? sizeof(uint16_t) : sizeof(float);
+    if (state->pass.chosen || args.ci != cuda_value(plan, node->in)->c)
+        TRY(program_buffer(&plan->program, &state->gradient, (size_t)weights_of(&args) * number, CLASS_SCRATCH, moment,
+                           err));
     if (state->pass.chosen)
-        return program_buffer(&plan->program, &state->gradient, (size_t)numbers_of(&args, W) * number, CLASS_SCRATCH,
-                              moment, err);
-    state->gradient = state->pass.wide[W];
+        return MOCO_OK;
     return program_buffer(&plan->program, &state->parts, cuda_product_split(CUDA_product_weights, &args), CLASS_SCRATCH,
                           moment, err);
 }
@@ -285,13 +247,13 @@ static moco_status weights_by_own(const struct be_plan *plan, const struct progr
     const struct cuda_conv_back *state = step->state;
     struct product_args args = shape_of(plan, step->node);
     int apart = state->gradient != NONE;
-    TRY(widen(plan, step->node, &state->pass, Y, dy, &args.a, err));
-    TRY(widen(plan, step->node, &state->pass, X, x, &args.b, err));
+    args.a = dy;
+    args.b = x;
     cuda_product_split(CUDA_product_weights, &args);
     args.out = apart ? cuda_buffer(plan, state->gradient) : sum;
     args.accumulate = !apart;
     args.parts = cuda_buffer(plan, state->parts);
-    TRY(cuda_product(plan->dev, CUDA_product_weights, &args, err));
+    TRY(cuda_product(plan->dev, CUDA_product_weights, storage_of(plan, step->node->op), &args, err));
     return apart ? add_gradient(plan, step, sum, 0, err) : MOCO_OK;
 }
 
@@ -317,15 +279,11 @@ static moco_status run_weights(const struct program_backward *run, const struct 
 static moco_status data_by_own(const struct be_plan *plan, const struct program_step *step, const void *dy,
                                const void *w, void *dx, struct err *err)
 {
-    const struct pass *pass = &((const struct cuda_conv_back *)step->state)->pass;
     struct product_args args = shape_of(plan, step->node);
-    TRY(widen(plan, step->node, pass, Y, dy, &args.a, err));
-    TRY(widen(plan, step->node, pass, W, w, &args.b, err));
-    args.out = pass->wide[X] == NONE ? dx : cuda_buffer(plan, pass->wide[X]);
-    TRY(cuda_product(plan->dev, CUDA_product_data, &args, err));
-    if (pass->wide[X] == NONE)
-        return MOCO_OK;
-    return narrow(plan, step->node, (struct map_args){.x = args.out, .y = dx, .count = numbers_of(&args, X)}, err);
+    args.a = dy;
+    args.b = w;
+    args.out = dx;
+    return cuda_product(plan->dev, CUDA_product_data, storage_of(plan, step->node->op), &args, err);
 }
 
 static moco_status run_back(const struct program_backward *run, const struct program_step *step, struct err *err)

@@ -47,14 +47,14 @@ size_t cuda_product_split(enum cuda_kernel kernel, struct product_args *args)
     return args->splits == 1 ? 0 : (size_t)(args->splits * e.rows * e.columns) * sizeof(float);
 }
 
-moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, const struct product_args *args,
+moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, int storage, const struct product_args *args,
                          struct err *err)
 {
     struct extent e = extent_of(kernel, args);
     if (tiles(e.columns) > 65535)
         return err_set(err, MOCO_ENOTSUP, "%s: a product of %lld columns is larger than a GPU can run", dev->name,
                        (long long)e.columns);
-    TRY(cuda_launch(dev, kernel, tiles(e.rows), (int)tiles(e.columns), args->splits, args, err));
+    TRY(cuda_launch(dev, kernel + storage, tiles(e.rows), (int)tiles(e.columns), args->splits, args, err));
     if (args->splits == 1)
         return MOCO_OK;
     struct product_args end = *args;
@@ -76,13 +76,13 @@ static moco_status copy_and_run(struct be_device *dev, enum cuda_kernel kernel, 
                                 struct err *err)
 {
     struct extent e = extent_of(kernel, args);
-    args->a = (float *)(void *)at;
-    args->b = (float *)(void *)(at + up(a_count));
-    args->out = (float *)(void *)(at + up(a_count) + up(b_count));
+    args->a = at;
+    args->b = at + up(a_count);
+    args->out = at + up(a_count) + up(b_count);
     args->parts = (float *)(void *)((char *)args->out + up(e.rows * e.columns));
     TRY(cuda_put(dev, at, a, (size_t)a_count * sizeof *a, err));
     TRY(cuda_put(dev, at + up(a_count), b, (size_t)b_count * sizeof *b, err));
-    return cuda_product(dev, kernel, args, err);
+    return cuda_product(dev, kernel, 0, args, err);
 }
 
 static moco_status on_host_arrays(struct be_device *dev, enum cuda_kernel kernel, int64_t m, int64_t n, int64_t k,

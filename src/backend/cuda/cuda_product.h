@@ -14,8 +14,8 @@ struct product_args cuda_matrix(enum cuda_kernel kernel, int m, int n, int k);
 /* Chooses args->splits; the bytes of device memory that it wants as args->parts (0: none). */
 size_t cuda_product_split(enum cuda_kernel kernel, struct product_args *args);
 
-/* Queues it; within cuda_enter. */
-moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, const struct product_args *args,
+/* Queues it; within cuda_enter. `storage` of the factors: cuda_storage. */
+moco_status cuda_product(struct be_device *dev, enum cuda_kernel kernel, int storage, const struct product_args *args,
                          struct err *err);
 
 /* Slots: of host arrays, by way of device memory. They wait. */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * planted: kernels with one fault each, and three that are sound, run by name in a program of their own: ops/cudasim/test_simt.sh
+ * planted: kernels with one fault each, and some that are sound, run by name in a program of their own: ops/cudasim/test_simt.sh
  * compiles it with and without sanitizers, and wants each fault to be told. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "backend/cuda/kernels/mma.cuh"
 
 struct planted_args {
     float *numbers; /* [512] */
@@ -65,6 +67,62 @@ PLANTED(mma_without_a_lane)
         return;
     mma_16x8x8(sum, left, right);
     a.numbers[blockIdx.x * 64 + threadIdx.x] = sum[0];
+}
+
+/* Numbers of 16 bits: a has row * 16 + column, less 128, b 3 * row + 5 * column, less 40, and the sum begins at 2016. Every
+ * number of a lane stands where PTX's table says; what comes of it is 2016 if it is the product of the two. `order`: of the
+ * words of a, as the table has them 0, 1, 2, 3; `step`: between the two numbers of a word, along k. */
+template <class T> static void mma_of_16_bits(const struct planted_args &a, const int (&order)[4], int step)
+{
+    const int lane = (int)threadIdx.x % 32, g = lane / 4, t = lane % 4;
+    uint32_t left[4] = {}, right[2] = {};
+    float sum[4] = {2016, 2016, 2016, 2016};
+    for (int i = 0; i < 8; i++) {
+        const int row = i < 2 || (i >= 4 && i < 6) ? g : g + 8,
+                  column = (step == 1 ? 2 * t : t) + i % 2 * step + (i < 4 ? 0 : 8);
+        pack<T>(left + order[i / 2], i % 2, (float)(row * 16 + column - 128));
+    }
+    for (int i = 0; i < 4; i++) {
+        const int row = 2 * t + i % 2 + (i < 2 ? 0 : 8);
+        pack<T>(right + i / 2, i % 2, (float)(3 * row + 5 * g - 40));
+    }
+    multiply_16<T>(sum, left, right);
+    for (int i = 0; i < 4; i++) {
+        const int row = i < 2 ? g : g + 8, column = 2 * t + i % 2;
+        for (int k = 0; k < 16; k++)
+            sum[i] -= (float)((row * 16 + k - 128) * (3 * k + 5 * column - 40));
+    }
+    a.numbers[blockIdx.x * 64 + threadIdx.x] = sum[0] == sum[1] && sum[1] == sum[2] && sum[2] == sum[3] ? sum[0] : 0;
+}
+
+static const int in_order[4] = {0, 1, 2, 3};
+
+PLANTED(sound_mma_of_bf16)
+{
+    mma_of_16_bits<struct bf16>(a, in_order, 1);
+}
+
+PLANTED(sound_mma_of_fp16)
+{
+    mma_of_16_bits<struct f16>(a, in_order, 1);
+}
+
+PLANTED(mma_with_rows_for_columns)
+{
+    const int order[4] = {0, 2, 1, 3};
+    mma_of_16_bits<struct bf16>(a, order, 1);
+}
+
+PLANTED(mma_as_of_tf32) /* whose lanes have columns t and t + 4 */
+{
+    mma_of_16_bits<struct f16>(a, in_order, 4);
+}
+
+PLANTED(mma_of_16_bits_without_a_lane)
+{
+    if (threadIdx.x == 9)
+        return;
+    mma_of_16_bits<struct bf16>(a, in_order, 1);
 }
 
 PLANTED(missing_barrier)
@@ -155,12 +213,27 @@ PLANTED(too_much_shared)
 static const struct {
     const char *name;
     void (*run)(const void *args);
-} kernels[] = {ROW(sound_sum),       ROW(sound_shuffle),      ROW(sound_mma),
-               ROW(missing_barrier), ROW(write_after_read),   ROW(shared_overrun),
-               ROW(unset_shared),    ROW(barrier_after_exit), ROW(two_blocks_one_number),
-               ROW(global_overrun),  ROW(two_barriers),       ROW(shuffle_outside),
-               ROW(shuffle_alone),   ROW(mma_of_f32),         ROW(mma_without_a_lane),
-               ROW(too_much_shared)};
+} kernels[] = {ROW(sound_sum),
+               ROW(sound_shuffle),
+               ROW(sound_mma),
+               ROW(missing_barrier),
+               ROW(write_after_read),
+               ROW(shared_overrun),
+               ROW(unset_shared),
+               ROW(barrier_after_exit),
+               ROW(two_blocks_one_number),
+               ROW(global_overrun),
+               ROW(two_barriers),
+               ROW(shuffle_outside),
+               ROW(shuffle_alone),
+               ROW(mma_of_f32),
+               ROW(mma_without_a_lane),
+               ROW(too_much_shared),
+               ROW(sound_mma_of_bf16),
+               ROW(sound_mma_of_fp16),
+               ROW(mma_as_of_tf32),
+               ROW(mma_with_rows_for_columns),
+               ROW(mma_of_16_bits_without_a_lane)};
 
 /* NAME SEED: every number that comes out must be 2016, the sum of 0 to 63. */
 int main(int argc, char **argv)

@@ -14,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "algo/resident/resident.h"
 #include "backend/cuda/cuda.h"
+#include "data/dataset/dataset.h"
 #include "data/view/augment.h"
 #include "support/cudasim/sim_driver.h"
 #include "support/cudasim/simt.h"
@@ -502,6 +504,53 @@ static void failures_are_told(void **state)
     }
 }
 
+/* ---- a data set's pictures ---- */
+
+static const struct dataset_ops *true_ops;
+static int reads;
+
+static moco_status counted_read(const struct dataset *ds, int64_t id, struct decoder *decoder, struct image *image,
+                                struct err *err)
+{
+    reads++;
+    return true_ops->read(ds, id, decoder, image, err);
+}
+
+/* Each picture is read once where the set says how large they are, and else once more, for its size. */
+static void a_set_that_knows_its_sizes_is_read_once(void **state)
+{
+    (void)state;
+    enum { COUNT = 3, SIDE = 6 };
+    static uint8_t pixels[COUNT][SIDE][SIDE][3];
+    struct bench b;
+    struct dataset *set;
+    struct resident *r;
+    struct err err = {0};
+    open_device(&b);
+    ok(dataset_from_memory(&set, b.ctx, &pixels[0][0][0][0], COUNT, SIDE, SIDE, NULL, &err), &err);
+    struct dataset_ops counting = *set->ops;
+    true_ops = set->ops;
+    counting.read = counted_read;
+    set->ops = &counting;
+    assert_int_equal(set->w, SIDE);
+    for (int known = 0; known < 2; known++) {
+        set->w = set->h = known ? SIDE : 0;
+        reads = 0;
+        ok(resident_create(&r, b.ctx, b.be, b.dev, set, 0, &err), &err);
+        assert_int_equal(reads, known ? COUNT : 2 * COUNT);
+        assert_int_equal(r->side[COUNT - 1][0], SIDE);
+        assert_int_equal(r->bytes, b.be->pictures_bytes(COUNT, (int64_t)COUNT * SIDE * SIDE));
+        resident_free(r);
+    }
+    set->w = SIDE + 1; /* a set that lies */
+    assert_int_equal(resident_create(&r, b.ctx, b.be, b.dev, set, 0, &err), MOCO_EFORMAT);
+    assert_non_null(strstr(err.text, "it is 6 x 6 pixels and not 7 x 6, as it was said to be"));
+    assert_null(r);
+    set->ops = true_ops;
+    dataset_free(set);
+    close_device(&b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -513,6 +562,7 @@ int main(void)
         cmocka_unit_test(what_cannot_be_made_is_refused),
         cmocka_unit_test(pictures_may_change_between_steps),
         cmocka_unit_test(failures_are_told),
+        cmocka_unit_test(a_set_that_knows_its_sizes_is_read_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # The simulator of CUDA's threads (tests/support/cudasim/simt.h) finds what it promises to find: kernels with one fault each
-# (simt_planted.cc), plain in three orders of threads and blocks, and under two sanitizers; and says nothing of three that are
+# (simt_planted.cc), plain in three orders of threads and blocks, and under two sanitizers; and says nothing of those that are
 # sound. Then all kernels of the backend under both sanitizers (simt_kernels.cc), and with one fault planted in each of
 # some copies of them.
 set -u
@@ -48,12 +48,17 @@ for build in plain address thread; do
     sound $build sound_sum
     sound $build sound_shuffle
     sound $build sound_mma
+    sound $build sound_mma_of_bf16
+    sound $build sound_mma_of_fp16
     found $build barrier_after_exit "a thread waits at a barrier, and another has ended: block .*simt_planted.cc:"
     found $build two_barriers "different barriers"
     found $build shuffle_outside "a shuffle outside of its mask"
     found $build shuffle_alone "names a thread that is not there"
     found $build mma_of_f32 "not in TF32: block .*simt_planted.cc:"
     found $build mma_without_a_lane "names a thread that is not there"
+    found $build mma_of_16_bits_without_a_lane "names a thread that is not there"
+    found $build mma_as_of_tf32 "512 numbers are wrong"
+    found $build mma_with_rows_for_columns "512 numbers are wrong"
     found $build too_much_shared "more shared memory than a block has"
     found $build unset_shared "8 numbers are wrong"
 done

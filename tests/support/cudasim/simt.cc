@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "half.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #define SIMT_ASAN 1
 #elif defined(__has_feature)
@@ -593,6 +595,36 @@ QUIET void simt_mma(float d[4], const float a[4], const float b[2], const char *
         const double columns[2] = {(double)right[4 + k / 4], (double)next[4 + k / 4]};
         for (unsigned i = 0; i < 4; i++)
             sum[i] += rows[i / 2] * columns[i % 2];
+    }
+    for (unsigned i = 0; i < 4; i++)
+        d[i] = cut(sum[i]);
+}
+
+/* PTX, "Matrix Fragments for mma.m16n8k16 with floating point type": a lane's numbers 0 to 7 of a are of row g, but of row
+ * g + 8 for 2, 3, 6 and 7, and of columns 2 t and 2 t + 1, but 8 more from 4 on; those of b (0 to 3) of column g, and of rows
+ * 2 t and 2 t + 1, but 8 more from 2 on; what it gets is as above. */
+QUIET void simt_mma_16(float d[4], const uint32_t a[4], const uint32_t b[2], int f16, const char *file, unsigned line)
+{
+    struct lane *l = the_run->now;
+    const struct lane *warp = &the_run->lanes[l->number - l->number % WARP];
+    unsigned turn = l->turn++ & 1, g = l->number % WARP / 4, t = l->number % 4;
+    uint32_t mine[6] = {a[0], a[1], a[2], a[3], b[0], b[1]};
+    copy_bytes(l->out[turn], mine, sizeof mine);
+    wait_here(AT_EXCHANGE, 0xffffffffu, file, line, NULL);
+    double sum[4] = {(double)d[0], (double)d[1], (double)d[2], (double)d[3]};
+    for (unsigned k = 0; k < 16; k++) {
+        const unsigned lane = k % 8 / 2, upper = k / 8, half = k % 2 * 16;
+        const uint32_t *left = (const uint32_t *)(const void *)warp[g * 4 + lane].out[turn];
+        const uint32_t *right = (const uint32_t *)(const void *)warp[2 * t * 4 + lane].out[turn];
+        const uint32_t *next = (const uint32_t *)(const void *)warp[(2 * t + 1) * 4 + lane].out[turn];
+        const uint32_t bits[4] = {left[2 * upper], left[2 * upper + 1], right[4 + upper], next[4 + upper]};
+        double x[4];
+        for (unsigned i = 0; i < 4; i++) {
+            const uint16_t number = (uint16_t)(bits[i] >> half);
+            x[i] = (double)(f16 ? f16_to_float(number) : bf16_to_float(number));
+        }
+        for (unsigned i = 0; i < 4; i++)
+            sum[i] += x[i / 2] * x[2 + i % 2];
     }
     for (unsigned i = 0; i < 4; i++)
         d[i] = cut(sum[i]);

@@ -41,6 +41,8 @@ void simt_exchange(unsigned mask, unsigned from, const void *value, void *out, s
                    unsigned line);
 /* d += a b of a warp, 16 x 8 numbers of 8 products each, from what each lane has of the factors. */
 void simt_mma(float d[4], const float a[4], const float b[2], const char *file, unsigned line);
+/* The same of 16 products of bf16 (fp16 if `f16`): two numbers in a word, the first of them in its lower half. */
+void simt_mma_16(float d[4], const uint32_t a[4], const uint32_t b[2], int f16, const char *file, unsigned line);
 void *simt_shared(const void *key, size_t bytes, const char *file, unsigned line);
 unsigned simt_lane(void);
 
@@ -98,6 +100,8 @@ static inline int not_before(int x)
 }
 
 #define mma_16x8x8(d, a, b) simt_mma(d, a, b, __FILE__, __LINE__)
+#define mma_16x8x16_bf16(d, a, b) simt_mma_16(d, a, b, 0, __FILE__, __LINE__)
+#define mma_16x8x16_f16(d, a, b) simt_mma_16(d, a, b, 1, __FILE__, __LINE__)
 
 static inline unsigned long long atomicMin(unsigned long long *at, unsigned long long value)
 {

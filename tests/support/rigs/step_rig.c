@@ -336,6 +336,27 @@ char *step_rig_state(struct step_rig *r, size_t *bytes)
     return state;
 }
 
+const char *step_rig_finding_stops(struct step_rig *r, int steps)
+{
+    const double bad = (double)NAN;
+    const char *found = NULL;
+    size_t n;
+    step_rig_write(r, &r->queue, &bad, 1);
+    char *before = step_rig_state(r, &n);
+    for (int s = 0; s < steps && found == NULL; s++) {
+        step_rig_step(r, s, NULL);
+        struct be_outcome o = step_rig_outcome(r);
+        char *after = step_rig_state(r, &n);
+        if (o.bad != BE_BAD(BE_LOSS, 0) || o.follows || o.cancelled)
+            found = "the finding is not told";
+        if (o.committed || memcmp(before, after, n) != 0)
+            found = "a step commits against its verdict";
+        free(after);
+    }
+    free(before);
+    return found;
+}
+
 int step_rig_same_state(struct step_rig *a, struct step_rig *b)
 {
     size_t na, nb;

@@ -55,6 +55,10 @@ void step_rig_write(struct step_rig *r, const struct be_memory *to, const double
 /* Everything that a step may change, in one block (the caller frees). */
 char *step_rig_state(struct step_rig *r, size_t *bytes);
 
+/* Steps whose loss is not finite: what is wrong with them; NULL: each is told, and leaves the state as it was. The queue keeps
+ * the NaN that it is given. */
+const char *step_rig_finding_stops(struct step_rig *r, int steps);
+
 /* Fails the test with the sentence unless status is `wanted`. */
 void step_rig_expect(moco_status status, moco_status wanted, const struct err *err);
 

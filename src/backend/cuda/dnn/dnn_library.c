@@ -5,7 +5,6 @@
 #include "backend/cuda/dnn/dnn_library.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "dl.h"
 
@@ -20,14 +19,9 @@
 
 static moco_status fill_table(struct dnn_library *out, void *library, const char *path, struct err *err)
 {
-    /* As in cuda_driver.c: POSIX promises that addresses of functions are like those of data. */
 #define FILL(member, symbol, result, args)                                                                             \
-    {                                                                                                                  \
-        void *found = dl_symbol(library, #symbol);                                                                     \
-        if (found == NULL)                                                                                             \
-            return err_set(err, MOCO_ENODEV, "cuDNN: %.200s is not cuDNN %d: it has no " #symbol, path, DNN_MAJOR);    \
-        memcpy(&out->member, &found, sizeof found);                                                                    \
-    }
+    if (!dl_function(&out->member, library, #symbol))                                                                  \
+        return err_set(err, MOCO_ENODEV, "cuDNN: %.200s is not cuDNN %d: it has no " #symbol, path, DNN_MAJOR);
     DNN_LIBRARY(FILL)
 #undef FILL
     return MOCO_OK;

@@ -176,7 +176,6 @@ struct map_args {
     uint16_t *winner;
     int64_t count;
     int32_t n, h, w, c, oh, ow, kernel, stride, pad, relu;
-    int32_t wide; /* map_add: x is f32 */
 };
 
 struct bn_args {
@@ -209,13 +208,14 @@ struct fold_args {
  *   data     a: dy [n][oh][ow][co]  b: w                            out: dx [n][h][w][ci]
  *   weights  a: dy                  b: x                            out: dw */
 struct product_args {
-    const float *a, *b;
-    const float *bias, *other; /* a column's; of the output's shape; NULL */
-    float *out;
+    const void *a, *b; /* f32, or 16 bits; so is `out` of forward and data, and `other`; that of weights is f32 */
+    const float *bias; /* a column's; NULL */
+    const void *other; /* of the output's shape; NULL */
+    void *out;
     float *parts; /* splits > 1: [split][rows][columns] */
     int32_t n, h, w, ci, oh, ow, co, kernel, stride, pad;
     int32_t relu, accumulate, splits;
-    int32_t tf32; /* 1: factors are read in TF32; 0: products are as good as f32's */
+    int32_t tf32; /* of f32: 1: factors are read in TF32; 0: products are as good as f32's */
 };
 
 /* Rows [first, first + rows) of queries against `count` candidates. */
@@ -288,7 +288,6 @@ struct nearest_args {
     K(step_end, verdict)                                                                                               \
     CUDA_STORED(K, input, input)                                                                                       \
     CUDA_STORED(K, map_add, map)                                                                                       \
-    CUDA_STORED(K, map_widen, map)                                                                                     \
     CUDA_STORED(K, map_gradient, map)                                                                                  \
     CUDA_STORED(K, map_relu_back, map)                                                                                 \
     CUDA_STORED(K, map_out, map)                                                                                       \
@@ -307,9 +306,9 @@ struct nearest_args {
     CUDA_STORED(K, bn_back_apply, bn)                                                                                  \
     K(fold_bn, fold)                                                                                                   \
     K(fold_weights, fold)                                                                                              \
-    K(product_forward, product)                                                                                        \
-    K(product_data, product)                                                                                           \
-    K(product_weights, product)                                                                                        \
+    CUDA_STORED(K, product_forward, product)                                                                           \
+    CUDA_STORED(K, product_data, product)                                                                              \
+    CUDA_STORED(K, product_weights, product)                                                                           \
     K(product_end, product)                                                                                            \
     K(loss_positives, loss)                                                                                            \
     K(loss_softmax, loss)                                                                                              \

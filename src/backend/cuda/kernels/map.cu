@@ -23,23 +23,16 @@ STORED_KERNEL(input, input)
     }
 }
 
-/* x of a sum that is not rounded yet is f32 (`wide`). */
 STORED_KERNEL(map_add, map)
 {
     for (int64_t i = first_item(); i < a.count; i += item_step()) {
-        float y = a.wide ? get<float>(a.x, i) : get<T>(a.x, i);
+        float y = get<T>(a.x, i);
         if (a.bias != nullptr)
             y += a.bias[i % a.c];
         if (a.other != nullptr)
             y += get<T>(a.other, i);
         put<T>(a.y, i, a.relu && y < 0 ? 0 : y);
     }
-}
-
-STORED_KERNEL(map_widen, map)
-{
-    for (int64_t i = first_item(); i < a.count; i += item_step())
-        put<float>(a.y, i, get<T>(a.x, i));
 }
 
 /* y += other, of the gradient of a convolution's weights: rows of c numbers, in `other` of w, of which the last are those of

@@ -16,7 +16,7 @@ typedef unsigned long long key MAY_ALIAS;
 enum {
     KEYS = CUDA_NEAREST_KEYS,
     LANE_KEYS = KEYS / 32, /* of a list, that a lane moves */
-    ROOM_QUADS = 2 * FACTOR_QUADS /* of shared memory, where two keys take a quad */
+    ROOM_QUADS = 2 * FACTOR_CHUNKS /* of shared memory, where two keys take a quad */
 };
 
 static_assert(CUDA_NEAREST_KEYS == CUDA_BLOCK, "nearest_end has a thread a key");
@@ -154,8 +154,8 @@ WIDE_KERNEL(nearest_slices, nearest)
     p.ci = a.dim;
     p.h = p.w = p.oh = p.ow = p.kernel = p.stride = 1;
     const int64_t begin = (int64_t)blockIdx.y * a.slice, end = a.count - begin < a.slice ? a.count : begin + a.slice;
-    struct part queries = {(int64_t)blockIdx.x * CUDA_TILE, a.n, 0, a.dim, is_wide<left_factor<FORWARD>>(p)};
-    struct part rows = {begin, end, 0, a.dim, is_wide<right_factor<FORWARD>>(p)};
+    struct part queries = {(int64_t)blockIdx.x * CUDA_TILE, a.n, 0, a.dim, is_wide<left_factor<FORWARD, float>>(p)};
+    struct part rows = {begin, end, 0, a.dim, is_wide<right_factor<FORWARD, float>>(p)};
     if (threadIdx.x < CUDA_TILE) {
         limit[threadIdx.x] = 0;
         count[threadIdx.x] = 0;
@@ -166,7 +166,7 @@ WIDE_KERNEL(nearest_slices, nearest)
     for (; rows.row0 < end; rows.row0 += CUDA_TILE) {
         float sum[WARP_ROWS][WARP_COLUMNS][4] = {};
         queries.row0 = (int64_t)not_before((int)blockIdx.x) * CUDA_TILE; /* and so are their addresses */
-        sum_tile<FORWARD>(sum, room, room + FACTOR_QUADS, p, queries, rows); /* its barrier: limits are set */
+        sum_tile<FORWARD, float>(sum, room, room + FACTOR_CHUNKS, p, queries, rows); /* its barrier: limits are set */
         const int64_t left = end - rows.row0;
         offer(a, sum, (unsigned)rows.row0, left < CUDA_TILE ? (int)left : CUDA_TILE, limit, count);
         __syncthreads();

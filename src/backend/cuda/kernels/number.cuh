@@ -88,11 +88,12 @@ template <class T> static __device__ __forceinline__ void put(void *at, int64_t 
     store((T *)at + i, value);
 }
 
-/* What one load or store of 16 or 8 bytes moves, whatever the numbers are. */
+/* What one load or store of 16, 8 or 4 bytes moves, whatever the numbers are. */
 struct alignas(16) words16 {
     uint32_t w[4];
 } MAY_ALIAS;
 typedef uint64_t word8 MAY_ALIAS;
+typedef uint32_t word4 MAY_ALIAS; /* a pair of 16 bits each */
 
 /* Number j of 16 bits of words that were 0. */
 template <class T> static __device__ __forceinline__ void pack(uint32_t *words, int j, float value)
@@ -139,20 +140,22 @@ template <class T, int N> static __device__ __forceinline__ void put_many(void *
 }
 
 /* Three kernels of one body: `name` of T = float, and name_bf16, name_f16 (CUDA_STORED). */
-#define STORED_KERNEL(name, args)                                                                                      \
+#define STORED_KERNEL_AS(KIND, name, args)                                                                             \
     template <class T> static __device__ __forceinline__ void name(const struct args##_args &a);                       \
-    KERNEL(name, args)                                                                                                 \
+    KIND(name, args)                                                                                                   \
     {                                                                                                                  \
         name<float>(a);                                                                                                \
     }                                                                                                                  \
-    KERNEL(name##_bf16, args)                                                                                          \
+    KIND(name##_bf16, args)                                                                                            \
     {                                                                                                                  \
         name<struct bf16>(a);                                                                                          \
     }                                                                                                                  \
-    KERNEL(name##_f16, args)                                                                                           \
+    KIND(name##_f16, args)                                                                                             \
     {                                                                                                                  \
         name<struct f16>(a);                                                                                           \
     }                                                                                                                  \
     template <class T> static __device__ __forceinline__ void name(const struct args##_args &a)
+#define STORED_KERNEL(name, args) STORED_KERNEL_AS(KERNEL, name, args)
+#define STORED_WIDE_KERNEL(name, args) STORED_KERNEL_AS(WIDE_KERNEL, name, args)
 
 #endif

@@ -19,30 +19,42 @@ template <enum product P> static __device__ __forceinline__ struct extent extent
     return e;
 }
 
+template <class T>
 static __device__ __forceinline__ void finish(const struct product_args &a, int64_t at, int64_t column, float value)
 {
     if (a.bias != nullptr)
         value += a.bias[column];
     if (a.other != nullptr)
-        value += a.other[at];
+        value += get<T>(a.other, at);
     if (a.relu && value < 0)
         value = 0;
-    a.out[at] = a.accumulate ? a.out[at] + value : value;
+    put<T>(a.out, at, a.accumulate ? get<T>(a.out, at) + value : value);
 }
 
+/* What a product's result is stored as: a gradient of weights as f32. */
+template <enum product P, class T> struct result {
+    typedef T number;
+};
+
+template <class T> struct result<WEIGHTS, T> {
+    typedef float number;
+};
+
 /* Grid: tiles of rows, tiles of columns, splits. */
-template <enum product P> static __device__ __forceinline__ void product(const struct product_args &a)
+template <enum product P, class T> static __device__ __forceinline__ void product(const struct product_args &a)
 {
-    SHARED(struct quad, left, [FACTOR_QUADS]);
-    SHARED(struct quad, right, [FACTOR_QUADS]);
+    typedef typename layout<T>::chunk chunk;
+    constexpr int DEPTH = layout<T>::DEPTH;
+    SHARED(chunk, left, [FACTOR_CHUNKS]);
+    SHARED(chunk, right, [FACTOR_CHUNKS]);
     const struct extent e = extent_of<P>(a);
     const int64_t steps = (e.depth + DEPTH - 1) / DEPTH; /* splits begin at multiples of DEPTH */
     const int64_t begin = steps * blockIdx.z / a.splits * DEPTH, last = steps * (blockIdx.z + 1) / a.splits * DEPTH;
     const int64_t end = last < e.depth ? last : e.depth;
-    const struct part l = {(int64_t)blockIdx.x * CUDA_TILE, e.rows, begin, end, is_wide<left_factor<P>>(a)};
-    const struct part r = {(int64_t)blockIdx.y * CUDA_TILE, e.columns, begin, end, is_wide<right_factor<P>>(a)};
-    float sum[WARP_ROWS][WARP_COLUMNS][4] = {};
-    sum_tile<P>(sum, left, right, a, l, r);
+    const struct part l = {(int64_t)blockIdx.x * CUDA_TILE, e.rows, begin, end, is_wide<struct left_factor<P, T>>(a)};
+    const struct part r = {(int64_t)blockIdx.y * CUDA_TILE, e.columns, begin, end, is_wide<struct right_factor<P, T>>(a)};
+    tile_sums sum = {};
+    sum_tile<P, T>(sum, left, right, a, l, r);
     UNROLL for (int i = 0; i < WARP_ROWS; i++)
         UNROLL for (int j = 0; j < WARP_COLUMNS; j++)
             UNROLL for (int x = 0; x < 4; x++) {
@@ -52,25 +64,25 @@ template <enum product P> static __device__ __forceinline__ void product(const s
                 if (to_row >= e.rows || to_column >= e.columns)
                     continue;
                 if (a.splits == 1)
-                    finish(a, at, to_column, sum[i][j][x]);
+                    finish<typename result<P, T>::number>(a, at, to_column, sum[i][j][x]);
                 else
                     a.parts[blockIdx.z * e.rows * e.columns + at] = sum[i][j][x];
             }
 }
 
-WIDE_KERNEL(product_forward, product)
+STORED_WIDE_KERNEL(product_forward, product)
 {
-    product<FORWARD>(a);
+    product<FORWARD, T>(a);
 }
 
-WIDE_KERNEL(product_data, product)
+STORED_WIDE_KERNEL(product_data, product)
 {
-    product<DATA>(a);
+    product<DATA, T>(a);
 }
 
-WIDE_KERNEL(product_weights, product)
+STORED_WIDE_KERNEL(product_weights, product)
 {
-    product<WEIGHTS>(a);
+    product<WEIGHTS, T>(a);
 }
 
 /* A thread a number of the result, of n rows and co columns. */
@@ -81,6 +93,6 @@ KERNEL(product_end, product)
         float sum = 0;
         for (int64_t s = 0; s < a.splits; s++)
             sum += a.parts[s * count + i];
-        finish(a, i, i % a.co, sum);
+        finish<float>(a, i, i % a.co, sum);
     }
 }

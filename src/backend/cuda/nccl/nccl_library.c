@@ -5,7 +5,6 @@
 #include "backend/cuda/nccl/nccl_library.h"
 
 #include <stdio.h>
-#include <string.h>
 
 #include "dl.h"
 
@@ -20,15 +19,10 @@
 
 static moco_status fill_table(struct nccl_library *out, void *library, const char *path, struct err *err)
 {
-    /* As in cuda_driver.c: POSIX promises that addresses of functions are like those of data. */
 #define FILL(member, symbol, result, args)                                                                             \
-    {                                                                                                                  \
-        void *found = dl_symbol(library, #symbol);                                                                     \
-        if (found == NULL)                                                                                             \
-            return err_set(err, MOCO_ENODEV, "NCCL: %.200s has no " #symbol "; NCCL %d.%d or newer is needed", path,   \
-                           NCCL_OLDEST / 10000, NCCL_OLDEST / 100 % 100);                                              \
-        memcpy(&out->member, &found, sizeof found);                                                                    \
-    }
+    if (!dl_function(&out->member, library, #symbol))                                                                  \
+        return err_set(err, MOCO_ENODEV, "NCCL: %.200s has no " #symbol "; NCCL %d.%d or newer is needed", path,       \
+                       NCCL_OLDEST / 10000, NCCL_OLDEST / 100 % 100);
     NCCL_LIBRARY(FILL)
 #undef FILL
     return MOCO_OK;
