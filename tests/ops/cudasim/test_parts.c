@@ -50,7 +50,7 @@ static void open_team(const struct rig_spec *spec, int ranks, int by_id, double 
     static moco_comm_options o;
     moco_comm_options_init(&o);
     o.bucket_bytes = bucket_bytes;
-    o.patience_seconds = 60;
+    o.patience_seconds = 600; /* nothing here is lost but by the driver, which tells at once */
     team_open_gpus(&team, spec, ranks, &o, by_id);
     for (int r = 0; r < ranks; r++)
         if (team.rank[r].status != MOCO_OK)

@@ -561,7 +561,9 @@ static cu_result sim_module_function(cu_function *function, cu_module module, co
     (void)module;
     for (int i = 0; i < sim_kernel_count; i++)
         if (strcmp(sim_kernels[i].name, name) == 0) {
+            pthread_mutex_lock(&sim_lock); /* devices may be opened side by side */
             functions[i].kernel = &sim_kernels[i];
+            pthread_mutex_unlock(&sim_lock);
             *function = &functions[i];
             return CU_OK;
         }
