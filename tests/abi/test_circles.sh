@@ -2,10 +2,7 @@
 # Circles between files of lib/ and src/: a .c or .cc depends on another if its object refers to a symbol that the other
 # one defines. There are none. What a reader would get wrong: includes do not show them, since a header may declare what
 # several files define. Then a circle is planted and has to be found.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/begin.sh"
 
 # FILE FILE, a line for each dependence. Objects of *_simd.c exist once for each set of instructions; those of files that
 # are gone do not count.

@@ -3,15 +3,7 @@
 # The module of the CUDA devices, without a GPU, a driver or nvcc: its host code is linked to an empty image of kernels and
 # told to look for the driver in a folder of this test, where stand-ins lie that go wrong in one way each. Each is
 # refused with MOCO_ENODEV and one sentence that says which; and libmoco.so itself knows nothing of CUDA.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
 mkdir "$work/lib" "$work/driver" "$work/second"
 cp -P "$BUILD"/libmoco.so* "$work/lib"
 

@@ -2,15 +2,7 @@
 # SPDX-License-Identifier: MIT
 # How cuDNN is found, without cuDNN: stand-ins in folders of this test, each wrong in one way. Each is refused with
 # MOCO_ENODEV and one sentence that says which; the right one is taken from the folder that a pattern names.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
 mkdir -p "$work/first" "$work/python3.11/dist-packages/nvidia/cudnn/lib"
 
 cat >"$work/library.c" <<'SOURCE'

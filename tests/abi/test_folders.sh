@@ -2,10 +2,8 @@
 # No folder of code has more than 20 modules: a person should know where a thing is without searching. A source and the
 # header of its name are one module; folders inside a folder count for themselves. Then a folder that breaks the rule is
 # planted.
-set -u
+. "$(dirname "$0")/begin.sh"
 most=20
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 
 # FOLDER MODULES, a line for each folder with any.
 count_modules() {

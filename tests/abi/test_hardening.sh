@@ -2,15 +2,7 @@
 # What is built is hardened: position-independent programs, full RELRO, no executable stack, stack protectors, checked
 # calls of the C library; and it stays so whatever flags a packager gives. What a reader would get wrong: a flag that
 # stands in a Makefile may still get lost, so files are read here, and command lines as make would run them.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
 
 # ---- linked files ----
 linked() { # FILE...: what is missing in each, a line

@@ -1,10 +1,7 @@
 #!/bin/sh
 # Every public header compiles alone, as C99 to C23 and C++11 to C++23, pedantic, without a warning, and holds none of
 # what an ABI cannot promise: static functions, varargs, bool, long, FILE, bit-fields. MOCO_API can be anything.
-set -u
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
+. "$(dirname "$0")/begin.sh"
 mkdir "$work/mpi" && echo 'typedef struct some_mpi *MPI_Comm;' >"$work/mpi/mpi.h" # moco/mpi.h wants no more of an MPI
 for cc in "${CC:-cc}" gcc clang; do
     command -v "$cc" >/dev/null 2>&1 || continue

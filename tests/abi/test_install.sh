@@ -2,16 +2,8 @@
 # An installed libmoco serves its users: staged with DESTDIR and moved to its PREFIX, as a package is, it is found by
 # pkg-config and CMake, linked from C and C++, shared and static. What is installed is what is declared here, file by file, and
 # `make uninstall` leaves every file and folder that was there before and none of ours.
-set -u
-: "${BUILD:=build}" "${CC:=cc}" "${CXX:=c++}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/begin.sh"
 prefix=$work/prefix
-failed=0
-fail() {
-    echo "$*"
-    failed=1
-}
 # MAKEFLAGS: this runs below make, whose job server is not ours.
 MAKEFLAGS='' make -s BUILD="$BUILD" DESTDIR="$work/stage" PREFIX="$prefix" install || exit 1
 [ -e "$prefix" ] && fail "make install with DESTDIR wrote to PREFIX itself"

@@ -2,11 +2,8 @@
 # Include edges against the table of src/README.md: a layer includes only layers below it, siblings never include each
 # other, nobody includes api; examples and tests of behaviour see the public headers only. Then edges that must not be
 # are planted in a copy of the tree, one at a time, and each has to be found.
-set -u
+. "$(dirname "$0")/begin.sh"
 only= # a planted edge is looked for in its own file
-: "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
 
 # FILE: PREREQUISITES, one line for each source and header. Headers are compiled alone too, so that one which nobody
 # includes yet is still held to its layer. -MG: oneDNN need not be installed.

@@ -3,15 +3,7 @@
 # Devices in modules: libmoco_NAME.so beside libmoco.so, and in the folder that libmoco was built to be installed into.
 # A good one, which is "ref" under another name, trains to the same bytes; one of another release, one that is no module
 # and one that is no library are refused, each with its reason; and no variable of the environment makes code run.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
 mkdir "$work/lib" "$work/libdir" "$work/elsewhere"
 cp -P "$BUILD"/libmoco.so* "$work/lib"
 

@@ -3,15 +3,8 @@
 # How NCCL is found, without NCCL: stand-ins in folders of this test, each wrong in one way. Each is refused with
 # MOCO_ENODEV and one sentence that says which; the right one is taken from the folder that a pattern names. Then the real
 # one, where there is one: it makes ids without a GPU, and says in a status that it cannot join.
-set -u
-: "${BUILD:=build}" "${CC:=cc}" "${NCCL:=/usr/local/cuda/lib64:/usr/local/cuda/lib:/usr/lib/x86_64-linux-gnu}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
+: "${NCCL:=/usr/local/cuda/lib64:/usr/local/cuda/lib:/usr/lib/x86_64-linux-gnu}"
 mkdir -p "$work/first" "$work/python3.11/dist-packages/nvidia/nccl/lib"
 
 cat >"$work/library.c" <<'SOURCE'

@@ -1,15 +1,7 @@
 #!/bin/sh
 # Programs are users of the library: each needs libmoco.so, finds the one beside it, and has nothing of src/ in it. The
 # short ones, which are there to be read, use the public headers and nothing else.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "$*"
-    failed=1
-}
+. "$(dirname "$0")/begin.sh"
 
 find "$BUILD/obj/src" -name '*.o' -print0 | xargs -0 nm --defined-only -g 2>/dev/null |
     awk 'NF == 3 && $2 ~ /[TDBR]/ && $3 !~ /^moco_/ && $3 !~ /^_Z/ { print $3 }' | sort -u >"$work/inside"

@@ -2,10 +2,7 @@
 # The documents against the tree. The program in README.md is the one in examples/first.c, line for line. Every relative
 # link of a document leads to a file, and its #part to a heading. Every page of docs/ is linked from README.md. The
 # folders in the picture of the layers are those that exist. Then faults are planted in a copy, and each has to be found.
-set -u
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
+. "$(dirname "$0")/begin.sh"
 sed -n '/^```c$/,/^```$/p' README.md | grep -v '^```' | sed 's/^ *//' | grep -v '^$' >"$work/readme"
 [ "$(wc -l <"$work/readme")" -gt 20 ] || { echo "README.md shows no program"; failed=1; }
 sed 's/^ *//' examples/first.c | grep -v '^$' >"$work/first"

@@ -2,17 +2,9 @@
 # The manual pages and the HTML reference are whole: a page for every exported function and every command, none that
 # `make uninstall` does not know, no word of the headers lost, no link that leads nowhere (check_reference.py), and nothing
 # that mandoc or groff complains of. Then faults are planted in copies.
-set -u
-: "${BUILD:=build}"
+. "$(dirname "$0")/begin.sh"
 case $BUILD in /*) ;; *) BUILD=$PWD/$BUILD ;; esac
 command -v python3 >/dev/null 2>&1 || { echo "SKIPPED: python3, which makes the reference, is not here"; exit 0; }
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
-fail() {
-    echo "$*"
-    failed=1
-}
 man=$BUILD/man
 [ -f "$man/man3.made" ] && [ -f "$BUILD/html.made" ] || { echo "make has made no reference, though python3 is here"; exit 1; }
 

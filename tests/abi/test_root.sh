@@ -1,9 +1,7 @@
 #!/bin/sh
 # The project's root, and docs/, hold what belongs there and nothing else: what a program or a person dropped beside it has been
 # committed before. A name is added here by whoever adds the file, on purpose. Then files that do not belong are planted.
-set -u
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
+. "$(dirname "$0")/begin.sh"
 
 # What git keeps, in a checkout; in an unpacked archive everything that is there but what building makes.
 kept() {

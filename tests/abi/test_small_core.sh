@@ -2,11 +2,7 @@
 # SPDX-License-Identifier: MIT
 # A program that opens only files of libmoco never runs the reader of pickles: of the objects behind each public header,
 # none but weights and import reaches one that reads pickles or zip archives, by any chain of symbols (export writes them).
-set -u
-: "${BUILD:=build}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0 count=0
+. "$(dirname "$0")/begin.sh"
 objects=$(find "$BUILD/obj/lib" "$BUILD/obj/src" -name '*.o')
 for object in $objects; do
     nm -g --defined-only "$object" | awk -v o="$object" 'NF == 3 { print $3, o }' >>"$work/defined"

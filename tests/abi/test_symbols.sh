@@ -2,11 +2,7 @@
 # What libmoco lets out and what it takes in: the shared library exports the linker map's list, no more and no less, the
 # headers declare that list, the static library's only global names are those, and no object calls what a library must
 # not: printing, ending the process, environment, locale, signals.
-set -u
-: "${BUILD:=build}" "${CC:=cc}"
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-failed=0
+. "$(dirname "$0")/begin.sh"
 
 same() { # what, file, other file
     if ! cmp -s "$2" "$3"; then
