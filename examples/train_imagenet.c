@@ -19,6 +19,7 @@
 #include "run/train_run.h"
 #include "run/train_setup.h"
 #include "run/verify.h"
+#include "run/views_place.h"
 #include "run/watch.h"
 #include "support/from_moco.h"
 #include "support/human.h"
@@ -336,6 +337,7 @@ static moco_status look_and_stop(struct run *r, struct err *err)
 static moco_status prepare(struct run *r, int *resumed, struct err *err)
 {
     struct run_config *c = &r->note.config;
+    struct views_place place;
     int first = ranks_is_first(&r->ranks);
     c->dry_run |= c->save_index[0] != 0;
     TRY(train_open_machine(r, err));
@@ -350,6 +352,8 @@ static moco_status prepare(struct run *r, int *resumed, struct err *err)
         train_warn_options(r);
     if (c->dry_run)
         return look_and_stop(r, err);
+    TRY(views_place(&place, c->views, r->device, r->data.train,
+                    err)); /* refused, if at all, before there is a folder */
     if (first)
         TRY(run_dir_make(c->out, err));
     return first && !*resumed ? run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, err) : MOCO_OK;

@@ -58,6 +58,7 @@ grep -q "pictures .*not known before they are read" "$work/out" || fail "--dry-r
 # ---- refused ----
 run="$BUILD/examples/train_imagenet --preset demo --size 16 --width 0.125 --threads 1 --batch-size 12 --bn-group-size 6 --moco-k 24 --knn-every 0 --no-report --epochs 1"
 expect 1 "cpu makes no views: .*; try --views auto$" $run "$work/files" --views device --out "$work/no"
+[ ! -e "$work/no" ] || fail "a run that was refused left its folder"
 expect 0 "" $run "$work/files" --views auto --moco-dim 8 --out "$work/advised"
 expect 2 "one of auto|device|host" $run "$work/files" --views gpu --out "$work/no"
 first=$(find "$work/files/train" -name '*.png' | sort | head -n 1)
