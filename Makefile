@@ -227,7 +227,8 @@ late_quick := $(addprefix ops/test_,backend_program batch_loss infonce) \
               robust/files/test_checkpoint robust/hostile/test_forged_states
 run_late = echo "MOCO_TEST_DEVICE=late:" && MOCO_TEST_DEVICE=late BUILD=$(BUILD) tests/run.sh
 
-# The CUDA backend on a simulated driver (docs/cuda.md): cudasim:0 with a simulated cuDNN, cudasim:1 without. check takes test_cudasim, which opens the device itself, and this.
+# The CUDA backend on a simulated driver (docs/cuda.md): cudasim:0 with a simulated cuDNN, cudasim:1 without. check takes
+# the tests of ops/cudasim, which open the device themselves, and those suites that are quick.
 run_cudasim = echo "MOCO_TEST_DEVICE=cudasim:0:" && MOCO_TEST_DEVICE=cudasim:0 BUILD=$(BUILD) tests/run.sh
 cudasim_list := tests/ops/cudasim/suites.txt
 cudasim_of = $(shell awk '$$2 == "$(1)" { print $$1 }' $(cudasim_list))
@@ -285,7 +286,7 @@ check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san MOCO_TEST_DEADLINE=1200
 
 # Without oneDNN: its OpenMP runtime is not instrumented. The loader and what uses it have threads of their own;
-# the two of robust/ bring their own.
+# those of robust/ bring their own.
 tsan_tests := $(addprefix unit/data/test_,loader sources dataset views) unit/lib/test_shares unit/network/test_comm \
               $(addprefix train/ranks/test_,ranks ranks_loader) train/test_ahead $(addprefix robust/test_,encoder one_call side_by_side)
 check-tsan: ## the tests that have threads under ThreadSanitizer

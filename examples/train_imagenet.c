@@ -352,8 +352,8 @@ static moco_status prepare(struct run *r, int *resumed, struct err *err)
         train_warn_options(r);
     if (c->dry_run)
         return look_and_stop(r, err);
-    TRY(views_place(&place, c->views, r->device, r->data.train,
-                    err)); /* refused, if at all, before there is a folder */
+    /* Refused, if at all, before there is a folder. */
+    TRY(views_place(&place, c->views, r->device, r->data.train, err));
     if (first)
         TRY(run_dir_make(c->out, err));
     return first && !*resumed ? run_dir_unused(c->out, strcmp(c->resume, "auto") != 0, err) : MOCO_OK;

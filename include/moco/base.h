@@ -123,8 +123,8 @@ typedef struct moco_context_options {
                         OMP_NUM_THREADS), which is asked when the device is opened */
     /* Allocate and release memory. Set both or neither; NULL: the C library's. They serve everything except small
      * blocks that oneDNN, libjpeg and libpng allocate themselves, what libwebp allocates, and page-locked memory.
-     * `align` is a power of two. They are called from the threads that call libmoco and from loader threads, several at a time, and with
-     * locks held: neither may call libmoco, except moco_context_memory. */
+     * `align` is a power of two. They are called from the threads that call libmoco and from loader threads, several at
+     * a time, and with locks held: neither may call libmoco, except moco_context_memory. */
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*release)(void *user, void *memory, size_t size);
     /* Takes one line of the log, without its newline; `level` is a moco_log_level. NULL: silent. It is called from

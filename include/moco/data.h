@@ -354,8 +354,10 @@ typedef struct moco_loader_stats {
 MOCO_API void moco_loader_stats_init_sized(moco_loader_stats *stats, size_t size);
 #define moco_loader_stats_init(s) moco_loader_stats_init_sized((s), sizeof *(s))
 
-/* Makes a loader. `options` are copied. Owned; it holds a reference on the data set.
- * Errors: MOCO_EINVAL (names the option; also drop_last with a data set smaller than the batch), MOCO_ENOMEM.
+/* Makes a loader. `options` are copied. Owned; it holds references on the data set and on
+ * options.device.
+ * Errors: MOCO_EINVAL (names the option; also drop_last with a data set smaller than the batch), MOCO_ENOMEM,
+ * MOCO_EDEVICE (options.device is lost).
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_loader_create(moco_loader **loader, moco_dataset *dataset,
                                         const moco_loader_options *options);
@@ -376,7 +378,7 @@ MOCO_API moco_status moco_loader_start_at(moco_loader *loader, int64_t epoch, in
  * share. ShuffleBN then moves no image from one rank to another; the price is that an image is decoded once for each
  * of its two views. Whether an image is bad is decided by what both views show, in every loader. The first call
  * takes memory for key views. It needs two recipes, drop_last, and a `bad` other than MOCO_BAD_SKIP.
- * Errors: MOCO_EINVAL, MOCO_ENOMEM.
+ * Errors: MOCO_EINVAL, MOCO_ENOMEM, MOCO_EDEVICE (the device of its options is lost).
  * Threads: the rule of moco_loader_next. Since 0.1. */
 MOCO_API moco_status moco_loader_start_keys(moco_loader *loader, int64_t epoch, int64_t position, int64_t step,
                                             uint64_t seed, int symmetric);

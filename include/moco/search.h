@@ -15,8 +15,8 @@ extern "C" {
 typedef struct moco_bank moco_bank;
 
 /* Makes an empty bank for vectors of `dim` numbers (1 to 1048576), at most 4,294,967,295 of them. They are kept in
- * f32, scaled to length 1. A device that finds neighbours itself (CUDA) gets a copy in its memory at the first search, if that
- * takes at most half of what is free there; it goes with the bank. Owned; it holds a reference on the device.
+ * f32, scaled to length 1. A device that finds neighbours itself (CUDA) gets a copy in its memory at the first search,
+ * if that takes at most half of what is free there; it goes with the bank. Owned; it holds a reference on the device.
  * Errors: MOCO_EINVAL, MOCO_ENOMEM.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_bank_create(moco_bank **bank, moco_device *device, int dim);

@@ -161,8 +161,8 @@ MOCO_API void moco_step_report_init_sized(moco_step_report *report, size_t size)
  * of CPU must be the same (the sentence says what is not). Each rank takes batch_size / ranks images, which are whole BN
  * groups. Each rank makes its queue with the same seed.
  * Errors: MOCO_EINVAL names the option (if batch_size is not a multiple of bn_group_size: both), MOCO_ENOTSUP
- * (precision; with ranks, one BN group of the whole batch, or a device with memory of its own), MOCO_ESTATE,
- * MOCO_ENOMEM, MOCO_ECOMM.
+ * (precision; with ranks, one BN group of the whole batch, or a device with memory of its own that the comm's engine
+ * cannot exchange), MOCO_ESTATE, MOCO_ENOMEM, MOCO_ECOMM.
  * Threads: any thread may call it at any time. Since 0.1. */
 MOCO_API moco_status moco_trainer_create(moco_trainer **trainer, moco_model *model, moco_queue *queue,
                                          const moco_trainer_options *options);

@@ -394,9 +394,9 @@ static moco_status lost(const struct trainer *t, const char *phase, moco_status 
     return err_set(err, status, "in the exchange of %s of step %lld, %s", phase, (long long)t->step, why->text);
 }
 
-static moco_status begin_keys(struct trainer *t, moco_status mine, struct err *err)
+/* Behind `event`. */
+static moco_status begin_keys(struct trainer *t, void *event, struct err *err)
 {
-    void *event = end_part(t, mine);
     size_t each = (size_t)(t->shared ? 2 : 1) * (size_t)t->share * step_row(t);
     for (int d = 0; d < t->directions; d++)
         TRY(gather_bytes(t, rows_exchange(t, d, 0), each, event, &t->others->ticket, err));
@@ -425,9 +425,10 @@ moco_status ranks_greet(struct trainer *t, const struct step *step, moco_status 
     o->next = 0;
     for (int b = 0; b < o->buckets; b++)
         o->left[b] = o->bucket[b].params;
+    void *event = end_part(t, mine); /* nothing is recorded while ranks meet */
     moco_status status = comm_gather(t->comm, o->greetings, sizeof *g, &o->ticket, &late);
     if (status == MOCO_OK)
-        status = begin_keys(t, mine, &late);
+        status = begin_keys(t, event, &late);
     return lost(t, "keys", fared(t, mine, err), status, &late, err);
 }
 

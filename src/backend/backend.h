@@ -535,8 +535,8 @@ struct backend {
     moco_status (*pictures_put)(struct be_pictures *pictures, int64_t index, const void *rgb, struct err *err);
     void (*pictures_free)(struct be_pictures *pictures); /* NULL is fine */
     int64_t (*pictures_bytes)(int64_t count, int64_t pixels);
-    /* The nearest of rows in device memory (queued). nearest_scratch: bytes of device memory; 0: not for so many rows or
-     * neighbours. Without: they are found on the host, by gemm_nt and on_host. */
+    /* The nearest of rows in device memory (queued). nearest_scratch: bytes of device memory, of which fewer
+     * queries may want more; 0: not for so many rows or neighbours. Without: they are found on the host, by gemm_nt and on_host. */
     size_t (*nearest_scratch)(struct be_device *dev, int n, int dim, int64_t count, int k);
     moco_status (*nearest)(struct be_device *dev, const struct be_nearest *io, void *scratch, struct err *err);
     /* How ranks exchange device memory: ranks_id makes, on one rank, an id of MOCO_COMM_ID_BYTES, with which ranks_open

@@ -6,11 +6,13 @@
 
 #include "backend/backend.h"
 
-/* MOCO_ESTATE unless part `number`, counted from 0, is one of be_program_spec.parts; or, `last`, the last of them. */
+/* Of every step. */
 static inline int scalars_parts(const struct be_program_spec *spec)
 {
     return spec->parts > 0 ? spec->parts : 1;
 }
+
+/* MOCO_ESTATE unless part `number`, counted from 0, is one of be_program_spec.parts; or, `last`, the last of them. */
 moco_status scalars_check_part(const struct be_program_spec *spec, int number, int last, struct err *err);
 
 /* MOCO_EINVAL unless the ranges are at most `most`, ascending, disjoint, of parameters before `params`, and hold finite

@@ -2,8 +2,8 @@
  *
  * knn: weighted nearest-neighbour classification, as InstDisc and the reference's CIFAR-10 notebook do it: cosine,
  * the k nearest of a bank, votes of weight exp(cosine / temperature). The search is exact. What a reader would get
- * wrong: the bank is in host memory and in f32 on every device, so that features from a file and from a network can
- * be mixed. */
+ * wrong: the bank is in host memory and in f32 on every device (one that finds neighbours itself has a copy), so that
+ * features from a file and from a network can be mixed. */
 #ifndef MOCO_EVAL_KNN_H
 #define MOCO_EVAL_KNN_H
 

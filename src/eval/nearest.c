@@ -40,7 +40,7 @@ static uint64_t key_of(uint64_t raw)
     return (uint64_t)(bits >> 31 ? ~bits : bits | 0x80000000u) << 32 | (uint32_t)~place;
 }
 
-float nearest_cosine(uint64_t key)
+static float nearest_cosine(uint64_t key)
 {
     uint32_t bits = (uint32_t)(key >> 32);
     float cosine;

@@ -34,7 +34,6 @@ void nearest_merge(struct nearest *n, const struct nearest_size *size, const str
 
 /* Leaves the k nearest, in no order, as keys: a larger key is nearer, and of equally near ones the first in the bank. */
 void nearest_finish(struct nearest *n, const struct nearest_size *size);
-float nearest_cosine(uint64_t key);
 uint32_t nearest_place(uint64_t key);
 
 #endif

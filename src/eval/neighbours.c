@@ -4,7 +4,6 @@
  * queries are compared block by block, in one matrix product. */
 #include "eval/neighbours.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 #include "backend/fallback.h"

@@ -112,11 +112,11 @@ static moco_status write_rows(struct neighbours_device *d, const struct neighbou
     int64_t base = 0;
     for (int p = 0; p < 2; p++) {
         int64_t end = base + bank[p].count;
-        if (d->there < end) {
+        while (d->there < end) { /* piece by piece: others wait for the device meanwhile */
+            int64_t left = end - d->there, piece = NUMBERS / d->dim < left ? NUMBERS / d->dim : left;
             TRY(d->backend->write(d->dev, (char *)d->rows.at + d->there * row_bytes(d),
-                                  bank[p].rows + (d->there - base) * d->dim, (size_t)((end - d->there) * row_bytes(d)),
-                                  err));
-            d->there = end;
+                                  bank[p].rows + (d->there - base) * d->dim, (size_t)(piece * row_bytes(d)), err));
+            d->there += piece;
         }
         base = end;
     }
@@ -141,14 +141,16 @@ static size_t up(size_t bytes)
     return (bytes + ALIGN - 1) / ALIGN * ALIGN;
 }
 
-/* 0: the device does not look for so many. */
-static int lay_out(struct search *s)
+/* 0: the device does not look for so many. The last block has fewer queries, and may want more. */
+static int lay_out(struct search *s, int64_t count)
 {
     const struct neighbours_device *d = s->d;
+    int last = (int)(count % s->block);
+    size_t more = last > 0 ? d->backend->nearest_scratch(d->dev, last, d->dim, s->rows, s->k) : 0;
     size_t scratch = d->backend->nearest_scratch(d->dev, s->block, d->dim, s->rows, s->k);
     s->hits_at = up((size_t)s->block * (size_t)row_bytes(d));
     s->scratch_at = s->hits_at + up((size_t)s->block * (size_t)s->k * sizeof *s->hits);
-    s->bytes = s->scratch_at + scratch;
+    s->bytes = s->scratch_at + (more > scratch ? more : scratch);
     return scratch > 0;
 }
 
@@ -227,7 +229,7 @@ moco_status neighbours_device_find(struct neighbours_device *d, const struct nei
     s.block = (int)(count < block ? count : block);
     s.k = k < s.rows ? k : (int)s.rows;
     *found = 0;
-    if (count < 1 || !lay_out(&s))
+    if (count < 1 || !lay_out(&s, count))
         return MOCO_OK;
     pthread_mutex_lock(&d->lock);
     moco_status status = prepare(&s, bank, found, err);

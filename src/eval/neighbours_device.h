@@ -2,7 +2,7 @@
  *
  * neighbours_device: neighbours that a device finds itself, among rows that it keeps in its memory. What a reader would get
  * wrong: the rows there are a copy. It is made when somebody first asks, follows the bank as that grows, and is given up
- * for the host's way where the device has no room for it. */
+ * where the device has no memory for it. Then, and where it has none for a search, neighbours are found on the host. */
 #ifndef MOCO_EVAL_NEIGHBOURS_DEVICE_H
 #define MOCO_EVAL_NEIGHBOURS_DEVICE_H
 

@@ -28,7 +28,7 @@ needed=$(readelf -d "$work/lib/libmoco_cuda.so" | grep NEEDED | grep -i -e cuda 
 [ -z "$needed" ] || fail "the module needs: $needed"
 
 # What computes is queued where a recording sees it, too (cuda_queue.c): a call of the driver elsewhere would not be in it.
-past_recordings() { grep -lE 'cu->(launch|fill|copy)\(' "$1"/*.c | grep -v -e cuda_queue.c -e cuda_memory.c -e cuda_program.c; }
+past_recordings() { grep -lE 'cu->(launch|fill|copy)\(' "$1"/*.c "$1"/*/*.c 2>/dev/null | grep -v -e cuda_queue.c -e cuda_memory.c -e cuda_program.c; }
 past=$(past_recordings src/backend/cuda)
 [ -z "$past" ] || fail "work is queued past the recordings of steps in: $past"
 echo 'dev->cu->fill(at, 0, bytes, dev->stream);' >"$work/planted.c"

@@ -15,7 +15,7 @@
  * summed, R - 1 of the gathered. wire_bytes is all that the devices sent; wire_headers of it are headers of packets,
  * wire_again what TCP sent a second time; wire_ratio is what is left over the model. What a reader would get wrong: milliseconds
  * are of a machine that does nothing else. A virtual link delivers packets out of order when two processors feed it, and TCP
- * then sends up to 2 % again; on a busy machine there are more packets for the same bytes. */
+ * then sends up to 3 % again; on a busy machine there are more packets for the same bytes. */
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdio.h>

@@ -11,9 +11,9 @@ _Static_assert(sizeof(cu_address) == sizeof(CUdeviceptr) && sizeof(cu_device) ==
                    sizeof(cu_result) == sizeof(CUresult),
                "types");
 _Static_assert(CU_OK == CUDA_SUCCESS && CU_NO_MEMORY == CUDA_ERROR_OUT_OF_MEMORY &&
-                   CU_STUB == CUDA_ERROR_STUB_LIBRARY && CU_UNAVAILABLE == CUDA_ERROR_DEVICE_UNAVAILABLE &&
-                   CU_NO_DEVICE == CUDA_ERROR_NO_DEVICE && CU_BAD_DEVICE == CUDA_ERROR_INVALID_DEVICE &&
-                   CU_NO_BINARY == CUDA_ERROR_NO_BINARY_FOR_GPU &&
+                   CU_OPERATING_SYSTEM == CUDA_ERROR_OPERATING_SYSTEM && CU_STUB == CUDA_ERROR_STUB_LIBRARY &&
+                   CU_UNAVAILABLE == CUDA_ERROR_DEVICE_UNAVAILABLE && CU_NO_DEVICE == CUDA_ERROR_NO_DEVICE &&
+                   CU_BAD_DEVICE == CUDA_ERROR_INVALID_DEVICE && CU_NO_BINARY == CUDA_ERROR_NO_BINARY_FOR_GPU &&
                    CU_PTX_TOO_NEW == CUDA_ERROR_UNSUPPORTED_PTX_VERSION && CU_NOT_READY == CUDA_ERROR_NOT_READY &&
                    CU_ILLEGAL_ADDRESS == CUDA_ERROR_ILLEGAL_ADDRESS &&
                    CU_MISMATCH == CUDA_ERROR_SYSTEM_DRIVER_MISMATCH &&

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # test_ahead, test_ahead_failures or test_lost must fail when a trainer that leaves its step in flight is wrong in one of the ways
-# in which that is easily wrong: what is assumed of the step, who waits for it, who is told of its failure, and what becomes of the one behind it.
+# in which that is easily wrong: what is assumed of the step, who waits for it, who is told of its failure, and what becomes
+# of the one behind it.
 tree=${BUILD:-build}/mutants-ahead
 program=train/test_ahead_failures
 . "$(dirname "$0")/../support/mutants.sh"

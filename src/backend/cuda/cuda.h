@@ -129,7 +129,7 @@ struct be_pictures {
 struct cuda_turn {
     char *given, *input;     /* page-locked, and in device memory: the step's block with its ranges, views, indices */
     struct cuda_step *ended; /* page-locked: what the step has found */
-    cu_event loaded, done;   /* `given` has been read; the step has ended, or was dropped */
+    cu_event loaded, done;   /* `given` and borrowed views have been read; the step has ended, or was dropped */
     cu_graph_exec *work;     /* [parts] the calls before decide, with addresses in `input`; NULL: of an empty part */
     int recorded;            /* of these */
 };

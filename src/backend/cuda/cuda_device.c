@@ -65,7 +65,7 @@ static moco_status make_queue(struct be_device *dev, struct err *err)
     return cuda_staging_make(dev, err);
 }
 
-/* Recursive: a callback of backward may mark an event. */
+/* Recursive: a callback of backward may mark an event and end a part. */
 static moco_status make_lock(struct be_device *dev, struct err *err)
 {
     pthread_mutexattr_t attributes;

@@ -28,6 +28,7 @@ typedef int cu_capture_mode;
 enum {
     CU_OK = 0,
     CU_NO_MEMORY = 2,
+    CU_OPERATING_SYSTEM = 304, /* page-locked memory is limited, as by RLIMIT_MEMLOCK */
     CU_STUB = 34,
     CU_UNAVAILABLE = 46,
     CU_NO_DEVICE = 100,

@@ -103,7 +103,7 @@ moco_status cuda_memory(struct be_device *dev, int64_t *live, int64_t *available
 moco_status cuda_pinned(struct be_device *dev, size_t bytes, void **out, struct err *err)
 {
     cu_result result = dev->cu->host_alloc(out, bytes > 0 ? bytes : 1, CU_HOST_PORTABLE | CU_HOST_MAPPED);
-    if (result == CU_NO_MEMORY) {
+    if (result == CU_NO_MEMORY || result == CU_OPERATING_SYSTEM) {
         *out = NULL;
         return err_set(err, MOCO_ENOMEM, "%s: out of page-locked host memory for %zu bytes", dev->name, bytes);
     }

@@ -99,6 +99,7 @@ void cuda_record_drop(struct be_program *p)
     cu_graph graph = end_tape(p);
     if (graph != NULL)
         p->dev->cu->graph_destroy(graph);
+    p->refused = (struct err){.status = MOCO_OK}; /* nobody was told: the next step is recorded again */
 }
 
 void cuda_record_forget_turn(struct be_program *p, struct cuda_turn *turn)

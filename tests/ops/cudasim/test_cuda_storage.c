@@ -5,8 +5,8 @@
  * zeros; a gradient of weights is a number of 16 bits until it is added; what a plan leaves unwritten is never read; the order
  * of threads changes nothing; and our own kernel stands in where cuDNN has no engine. Planted and found: a picture's padding
  * that is not written (in map.cu, in slab.cu), an update that leaves the copies as they were, a gradient that is not rounded; and
- * in product.cu columns of the left factor as of TF32, pairs of a factor across k the wrong way round, the last 16 of a depth
- * left out, fp16 multiplied as bf16, what is added to a result taken twice. */
+ * in product.cuh and mma.cuh columns of the left factor as of TF32, pairs of a factor across k the wrong way round, the last
+ * 16 of a depth left out, fp16 multiplied as bf16, and in product.cu what is added to a result taken twice. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -468,6 +468,42 @@ static void many_queries_go_block_by_block(void **state)
     free(rows);
 }
 
+/* Wants most for fewer than FEW queries, and uses all of it. */
+enum { FEW = 100, MUCH = 32 << 20 };
+
+static size_t much_for_few(struct be_device *dev, int n, int dim, int64_t count, int k)
+{
+    return n < FEW ? MUCH : on.be->nearest_scratch(dev, n, dim, count, k);
+}
+
+static moco_status nearest_to_the_end(struct be_device *dev, const struct be_nearest *io, void *scratch,
+                                      struct err *err)
+{
+    const char end[64] = {0};
+    if (io->n < FEW)
+        TRY(on.be->write(dev, (char *)scratch + MUCH - sizeof end, end, sizeof end, err));
+    return on.be->nearest(dev, io, scratch, err);
+}
+
+static void the_last_block_may_want_more(void **state)
+{
+    (void)state;
+    enum { COUNT = 3, DIM = 4, N = 2100, K = 1 };
+    struct backend be = *on.be;
+    float *queries = queries_for(N, DIM, 4), *rows = rows_for(queries, N, COUNT, DIM, 7);
+    struct answers a = {.hits = malloc(sizeof(struct be_hit) * N * K), .k = K};
+    assert_non_null(a.hits);
+    be.nearest_scratch = much_for_few;
+    be.nearest = nearest_to_the_end;
+    assert_true(on.be->nearest_scratch(on.dev, 2048, DIM, COUNT, K) < MUCH);
+    struct neighbours *n = neighbours_of(&be, DIM);
+    find(n, rows, COUNT, 0, DIM, queries, N, &a);
+    neighbours_free(n);
+    free(a.hits);
+    free(queries);
+    free(rows);
+}
+
 static int32_t *votes(const struct backend *be, const float *rows, const int32_t *labels, int64_t count, int dim,
                       const float *queries, int n, int k)
 {
@@ -654,6 +690,7 @@ int main(void)
         CASE(what_cannot_be_found_is_refused),
         CASE(a_growing_bank_answers_as_the_hosts),
         CASE(many_queries_go_block_by_block),
+        CASE(the_last_block_may_want_more),
         CASE(knn_votes_as_on_the_host),
         CASE(a_query_that_is_not_finite_is_named),
         CASE(without_memory_there_the_host_finds_them),

@@ -29,14 +29,18 @@ mutant() { # name, sed expression
         cat "$work/log"
     elif timeout 120 "$work/mutant" >"$work/log" 2>&1; then
         verdict=SURVIVED
-    else
+    elif grep -q -e '^\[  FAILED  \]' -e '^\[  ERROR   \]' -e '^cudasim: ' -e 'Caught signal' "$work/log"; then
         verdict="killed: $(sed -n 's/^\[  FAILED  \] \([a-z].*\)/\1/p' "$work/log" | sort -u | tr '\n' ' ')"
+    else
+        verdict="stopped without a verdict"
+        tail -n 20 "$work/log"
     fi
     case $verdict in killed*) ;; *) failed=$((failed + 1)) ;; esac
     echo "$1: $verdict"
 }
 
-mutant "rows that were appended are not written" 's/if (d->there < end) {/if (d->there == 0) {/'
+"$test" >"$work/log" 2>&1 || { echo "test_nearest fails without any mutation"; cat "$work/log"; exit 1; }
+mutant "rows that were appended are not written" 's/while (d->there < end) {/while (d->there < end \&\& d->there == 0) {/'
 mutant "the second part is written over the first" 's/        base = end;/        base = end, d->there = 0;/'
 mutant "rows of the second part are counted from the bank's first" 's/(d->there - base) \* d->dim/d->there * d->dim/'
 mutant "rows are not written again into a larger copy" 's/d->room = d->there = 0;/d->room = 0;/'

@@ -8,7 +8,7 @@ program=ops/cudasim/test_pinned
 . "$(dirname "$0")/../../support/mutants.sh"
 
 judge() {
-    timeout 300 build/tests/ops/cudasim/test_pinned "$tests" >"$log" 2>&1 && return 0
+    MOCO_TEST_DEVICE=ref timeout 300 build/tests/ops/cudasim/test_pinned "$tests" >"$log" 2>&1 && return 0
     grep -q -e '^\[  FAILED  \]' -e '^cudasim: ' -e 'Caught signal' "$log" && return 1
     return 2
 }

@@ -21,7 +21,8 @@
 
 #define RATE 0.05
 
-enum { RANKS = 2, STEPS = 3, BATCH = 32, PICTURES = 2 * BATCH, SIDE = 12, VIEW = 8 };
+/* One step is queued call by call, two are recorded, two are repeated. */
+enum { RANKS = 2, STEPS = 5, BATCH = 32, PICTURES = 2 * BATCH, SIDE = 12, VIEW = 8 };
 enum how { ORDINARY, PINNED, RESIDENT, HOWS };
 
 static uint8_t pixels[PICTURES][SIDE][SIDE][3];

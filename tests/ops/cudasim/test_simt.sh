@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # The simulator of CUDA's threads (tests/support/cudasim/simt.h) finds what it promises to find: kernels with one fault each
 # (simt_planted.cc), plain in three orders of threads and blocks, and under two sanitizers; and says nothing of those that are
-# sound. Then all kernels of the backend under both sanitizers (simt_kernels.cc), and with one fault planted in each of
+# sound. Then all kernels of the backend under both sanitizers (simt_kernels.cc, simt_nearest.cc), and with one fault planted in each of
 # some copies of them.
 set -u
 : "${CXX:=c++}"

@@ -3,9 +3,9 @@
  * sim_driver: a CUDA driver that promises what NVIDIA's promises, and no more. Work that is queued runs as late as it
  * may: when somebody waits for it, streams in a drawn order. Device memory faults when the host touches it, and is NaN
  * when it is taken; the bytes behind a block are looked at when it is freed. Page-locked memory is read when a copy runs,
- * not when it is queued, and who has written or freed it meanwhile ends the program, as does a copy of other host memory. A stream that records keeps what it is given, with
- * numbers and addresses as they were given; what must not be done by a thread that records is refused, and spoils the
- * recording; a graph whose memory was freed is an illegal address. What a reader would get wrong: it is stricter
+ * not when it is queued, and who has written or freed it meanwhile ends the program, as does a copy of other host
+ * memory. A stream that records keeps what it is given, with numbers and addresses as they were given; what must not be
+ * done by a thread that records is refused, and spoils the recording; a graph whose memory was freed is an illegal address. What a reader would get wrong: it is stricter
  * than a GPU, on purpose; that something passes here says nothing of speed, nor of a real driver's mistakes. */
 #ifndef MOCO_TESTS_SIM_DRIVER_H
 #define MOCO_TESTS_SIM_DRIVER_H

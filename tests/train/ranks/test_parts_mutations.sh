@@ -7,7 +7,7 @@ tree=${BUILD:-build}/mutants-parts
 . "$(dirname "$0")/../../support/mutants.sh"
 
 judge() {
-    MOCO_TEST_DEVICE=$device timeout 900 "build/tests/$program" "$tests" >"$log" 2>&1 && return 0
+    MOCO_TEST_DEVICE=$device timeout 300 "build/tests/$program" "$tests" >"$log" 2>&1 && return 0
     grep -q '^\[  FAILED  \]' "$log" && return 1
     return 2
 }
@@ -29,7 +29,7 @@ mutant "a device that has failed is given the next part" $ranks -e 's/^    if (m
 
 sound train/ranks/test_ranks ref 'recorded_steps*'
 mutant "steps of ranks are not recorded" $trainer -e 's/\.replay = t->o\.progress == NULL}/.replay = t->o.progress == NULL \&\& t->ranks == 1}/'
-mutant "keys are gathered where no part ends" $ranks -e '/^static moco_status begin_keys/,/^}/s/end_part(t, mine)/(t->own_memory ? behind(t) : NULL)/'
+mutant "keys are gathered where no part ends" $ranks -e '/^moco_status ranks_greet/,/^}/s/end_part(t, mine)/(t->own_memory ? behind(t) : NULL)/'
 mutant "a sum begins where no part ends" $ranks -e '/^static void begin_sum/,/^}/s/end_part(t, mine)/(t->own_memory ? behind(t) : NULL)/'
 mutant "an exchange begins behind the part that follows" $ranks -e '/^static void \*end_part/,/^}/{s/^    next_part(t, mine);$//;s/^    void \*event = /    next_part(t, mine);\n    void *event = /}'
 mutant "what is looked at belongs to the part before the sums" $ranks -e '/^moco_status ranks_sum/,/^}/s/^        next_part(t, mine);$/        (void)0;/'

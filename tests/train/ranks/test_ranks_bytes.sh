@@ -1,8 +1,8 @@
 #!/bin/bash
 # What a network carries of a step: each rank has a network of its own, whose device counts. 2 and 4 ranks hand to MPI what
-# docs/scaling.md says, and send what sums and gathers take in the least number of bytes, both within 1 %. It bites: told to
-# sum by recursive doubling, 4 ranks send 35 % too many. Open MPI only: the MPICH of Debian 12 does not always come back
-# from MPI_Finalize over TCP (docs/ranks.md).
+# docs/scaling.md says, and send what sums and gathers take in the least number of bytes, both within 1 %, headers and what
+# TCP sends again left out. It bites: told to sum by recursive doubling, 4 ranks send 35 % too many. Open MPI only: the MPICH
+# of Debian 12 does not always come back from MPI_Finalize over TCP (docs/ranks.md).
 set -u
 . tests/train/ranks/mpi.sh
 . tests/train/ranks/net.sh
