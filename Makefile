@@ -283,7 +283,7 @@ check-peers: all benches $(tests) $(test_tools) ## against PyTorch, Pillow and a
 	@BUILD=$(BUILD) MOCO_TEST_DEADLINE=2400 tests/run.sh $(peer_scripts)
 
 check-san: ## the suite under AddressSanitizer and UBSan, tiny networks
-	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san MOCO_TEST_DEADLINE=1200
+	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined CFLAGS="-O1 -g" CXXFLAGS="-O1 -g" check MOCO_TEST_TIER=san MOCO_TEST_DEADLINE=2400
 
 # Without oneDNN: its OpenMP runtime is not instrumented. The loader and what uses it have threads of their own;
 # those of robust/ bring their own.
