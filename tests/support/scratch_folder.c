@@ -40,6 +40,22 @@ void scratch_folder_remove(struct scratch_folder *folder)
     check(nftw(folder->path, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0, folder->path);
 }
 
+struct scratch_folder scratch_group;
+
+int scratch_group_make(void **state)
+{
+    (void)state;
+    scratch_folder_make(&scratch_group);
+    return 0;
+}
+
+int scratch_group_remove(void **state)
+{
+    (void)state;
+    scratch_folder_remove(&scratch_group);
+    return 0;
+}
+
 const char *scratch_path(const struct scratch_folder *folder, const char *name)
 {
     static char text[4][4096];

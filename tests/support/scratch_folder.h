@@ -13,6 +13,11 @@ struct scratch_folder {
 void scratch_folder_make(struct scratch_folder *folder);
 void scratch_folder_remove(struct scratch_folder *folder); /* and all in it */
 
+/* One for all tests of a program: setup and teardown of its group. */
+extern struct scratch_folder scratch_group;
+int scratch_group_make(void **state);
+int scratch_group_remove(void **state);
+
 /* The full path of `name` in the folder, in a buffer that the fourth later call reuses. */
 const char *scratch_path(const struct scratch_folder *folder, const char *name);
 

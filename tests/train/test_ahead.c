@@ -25,22 +25,6 @@
 #define RATE 0.05
 #define PATH_SIZE 320
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 /* ---- the same bits ---- */
 
 /* NULL, or what differs from a trainer that waits. `lag`: the reports that are behind. */
@@ -161,7 +145,7 @@ static void a_checkpoint_has_the_step_in_flight(void **state)
         struct rig rig, twin, other;
         struct rig_spec spec = ahead_spec(*device, RIG_MOCO);
         char path[PATH_SIZE];
-        strcpy(path, scratch_path(&folder, "ahead"));
+        strcpy(path, scratch_path(&scratch_group, "ahead"));
         ahead_open(&rig, &twin, spec);
         for (int s = 0; s < STEPS; s += 2) {
             rig_run(&rig, s, s + 2);
@@ -193,9 +177,9 @@ static void whoever_looks_has_it_land(void **state)
             rig_run(&rig, s, s + 1);
             rig_run(&twin, s, s + 1);
             assert_int_equal(ahead_step(&rig), s);
-            rig_ok(ahead_look_at(&rig, (enum ahead_look)look, zeros, &folder));
+            rig_ok(ahead_look_at(&rig, (enum ahead_look)look, zeros, &scratch_group));
             if (look == LOOK_SET)
-                rig_ok(ahead_look_at(&twin, LOOK_SET, zeros, &folder));
+                rig_ok(ahead_look_at(&twin, LOOK_SET, zeros, &scratch_group));
             if (ahead_step(&rig) != s + 1)
                 fail_msg("look %d leaves step %d in flight", look, s);
         }
@@ -296,7 +280,7 @@ static const char *file_of(const char *name, int i)
 {
     char text[40];
     snprintf(text, sizeof text, "%s%d", name, i);
-    return scratch_path(&folder, text);
+    return scratch_path(&scratch_group, text);
 }
 
 static void *save_beside(void *user)
@@ -304,7 +288,7 @@ static void *save_beside(void *user)
     struct beside *b = user;
     char path[PATH_SIZE];
     for (int i = 0; i < FILES && !b->failed; i++) {
-        snprintf(path, sizeof path, "%s/beside%d", folder.path, i);
+        snprintf(path, sizeof path, "%s/beside%d", scratch_group.path, i);
         b->failed = moco_model_save(b->rig->model, path) != MOCO_OK;
         if (b->failed)
             snprintf(b->sentence, sizeof b->sentence, "%.290s", moco_error());
@@ -379,5 +363,5 @@ int main(int argc, char **argv)
 #endif
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

@@ -20,22 +20,6 @@
 #define STEPS 6
 #define RATE 0.05
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 /* ---- a step that fails ---- */
 
 /* Keys whose similarities overflow, until `good` are put back. The caller frees. */
@@ -132,7 +116,7 @@ static void or_by_who_looks_at_the_state(void **state)
     for (int look = 0; look < LOOKS; look++) {
         struct rig rig, twin;
         double *good = fly_into_failure(&rig, &twin, failing_spec("late")), zeros[2] = {0, 0};
-        moco_status status = ahead_look_at(&rig, (enum ahead_look)look, zeros, &folder);
+        moco_status status = ahead_look_at(&rig, (enum ahead_look)look, zeros, &scratch_group);
         rig_expect(status, ahead_tells((enum ahead_look)look) ? MOCO_ENUMERIC : MOCO_OK);
         if (look % 2 == 0 && !ahead_tells((enum ahead_look)look))
             rig_expect(moco_trainer_wait(rig.trainer), MOCO_ENUMERIC);
@@ -234,7 +218,7 @@ static void a_cancel_is_told_by_who_waits(void **state)
         ahead_open(&rig, &twin, ahead_spec("late", RIG_MOCO));
         rig_run(&rig, 0, 3);
         moco_trainer_cancel(rig.trainer);
-        moco_status status = ahead_look_at(&rig, (enum ahead_look)look, zeros, &folder);
+        moco_status status = ahead_look_at(&rig, (enum ahead_look)look, zeros, &scratch_group);
         rig_expect(status, ahead_tells((enum ahead_look)look) ? MOCO_ECANCELED : MOCO_OK);
         if (!ahead_tells((enum ahead_look)look))
             rig_expect(rig_step(&rig, 3), MOCO_ECANCELED);
@@ -374,5 +358,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

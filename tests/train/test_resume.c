@@ -20,27 +20,11 @@
 
 #define STEPS 6
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 static const char *step_path(int step)
 {
     char name[32];
     snprintf(name, sizeof name, "step%d", step);
-    return scratch_path(&folder, name);
+    return scratch_path(&scratch_group, name);
 }
 
 static void expect_same_file(const char *a, const char *b)
@@ -74,11 +58,11 @@ static void resume_everywhere(struct rig_spec spec)
         assert_int_equal(step, stop);
         assert_int_equal(epoch, stop > 0 ? (stop - 1) / 3 : 0);
         assert_int_equal(position, stop > 0 ? ((stop - 1) % 3 + 1) * spec.trainer.batch_size : 0);
-        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "again"), "note"));
-        expect_same_file(step_path(stop), scratch_path(&folder, "again"));
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "again"), "note"));
+        expect_same_file(step_path(stop), scratch_path(&scratch_group, "again"));
         rig_run(&rig, stop, STEPS);
-        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "end"), "note"));
-        expect_same_file(step_path(STEPS), scratch_path(&folder, "end"));
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "end"), "note"));
+        expect_same_file(step_path(STEPS), scratch_path(&scratch_group, "end"));
         rig_close(&rig);
     }
     rig_close(&whole);
@@ -207,8 +191,8 @@ static void another_precision_goes_on_if_it_is_named(void **state)
         spec.device = bf16_devices[i];
         if (!has_bf16(spec.device))
             continue;
-        snprintf(file[0], sizeof file[0], "%s", scratch_path(&folder, "single"));
-        snprintf(file[1], sizeof file[1], "%s", scratch_path(&folder, "half"));
+        snprintf(file[0], sizeof file[0], "%s", scratch_path(&scratch_group, "single"));
+        snprintf(file[1], sizeof file[1], "%s", scratch_path(&scratch_group, "half"));
         rig_open(&single, &spec); /* f32, and f64 where the device is exact */
         rig_run(&single, 0, 3);
         rig_ok(moco_trainer_save(single.trainer, file[0], NULL));
@@ -297,7 +281,7 @@ static void other_launches_are_taken_and_told(void **state)
         rig_open(&rig, &spec);
         rig_open(&twin, &spec);
         lines = 0;
-        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&folder, "nothing-here")), MOCO_EIO);
+        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&scratch_group, "nothing-here")), MOCO_EIO);
         assert_int_equal(lines, 0);
         rig_ok(moco_trainer_load(rig.trainer, step_path(3)));
         assert_int_equal(lines, wish != 2);
@@ -391,15 +375,15 @@ static void another_configuration_is_named(void **state)
     for (int i = 0; i < 10; i++) {
         struct rig saver;
         rig_open(&saver, &other[i]);
-        rig_ok(moco_trainer_save(saver.trainer, scratch_path(&folder, "other"), NULL));
-        refuse(&rig, &twin, scratch_path(&folder, "other"), MOCO_EINVAL, first[i] != NULL ? first[i] : words[i]);
+        rig_ok(moco_trainer_save(saver.trainer, scratch_path(&scratch_group, "other"), NULL));
+        refuse(&rig, &twin, scratch_path(&scratch_group, "other"), MOCO_EINVAL, first[i] != NULL ? first[i] : words[i]);
         rig_close(&saver);
     }
-    rig_ok(moco_model_save(rig.model, scratch_path(&folder, "encoder")));
-    refuse(&rig, &twin, scratch_path(&folder, "encoder"), MOCO_EFORMAT, "encoder, not a training state");
-    refuse(&rig, &twin, scratch_path(&folder, "nothing-here"), MOCO_EIO, "nothing-here");
-    scratch_write(&folder, "text", "This is no checkpoint at all.", 29);
-    refuse(&rig, &twin, scratch_path(&folder, "text"), MOCO_EFORMAT, "text");
+    rig_ok(moco_model_save(rig.model, scratch_path(&scratch_group, "encoder")));
+    refuse(&rig, &twin, scratch_path(&scratch_group, "encoder"), MOCO_EFORMAT, "encoder, not a training state");
+    refuse(&rig, &twin, scratch_path(&scratch_group, "nothing-here"), MOCO_EIO, "nothing-here");
+    scratch_write(&scratch_group, "text", "This is no checkpoint at all.", 29);
+    refuse(&rig, &twin, scratch_path(&scratch_group, "text"), MOCO_EFORMAT, "text");
     rig_close(&rig);
     rig_close(&twin);
 }
@@ -412,27 +396,27 @@ static void damage_is_found_before_anything_changes(void **state)
     rig_open(&rig, &spec);
     rig_open(&twin, &spec);
     rig_run(&rig, 0, 1);
-    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "good"), "n"));
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "good"), "n"));
     rig_run(&rig, 1, 2);
     rig_run(&twin, 0, 2);
     size_t size;
-    char *bytes = rig_read_file(scratch_path(&folder, "good"), &size);
+    char *bytes = rig_read_file(scratch_path(&scratch_group, "good"), &size);
     for (size_t i = 0; i < 60; i++) {
         size_t at = i < 20 ? i * 97 : (i * 7919 * 131) % size; /* header and payload */
         bytes[at] ^= (char)(1 << i % 8);
-        scratch_write(&folder, "flipped", bytes, size);
-        moco_status status = moco_trainer_load(rig.trainer, scratch_path(&folder, "flipped"));
+        scratch_write(&scratch_group, "flipped", bytes, size);
+        moco_status status = moco_trainer_load(rig.trainer, scratch_path(&scratch_group, "flipped"));
         if (status != MOCO_EFORMAT && status != MOCO_EINVAL)
             fail_msg("a flipped bit at byte %zu gives %d: %s", at, (int)status, moco_error());
         bytes[at] ^= (char)(1 << i % 8);
     }
     for (size_t i = 1; i < 8; i++) {
-        scratch_write(&folder, "short", bytes, size * i / 8);
-        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&folder, "short")), MOCO_EFORMAT);
+        scratch_write(&scratch_group, "short", bytes, size * i / 8);
+        rig_expect(moco_trainer_load(rig.trainer, scratch_path(&scratch_group, "short")), MOCO_EFORMAT);
     }
     free(bytes);
     rig_expect_equal(&rig, &twin);
-    rig_ok(moco_trainer_load(rig.trainer, scratch_path(&folder, "good"))); /* it was the damage */
+    rig_ok(moco_trainer_load(rig.trainer, scratch_path(&scratch_group, "good"))); /* it was the damage */
     rig_run(&rig, 1, 2);
     rig_expect_equal(&rig, &twin);
     rig_close(&rig);
@@ -452,7 +436,7 @@ static void a_checkpoint_describes_itself(void **state)
     spec.trainer.seed = UINT64_MAX - 5;
     rig_open(&rig, &spec);
     rig_run(&rig, 0, 2);
-    const char *path = scratch_path(&folder, "described");
+    const char *path = scratch_path(&scratch_group, "described");
     rig_ok(moco_trainer_save(rig.trainer, path, "epoch \xc3\xa9t\xc3\xa9, \"quoted\"\n"));
     struct rig_spec read = {.context = spec.context};
     char note[64];
@@ -473,7 +457,7 @@ static void a_checkpoint_describes_itself(void **state)
     rig_run(&rig, 2, 3);
     rig_run(&again, 2, 3);
     rig_expect_equal(&rig, &again);
-    rig_expect(moco_trainer_save(rig.trainer, scratch_path(&folder, "bad-note"), "\xff\xfe"), MOCO_EINVAL);
+    rig_expect(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "bad-note"), "\xff\xfe"), MOCO_EINVAL);
     rig_close(&rig);
     rig_close(&again);
 }
@@ -488,12 +472,12 @@ static void mechanisms_are_described(void **state)
         rig_mechanism(&spec, m);
         rig_open(&rig, &spec);
         rig_run(&rig, 0, 1);
-        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "mechanism"), NULL));
+        rig_ok(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "mechanism"), NULL));
         struct rig_spec read = {.context = spec.context, .queue_length = -1};
         moco_model_options_init(&read.model);
         moco_trainer_options_init(&read.trainer);
-        rig_ok(moco_checkpoint_describe(rig.context, scratch_path(&folder, "mechanism"), &read.model, &read.trainer,
-                                        &read.queue_length, NULL, 0));
+        rig_ok(moco_checkpoint_describe(rig.context, scratch_path(&scratch_group, "mechanism"), &read.model,
+                                        &read.trainer, &read.queue_length, NULL, 0));
         assert_int_equal(read.trainer.negatives, spec.trainer.negatives);
         assert_int_equal(read.trainer.encoder_k, spec.trainer.encoder_k);
         assert_int_equal(read.trainer.loss, spec.trainer.loss);
@@ -503,7 +487,7 @@ static void mechanisms_are_described(void **state)
         assert_int_equal(read.model.zero_init, spec.model.zero_init);
         assert_int_equal(read.queue_length, m == RIG_MOCO ? spec.queue_length : 0);
         rig_open(&again, &read);
-        rig_ok(moco_trainer_load(again.trainer, scratch_path(&folder, "mechanism")));
+        rig_ok(moco_trainer_load(again.trainer, scratch_path(&scratch_group, "mechanism")));
         rig_run(&rig, 1, 2);
         rig_run(&again, 1, 2);
         rig_expect_equal(&rig, &again);
@@ -572,25 +556,25 @@ static void a_trained_encoder_comes_out_of_any_file(void **state)
     struct rig_spec spec = rig_spec();
     rig_open(&rig, &spec);
     rig_run(&rig, 0, 3);
-    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&folder, "training"), NULL));
-    rig_ok(moco_model_save(rig.model, scratch_path(&folder, "encoder")));
+    rig_ok(moco_trainer_save(rig.trainer, scratch_path(&scratch_group, "training"), NULL));
+    rig_ok(moco_model_save(rig.model, scratch_path(&scratch_group, "encoder")));
     float *ours = embed(rig.model, rig.view[0], 16, 16, 16);
     size_t bytes = 16 * 16 * sizeof *ours;
     moco_model *model;
     const char *const names[] = {"training", "encoder"};
     for (int i = 0; i < 2; i++) {
-        rig_ok(moco_model_open(&model, rig.device, scratch_path(&folder, names[i])));
+        rig_ok(moco_model_open(&model, rig.device, scratch_path(&scratch_group, names[i])));
         float *theirs = embed(model, rig.view[0], 16, 16, 16);
         assert_memory_equal(ours, theirs, bytes);
         free(theirs);
-        rig_ok(moco_model_save(model, scratch_path(&folder, "copy")));
-        expect_same_file(scratch_path(&folder, "encoder"), scratch_path(&folder, "copy"));
+        rig_ok(moco_model_save(model, scratch_path(&scratch_group, "copy")));
+        expect_same_file(scratch_path(&scratch_group, "encoder"), scratch_path(&scratch_group, "copy"));
         moco_model_free(model);
         spec.model.seed = 99;
         rig_ok(moco_model_create(&model, rig.device, &spec.model));
         float *before = embed(model, rig.view[0], 16, 16, 16);
         assert_memory_not_equal(ours, before, bytes);
-        rig_ok(moco_model_load(model, scratch_path(&folder, names[i])));
+        rig_ok(moco_model_load(model, scratch_path(&scratch_group, names[i])));
         theirs = embed(model, rig.view[0], 16, 16, 16);
         assert_memory_equal(ours, theirs, bytes);
         free(before);
@@ -599,7 +583,7 @@ static void a_trained_encoder_comes_out_of_any_file(void **state)
     }
     spec.model.head = "linear";
     rig_ok(moco_model_create(&model, rig.device, &spec.model));
-    rig_expect(moco_model_load(model, scratch_path(&folder, "encoder")), MOCO_ESHAPE);
+    rig_expect(moco_model_load(model, scratch_path(&scratch_group, "encoder")), MOCO_ESHAPE);
     assert_non_null(strstr(moco_error(), "model.head is mlp in the file and linear here"));
     moco_model_free(model);
     /* Embedding between steps takes nothing from the training, and the model outlives its trainer. */
@@ -640,5 +624,5 @@ int main(void)
         cmocka_unit_test(a_checkpoint_describes_itself),
         cmocka_unit_test(a_trained_encoder_comes_out_of_any_file),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

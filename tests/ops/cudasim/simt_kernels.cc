@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "backend/cuda/kernels/all.cu"
+#include "support/cudasim/simt_numbers.h"
 
 #define RUN(name, args)                                                                                                \
     static void run_##name(const void *a)                                                                              \
@@ -31,29 +32,9 @@ static void launch(int kernel, unsigned x, unsigned y, unsigned z, const void *a
 #define LAUNCH(name, x, y, z, args) launch(CUDA_##name, (x), (y), (z), &(args))
 #define LAUNCH_STORED(name, x, y, z, args) launch(CUDA_##name + storage, (x), (y), (z), &(args))
 
-template <class T> static T *take(size_t count, int byte)
-{
-    T *out = (T *)malloc(count * sizeof(T));
-    if (out == nullptr)
-        abort();
-    memset(out, byte, count * sizeof(T));
-    return out;
-}
-
 static float *unset(size_t count)
 {
     return take<float>(count, 0xff);
-}
-
-static float *numbers(size_t count)
-{
-    static unsigned state = 7;
-    float *out = take<float>(count, 0);
-    for (size_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        out[i] = (float)(state >> 8) / (1 << 23) - 1;
-    }
-    return out;
 }
 
 static int failed;

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "backend/cuda/kernels/nearest.cu"
+#include "support/cudasim/simt_numbers.h"
 
 static void run_slices(const void *a)
 {
@@ -17,26 +18,6 @@ static void run_slices(const void *a)
 static void run_end(const void *a)
 {
     moco_nearest_end(*(const struct nearest_args *)a);
-}
-
-template <class T> static T *take(size_t count, int byte)
-{
-    T *out = (T *)malloc(count * sizeof(T));
-    if (out == nullptr)
-        abort();
-    memset(out, byte, count * sizeof(T));
-    return out;
-}
-
-static float *numbers(size_t count)
-{
-    static unsigned state = 7;
-    float *out = take<float>(count, 0);
-    for (size_t i = 0; i < count; i++) {
-        state = state * 1664525u + 1013904223u;
-        out[i] = (float)(state >> 8) / (1 << 23) - 1;
-    }
-    return out;
 }
 
 /* Of a query: the k nearest rows, by the order that kernels promise. `taken`: [count]. */

@@ -17,22 +17,6 @@
 #include "support/cudasim/sim_driver.h"
 #include "support/rigs/ahead_rig.h"
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 static int warnings; /* of failures that nobody was told of */
 
 static void note_warning(void *user, int level, const char *text)
@@ -50,7 +34,7 @@ static void expect_lost(struct rig *rig, int64_t landed, const char *path)
     char *kept = rig_read_file(path, &before);
     double zeros[2] = {0, 0};
     for (int look = LOOK_GET; look <= LOOK_EMBED; look++)
-        assert_true(ahead_look_at(rig, (enum ahead_look)look, zeros, &folder) != MOCO_OK);
+        assert_true(ahead_look_at(rig, (enum ahead_look)look, zeros, &scratch_group) != MOCO_OK);
     assert_true(rig_step(rig, landed) != MOCO_OK);
     assert_true(moco_trainer_save(rig->trainer, path, NULL) != MOCO_OK);
     rig_expect(moco_trainer_load(rig->trainer, path), MOCO_EDEVICE);
@@ -121,8 +105,8 @@ static void a_device_that_is_lost_with_two_steps_is_told_once(void **state)
     char path[320], expected[320];
     int faults = 0;
     spec.context.log = note_warning;
-    snprintf(path, sizeof path, "%s", scratch_path(&folder, "kept"));
-    snprintf(expected, sizeof expected, "%s", scratch_path(&folder, "expected"));
+    snprintf(path, sizeof path, "%s", scratch_path(&scratch_group, "kept"));
+    snprintf(expected, sizeof expected, "%s", scratch_path(&scratch_group, "expected"));
     rig_open(&twin, &spec);
     rig_run(&twin, 0, KEPT + 2);
     rig_ok(moco_trainer_save(twin.trainer, expected, NULL));
@@ -137,5 +121,5 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_device_that_is_lost_with_two_steps_is_told_once),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

@@ -172,8 +172,6 @@ static void the_fastest_is_taken(void **state)
 
 /* ---- networks ---- */
 
-static struct scratch_folder folder;
-
 static void open_network(struct harness *h, enum be_precision precision, const char *path)
 {
     struct harness_spec spec = {.device = "cudasim:0",
@@ -248,7 +246,7 @@ static void a_later_run_takes_the_same_and_times_none(void **state)
     (void)state;
     static const enum be_precision precisions[] = {BE_BF16, BE_F32};
     for (int p = 0; p < 2; p++) {
-        const char *path = scratch_path(&folder, p == 0 ? "bf16.json" : "f32.json");
+        const char *path = scratch_path(&scratch_group, p == 0 ? "bf16.json" : "f32.json");
         int fastest = p == 0 ? 5 : 8;
         struct harness_tensors without = step_of(precisions[p], NULL);
         take(3, 1, 2, 2, 1);
@@ -314,9 +312,9 @@ static void replace(char *text, const char *from, const char *to)
 static void survive(const char *text, size_t size, const char *log, int kept, const char *engine)
 {
     char member[32];
-    const char *path = scratch_path(&folder, "lies.json");
+    const char *path = scratch_path(&scratch_group, "lies.json");
     struct harness_tensors good = step_of(BE_BF16, NULL);
-    scratch_write(&folder, "lies.json", text, size);
+    scratch_write(&scratch_group, "lies.json", text, size);
     take(3, 1, 2, 2, 1);
     struct harness_tensors step = step_of(BE_BF16, path);
     same_bits(&good, &step);
@@ -348,7 +346,7 @@ static void a_file_that_lies_is_no_failure(void **state)
 {
     (void)state;
     static const char *const forbidden[] = {"0", "1", "2", "3", "99", "", "5", "4 2=8", "\\u0000"};
-    char *good = text_of(scratch_path(&folder, "bf16.json"));
+    char *good = text_of(scratch_path(&scratch_group, "bf16.json"));
     for (size_t i = 0; i < sizeof forbidden / sizeof *forbidden; i++) {
         char *lies = with_engines(good, forbidden[i]);
         survive(lies, strlen(lies), i == 6 ? NULL : "cuDNN: no engine \"", 0,
@@ -385,13 +383,13 @@ static void every_number_of_a_release_counts(void **state)
 {
     (void)state;
     static const int releases[] = {91901, 91911, 92000, 91899, 101900};
-    char *good = text_of(scratch_path(&folder, "bf16.json")), *slow = with_engines(good, "5"), machine[64];
+    char *good = text_of(scratch_path(&scratch_group, "bf16.json")), *slow = with_engines(good, "5"), machine[64];
     int count = count_of(good, "cuDNN 9.19.0: ");
     assert_int_equal(count_of(slow, "\":\"5\""), count);
-    const char *path = scratch_path(&folder, "release.json");
+    const char *path = scratch_path(&scratch_group, "release.json");
     for (size_t i = 0; i <= sizeof releases / sizeof *releases; i++) {
         int first = i == 0, release = first ? 91900 : releases[i - 1];
-        scratch_write(&folder, "release.json", slow, strlen(slow));
+        scratch_write(&scratch_group, "release.json", slow, strlen(slow));
         take(3, 1, 2, 2, 1);
         sim_dnn_release(release);
         struct harness_tensors step = step_of(BE_BF16, path);
@@ -414,12 +412,12 @@ static void what_cannot_be_kept_is_no_failure(void **state)
 {
     (void)state;
     struct harness_tensors good = step_of(BE_BF16, NULL);
-    struct harness_tensors step = step_of(BE_BF16, scratch_path(&folder, "missing/tuning.json"));
+    struct harness_tensors step = step_of(BE_BF16, scratch_path(&scratch_group, "missing/tuning.json"));
     assert_int_equal(lines, 1);
     assert_non_null(strstr(last, "was not kept"));
     same_bits(&good, &step);
     harness_tensors_free(&step);
-    step = step_of(BE_BF16, folder.path); /* a folder */
+    step = step_of(BE_BF16, scratch_group.path); /* a folder */
     assert_int_equal(lines, 2);
     same_bits(&good, &step);
     harness_tensors_free(&step);
@@ -434,7 +432,7 @@ static void failures_of_the_driver(void **state)
     struct err err = {0};
     struct be_plan *plan = NULL;
     struct be_plan_bytes bytes;
-    open_network(&h, BE_BF16, scratch_path(&folder, "memory.json"));
+    open_network(&h, BE_BF16, scratch_path(&scratch_group, "memory.json"));
     const struct be_plan_spec spec = {.graph = h.graph,
                                       .layout = h.layout,
                                       .precision = BE_BF16,
@@ -457,20 +455,6 @@ static void failures_of_the_driver(void **state)
     assert_int_equal(sim_dnn_live(), 0);
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -482,5 +466,5 @@ int main(void)
         cmocka_unit_test(what_cannot_be_kept_is_no_failure),
         cmocka_unit_test(failures_of_the_driver),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

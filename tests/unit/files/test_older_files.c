@@ -17,22 +17,6 @@
 #include "support/rigs/train_rig.h"
 #include "support/scratch_folder.h"
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 /* The same file as it was written before there was a choice of mechanism. */
 static void write_older(const char *path, const char *older)
 {
@@ -66,8 +50,8 @@ static void files_of_before_mean_moco(void **state)
     struct rig rig, twin, simclr;
     struct rig_spec spec = rig_spec(), other = rig_spec();
     char path[300], older[300];
-    snprintf(path, sizeof path, "%s", scratch_path(&folder, "new"));
-    snprintf(older, sizeof older, "%s", scratch_path(&folder, "older"));
+    snprintf(path, sizeof path, "%s", scratch_path(&scratch_group, "new"));
+    snprintf(older, sizeof older, "%s", scratch_path(&scratch_group, "older"));
     rig_open(&rig, &spec);
     rig_open(&twin, &spec);
     rig_run(&rig, 0, 2);
@@ -101,5 +85,5 @@ static void files_of_before_mean_moco(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(files_of_before_mean_moco)};
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }

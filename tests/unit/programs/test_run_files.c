@@ -19,22 +19,6 @@
 #include "support/log_file.h"
 #include "support/scratch_folder.h"
 
-static struct scratch_folder folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    scratch_folder_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    scratch_folder_remove(&folder);
-    return 0;
-}
-
 static void expect_bytes(const char *path, const char *wanted)
 {
     char bytes[64];
@@ -58,7 +42,7 @@ static void limit_files(rlim_t bytes)
 static void a_line_is_whole_or_owed(void **state)
 {
     (void)state;
-    const char *path = scratch_path(&folder, "log");
+    const char *path = scratch_path(&scratch_group, "log");
     struct log_file log;
     struct err err = {0};
     signal(SIGXFSZ, SIG_IGN);
@@ -89,7 +73,7 @@ static int until_c(void *user, const char *line)
 static void cutting_ends_before_a_line_or_a_torn_one(void **state)
 {
     (void)state;
-    const char *path = scratch_path(&folder, "cut");
+    const char *path = scratch_path(&scratch_group, "cut");
     static const struct {
         const char *before, *after;
         int lines;
@@ -120,7 +104,7 @@ static int count_long(void *user, const char *line)
 static void lines_of_any_length_are_whole(void **state)
 {
     (void)state;
-    const char *path = scratch_path(&folder, "long");
+    const char *path = scratch_path(&scratch_group, "long");
     struct log_file log;
     int64_t total = 0, wanted = 0;
     FILE *f = fopen(path, "w");
@@ -197,5 +181,5 @@ int main(void)
         cmocka_unit_test(lines_of_any_length_are_whole), cmocka_unit_test(a_sketch_tells_a_part_from_another_set),
         cmocka_unit_test(what_is_no_sketch_is_none),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, scratch_group_make, scratch_group_remove);
 }
